@@ -1,0 +1,76 @@
+package avalon
+
+import (
+	"encoding/hex"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// ID is the _id of a document or of a file entry. Pype writes ObjectIds; other tools are known to write
+// strings and numbers, so an ID keeps whatever it was read as. It is comparable, and its zero value means
+// "no id".
+type ID struct {
+	kind bson.Type
+	raw  string
+}
+
+// NewID returns the ID for an ObjectId.
+func NewID(oid bson.ObjectID) ID {
+	return ID{kind: bson.TypeObjectID, raw: string(oid[:])}
+}
+
+// ParseID reads an ID from what a person typed: 24 hex digits mean an ObjectId, anything else is taken as
+// a string id.
+func ParseID(s string) ID {
+	if oid, err := bson.ObjectIDFromHex(s); err == nil {
+		return NewID(oid)
+	}
+	_, data, _ := bson.MarshalValue(s) // a string always marshals
+	return ID{kind: bson.TypeString, raw: string(data)}
+}
+
+// idOf reads an id that can be searched for by equality. Arrays, patterns and null can't be.
+func idOf(v bson.RawValue) (ID, bool) {
+	switch v.Type {
+	case bson.TypeObjectID, bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble,
+		bson.TypeBinary, bson.TypeEmbeddedDocument, bson.TypeDateTime, bson.TypeBoolean,
+		bson.TypeTimestamp, bson.TypeDecimal128, bson.TypeSymbol:
+		return ID{kind: v.Type, raw: string(v.Value)}, true
+	}
+	return ID{}, false
+}
+
+// IsZero reports whether there is no id.
+func (id ID) IsZero() bool { return id.kind == 0 }
+
+// String is the id as a person would type it: the hex digits of an ObjectId, a string as it is, anything
+// else as extended JSON.
+func (id ID) String() string {
+	v := bson.RawValue{Type: id.kind, Value: []byte(id.raw)}
+	switch id.kind {
+	case 0:
+		return ""
+	case bson.TypeObjectID:
+		return hex.EncodeToString(v.Value)
+	case bson.TypeString:
+		return v.StringValue()
+	}
+	return v.String()
+}
+
+// MarshalBSONValue writes the id with the type that it was read with.
+func (id ID) MarshalBSONValue() (typ byte, data []byte, err error) {
+	if id.IsZero() {
+		return byte(bson.TypeNull), nil, nil
+	}
+	return byte(id.kind), []byte(id.raw), nil
+}
+
+// Key names one representation in the whole database.
+type Key struct {
+	Project string // the collection
+	ID      ID
+}
+
+// String is PROJECT/ID, for logs.
+func (k Key) String() string { return k.Project + "/" + k.ID.String() }

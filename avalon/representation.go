@@ -1,0 +1,254 @@
+package avalon
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// UnknownSize is the size of a file whose entry does not tell it; early Pype dropped it for empty files.
+const UnknownSize int64 = -1
+
+// Representation is what sitesync needs to know of one published representation.
+type Representation struct {
+	Key   Key
+	Name  string // "exr", "ma", ...
+	Roots Roots  // context.root: where the publisher saw the storage
+	Files []File
+}
+
+// Roots are the storage roots a path may start with: by the NAME of {root[NAME]}, and by "" for a plain
+// {root}.
+type Roots map[string]string
+
+// File is one entry of a representation's files. A sequence has one a frame.
+type File struct {
+	ID    ID
+	Path  string // a Python format string: "{root}/..." or "{root[NAME]}/..."
+	Size  int64  // bytes, or UnknownSize
+	Sites []Site // in the order of the document; a dict's in the order of its keys
+
+	// Problem says what is wrong with the entry if it can't be worked with ("" if nothing is).
+	Problem string
+
+	// As found, to recognise the entry when its outcome is written.
+	rawSize, rawHash bson.RawValue
+}
+
+// Site is the record of one file on one site.
+type Site struct {
+	Name       string
+	Created    bool      // created_dt is there and not null: the file is on this site
+	CreatedAt  time.Time // zero if created_dt is not a date
+	RemoteID   string    // the site's own id of the file; a Drive file id
+	Error      string    // of the last failed try
+	Tries      int       // failed tries so far
+	LastFailed time.Time // zero if unknown
+	Problem    string    // what is wrong with the record if it can't be written to ("" if nothing is)
+
+	dict     bool          // sites is a dict: {NAME: {...}}
+	rawTries bson.RawValue // as found
+}
+
+// FileKey tells the files of one representation apart. An _id alone does not do: resource files can share
+// it, and a person may have replaced the entry under an _id.
+type FileKey struct {
+	ID   ID
+	Path string
+}
+
+// Key is the file's key within its representation.
+func (f *File) Key() FileKey { return FileKey{ID: f.ID, Path: f.Path} }
+
+// On returns the file's record of a site. Of several records with one name the first that is not created
+// counts, because that one makes the pending query find the document.
+func (f *File) On(site string) (Site, bool) {
+	var found *Site
+	for i := range f.Sites {
+		s := &f.Sites[i]
+		if s.Name == site && (found == nil || found.Created && !s.Created) {
+			found = s
+		}
+	}
+	if found == nil {
+		return Site{}, false
+	}
+	return *found, true
+}
+
+// decode reads a document, however malformed. What can't be read is left zero or, where a file can't be
+// worked with at all, described by its Problem. It fails only if there are no files to speak of.
+func decode(key Key, doc bson.Raw) (*Representation, error) {
+	if t := doc.Lookup("type"); t.Type != bson.TypeString || t.StringValue() != "representation" {
+		return nil, fmt.Errorf("representation %s: type is %s, not \"representation\"", key, describe(t))
+	}
+	r := &Representation{Key: key, Name: text(doc.Lookup("name")), Roots: roots(doc.Lookup("context", "root"))}
+	files, ok := doc.Lookup("files").ArrayOK()
+	if !ok {
+		return nil, fmt.Errorf("representation %s: files is %s, not an array", key, describe(doc.Lookup("files")))
+	}
+	entries, err := files.Values()
+	if err != nil {
+		return nil, fmt.Errorf("representation %s: files: %w", key, err)
+	}
+	r.Files = make([]File, 0, len(entries))
+	for _, v := range entries {
+		r.Files = append(r.Files, file(v))
+	}
+	return r, nil
+}
+
+func file(v bson.RawValue) File {
+	doc, ok := v.DocumentOK()
+	if !ok {
+		return File{Size: UnknownSize, Problem: "the entry is " + describe(v) + ", not a document"}
+	}
+	f := File{Size: UnknownSize, rawSize: doc.Lookup("size"), rawHash: doc.Lookup("hash")}
+	if n, ok := integer(f.rawSize); ok && n >= 0 {
+		f.Size = n
+	}
+	var err error
+	if f.Sites, err = sites(doc.Lookup("sites")); err != nil {
+		f.Problem = "its sites can't be read: " + err.Error()
+	}
+	path := doc.Lookup("path")
+	f.Path = text(path)
+	if f.Path == "" {
+		f.Problem = "its path is " + describe(path) + ", not a text"
+	}
+	id := doc.Lookup("_id")
+	if f.ID, ok = idOf(id); !ok {
+		f.Problem = "its _id is " + describe(id) + ", so its record can't be addressed"
+	}
+	return f
+}
+
+// sites reads both forms: a list of {name: ...} and a dict {NAME: {...}}.
+func sites(v bson.RawValue) ([]Site, error) {
+	var list []Site
+	if arr, ok := v.ArrayOK(); ok {
+		values, err := arr.Values()
+		for _, e := range values {
+			if rec, ok := e.DocumentOK(); ok {
+				list = append(list, site(text(rec.Lookup("name")), rec))
+			}
+		}
+		return list, err
+	}
+	doc, ok := v.DocumentOK()
+	if !ok {
+		return nil, fmt.Errorf("they are %s, neither a list nor a dict", describe(v))
+	}
+	elems, err := doc.Elements()
+	for _, e := range elems {
+		rec, ok := e.Value().DocumentOK()
+		s := site(e.Key(), rec)
+		s.dict = true
+		if !ok {
+			s.Problem = fmt.Sprintf("its sites.%s is %s, not a record", e.Key(), describe(e.Value()))
+		}
+		list = append(list, s)
+	}
+	return list, err
+}
+
+func site(name string, rec bson.Raw) Site {
+	s := Site{Name: name}
+	if len(rec) == 0 {
+		return s
+	}
+	created := rec.Lookup("created_dt")
+	s.Created = !missing(created)
+	s.CreatedAt = date(created)
+	s.RemoteID = text(rec.Lookup("id"))
+	s.Error = text(rec.Lookup("error"))
+	s.rawTries = rec.Lookup("tries")
+	s.Tries = tries(s.rawTries)
+	s.LastFailed = date(rec.Lookup("last_failed_dt"))
+	return s
+}
+
+func roots(v bson.RawValue) Roots {
+	if s := text(v); s != "" {
+		return Roots{"": s}
+	}
+	doc, ok := v.DocumentOK()
+	if !ok {
+		return nil
+	}
+	elems, err := doc.Elements()
+	if err != nil {
+		return nil
+	}
+	r := make(Roots, len(elems))
+	for _, e := range elems {
+		if s := text(e.Value()); s != "" {
+			r[e.Key()] = s
+		}
+	}
+	return r
+}
+
+// tries counts failed tries. Other writers left integers, doubles, texts and null there; what makes no
+// sense counts as untried.
+func tries(v bson.RawValue) int {
+	n, ok := integer(v)
+	if !ok {
+		n, _ = strconv.ParseInt(strings.TrimSpace(text(v)), 10, 64)
+	}
+	return int(min(max(n, 0), math.MaxInt32-1))
+}
+
+func integer(v bson.RawValue) (int64, bool) {
+	switch v.Type {
+	case bson.TypeInt32, bson.TypeInt64:
+		return v.AsInt64(), true
+	case bson.TypeDouble:
+		f := v.Double()
+		if math.IsNaN(f) {
+			return 0, false
+		}
+		return int64(min(max(f, math.MinInt64/2), math.MaxInt64/2)), true
+	}
+	return 0, false
+}
+
+func text(v bson.RawValue) string {
+	s, _ := v.StringValueOK()
+	return s
+}
+
+func date(v bson.RawValue) time.Time {
+	if v.Type != bson.TypeDateTime {
+		return time.Time{}
+	}
+	return v.Time().UTC()
+}
+
+func missing(v bson.RawValue) bool {
+	return v.Type == 0 || v.Type == bson.TypeNull || v.Type == bson.TypeUndefined
+}
+
+// describe names what was found where something else should be, without repeating foreign data at length.
+func describe(v bson.RawValue) string {
+	switch v.Type {
+	case 0:
+		return "missing"
+	case bson.TypeNull:
+		return "null"
+	case bson.TypeString:
+		s := v.StringValue()
+		if s == "" {
+			return "empty"
+		}
+		if len(s) > 40 {
+			s = s[:40] + "..."
+		}
+		return strconv.Quote(s)
+	}
+	return "of type " + v.Type.String()
+}

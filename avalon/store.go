@@ -1,0 +1,152 @@
+package avalon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+// MongoDB's error codes that decide something here.
+const (
+	codeIndexOptionsConflict = 85
+	codeIndexKeySpecsExist   = 86
+	codeUUIDMismatch         = 361
+	codeUnknownField         = 40415
+)
+
+// ErrGone means that the representation or its project is no longer there: nothing is left to do.
+var ErrGone = errors.New("the representation is gone")
+
+// Store reads and writes the avalon database.
+type Store struct {
+	db *mongo.Database
+}
+
+// NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
+// that none is rolled back by an election.
+func NewStore(client *mongo.Client, database string) *Store {
+	return &Store{db: client.Database(database, options.Database().SetWriteConcern(writeconcern.Majority()))}
+}
+
+// Project is a collection of the avalon database.
+type Project struct {
+	Name string
+	uuid *bson.Binary // nil on servers that do not tell
+}
+
+// Projects lists the projects by name. System collections and views are none.
+func (s *Store) Projects(ctx context.Context) ([]Project, error) {
+	specs, err := s.db.ListCollectionSpecifications(ctx, bson.D{{Key: "type", Value: "collection"}})
+	if err != nil {
+		return nil, fmt.Errorf("list the projects of database %s: %w", s.db.Name(), err)
+	}
+	var list []Project
+	for _, c := range specs {
+		if !strings.HasPrefix(c.Name, "system.") {
+			list = append(list, Project{Name: c.Name, uuid: c.UUID})
+		}
+	}
+	slices.SortFunc(list, func(a, b Project) int { return cmp.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// EnsureIndex makes sure that the pending query of the site is answered from an index of the project. It
+// returns [ErrGone] if the project has gone.
+//
+// createIndexes creates the collection if there is none, which would leave a phantom project behind when
+// one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
+// later check.
+func (s *Store) EnsureIndex(ctx context.Context, p Project, site string) error {
+	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(site)}}
+	run := func(cmd bson.D) error {
+		err := s.db.RunCommand(ctx, cmd).Err()
+		var ce mongo.CommandError
+		if errors.As(err, &ce) {
+			switch int(ce.Code) {
+			case codeIndexOptionsConflict, codeIndexKeySpecsExist:
+				return nil // somebody made it by another name or with other options
+			case codeUUIDMismatch:
+				return ErrGone
+			}
+		}
+		return err
+	}
+	withUUID := cmd
+	if p.uuid != nil {
+		withUUID = append(slices.Clone(cmd), bson.E{Key: "collectionUUID", Value: p.uuid})
+	}
+	err := run(withUUID)
+	if hasCode(err, codeUnknownField) {
+		err = run(cmd)
+	}
+	if err != nil && !errors.Is(err, ErrGone) {
+		return fmt.Errorf("create the index for pending files in project %s: %w", p.Name, err)
+	}
+	return err
+}
+
+// Pending yields the keys of a project's representations that have a file which is not on the site yet and
+// has fewer than retryCount failed tries. It reads keys only, in batches as they are asked for. Whether
+// something is to be done about a file is decided from the document.
+func (s *Store) Pending(ctx context.Context, project, site string, retryCount int) iter.Seq2[Key, error] {
+	return func(yield func(Key, error) bool) {
+		cur, err := s.db.Collection(project).Find(ctx, pendingFilter(site, retryCount),
+			options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(1000))
+		if err != nil {
+			yield(Key{}, fmt.Errorf("find pending representations of project %s: %w", project, err))
+			return
+		}
+		defer cur.Close(context.WithoutCancel(ctx))
+		for cur.Next(ctx) {
+			if id, ok := idOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
+				return
+			}
+		}
+		if err := cur.Err(); err != nil {
+			yield(Key{}, fmt.Errorf("find pending representations of project %s: %w", project, err))
+		}
+	}
+}
+
+// Representation reads one representation as it stands now. The error is [ErrGone] if there is none, and
+// one that names what is malformed if it can't be read.
+func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
+	doc, err := s.db.Collection(key.Project).FindOne(ctx, bson.D{{Key: "_id", Value: eq(key.ID)}},
+		options.FindOne().SetProjection(bson.D{
+			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
+		})).Raw()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, ErrGone
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read representation %s: %w", key, err)
+	}
+	r, err := decode(key, doc)
+	if err != nil {
+		return nil, &MalformedError{Key: key, Err: err}
+	}
+	return r, nil
+}
+
+// MalformedError says that a document can't be read as a representation, whatever is tried.
+type MalformedError struct {
+	Key Key
+	Err error
+}
+
+func (e *MalformedError) Error() string { return e.Err.Error() }
+func (e *MalformedError) Unwrap() error { return e.Err }
+
+func hasCode(err error, code int) bool {
+	var se mongo.ServerError
+	return errors.As(err, &se) && se.HasErrorCode(code)
+}

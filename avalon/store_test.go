@@ -1,0 +1,548 @@
+package avalon
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"sitesync/integration/mongod"
+)
+
+const (
+	project = "Test"
+	gdrive  = "gdrive"
+)
+
+// newStore returns a store on an empty database and the project's collection in it.
+func newStore(t *testing.T) (*Store, *mongo.Collection) {
+	t.Helper()
+	db := mongod.Database(t)
+	return NewStore(db.Client(), db.Name()), db.Collection(project)
+}
+
+func insert(t *testing.T, coll *mongo.Collection, docs ...bson.D) []Key {
+	t.Helper()
+	var keys []Key
+	for _, d := range docs {
+		res, err := coll.InsertOne(t.Context(), d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, Key{Project: coll.Name(), ID: NewID(res.InsertedID.(bson.ObjectID))})
+	}
+	return keys
+}
+
+var published = time.Date(2020, 6, 18, 8, 42, 43, 0, time.UTC)
+
+// representation is a document with the given entries in files.
+func representation(files ...any) bson.D {
+	return bson.D{{Key: "type", Value: "representation"}, {Key: "name", Value: "ma"},
+		{Key: "context", Value: bson.D{{Key: "root", Value: "/mnt/studio"}}}, {Key: "files", Value: bson.A(files)}}
+}
+
+// entry is a file that the studio has.
+func entry(path string, sites any) bson.D {
+	return bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "path", Value: path}, {Key: "size", Value: int64(5)},
+		{Key: "hash", Value: "a,ma|1592468963,24|5"}, {Key: "sites", Value: sites}}
+}
+
+// list and dict are the two forms of sites, with the given fields in the gdrive record.
+func list(fields ...bson.E) bson.A {
+	return bson.A{
+		bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: published}},
+		append(bson.D{{Key: "name", Value: gdrive}}, fields...),
+	}
+}
+
+func dict(fields ...bson.E) bson.D {
+	return bson.D{
+		{Key: "studio", Value: bson.D{{Key: "created_dt", Value: published}}},
+		{Key: gdrive, Value: append(bson.D{}, fields...)},
+	}
+}
+
+func pendingKeys(t *testing.T, s *Store, retryCount int) []Key {
+	t.Helper()
+	var keys []Key
+	for k, err := range s.Pending(t.Context(), project, gdrive, retryCount) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+func TestPending(t *testing.T) {
+	s, coll := newStore(t)
+	done := bson.E{Key: "created_dt", Value: published}
+	tests := []struct {
+		name  string
+		sites any
+		want  bool
+	}{
+		{"skeleton", list(), true},
+		{"skeleton in a dict", dict(), true},
+		{"synced", list(done), false},
+		{"synced in a dict", dict(done), false},
+		{"created_dt null", list(bson.E{Key: "created_dt", Value: nil}), true},
+		{"created_dt null in a dict", dict(bson.E{Key: "created_dt", Value: nil}), true},
+		{"no skeleton", bson.A{bson.D{{Key: "name", Value: "studio"}, done}}, false},
+		{"no skeleton in a dict", bson.D{{Key: "studio", Value: bson.D{done}}}, false},
+		{"tries left", list(bson.E{Key: "tries", Value: 2}), true},
+		{"tries null", list(bson.E{Key: "tries", Value: nil}), true},
+		{"tries as text", list(bson.E{Key: "tries", Value: "1"}), true},
+		{"tries used up", list(bson.E{Key: "tries", Value: 3}), false},
+		{"tries used up, as double", list(bson.E{Key: "tries", Value: 3.0}), false},
+		{"sites is a text", "gdrive", false},
+	}
+	want := map[Key]string{}
+	for _, tt := range tests {
+		keys := insert(t, coll, representation(entry("{root}/a", tt.sites)))
+		if tt.want {
+			want[keys[0]] = tt.name
+		}
+	}
+	insert(t, coll, bson.D{{Key: "type", Value: "version"}, {Key: "files", Value: bson.A{entry("{root}/a", list())}}})
+
+	got := map[Key]string{}
+	for _, k := range pendingKeys(t, s, 3) {
+		got[k] = want[k]
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
+		t.Errorf("pending (-want +got):\n%s", diff)
+	}
+}
+
+// The pending query must read what is pending, however much is synced.
+func TestPendingUsesIndex(t *testing.T) {
+	s, coll := newStore(t)
+	done := bson.E{Key: "created_dt", Value: published}
+	for range 300 {
+		insert(t, coll, representation(entry("{root}/a", list(done))), representation(entry("{root}/a", dict(done))))
+	}
+	insert(t, coll, representation(entry("{root}/a", list())), representation(entry("{root}/a", dict())))
+	for _, p := range mustProjects(t, s) {
+		if err := s.EnsureIndex(t.Context(), p, gdrive); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res, err := s.db.RunCommand(t.Context(), bson.D{
+		{Key: "explain", Value: bson.D{{Key: "find", Value: project}, {Key: "filter", Value: pendingFilter(gdrive, 3)}}},
+		{Key: "verbosity", Value: "executionStats"},
+	}).Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := res.Lookup("executionStats", "totalDocsExamined").AsInt64(); n > 4 {
+		t.Errorf("%d documents examined for 2 pending of 602", n)
+	}
+	if n := len(pendingKeys(t, s, 3)); n != 2 {
+		t.Errorf("%d pending, want 2", n)
+	}
+}
+
+func mustProjects(t *testing.T, s *Store) []Project {
+	t.Helper()
+	list, err := s.Projects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+func TestEnsureIndexNeverCreatesAProject(t *testing.T) {
+	s, coll := newStore(t)
+	insert(t, coll, representation())
+	listed := mustProjects(t, s)
+	if err := coll.Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EnsureIndex(t.Context(), listed[0], gdrive); !errors.Is(err, ErrGone) {
+		t.Errorf("index of a dropped project: %v, want ErrGone", err)
+	}
+	if left := mustProjects(t, s); len(left) != 0 {
+		t.Errorf("projects after that: %v, want none", left)
+	}
+}
+
+func TestProjectsAreCollections(t *testing.T) {
+	s, coll := newStore(t)
+	insert(t, coll, representation())
+	if err := s.db.CreateView(t.Context(), "view", project, mongo.Pipeline{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := mustProjects(t, s); len(got) != 1 || got[0].Name != project {
+		t.Errorf("projects: %v, want only %s", got, project)
+	}
+}
+
+// read returns the first file of a representation.
+func read(t *testing.T, s *Store, key Key) File {
+	t.Helper()
+	r, err := s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Files[0]
+}
+
+// siteRecord returns a file's gdrive record as it stands in the database, without what precedes it.
+func siteRecord(t *testing.T, coll *mongo.Collection, key Key, file string) bson.Raw {
+	t.Helper()
+	doc, err := coll.FindOne(t.Context(), bson.D{{Key: "_id", Value: key.ID}}).Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites := doc.Lookup("files", file, "sites")
+	if d, ok := sites.DocumentOK(); ok {
+		return d.Lookup(gdrive).Document()
+	}
+	values, err := sites.Array().Values()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values[len(values)-1].Document()
+}
+
+func types(doc bson.Raw) map[string]bson.Type {
+	m := map[string]bson.Type{}
+	elems, _ := doc.Elements()
+	for _, e := range elems {
+		m[e.Key()] = e.Value().Type
+	}
+	return m
+}
+
+func TestRecord(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("CET", 3600))
+	failedBefore := []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: 1.0}, {Key: "last_failed_dt", Value: published}}
+	forms := map[string]func(...bson.E) any{
+		"list": func(f ...bson.E) any { return list(f...) },
+		"dict": func(f ...bson.E) any { return dict(f...) },
+	}
+	for form, sites := range forms {
+		t.Run(form, func(t *testing.T) {
+			s, coll := newStore(t)
+			key := insert(t, coll, representation(entry("{root}/a", sites(failedBefore...)), entry("{root}/b", sites())))[0]
+
+			record := func(o Outcome) {
+				t.Helper()
+				o.File, o.At = read(t, s, key), at
+				if err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+					t.Fatal(err)
+				}
+			}
+
+			record(Outcome{Error: "disk on fire"})
+			rec := siteRecord(t, coll, key, "0")
+			want := map[string]bson.Type{"error": bson.TypeString, "tries": bson.TypeInt32, "last_failed_dt": bson.TypeDateTime}
+			if form == "list" {
+				want["name"] = bson.TypeString
+			}
+			if diff := cmp.Diff(want, types(rec)); diff != "" {
+				t.Errorf("types after a failure (-want +got):\n%s", diff)
+			}
+			if n := rec.Lookup("tries").Int32(); n != 2 {
+				t.Errorf("tries = %d after one more, want 2", n)
+			}
+
+			record(Outcome{RemoteID: "drive-id"})
+			rec = siteRecord(t, coll, key, "0")
+			want = map[string]bson.Type{"created_dt": bson.TypeDateTime, "id": bson.TypeString}
+			if form == "list" {
+				want["name"] = bson.TypeString
+			}
+			if diff := cmp.Diff(want, types(rec)); diff != "" {
+				t.Errorf("types after a success (-want +got):\n%s", diff)
+			}
+			if got := rec.Lookup("created_dt").Time(); !got.Equal(at) {
+				t.Errorf("created_dt = %v, want %v", got, at)
+			}
+			if other := siteRecord(t, coll, key, "1"); !other.Lookup("created_dt").IsZero() {
+				t.Errorf("the other file was touched: %v", other)
+			}
+		})
+	}
+}
+
+func TestRecordLeavesAloneWhatChanged(t *testing.T) {
+	update := func(set bson.D) func(*testing.T, *mongo.Collection, Key) {
+		return func(t *testing.T, coll *mongo.Collection, key Key) {
+			if _, err := coll.UpdateByID(t.Context(), key.ID, set); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	set := func(k string, v any) bson.D { return bson.D{{Key: "$set", Value: bson.D{{Key: k, Value: v}}}} }
+	failed := []bson.E{{Key: "tries", Value: int32(1)}, {Key: "error", Value: "no"}}
+	tests := []struct {
+		name    string
+		change  func(*testing.T, *mongo.Collection, Key)
+		outcome Outcome
+	}{
+		{"another path", update(set("files.0.path", "{root}/other")), Outcome{RemoteID: "x"}},
+		{"another size", update(set("files.0.size", int64(6))), Outcome{RemoteID: "x"}},
+		{"another hash", update(set("files.0.hash", "b")), Outcome{RemoteID: "x"}},
+		{"another id", update(set("files.0._id", bson.NewObjectID())), Outcome{RemoteID: "x"}},
+		{"already marked", update(set("files.0.sites.1.created_dt", published)), Outcome{RemoteID: "x"}},
+		{"site gone", update(set("files.0.sites", bson.A{})), Outcome{RemoteID: "x"}},
+		{"sites now a dict", update(set("files.0.sites", dict())), Outcome{RemoteID: "x"}},
+		{"files gone", update(set("files", bson.A{})), Outcome{RemoteID: "x"}},
+		{"tries deleted, then failed", update(bson.D{{Key: "$unset", Value: bson.D{{Key: "files.0.sites.1.tries", Value: ""}}}}),
+			Outcome{Error: "again"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, coll := newStore(t)
+			key := insert(t, coll, representation(entry("{root}/a", list(failed...))))[0]
+			tt.outcome.File, tt.outcome.At = read(t, s, key), time.Now()
+			tt.change(t, coll, key)
+			before := document(t, coll, key)
+			if err := s.Record(t.Context(), key, gdrive, []Outcome{tt.outcome}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(before, document(t, coll, key)); diff != "" {
+				t.Errorf("the document was touched (-before +after):\n%s", diff)
+			}
+		})
+	}
+	t.Run("representation gone", func(t *testing.T) {
+		s, coll := newStore(t)
+		key := insert(t, coll, representation(entry("{root}/a", list())))[0]
+		f := read(t, s, key)
+		if _, err := coll.DeleteMany(t.Context(), bson.D{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Representation(t.Context(), key); !errors.Is(err, ErrGone) {
+			t.Errorf("read: %v, want ErrGone", err)
+		}
+	})
+}
+
+func document(t *testing.T, coll *mongo.Collection, key Key) string {
+	t.Helper()
+	doc, err := coll.FindOne(t.Context(), bson.D{{Key: "_id", Value: key.ID}}).Raw()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc.String()
+}
+
+// Positions shift, forms are mixed, an _id is shared, and more files come than fit one update.
+func TestRecordMany(t *testing.T) {
+	s, coll := newStore(t)
+	var files []any
+	for i := range maxGrouped + 20 {
+		sites := any(list())
+		if i%2 == 1 {
+			sites = dict()
+		}
+		files = append(files, entry("{root}/"+string(rune('a'+i)), sites))
+	}
+	shared := bson.NewObjectID()
+	for _, i := range []int{3, 4} {
+		f := files[i].(bson.D)
+		f[0].Value = shared
+	}
+	key := insert(t, coll, representation(files...))[0]
+	r, err := s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Reverse(files)
+	if _, err := coll.UpdateByID(t.Context(), key.ID, bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}); err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []Outcome
+	for _, f := range r.Files {
+		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
+	}
+	if err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+		t.Fatal(err)
+	}
+	r, err = s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range r.Files {
+		if rec, _ := f.On(gdrive); !rec.Created || rec.RemoteID != f.Path {
+			t.Errorf("%s: created %v, id %q", f.Path, rec.Created, rec.RemoteID)
+		}
+	}
+}
+
+// The database refuses one outcome of a group: the others are written all the same.
+func TestRecordPoisonedEntry(t *testing.T) {
+	s, coll := newStore(t)
+	key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()), entry("{root}/c", list())))[0]
+	r, err := s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	validator := bson.D{{Key: "files.sites." + gdrive + ".id", Value: bson.D{{Key: "$ne", Value: "{root}/b"}}}}
+	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []Outcome
+	for _, f := range r.Files {
+		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
+	}
+	err = s.Record(t.Context(), key, gdrive, outcomes)
+	var re *RecordError
+	if !errors.As(err, &re) || re.File != r.Files[1].Key() {
+		t.Fatalf("error %v, want a RecordError of {root}/b", err)
+	}
+	if r, err = s.Representation(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	var marked []string
+	for _, f := range r.Files {
+		if rec, _ := f.On(gdrive); rec.Created {
+			marked = append(marked, f.Path)
+		}
+	}
+	if diff := cmp.Diff([]string{"{root}/a", "{root}/c"}, marked); diff != "" {
+		t.Errorf("marked (-want +got):\n%s", diff)
+	}
+}
+
+// Every way to make a file pending is a change, and nothing else is.
+func TestChanges(t *testing.T) {
+	upd := func(op, field string, v any) bson.D {
+		return bson.D{{Key: op, Value: bson.D{{Key: field, Value: v}}}}
+	}
+	done := []bson.E{{Key: "created_dt", Value: published}, {Key: "id", Value: "x"}}
+	failed := []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: int32(3)}, {Key: "last_failed_dt", Value: published}}
+	tests := []struct {
+		name   string
+		sites  any
+		change any // an update, or an Outcome to record
+		want   bool
+	}{
+		{"tries deleted", list(failed...), upd("$unset", "files.0.sites.1.tries", ""), true},
+		{"tries deleted in a dict", dict(failed...), upd("$unset", "files.0.sites.gdrive.tries", ""), true},
+		{"tries set to 0", list(failed...), upd("$set", "files.0.sites.1.tries", 0), true},
+		{"created_dt removed", list(done...), upd("$unset", "files.0.sites.1.created_dt", ""), true},
+		{"created_dt removed in a dict", dict(done...), upd("$unset", "files.0.sites.gdrive.created_dt", ""), true},
+		{"created_dt set to null", list(done...), upd("$set", "files.0.sites.1.created_dt", nil), true},
+		{"skeleton pushed", bson.A{}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: gdrive}}), true},
+		{"skeleton added to a dict", bson.D{}, upd("$set", "files.$[].sites.gdrive", bson.D{}), true},
+		{"record replaced", list(done...), upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}), true},
+		{"sites replaced", list(done...), upd("$set", "files.0.sites", list()), true},
+		{"file replaced", list(done...), upd("$set", "files.0", entry("{root}/a", list())), true},
+		{"files replaced", list(done...), upd("$set", "files", bson.A{entry("{root}/a", list())}), true},
+		{"path mended", list(), upd("$set", "files.0.path", "{root}/b"), true},
+		{"our failure", list(), Outcome{Error: "no"}, false},
+		{"our second failure", list(failed...), Outcome{Error: "no"}, false},
+		{"our success", list(), Outcome{RemoteID: "x"}, false},
+		{"our success after failures", list(failed...), Outcome{RemoteID: "x"}, false},
+		{"our success again, with the same id", list(bson.E{Key: "id", Value: "x"}), Outcome{RemoteID: "x"}, false},
+		{"our failure in a dict", dict(), Outcome{Error: "no"}, false},
+		{"our success in a dict", dict(failed...), Outcome{RemoteID: "x"}, false},
+		{"something else", list(), upd("$set", "data.comment", "files.0.sites"), false},
+		{"progress", list(), upd("$set", "files.0.sites.1.progress", 0.5), false},
+	}
+	s, coll := newStore(t)
+	var keys []Key
+	for _, tt := range tests {
+		keys = append(keys, insert(t, coll, representation(entry("{root}/a", tt.sites)))...)
+	}
+	ch, err := s.Changes(t.Context(), gdrive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ch.Close(context.Background())
+
+	want := map[Key]string{}
+	for i, tt := range tests {
+		if tt.want {
+			want[keys[i]] = tt.name
+		}
+		switch c := tt.change.(type) {
+		case Outcome:
+			c.File, c.At = read(t, s, keys[i]), time.Now()
+			if err := s.Record(t.Context(), keys[i], gdrive, []Outcome{c}); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if _, err := coll.UpdateByID(t.Context(), keys[i].ID, c); err != nil {
+				t.Fatalf("%s: %v", tt.name, err)
+			}
+		}
+	}
+	other := coll.Database().Collection("Created later")
+	inserts := insert(t, other,
+		representation(entry("{root}/a", list(done...))),              // synced
+		bson.D{{Key: "type", Value: "version"}},                       // no representation
+		representation(entry("{root}/a", bson.A{})),                   // not for this site
+		representation(entry("{root}/a", dict(done...))),              // synced
+		representation(entry("{root}/a", list()), entry("x", list())), // pending
+		representation(entry("{root}/a", dict())),                     // pending
+	)
+	want[inserts[4]], want[inserts[5]] = "insert", "insert of a dict"
+	if _, err := other.ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: inserts[2].ID}}, representation(entry("x", list()))); err != nil {
+		t.Fatal(err)
+	}
+	want[inserts[2]] = "replace"
+	last := insert(t, coll, representation(entry("{root}/last", list())))[0]
+
+	got := map[Key]string{}
+	for {
+		c, err := ch.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Key == last {
+			break
+		}
+		got[c.Key] = want[c.Key]
+		if want[c.Key] == "" {
+			if i := slices.Index(keys, c.Key); i >= 0 {
+				t.Errorf("%q woke us", tests[i].name)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+}
+
+func TestChangesEnd(t *testing.T) {
+	s, coll := newStore(t)
+	insert(t, coll, representation())
+	ch, err := s.Changes(t.Context(), gdrive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ch.Close(context.Background())
+	if err := coll.Database().Drop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	rescans := 0
+	for {
+		c, err := ch.Next(t.Context())
+		if errors.Is(err, ErrInvalidated) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Rescan {
+			rescans++
+		}
+	}
+	if rescans == 0 {
+		t.Error("the dropped project was not told of")
+	}
+}

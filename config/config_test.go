@@ -1,0 +1,464 @@
+package config
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// studio is a set of presets and an environment that are right; tests change
+// one thing. In expected sentences DIR stands for the folder.
+type studio struct {
+	t   *testing.T
+	dir string
+	env map[string]string
+}
+
+const goodConfig = `{
+  "local_id": "art-17",
+  "retry_cnt": 3,
+  "loop_delay": 60,
+  "active_site": "studio",
+  "remote_site": "gdrive"
+}`
+
+const goodGdrive = `{
+  "gdrive": {"credentials_url": "account.json", "root": "/My Drive/studio"}
+}`
+
+var privateKey = sync.OnceValue(func() string {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		panic(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+})
+
+func account() string {
+	data, _ := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": "sync@studio.example",
+		"private_key": privateKey(), "token_uri": "https://oauth2.example/token",
+	})
+	return string(data)
+}
+
+func newStudio(t *testing.T) *studio {
+	t.Helper()
+	s := &studio{t: t, dir: t.TempDir(), env: map[string]string{"AVALON_MONGO": "mongodb://db.studio.example:27017"}}
+	s.env["SITESYNC_PRESETS"] = s.dir
+	s.write(configFile, goodConfig)
+	s.write(gdriveFile, goodGdrive)
+	s.write("account.json", account())
+	return s
+}
+
+func (s *studio) write(name, content string) {
+	s.t.Helper()
+	path := filepath.Join(s.dir, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// load returns the error's lines and the warnings with DIR for the folder.
+func (s *studio) load(flags Flags) (c *Config, warnings, errs []string) {
+	s.t.Helper()
+	c, warned, err := Load(flags, func(name string) (string, bool) {
+		v, ok := s.env[name]
+		return v, ok
+	})
+	if (c == nil) != (err != nil) {
+		s.t.Errorf("config %v and error %v", c, err)
+	}
+	for _, w := range warned {
+		warnings = append(warnings, strings.ReplaceAll(string(w), s.dir, "DIR"))
+	}
+	if err != nil {
+		errs = strings.Split(strings.ReplaceAll(err.Error(), s.dir, "DIR"), "\n")
+	}
+	return c, warnings, errs
+}
+
+func (s *studio) mustLoad(flags Flags) *Config {
+	s.t.Helper()
+	c, warnings, errs := s.load(flags)
+	if errs != nil || warnings != nil {
+		s.t.Fatalf("errors %q, warnings %q", errs, warnings)
+	}
+	return c
+}
+
+func skipWindows(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("paths and modes of Unix")
+	}
+}
+
+func TestLoadDefaults(t *testing.T) {
+	s := newStudio(t)
+	s.write(configFile, `{"remote_site": "gdrive"}`)
+	want := &Config{
+		Presets: s.dir, RetryCount: 3, LoopDelay: time.Minute, ActiveSite: "studio", RemoteSite: "gdrive",
+		Sites: map[string]Site{"gdrive": {
+			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
+		}},
+		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", StateDatabase: "sitesync"},
+		Transfers: 8, Listen: "127.0.0.1:8370", LogFormat: "auto", LogLevel: "info",
+		Settle: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
+		Index: true, Stream: true, Poll: true, ShutdownTimeout: 10 * time.Second,
+	}
+	got := s.mustLoad(Flags{})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+	site, ok := got.Remote()
+	if !ok || site.Name != "gdrive" {
+		t.Errorf("Remote() = %v, %v", site, ok)
+	}
+}
+
+// What may stand in several places counts by flag, environment, file, default,
+// in this order.
+func TestPrecedence(t *testing.T) {
+	skipWindows(t)
+	tests := []struct {
+		name                 string
+		flag                 func(f *Flags, v string)
+		key, env             string
+		file, inEnv, byFlag  string // file is JSON
+		def                  string
+		fromFile, fromEnv    string
+		fromFlag             string
+		get                  func(c *Config) string
+		otherEnv, otherInEnv string // an older variable that counts less
+	}{
+		{
+			name: "retry_cnt", flag: func(f *Flags, v string) { f.RetryCnt = &v }, key: "retry_cnt", env: "SITESYNC_RETRY_CNT",
+			file: "4", inEnv: "5", byFlag: "6", def: "3", fromFile: "4", fromEnv: "5", fromFlag: "6",
+			get: func(c *Config) string { return fmt.Sprint(c.RetryCount) },
+		},
+		{
+			name: "loop_delay", flag: func(f *Flags, v string) { f.LoopDelay = &v }, key: "loop_delay", env: "SITESYNC_LOOP_DELAY",
+			file: `"30.5"`, inEnv: "90s", byFlag: "5", def: "1m0s", fromFile: "30.5s", fromEnv: "1m30s", fromFlag: "5s",
+			get: func(c *Config) string { return c.LoopDelay.String() },
+		},
+		{
+			name: "active_site", flag: func(f *Flags, v string) { f.ActiveSite = &v }, key: "active_site", env: "SITESYNC_ACTIVE_SITE",
+			file: `"paris"`, inEnv: "rome", byFlag: "oslo", def: "studio", fromFile: "paris", fromEnv: "rome", fromFlag: "oslo",
+			get: func(c *Config) string { return c.ActiveSite },
+		},
+		{
+			name: "remote_site", flag: func(f *Flags, v string) { f.RemoteSite = &v }, key: "remote_site", env: "SITESYNC_REMOTE_SITE",
+			file: `"gdrive"`, inEnv: "second", byFlag: "", def: "", fromFile: "gdrive", fromEnv: "second", fromFlag: "",
+			get: func(c *Config) string { return c.RemoteSite },
+		},
+		{
+			name: "local_id", flag: func(f *Flags, v string) { f.LocalID = &v }, key: "local_id", env: "SITESYNC_LOCAL_ID",
+			file: `"a"`, inEnv: "b", byFlag: "", def: "", fromFile: "a", fromEnv: "b", fromFlag: "",
+			get: func(c *Config) string { return c.LocalID },
+		},
+		{
+			name: "local_root", flag: func(f *Flags, v string) { f.LocalRoot = []string{v} }, key: "local_root", env: "SITESYNC_LOCAL_ROOT",
+			file: `"/a/"`, inEnv: "w=/b;p=/c", byFlag: "w=/d", def: "", fromFile: "/a", fromEnv: "p=/c;w=/b", fromFlag: "w=/d",
+			get: func(c *Config) string { return c.LocalRoot.String() },
+		},
+		{
+			name: "mongo", flag: func(f *Flags, v string) { f.Mongo = &v }, env: "SITESYNC_MONGO",
+			inEnv: "mongodb://b", byFlag: "mongodb://c", def: "mongodb://db.studio.example:27017",
+			fromEnv: "mongodb://b", fromFlag: "mongodb://c",
+			get:      func(c *Config) string { return c.Mongo.URI.Reveal() },
+			otherEnv: "AVALON_MONGO", otherInEnv: "mongodb://a",
+		},
+		{
+			name: "db", flag: func(f *Flags, v string) { f.DB = &v }, env: "SITESYNC_DB",
+			inEnv: "b", byFlag: "c", def: "avalon", fromEnv: "b", fromFlag: "c",
+			get:      func(c *Config) string { return c.Mongo.Database },
+			otherEnv: "AVALON_DB", otherInEnv: "a",
+		},
+		{
+			name: "transfers", flag: func(f *Flags, v string) { f.Transfers = &v }, env: "SITESYNC_TRANSFERS",
+			inEnv: "5", byFlag: "6", def: "8", fromEnv: "5", fromFlag: "6",
+			get: func(c *Config) string { return fmt.Sprint(c.Transfers) },
+		},
+		{
+			name: "listen", flag: func(f *Flags, v string) { f.Listen = &v }, env: "SITESYNC_LISTEN",
+			inEnv: "", byFlag: ":80", def: "127.0.0.1:8370", fromEnv: "", fromFlag: ":80",
+			get: func(c *Config) string { return c.Listen },
+		},
+		{
+			name: "settle", flag: func(f *Flags, v string) { f.Settle = &v }, env: "SITESYNC_SETTLE",
+			inEnv: "0", byFlag: "1m", def: "1m0s", fromEnv: "0s", fromFlag: "1m0s",
+			get: func(c *Config) string { return c.Settle.String() },
+		},
+		{
+			name: "no-index", flag: func(f *Flags, v string) { f.NoIndex = new(v == "true") }, env: "SITESYNC_NO_INDEX",
+			inEnv: "1", byFlag: "false", def: "true", fromEnv: "false", fromFlag: "true",
+			get: func(c *Config) string { return fmt.Sprint(c.Index) },
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			s := newStudio(t)
+			s.write(gdriveFile, strings.ReplaceAll(`{"gdrive": X, "second": X}`, "X",
+				`{"credentials_url": "account.json", "root": "/My Drive"}`))
+			s.write(configFile, `{}`)
+			var flags Flags
+			check := func(place, want string) {
+				t.Helper()
+				if got := test.get(s.mustLoad(flags)); got != want {
+					t.Errorf("%s: %q, want %q", place, got, want)
+				}
+			}
+			check("default", test.def)
+			if test.key != "" {
+				s.write(configFile, fmt.Sprintf(`{%q: %s}`, test.key, test.file))
+				check("file", test.fromFile)
+			}
+			if test.otherEnv != "" {
+				s.env[test.otherEnv] = test.otherInEnv
+				check("older variable", test.otherInEnv)
+			}
+			s.env[test.env] = test.inEnv
+			check("environment", test.fromEnv)
+			test.flag(&flags, test.byFlag)
+			check("flag", test.fromFlag)
+		})
+	}
+}
+
+// An empty variable, as compose files hand it down, says nothing.
+func TestEmptyVariable(t *testing.T) {
+	s := newStudio(t)
+	want := s.mustLoad(Flags{})
+	for _, name := range []string{
+		"MONGO", "DB", "STATE_DB", "RETRY_CNT", "LOOP_DELAY", "ACTIVE_SITE", "LOCAL_ROOT", "TRANSFERS", "LOG_FORMAT",
+		"LOG_LEVEL", "SETTLE", "RETRY_DELAY", "MAX_RETRY_DELAY", "NO_INDEX", "NO_STREAM", "NO_POLL", "SHUTDOWN_TIMEOUT",
+	} {
+		s.env["SITESYNC_"+name] = ""
+	}
+	if diff := cmp.Diff(want, s.mustLoad(Flags{})); diff != "" {
+		t.Errorf("config (-want +got):\n%s", diff)
+	}
+}
+
+func TestPresetsFolder(t *testing.T) {
+	t.Run("PYPE_CONFIG", func(t *testing.T) {
+		s := newStudio(t)
+		delete(s.env, "SITESYNC_PRESETS")
+		s.env["PYPE_CONFIG"] = s.dir
+		s.write("presets/config.json", `{"local_id": "x"}`)
+		if c := s.mustLoad(Flags{}); c.LocalID != "x" || c.Presets != filepath.Join(s.dir, "presets") {
+			t.Errorf("read %s", c)
+		}
+	})
+	t.Run("sync_server", func(t *testing.T) {
+		s := newStudio(t)
+		s.write("sync_server/config.json", `{"remote_site": "g"}`)
+		s.write("sync_server/gdrive.json", `{"g": {"credentials_url": "../account.json", "root": "/Films/"}}`)
+		c := s.mustLoad(Flags{})
+		site, _ := c.Remote()
+		want := Site{Name: "g", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/Films")}
+		if diff := cmp.Diff(want, site); diff != "" || c.Presets != filepath.Join(s.dir, "sync_server") {
+			t.Errorf("%s: site (-want +got):\n%s", c.Presets, diff)
+		}
+	})
+	t.Run("relative", func(t *testing.T) {
+		s := newStudio(t)
+		t.Chdir(filepath.Dir(s.dir))
+		if c := s.mustLoad(Flags{Presets: new(filepath.Base(s.dir))}); !filepath.IsAbs(c.Presets) {
+			t.Errorf("presets are %s", c.Presets)
+		}
+	})
+}
+
+// Numbers are strings in some studios' presets.
+func TestNumbers(t *testing.T) {
+	for _, test := range []struct {
+		retry, delay string
+		wantRetry    int
+		wantDelay    time.Duration
+	}{
+		{`3`, `60`, 3, time.Minute},
+		{`"3"`, `"60"`, 3, time.Minute},
+		{`3.0`, `0.5`, 3, 500 * time.Millisecond},
+		{`" 7 "`, `"1.5"`, 7, 1500 * time.Millisecond},
+		{`1e1`, `6e1`, 10, time.Minute},
+		{`null`, `"2m"`, 3, 2 * time.Minute},
+	} {
+		s := newStudio(t)
+		s.write(configFile, fmt.Sprintf(`{"retry_cnt": %s, "loop_delay": %s}`, test.retry, test.delay))
+		c := s.mustLoad(Flags{})
+		if c.RetryCount != test.wantRetry || c.LoopDelay != test.wantDelay || c.Settle != test.wantDelay {
+			t.Errorf("%s and %s are %d and %s", test.retry, test.delay, c.RetryCount, c.LoopDelay)
+		}
+	}
+}
+
+func TestByteOrderMark(t *testing.T) {
+	s := newStudio(t)
+	s.write(configFile, "\ufeff"+goodConfig)
+	s.write(gdriveFile, "\ufeff"+goodGdrive)
+	s.write("account.json", "\ufeff"+account())
+	if c := s.mustLoad(Flags{}); c.LocalID != "art-17" {
+		t.Errorf("read %s", c)
+	}
+}
+
+// Without a remote site nothing is synced, and gdrive.json isn't needed.
+func TestIdle(t *testing.T) {
+	for _, remote := range []string{`""`, `null`} {
+		s := newStudio(t)
+		s.write(configFile, `{"remote_site": `+remote+`}`)
+		if err := os.Remove(filepath.Join(s.dir, gdriveFile)); err != nil {
+			t.Fatal(err)
+		}
+		if site, ok := s.mustLoad(Flags{}).Remote(); ok {
+			t.Errorf("remote site is %v", site)
+		}
+	}
+}
+
+// One remote site is used of several; what others lack does no harm.
+func TestSeveralSites(t *testing.T) {
+	s := newStudio(t)
+	s.write(gdriveFile, `{
+	  "later": {},
+	  "gdrive": {"credentials_url": "account.json", "root": {"work": "/My Drive/w", "publish": "/Films/p/"}, "subject": "a@b.example", "endpoint": "http://127.0.0.1:9/"},
+	  "other": {"credentials_url": "/nowhere/key.json", "root": ""}
+	}`)
+	want := map[string]Site{
+		"later": {Name: "later"},
+		"gdrive": {
+			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"),
+			Root:    NamedRoots(map[string]string{"work": "/My Drive/w", "publish": "/Films/p"}),
+			Subject: "a@b.example", Endpoint: "http://127.0.0.1:9",
+		},
+		"other": {Name: "other", Credentials: filepath.FromSlash("/nowhere/key.json")},
+	}
+	if diff := cmp.Diff(want, s.mustLoad(Flags{}).Sites); diff != "" {
+		t.Errorf("sites (-want +got):\n%s", diff)
+	}
+}
+
+func TestCredentialsPlaces(t *testing.T) {
+	skipWindows(t)
+	s := newStudio(t)
+	s.write("a b/key.json", account())
+	if err := os.Symlink("a b/key.json", filepath.Join(s.dir, "link.json")); err != nil {
+		t.Fatal(err)
+	}
+	for url, want := range map[string]string{
+		"a b/key.json":                            "a b/key.json",
+		"./a b/../link.json":                      "link.json",
+		s.dir + "/a b/key.json":                   "a b/key.json",
+		"file://" + s.dir + "/a%20b/key.json":     "a b/key.json",
+		"FILE://localhost" + s.dir + "/link.json": "link.json",
+	} {
+		s.write(gdriveFile, fmt.Sprintf(`{"gdrive": {"credentials_url": %q, "root": "/My Drive"}}`, url))
+		site, _ := s.mustLoad(Flags{}).Remote()
+		if site.Credentials != filepath.Join(s.dir, want) {
+			t.Errorf("%s is %s", url, site.Credentials)
+		}
+	}
+}
+
+// All printed forms are free of secrets.
+func TestPrintedForms(t *testing.T) {
+	s := newStudio(t)
+	s.env["AVALON_MONGO"] = "mongodb://pype:S3cr3t@db.studio.example/?replicaSet=rs0"
+	c := s.mustLoad(Flags{})
+	if c.Mongo.URI.Reveal() != s.env["AVALON_MONGO"] {
+		t.Errorf("the driver gets %s", c.Mongo.URI.Reveal())
+	}
+	asJSON, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields := zapcore.NewMapObjectEncoder()
+	zap.Object("config", c).AddTo(fields)
+	printed := []string{string(asJSON), fmt.Sprint(fields.Fields), c.String()}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		printed = append(printed, fmt.Sprintf(verb, *c), fmt.Sprintf(verb, c), fmt.Sprintf(verb, c.Mongo), fmt.Sprintf(verb, c.Mongo.URI))
+	}
+	for _, text := range printed {
+		if strings.Contains(text, "S3cr3t") || strings.Contains(text, fmt.Sprintf("%x", "S3cr3t")) {
+			t.Errorf("shows the password: %s", text)
+		}
+	}
+	const want = `retry_cnt="3" loop_delay="1m" active_site="studio" remote_site="gdrive" local_root="" mongo="mongodb://pype:***@db.studio.example/?replicaSet=rs0"`
+	if !strings.Contains(c.String(), want) {
+		t.Errorf("%s\nlacks %s", c, want)
+	}
+}
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte(goodConfig), []byte(goodGdrive))
+	f.Add([]byte("\ufeff{\"remote_site\": \"\", \"local_root\": {\"a\": \"/b\"}}"), []byte(`{"x": null, "y": {"root": {"": 1}}}`))
+	f.Add([]byte(`{"retry_cnt": "3", "loop_delay": 1e400, "retry_cnt": []}`), []byte(`{"gdrive": {"root": {"a": "/../b"}, "root": 3}}`))
+	f.Add([]byte(`[`), []byte(`{"gdrive": {"credentials_url": "file://%zz", "subject": "a@", "endpoint": "http://[::1"}}`))
+	dir := f.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "account.json"), []byte(account()), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	env := map[string]string{"SITESYNC_PRESETS": dir, "AVALON_MONGO": "mongodb://db"}
+	f.Fuzz(func(t *testing.T, config, gdrive []byte) {
+		for name, data := range map[string][]byte{configFile: config, gdriveFile: gdrive} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c, warnings, err := Load(Flags{}, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+		for _, w := range warnings {
+			if !namesFile(string(w)) {
+				t.Errorf("warning names no file: %s", w)
+			}
+		}
+		if err != nil {
+			for line := range strings.SplitSeq(err.Error(), "\n") {
+				if !namesFile(line) {
+					t.Errorf("error names no file: %s", line)
+				}
+			}
+			return
+		}
+		site, ok := c.Remote()
+		switch {
+		case ok != (c.RemoteSite != ""), ok && (site.Root.IsZero() || !filepath.IsAbs(site.Credentials)),
+			c.RetryCount < 1, c.LoopDelay <= 0, !validSiteName(c.ActiveSite), c.ActiveSite == c.RemoteSite:
+			t.Errorf("not valid: %s", c)
+		}
+		for _, roots := range []Roots{site.Root, c.LocalRoot} {
+			for _, path := range roots.All() {
+				if !strings.HasPrefix(filepath.ToSlash(path), "/") && runtime.GOOS != "windows" {
+					t.Errorf("root %q is not absolute", path)
+				}
+			}
+		}
+	})
+}
+
+func namesFile(line string) bool {
+	return strings.HasPrefix(line, configFile+": ") || strings.HasPrefix(line, gdriveFile+": ")
+}

@@ -1,0 +1,138 @@
+package config
+
+import (
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Mongo says where the documents are.
+type Mongo struct {
+	// URI is the connection string.
+	URI URI
+	// Database is the one whose collections are the projects.
+	Database string
+	// StateDatabase is for sitesync's own state; another one than Database.
+	StateDatabase string
+}
+
+// A URI is a MongoDB connection string. However it is printed or encoded, its
+// password does not show; only Reveal gives it away.
+type URI string
+
+// Reveal is the connection string with its password, for the driver.
+func (u URI) Reveal() string { return string(u) }
+
+var secretOption = regexp.MustCompile(`(?i)\b(tlsCertificateKeyFilePassword|sslClientCertificateKeyPassword|authMechanismProperties)=[^&;]*`)
+
+// Redacted is the connection string with *** for all that is secret.
+func (u URI) Redacted() string {
+	text := secretOption.ReplaceAllString(string(u), "$1=***")
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		scheme, rest = "", text
+	} else {
+		scheme += "://"
+	}
+	// The last @, not the first: an unescaped one may stand in the password.
+	at := strings.LastIndexByte(rest, '@')
+	if at < 0 {
+		return scheme + rest
+	}
+	if user, _, ok := strings.Cut(rest[:at], ":"); ok {
+		return scheme + user + ":***" + rest[at:]
+	}
+	return scheme + rest
+}
+
+// String is Redacted.
+func (u URI) String() string { return u.Redacted() }
+
+// Format prints Redacted, whatever the verb.
+func (u URI) Format(f fmt.State, verb rune) {
+	if verb == 'q' || f.Flag('#') {
+		_, _ = io.WriteString(f, strconv.Quote(u.Redacted()))
+		return
+	}
+	_, _ = io.WriteString(f, u.Redacted())
+}
+
+// MarshalText is Redacted, for JSON.
+func (u URI) MarshalText() ([]byte, error) { return []byte(u.Redacted()), nil }
+
+func (s *settings) mongo(flags Flags) Mongo {
+	m := Mongo{}
+	v, ok := s.find(setting{name: "mongo", flag: flags.Mongo, also: []string{"AVALON_MONGO"}}, "")
+	if !ok {
+		s.report.wrong("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo, e.g. mongodb://HOST:27017/?replicaSet=NAME")
+	} else {
+		m.URI = URI(strings.TrimSpace(v.text))
+		if reason := m.URI.check(); reason != "" {
+			s.report.wrong(v.where, "is %q but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %%XX for special characters in the password: %s", m.URI, reason)
+		}
+	}
+	m.Database = s.database(setting{name: "db", flag: flags.DB, also: []string{"AVALON_DB"}}, "avalon")
+	state := setting{name: "state-db", flag: flags.StateDB}
+	m.StateDatabase = s.database(state, "sitesync")
+	// MongoDB does not allow two names that differ only in case.
+	if strings.EqualFold(m.Database, m.StateDatabase) {
+		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one: there every collection is a project", m.StateDatabase)
+	}
+	return m
+}
+
+func (s *settings) database(st setting, def string) string {
+	v, ok := s.find(st, "")
+	if !ok {
+		return def
+	}
+	switch {
+	case v.text == "" || len(v.text) > 63 || strings.ContainsAny(v.text, "/\\. \"$*<>:|?\x00"):
+		s.report.wrong(v.where, "is %q but must be the name of a database, 1 to 63 bytes without spaces or any of %s, e.g. %s", v.text, `/\."$*<>:|?`, def)
+		return def
+	case slices.Contains([]string{"admin", "config", "local"}, strings.ToLower(v.text)):
+		s.report.wrong(v.where, "is %q, which belongs to MongoDB itself, but must be another database, e.g. %s", v.text, def)
+		return def
+	}
+	return v.text
+}
+
+var quotedText = regexp.MustCompile(`"(\\.|[^"\\])*"`)
+
+// check is why the driver would refuse the connection string; empty if it
+// would not. What it quotes may be part of a password and is left out.
+func (u URI) check() string {
+	text := string(u)
+	if rest, ok := strings.CutPrefix(text, "mongodb+srv://"); ok {
+		// The driver would ask the DNS for the hosts and options, which is too
+		// early here: check only what comes before the options.
+		rest, _, _ = strings.Cut(rest, "?")
+		text = "mongodb://" + rest
+	}
+	err := options.Client().ApplyURI(text).Validate()
+	if err == nil {
+		return ""
+	}
+	reason := err.Error()
+	for _, noise := range []string{"error parsing uri: ", "error validating uri: "} {
+		reason = strings.TrimPrefix(reason, noise)
+	}
+	_, query, _ := strings.Cut(u.Redacted(), "?")
+	return quotedText.ReplaceAllStringFunc(reason, func(quoted string) string {
+		word := strings.ToLower(strings.Trim(quoted, `"`))
+		for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+			if key, _, _ := strings.Cut(pair, "="); strings.ToLower(key) == word {
+				return quoted
+			}
+		}
+		if word == "mongodb" || word == "mongodb+srv" {
+			return quoted
+		}
+		return `"..."`
+	})
+}

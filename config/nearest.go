@@ -1,0 +1,71 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// nearest is the word that was probably meant; empty if none is near.
+func nearest(word string, known []string) string {
+	plain := strings.NewReplacer("-", "_", " ", "_")
+	w := []rune(plain.Replace(strings.ToLower(word)))
+	best, bestDistance := "", 0
+	for _, candidate := range known {
+		k := []rune(plain.Replace(strings.ToLower(candidate)))
+		d := distance(w, k)
+		// A third of the letters may differ: more is another word.
+		if d <= max(1, max(len(w), len(k))/3) && d < len(k) && (best == "" || d < bestDistance) {
+			best, bestDistance = candidate, d
+		}
+	}
+	return best
+}
+
+// distance counts the letters to insert, delete or exchange (Levenshtein).
+func distance(a, b []rune) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i, x := range a {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j, y := range b {
+			exchange := diagonal
+			if x != y {
+				exchange++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(exchange, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+func didYouMean(word string, known []string) string {
+	if n := nearest(word, known); n != "" {
+		return fmt.Sprintf("; did you mean %q?", n)
+	}
+	return ""
+}
+
+// choices lists what there is, and the nearest of it.
+func choices(what string, known []string, word string) string {
+	if len(known) == 0 {
+		return what + " none"
+	}
+	quoted := make([]string, len(known))
+	for i, k := range known {
+		quoted[i] = fmt.Sprintf("%q", k)
+	}
+	return what + " " + strings.Join(quoted, ", ") + didYouMean(word, known)
+}
+
+// either is "a, b or c".
+func either(words []string) string {
+	last := len(words) - 1
+	if last == 0 {
+		return words[0]
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}

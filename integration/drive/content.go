@@ -1,0 +1,156 @@
+package drive
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"sync/atomic"
+)
+
+// granule is the unit of resumable uploads: Drive keeps whole multiples of it.
+const granule = 256 << 10
+
+// errDiscarded says that the bytes of a file were not kept.
+var errDiscarded = errors.New("content was discarded (Options.Discard)")
+
+// store keeps the bytes of files in a folder.
+type store struct {
+	dir     string
+	discard bool
+	next    atomic.Int64
+	buffers sync.Pool // of *[]byte, granule long
+}
+
+func newStore(dir string, discard bool) *store {
+	return &store{dir: dir, discard: discard, buffers: sync.Pool{New: func() any {
+		b := make([]byte, granule)
+		return &b
+	}}}
+}
+
+// blob is the finished content of a file. It never changes.
+type blob struct {
+	path string // "" for an empty or discarded content
+	size int64
+	md5  string
+}
+
+// open returns the content.
+func (b *blob) open() (io.ReadSeekCloser, error) {
+	if b.path == "" {
+		if b.size > 0 {
+			return nil, errDiscarded
+		}
+		return emptyFile{}, nil
+	}
+	return os.Open(b.path)
+}
+
+// remove deletes the bytes. Readers that have it open are not disturbed.
+func (b *blob) remove() {
+	if b != nil && b.path != "" {
+		_ = os.Remove(b.path) // what stays behind goes with the folder
+	}
+}
+
+// emptyFile is a file of no bytes.
+type emptyFile struct{}
+
+func (emptyFile) Read([]byte) (int, error)       { return 0, io.EOF }
+func (emptyFile) Seek(int64, int) (int64, error) { return 0, nil }
+func (emptyFile) Close() error                   { return nil }
+
+// draft is content on its way. It is used by one request at a time; its MD5
+// runs on over the chunks of a resumable upload.
+type draft struct {
+	store *store
+	path  string
+	hash  hash.Hash
+	size  int64
+}
+
+func (s *store) draft() *draft {
+	return &draft{store: s, hash: md5.New()}
+}
+
+// readFrom appends what the reader gives: limit bytes, or all if limit is below
+// 0. With granules, a reader that breaks off or is short leaves only whole
+// granules behind, as Drive does; the error is returned.
+func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
+	buf := d.store.buffers.Get().(*[]byte)
+	defer d.store.buffers.Put(buf)
+	var file *os.File
+	defer func() {
+		if file != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	for limit != 0 {
+		b := *buf
+		if limit > 0 && limit < int64(len(b)) {
+			b = b[:limit]
+		}
+		n, readErr := io.ReadFull(r, b)
+		end := readErr == io.EOF || readErr == io.ErrUnexpectedEOF
+		if granules && readErr != nil && !end {
+			return readErr
+		}
+		if granules && end && limit > int64(n) {
+			return io.ErrUnexpectedEOF
+		}
+		if n > 0 {
+			if file == nil && !d.store.discard {
+				if file, err = d.file(); err != nil {
+					return err
+				}
+			}
+			if file != nil {
+				if _, err := file.Write(b[:n]); err != nil {
+					return fmt.Errorf("store content: %w", err)
+				}
+			}
+			d.hash.Write(b[:n])
+			d.size += int64(n)
+			limit -= int64(n)
+		}
+		if end {
+			return nil
+		}
+		if readErr != nil {
+			return readErr
+		}
+	}
+	return nil
+}
+
+// file opens the draft's file to write at its end.
+func (d *draft) file() (*os.File, error) {
+	if d.path == "" {
+		d.path = filepath.Join(d.store.dir, strconv.FormatInt(d.store.next.Add(1), 10))
+	}
+	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store content: %w", err)
+	}
+	return f, nil
+}
+
+// finish makes the draft a blob.
+func (d *draft) finish() *blob {
+	return &blob{path: d.path, size: d.size, md5: hex.EncodeToString(d.hash.Sum(nil))}
+}
+
+// drop throws the draft away.
+func (d *draft) drop() {
+	if d.path != "" {
+		_ = os.Remove(d.path)
+		d.path = ""
+	}
+}

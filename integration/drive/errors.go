@@ -1,0 +1,184 @@
+package drive
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// errBroken says that the request's body did not arrive whole: the client went
+// away, a newer request took the upload session over, or a fault cut the
+// connection. There is nobody to answer.
+var errBroken = errors.New("request body broke off")
+
+// apiError is an error as Drive answers it.
+type apiError struct {
+	Code         int
+	Reason       string
+	Message      string
+	Domain       string // "global" if empty
+	LocationType string // "parameter", "header", "other" or empty
+	Location     string
+	RetryAfter   time.Duration // 0: no Retry-After header
+	violation    bool          // the API description forbids the request
+}
+
+// Error implements error.
+func (e *apiError) Error() string {
+	return fmt.Sprintf("%d %s: %s", e.Code, e.Reason, e.Message)
+}
+
+// body is the JSON document that Google sends with the error.
+func (e *apiError) body() map[string]any {
+	domain := e.Domain
+	if domain == "" {
+		domain = "global"
+	}
+	detail := map[string]any{"domain": domain, "reason": e.Reason, "message": e.Message}
+	if e.Location != "" {
+		detail["locationType"] = e.LocationType
+		detail["location"] = e.Location
+	}
+	return map[string]any{"error": map[string]any{
+		"code":    e.Code,
+		"message": e.Message,
+		"errors":  []any{detail},
+	}}
+}
+
+// write sends the error.
+func (e *apiError) write(w http.ResponseWriter) error {
+	if e.RetryAfter > 0 {
+		w.Header().Set("Retry-After", retryAfter(e.RetryAfter))
+	}
+	if e.Code == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="https://accounts.google.com/", error="invalid_token"`)
+	}
+	return writeJSON(w, e.Code, e.body())
+}
+
+// retryAfter gives whole seconds, rounded up, as the header wants them.
+func retryAfter(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}
+
+// oauthError is an error as Google's token endpoint answers it.
+type oauthError struct {
+	Code        int
+	Err         string
+	Description string
+}
+
+// Error implements error.
+func (e *oauthError) Error() string {
+	return fmt.Sprintf("%d %s: %s", e.Code, e.Err, e.Description)
+}
+
+func errNotFound(id string) *apiError {
+	return &apiError{Code: 404, Reason: "notFound", Message: "File not found: " + id + ".", LocationType: "parameter", Location: "fileId"}
+}
+
+func errDriveNotFound(id string) *apiError {
+	return &apiError{Code: 404, Reason: "notFound", Message: "Shared drive not found: " + id, LocationType: "parameter", Location: "driveId"}
+}
+
+func errAuth() *apiError {
+	return &apiError{Code: 401, Reason: "authError", Message: "Invalid Credentials", LocationType: "header", Location: "Authorization"}
+}
+
+func errScope() *apiError {
+	return &apiError{Code: 403, Reason: "insufficientPermissions", Message: "Request had insufficient authentication scopes."}
+}
+
+func errFilePermission(id string) *apiError {
+	return &apiError{Code: 403, Reason: "insufficientFilePermissions", Message: "The user does not have sufficient permissions for file " + id + "."}
+}
+
+func errParentPermission() *apiError {
+	return &apiError{Code: 403, Reason: "insufficientParentPermissions", Message: "Insufficient permissions for the specified parent."}
+}
+
+func errInvalid(location, message string) *apiError {
+	return &apiError{Code: 400, Reason: "invalid", Message: message, LocationType: "parameter", Location: location}
+}
+
+func errBadRequest(message string) *apiError {
+	return &apiError{Code: 400, Reason: "badRequest", Message: message}
+}
+
+func errNotWritable() *apiError {
+	return &apiError{Code: 403, Reason: "fieldNotWritable", Message: "The resource body includes fields which are not directly writable."}
+}
+
+func errIDInUse() *apiError {
+	return &apiError{Code: 409, Reason: "fileIdInUse", Message: "A file already exists with the provided ID.", LocationType: "other", Location: "file.id"}
+}
+
+func errIDNotUsable() *apiError {
+	return &apiError{Code: 400, Reason: "invalid", Message: "The provided file ID is not usable.", LocationType: "other", Location: "file.id"}
+}
+
+func errBackend(err error) *apiError {
+	return &apiError{Code: 500, Reason: "backendError", Message: "Backend Error: " + err.Error()}
+}
+
+// knownReasons gives a fault that only names a reason the domain and the
+// message that Google's documentation shows for it.
+var knownReasons = map[string]struct{ domain, message string }{
+	"authError":                   {"global", "Invalid Credentials"},
+	"accessNotConfigured":         {"usageLimits", "Access Not Configured. The API (Google Drive API) is not enabled for your project. Please use the Google Developers Console to update your configuration."},
+	"backendError":                {"global", "Backend Error"},
+	"dailyLimitExceeded":          {"usageLimits", "Daily Limit Exceeded"},
+	"domainPolicy":                {"global", "The domain administrators have disabled Drive apps."},
+	"fileIdInUse":                 {"global", "A file already exists with the provided ID."},
+	"insufficientFilePermissions": {"global", "The user does not have sufficient permissions for this file."},
+	"internalError":               {"global", "Internal Error"},
+	"notFound":                    {"global", "File not found: ."},
+	"numChildrenInNonRootLimitExceeded": {"global",
+		"The limit for this folder's number of children (files and folders) has been exceeded."},
+	"rateLimitExceeded":           {"usageLimits", "Rate Limit Exceeded"},
+	"sharingRateLimitExceeded":    {"global", "Rate Limit Exceeded"},
+	"storageQuotaExceeded":        {"global", "The user's Drive storage quota has been exceeded."},
+	"teamDriveFileLimitExceeded":  {"global", "The file limit for this shared drive has been exceeded."},
+	"teamDriveHierarchyTooDeep":   {"global", "The shared drive hierarchy depth will exceed the limit."},
+	"teamDriveMembershipRequired": {"global", "The attempted action requires shared drive membership."},
+	"transientError":              {"global", "Transient Error"},
+	"userRateLimitExceeded":       {"usageLimits", "User Rate Limit Exceeded"},
+}
+
+// reasonError makes the error of a known or unknown reason.
+func reasonError(code int, reason, message string, wait time.Duration) *apiError {
+	e := &apiError{Code: code, Reason: reason, Message: message, RetryAfter: wait}
+	if e.Reason == "" {
+		e.Reason = defaultReason(code)
+	}
+	known := knownReasons[e.Reason]
+	e.Domain = known.domain
+	if e.Message == "" {
+		e.Message = known.message
+	}
+	if e.Message == "" {
+		e.Message = http.StatusText(code)
+	}
+	return e
+}
+
+func defaultReason(code int) string {
+	switch {
+	case code == 401:
+		return "authError"
+	case code == 403:
+		return "userRateLimitExceeded"
+	case code == 404:
+		return "notFound"
+	case code == 409:
+		return "fileIdInUse"
+	case code == 429:
+		return "rateLimitExceeded"
+	case code >= 500:
+		return "backendError"
+	}
+	return "badRequest"
+}

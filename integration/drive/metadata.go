@@ -1,0 +1,109 @@
+package drive
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"mime"
+	"slices"
+	"time"
+)
+
+// Writable fields of a File. kind is taken and ignored, as Google's clients may
+// send it along.
+var (
+	createFields = []string{
+		"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "description", "starred",
+		"properties", "appProperties", "originalFilename", "folderColorRgb", "writersCanShare",
+		"copyRequiresWriterPermission", "viewersCanCopyContent", "viewedByMeTime", "contentHints",
+	}
+	updateFields = []string{
+		"kind", "name", "mimeType", "modifiedTime", "description", "starred", "trashed",
+		"properties", "appProperties", "originalFilename", "folderColorRgb", "writersCanShare",
+		"copyRequiresWriterPermission", "viewersCanCopyContent", "viewedByMeTime", "contentHints",
+	}
+	// ownFields are not kept in item.extra: they have a place of their own, or
+	// (contentHints) are never shown.
+	ownFields = []string{"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "trashed", "contentHints"}
+)
+
+// metadata is a checked request body.
+type metadata struct {
+	id, name, mime    string
+	hasName, hasMime  bool
+	parent            string // "" is not given
+	created, modified time.Time
+	trashed           *bool
+	extra             map[string]any // null deletes
+}
+
+// parseMetadata checks the JSON of a create or update.
+func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
+	body, err := c.s.api.checkBody(c.m.Request, data)
+	if err != nil {
+		return nil, err
+	}
+	create := c.m.ID == "drive.files.create"
+	m := &metadata{extra: map[string]any{}}
+	writable := updateFields
+	if create {
+		writable = createFields
+	}
+	for name, value := range body {
+		if !slices.Contains(writable, name) {
+			if name == "parents" {
+				return nil, &apiError{Code: 403, Reason: "fieldNotWritable",
+					Message: "The parents field is not directly writable in update requests. Use the addParents and removeParents parameters instead."}
+			}
+			return nil, errNotWritable()
+		}
+		if !slices.Contains(ownFields, name) {
+			m.extra[name] = value
+		}
+	}
+	text := func(name string) (string, bool) {
+		value, ok := body[name].(string)
+		return value, ok
+	}
+	m.id, _ = text("id")
+	m.name, m.hasName = text("name")
+	m.mime, m.hasMime = text("mimeType")
+	if text, ok := text("createdTime"); ok {
+		m.created, _ = time.Parse(time.RFC3339Nano, text) // the format was checked
+	}
+	if text, ok := text("modifiedTime"); ok {
+		m.modified, _ = time.Parse(time.RFC3339Nano, text)
+	}
+	if trashed, ok := body["trashed"].(bool); ok {
+		m.trashed = &trashed
+	}
+	if parents, ok := body["parents"].([]any); ok && len(parents) > 0 {
+		if len(parents) > 1 {
+			return nil, &apiError{Code: 403, Reason: "cannotAddParent", Message: "Increasing the number of parents is not allowed"}
+		}
+		m.parent, _ = parents[0].(string)
+	}
+	if m.mime == "application/vnd.google-apps.shortcut" {
+		return nil, &apiError{Code: 501, Reason: "notImplemented", Message: "shortcuts are not emulated", violation: true}
+	}
+	c.target = or(c.target, m.name)
+	return m, nil
+}
+
+// readMetadata reads a request whose whole body is JSON.
+func (c *call) readMetadata() ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(c.r.Body, maxMetadata+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxMetadata {
+		return nil, errBadRequest("The metadata is too large.")
+	}
+	if len(bytes.TrimSpace(data)) > 0 {
+		if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+			return nil, &apiError{Code: 400, Reason: "badContent", violation: true,
+				Message: fmt.Sprintf("Unsupported content with type: %s", c.r.Header.Get("Content-Type"))}
+		}
+	}
+	return data, nil
+}

@@ -1,0 +1,274 @@
+package drive
+
+import (
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// sessions are the resumable uploads, finished ones too: who asks again is told
+// the result.
+type sessions struct {
+	mu    sync.Mutex
+	known map[string]*session
+}
+
+// session is one resumable upload. It is worked on by one request at a time; a
+// newer request ends the one before, whose client is surely gone.
+type session struct {
+	account *Account
+	target  string
+	begin   *call // the request that started it: method and parameters
+	meta    *metadata
+
+	mediaType string
+	total     int64 // -1: not known
+	started   time.Time
+
+	turn sync.Mutex // held by the request that works on the session
+
+	guard  sync.Mutex
+	cancel context.CancelFunc // ends the request that has the turn or waits for it
+
+	// Guarded by turn.
+	draft *draft
+	doc   map[string]any // the finished file
+	fail  *apiError      // how it ended otherwise
+}
+
+// startSession answers a resumable create or update with the session's URI.
+func (c *call) startSession() error {
+	data, err := c.readMetadata()
+	if err != nil {
+		return err
+	}
+	m, refused := c.parseMetadata(data)
+	if refused != nil {
+		return refused
+	}
+	ss := &session{
+		account: c.account, target: c.target, meta: m, mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,
+		started: c.s.now(), draft: c.s.store.draft(),
+		// Only what describes the request is kept, not its connection.
+		begin: &call{s: c.s, kind: c.kind, m: c.m, query: c.query, id: c.id, mask: c.mask, upload: true, account: c.account},
+	}
+	if text := c.r.Header.Get("X-Upload-Content-Length"); text != "" {
+		total, err := strconv.ParseUint(text, 10, 62)
+		if err != nil {
+			return &apiError{Code: 400, Reason: "badRequest", Message: "Invalid X-Upload-Content-Length: " + text, violation: true}
+		}
+		ss.total = int64(total)
+	}
+	if refused := c.precheck(m, ss.mediaType, ss.total); refused != nil {
+		return refused
+	}
+	id := randomText(64)
+	c.s.sessions.add(id, ss, c.s.sessionLifetime(), c.s.now())
+	query := url.Values{}
+	for name, values := range c.query {
+		query[name] = values
+	}
+	query.Set("upload_id", id)
+	h := c.w.Header()
+	h.Set("Location", c.baseURL()+c.r.URL.Path+"?"+query.Encode())
+	h.Set("Content-Length", "0")
+	c.w.WriteHeader(http.StatusOK)
+	return nil
+}
+
+func (s *Server) sessionLifetime() time.Duration {
+	return or(s.Settings().SessionLifetime, googleSessionLifetime)
+}
+
+// add remembers a session, and forgets those that are long over.
+func (s *sessions) add(id string, ss *session, lifetime time.Duration, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n := len(s.known); n > 0 && n%4096 == 0 {
+		for old, other := range s.known {
+			if now.Sub(other.started) > 2*lifetime {
+				delete(s.known, old)
+			}
+		}
+	}
+	s.known[id] = ss
+}
+
+// ExpireSessions ends every resumable session: data sent to one is answered 410.
+func (s *Server) ExpireSessions() {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	for _, ss := range s.sessions.known {
+		ss.started = time.Time{}
+	}
+}
+
+// take gives the turn to this call; the call before it is ended. release gives
+// it back.
+func (ss *session) take(c *call) (release func(), ok bool) {
+	ctx, cancel := context.WithCancel(c.ctx)
+	ss.guard.Lock()
+	if ss.cancel != nil {
+		ss.cancel()
+	}
+	ss.cancel = cancel
+	ss.guard.Unlock()
+	// A read that waits for data is ended by a deadline in the past.
+	conn := http.NewResponseController(c.w.ResponseWriter)
+	stop := context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })
+	ss.turn.Lock()
+	outer := c.ctx
+	c.ctx = ctx
+	release = func() {
+		stop()
+		cancel()
+		c.ctx = outer
+		ss.turn.Unlock()
+	}
+	if ctx.Err() != nil {
+		release()
+		return nil, false
+	}
+	return release, true
+}
+
+// handleSession answers what is sent to a session's URI. The URI is a secret of
+// its own: no token is looked at.
+func (c *call) handleSession() error {
+	if c.r.Method != http.MethodPut && c.r.Method != http.MethodPost {
+		return &apiError{Code: 405, Reason: "httpMethodNotAllowed", Message: "Method Not Allowed", violation: true}
+	}
+	s := c.s
+	s.sessions.mu.Lock()
+	ss := s.sessions.known[c.query.Get("upload_id")]
+	gone := ss != nil && s.now().Sub(ss.started) > s.sessionLifetime()
+	s.sessions.mu.Unlock()
+	switch {
+	case ss == nil:
+		return &apiError{Code: 404, Reason: "notFound", Message: "Upload session not found."}
+	case gone:
+		return &apiError{Code: 410, Reason: "gone", Message: "Upload session has expired."}
+	}
+	c.account, c.target = ss.account, ss.target
+	release, ok := ss.take(c)
+	if !ok {
+		return errBroken
+	}
+	doc, received, err := c.advance(ss)
+	release()
+	switch {
+	case err != nil:
+		return err
+	case doc != nil:
+		return c.answerFile(doc)
+	}
+	return c.resumeIncomplete(received)
+}
+
+// advance does what a request to the session wants, and returns the finished
+// file or how much has arrived. The call has the turn.
+func (c *call) advance(ss *session) (doc map[string]any, received int64, err error) {
+	if ss.doc != nil || ss.fail != nil {
+		if _, err := io.Copy(io.Discard, c.r.Body); err != nil {
+			return nil, 0, err
+		}
+		return ss.result(c)
+	}
+	r := contentRange{first: 0, last: c.r.ContentLength - 1, total: c.r.ContentLength}
+	whole := c.r.Header.Get("Content-Range") == ""
+	if !whole {
+		if r, err = parseContentRange(c.r.Header.Get("Content-Range")); err != nil {
+			return nil, 0, errBadRequest("Failed to parse Content-Range header.")
+		}
+	}
+	if r.total >= 0 && ss.total >= 0 && r.total != ss.total {
+		return nil, 0, errBadRequest("The total size is not the one that the session began with.")
+	}
+	if r.first < 0 { // a question for the status
+		if c.r.ContentLength > 0 {
+			return nil, 0, errBadRequest("A request for the status has no body.")
+		}
+		if r.total != ss.draft.size {
+			return nil, ss.draft.size, nil
+		}
+		return ss.finish(c)
+	}
+	limit := int64(-1)
+	final := whole || r.final() || ss.total >= 0 && r.last == ss.total-1
+	if !whole || c.r.ContentLength >= 0 {
+		limit = r.length()
+	}
+	switch {
+	case !whole && c.r.ContentLength >= 0 && c.r.ContentLength != limit:
+		return nil, 0, errBadRequest("Content-Length and Content-Range do not agree.")
+	case !final && limit%granule != 0:
+		return nil, 0, errBadRequest("The size of a chunk must be a multiple of 256 KiB.")
+	case r.first > ss.draft.size:
+		return nil, 0, errBadRequest("The range begins after what has arrived.")
+	}
+	// What has arrived before is not stored again.
+	skip := ss.draft.size - r.first
+	if limit >= 0 {
+		skip = min(skip, limit)
+		limit -= skip
+	}
+	if _, err := io.CopyN(io.Discard, c.r.Body, skip); err != nil {
+		return nil, 0, brokenIfShort(err)
+	}
+	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
+		if isBroken(err) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return nil, 0, errBroken
+		}
+		ss.fail = errBackend(err)
+		return ss.result(c)
+	}
+	if n, err := io.Copy(io.Discard, c.r.Body); err != nil {
+		return nil, 0, err
+	} else if n > 0 {
+		return nil, 0, errBadRequest("The body is longer than its range.")
+	}
+	if !final {
+		return nil, ss.draft.size, nil
+	}
+	if ss.total >= 0 && ss.draft.size != ss.total {
+		return nil, 0, errBadRequest("The body is not of the size that the session began with.")
+	}
+	return ss.finish(c)
+}
+
+func brokenIfShort(err error) error {
+	if err == io.EOF {
+		return errBroken
+	}
+	return err
+}
+
+// finish makes the file.
+func (ss *session) finish(c *call) (map[string]any, int64, error) {
+	content := ss.draft.finish()
+	ss.doc, ss.fail = ss.begin.apply(ss.meta, ss.mediaType, content)
+	if ss.fail != nil {
+		content.remove()
+	}
+	ss.begin, ss.meta, ss.draft = nil, nil, nil
+	return ss.result(c)
+}
+
+// result is how the session ended.
+func (ss *session) result(c *call) (map[string]any, int64, error) {
+	if ss.fail != nil {
+		return nil, 0, ss.fail
+	}
+	doc := ss.doc
+	if doc["md5Checksum"] != nil && c.wrongMD5() {
+		doc = maps.Clone(doc)
+		doc["md5Checksum"] = wrongMD5
+	}
+	return doc, 0, nil
+}
