@@ -151,6 +151,8 @@ func TestAnotherMemberTakesOver(t *testing.T) {
 	if third == second {
 		t.Fatal("the paused member is still primary")
 	}
+	// The old client may still send to the paused member, and would wait there.
+	client = connect(t, rs.URI())
 	insert(t, ctx, client, "while one hangs")
 	must(t, second.Resume())
 

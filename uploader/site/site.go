@@ -1,0 +1,78 @@
+// Package site is what the uploader and its sites have to say to each other: what an upload is, what came
+// of it, and how an error is classed. It holds no behaviour; sites are in packages of their own beside it.
+package site
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Upload is one file to be put on a site.
+type Upload struct {
+	Path    string      // where to, with the site's root: "/My Drive/Test/a.exr"
+	Content io.ReaderAt // the source, open for as long as the upload runs
+	Size    int64       // bytes of Content
+	ModTime time.Time
+	Sent    func(bytes int64) // told of progress, in bytes sent so far; may be nil, and may go back
+}
+
+// Object is a file on a site.
+type Object struct {
+	ID  string // the site's own id
+	MD5 string // hex digits, as the site confirmed it
+}
+
+// Site is where files are uploaded to. All methods may be called at the same time from many goroutines.
+//
+// Errors are classed: [ClassOf] says what is to be done about them.
+type Site interface {
+	// Put makes the file at the path hold exactly the content, creating folders on the way, and returns once
+	// the site has confirmed its MD5. It is idempotent: a file that is there already is updated in place and
+	// keeps its id, one that holds the content already is left as it is, and there is never a second file of
+	// that name, whatever was interrupted when. A failed Put leaves the old file or none.
+	Put(ctx context.Context, u Upload) (Object, error)
+
+	// Check makes sure that credentials are accepted and that every root is there and can be written to. It
+	// changes nothing on the site.
+	Check(ctx context.Context) error
+}
+
+// Class says whose trouble an error is, and so what is to be done about it.
+type Class int
+
+// The classes.
+const (
+	File      Class = iota // this file's: a try is spent, it backs off, and after retry_cnt tries it stops
+	Waiting                // nobody's: the source is not there yet; look again soon, no try is spent
+	Throttled              // the service is busy or out of reach: try again later, no try is spent
+	Held                   // the whole site's (or a whole local root's): hold everything until a probe succeeds
+)
+
+// String names the class for logs.
+func (c Class) String() string {
+	return [...]string{"file", "waiting", "throttled", "site"}[c]
+}
+
+// Error is an error with its class.
+type Error struct {
+	Class      Class
+	Err        error
+	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+func (e *Error) Unwrap() error { return e.Err }
+
+// Classed gives an error a class.
+func Classed(c Class, err error) error { return &Error{Class: c, Err: err} }
+
+// ClassOf returns the class of an error; one without a class is the file's.
+func ClassOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return File
+}
