@@ -36,7 +36,7 @@ type kind string
 const (
 	aString  kind = "a string"
 	aNumber  kind = "a number"
-	aBool    kind = "true or false"
+	aBool    kind = "a boolean"
 	aList    kind = "a list"
 	anObject kind = "an object"
 	aNull    kind = "null"
@@ -119,13 +119,13 @@ func parseObject(raw json.RawMessage, file string, path []string, lines func(int
 	for dec.More() {
 		token, err := dec.Token()
 		key, ok := token.(string)
-		line := lines(dec.InputOffset())
+		end := dec.InputOffset()
 		var value json.RawMessage
 		if err != nil || !ok || dec.Decode(&value) != nil {
 			break // cannot be: raw is valid
 		}
 		if o.has(key) {
-			r.odd(o.at(key), "is given twice, again in line %d; the last one counts", line)
+			r.odd(o.at(key), "is given twice, again in line %d; the last one counts", lines(end))
 		} else {
 			o.keys = append(o.keys, key)
 		}

@@ -88,8 +88,11 @@ func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
 	defer d.store.buffers.Put(buf)
 	var file *os.File
 	defer func() {
-		if file != nil {
-			err = errors.Join(err, file.Close())
+		if file == nil {
+			return
+		}
+		if closeErr := file.Close(); err == nil && closeErr != nil {
+			err = fmt.Errorf("store content: %w", closeErr)
 		}
 	}()
 	for limit != 0 {

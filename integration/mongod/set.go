@@ -316,11 +316,12 @@ func (rs *ReplicaSet) ready(ctx context.Context) error {
 			return err
 		}
 	}
-	return until(ctx, "a write reaches every member", func(ctx context.Context) error {
-		primary, err := rs.Primary(ctx)
+	return until(ctx, "a write reaches every member", func(look context.Context) error {
+		primary, err := rs.Primary(look)
 		if err != nil {
 			return err
 		}
+		// Not limited to one look: a slow disk may take its time.
 		return primary.Command(ctx, bson.D{
 			{Key: "appendOplogNote", Value: 1},
 			{Key: "data", Value: bson.D{{Key: "msg", Value: "sitesync: replica set started"}}},
