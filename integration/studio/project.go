@@ -2,18 +2,21 @@ package studio
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // Project is one project: a collection of the avalon database. Its methods may be
-// used from several goroutines.
+// used from several goroutines. It remembers what is published, so that publishing
+// searches nothing in a large collection; it does not notice what another Project
+// of the same name publishes after this one was opened.
 type Project struct {
 	studio     *Studio
 	collection *mongo.Collection
@@ -21,8 +24,14 @@ type Project struct {
 	code       string
 	id         bson.ObjectID
 
-	mu  sync.Mutex               // held while documents are looked up or created
-	ids map[string]bson.ObjectID // of assets, subsets and versions, by path
+	mu  sync.Mutex
+	ids map[place]bson.ObjectID
+}
+
+// place identifies a document below its parent.
+type place struct {
+	parent     bson.ObjectID
+	kind, name string // kind is type in the document
 }
 
 // Project opens a project and creates it if there is none of this name.
@@ -32,13 +41,16 @@ func (s *Studio) Project(ctx context.Context, name string) (*Project, error) {
 		collection: s.db.Collection(name),
 		name:       name,
 		code:       strings.ToLower(name),
-		ids:        make(map[string]bson.ObjectID),
+		ids:        make(map[place]bson.ObjectID),
 	}
 	roots, err := p.rootsConfig()
 	if err != nil {
 		return nil, err
 	}
-	p.id, _, err = p.ensure(ctx, "", bson.D{
+	if err := p.load(ctx); err != nil {
+		return nil, fmt.Errorf("open project %s: %w", name, err)
+	}
+	p.id, _, err = p.ensure(ctx, place{kind: "project", name: name}, bson.D{
 		{Key: "schema", Value: "avalon-core:project-2.1"},
 		{Key: "type", Value: "project"},
 		{Key: "name", Value: name},
@@ -78,10 +90,9 @@ func (p *Project) rootsConfig() (bson.D, error) {
 }
 
 // version returns the id of the version document that a publish belongs to. It
-// creates version, subset and asset when they are missing, and reports whether
-// the version was there before.
-func (p *Project) version(ctx context.Context, pub Publish) (id bson.ObjectID, existed bool, err error) {
-	asset, _, err := p.ensure(ctx, pub.Asset, bson.D{
+// creates version, subset and asset when they are missing.
+func (p *Project) version(ctx context.Context, pub Publish) (bson.ObjectID, error) {
+	asset, _, err := p.ensure(ctx, place{p.id, "asset", pub.Asset}, bson.D{
 		{Key: "schema", Value: "avalon-core:asset-3.0"},
 		{Key: "type", Value: "asset"},
 		{Key: "name", Value: pub.Asset},
@@ -94,9 +105,9 @@ func (p *Project) version(ctx context.Context, pub Publish) (id bson.ObjectID, e
 		}},
 	})
 	if err != nil {
-		return id, false, err
+		return asset, err
 	}
-	subset, _, err := p.ensure(ctx, pub.Asset+"\x00"+pub.Subset, bson.D{
+	subset, _, err := p.ensure(ctx, place{asset, "subset", pub.Subset}, bson.D{
 		{Key: "schema", Value: "pype:subset-3.0"},
 		{Key: "type", Value: "subset"},
 		{Key: "name", Value: pub.Subset},
@@ -104,9 +115,9 @@ func (p *Project) version(ctx context.Context, pub Publish) (id bson.ObjectID, e
 		{Key: "data", Value: bson.D{{Key: "families", Value: bson.A{pub.Family}}}},
 	})
 	if err != nil {
-		return id, false, err
+		return subset, err
 	}
-	return p.ensure(ctx, fmt.Sprintf("%s\x00%s\x00%d", pub.Asset, pub.Subset, pub.Version), bson.D{
+	version, _, err := p.ensure(ctx, place{subset, "version", strconv.Itoa(pub.Version)}, bson.D{
 		{Key: "schema", Value: "pype:version-3.0"},
 		{Key: "type", Value: "version"},
 		{Key: "name", Value: int32(pub.Version)},
@@ -121,35 +132,51 @@ func (p *Project) version(ctx context.Context, pub Publish) (id bson.ObjectID, e
 			{Key: "fps", Value: 25.0},
 		}},
 	})
+	return version, err
 }
 
-// ensure finds the document of the same type, name and parent, or inserts it.
-func (p *Project) ensure(ctx context.Context, path string, doc bson.D) (id bson.ObjectID, existed bool, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if id, ok := p.ids[path]; ok {
-		return id, true, nil
+// load learns what the project has already.
+func (p *Project) load(ctx context.Context) error {
+	kinds := bson.A{"project", "asset", "subset", "version", "representation"}
+	cursor, err := p.collection.Find(ctx, bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: kinds}}}},
+		options.Find().SetProjection(bson.D{{Key: "type", Value: 1}, {Key: "parent", Value: 1}, {Key: "name", Value: 1}}))
+	if err != nil {
+		return err
 	}
-	var key bson.D
-	for _, e := range doc {
-		if e.Key == "type" || e.Key == "name" || e.Key == "parent" {
-			key = append(key, e)
+	defer cursor.Close(ctx)
+	for cursor.Next(ctx) {
+		// Not decoded into a struct: tests put all kinds of things in here.
+		doc := cursor.Current
+		id, ok := doc.Lookup("_id").ObjectIDOK()
+		if !ok {
+			continue
+		}
+		var at place
+		at.kind, _ = doc.Lookup("type").StringValueOK()
+		at.parent, _ = doc.Lookup("parent").ObjectIDOK()
+		at.name, ok = doc.Lookup("name").StringValueOK()
+		if number, isNumber := doc.Lookup("name").AsInt64OK(); isNumber {
+			at.name, ok = strconv.FormatInt(number, 10), true
+		}
+		if ok {
+			p.ids[at] = id
 		}
 	}
-	var found struct {
-		ID bson.ObjectID `bson:"_id"`
-	}
-	switch err := p.collection.FindOne(ctx, key).Decode(&found); {
-	case err == nil:
-		p.ids[path] = found.ID
-		return found.ID, true, nil
-	case !errors.Is(err, mongo.ErrNoDocuments):
-		return id, false, fmt.Errorf("look for %v in %s: %w", key, p.name, err)
+	return cursor.Err()
+}
+
+// ensure returns the id of the document at this place; it inserts doc when there
+// is none.
+func (p *Project) ensure(ctx context.Context, at place, doc bson.D) (id bson.ObjectID, existed bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if id, ok := p.ids[at]; ok {
+		return id, true, nil
 	}
 	id = bson.NewObjectID()
 	if _, err := p.collection.InsertOne(ctx, append(bson.D{{Key: "_id", Value: id}}, doc...)); err != nil {
-		return id, false, fmt.Errorf("insert %v into %s: %w", key, p.name, err)
+		return id, false, fmt.Errorf("insert %s %s into %s: %w", at.kind, at.name, p.name, err)
 	}
-	p.ids[path] = id
+	p.ids[at] = id
 	return id, false, nil
 }

@@ -139,22 +139,15 @@ func (p *Project) PublishAll(ctx context.Context, pubs ...Publish) (reps []*Repr
 		if err != nil {
 			return reps, fmt.Errorf("publish %s: %w", rep, err)
 		}
-		version, existed, err := p.version(ctx, pub)
+		version, err := p.version(ctx, pub)
 		if err != nil {
 			return reps, fmt.Errorf("publish %s: %w", rep, err)
 		}
-		if existed {
-			archived, old, err := p.archive(ctx, version, pub.Name)
-			if err != nil {
-				return reps, fmt.Errorf("publish %s again: %w", rep, err)
-			}
-			if archived != nil {
-				replaced = append(replaced, *archived)
-				if !pub.NewID {
-					rep.ID = old
-				}
-			}
+		archived, err := p.replace(ctx, rep, version)
+		if err != nil {
+			return reps, fmt.Errorf("publish %s again: %w", rep, err)
 		}
+		replaced = append(replaced, archived...)
 		doc, err := p.document(rep, version)
 		if err != nil {
 			return reps, fmt.Errorf("publish %s: %w", rep, err)
@@ -193,13 +186,26 @@ func (p *Project) rename(ctx context.Context, reps []*Representation) error {
 		case rep.publish.Hold:
 			continue
 		case rep.publish.RenameFails:
-			files = files[:len(files)-1]
+			files = slices.Clone(files)
+			if i := lastTemporary(files); i >= 0 {
+				files = slices.Delete(files, i, i+1)
+			}
 		}
 		if err := finish(files); err != nil {
 			return fmt.Errorf("rename the files of %s: %w", rep, err)
 		}
 	}
 	return nil
+}
+
+// lastTemporary is the index of the last file that was written as *.tmp, or -1.
+func lastTemporary(files []File) int {
+	for i := len(files) - 1; i >= 0; i-- {
+		if files[i].tmp != "" {
+			return i
+		}
+	}
+	return -1
 }
 
 func (pub Publish) withDefaults() Publish {
@@ -284,7 +290,10 @@ func (p *Project) write(pub Publish, shared map[string]File) (*Representation, e
 		}
 		shared[local] = rep.Files[len(rep.Files)-1]
 	}
-	rep.Files = append(rep.Files, pub.Shared...)
+	for _, f := range pub.Shared {
+		f.tmp = "" // renaming it is up to the publish that wrote it
+		rep.Files = append(rep.Files, f)
+	}
 	return rep, nil
 }
 
@@ -296,38 +305,40 @@ func (pub Publish) separators(path string) string {
 	return path
 }
 
-// archive does to the version's representation of this name, if there is one,
-// what IntegrateNew does before it inserts another: delete it and insert it anew
-// as archived_representation. It returns the id of that and the old one.
-func (p *Project) archive(ctx context.Context, version bson.ObjectID, name string) (archived *bson.ObjectID, old bson.ObjectID, err error) {
+// replace enters the representation as its version's one of that name. If there
+// was one, it does what IntegrateNew does: it deletes the old document, inserts it
+// anew as archived_representation, whose id it returns, and takes over the old id.
+func (p *Project) replace(ctx context.Context, rep *Representation, version bson.ObjectID) (archived []bson.ObjectID, err error) {
+	at := place{version, "representation", rep.Name}
+	p.mu.Lock()
+	old, published := p.ids[at]
+	if published && !rep.publish.NewID {
+		rep.ID = old
+	}
+	p.ids[at] = rep.ID
+	p.mu.Unlock()
+	if !published {
+		return nil, nil
+	}
 	var doc bson.D
-	err = p.collection.FindOne(ctx, bson.D{
-		{Key: "type", Value: "representation"},
-		{Key: "parent", Value: version},
-		{Key: "name", Value: name},
-	}).Decode(&doc)
+	err = p.collection.FindOneAndDelete(ctx, bson.D{{Key: "_id", Value: old}}).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
-		return nil, old, nil
+		return nil, nil // somebody deleted it
 	}
 	if err != nil {
-		return nil, old, err
+		return nil, err
 	}
 	id := bson.NewObjectID()
 	for i := range doc {
 		switch doc[i].Key {
 		case "_id":
-			old, _ = doc[i].Value.(bson.ObjectID)
 			doc[i].Value = id
 		case "type":
 			doc[i].Value = "archived_representation"
 		}
 	}
-	doc = append(doc, bson.E{Key: "orig_id", Value: old})
-	_, err = p.collection.BulkWrite(ctx, []mongo.WriteModel{
-		mongo.NewDeleteOneModel().SetFilter(bson.D{{Key: "_id", Value: old}}),
-		mongo.NewInsertOneModel().SetDocument(doc),
-	})
-	return &id, old, err
+	_, err = p.collection.InsertOne(ctx, append(doc, bson.E{Key: "orig_id", Value: old}))
+	return []bson.ObjectID{id}, err
 }
 
 // document is the representation as IntegrateNew inserts it.

@@ -2,6 +2,7 @@ package studio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // Options describe the studio. Either Root or Roots is needed, unless all
@@ -96,14 +98,17 @@ func (s *Studio) Synced(ctx context.Context, rep *Representation) (bool, error) 
 	if rep.dictSites {
 		pending = bson.D{{Key: "sites." + s.options.RemoteSite + ".created_dt", Value: bson.D{{Key: "$not", Value: date}}}}
 	}
-	n, err := rep.collection.CountDocuments(ctx, bson.D{
+	err := rep.collection.FindOne(ctx, bson.D{
 		{Key: "_id", Value: rep.ID},
 		{Key: "files", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$elemMatch", Value: pending}}}}},
-	})
+	}, options.FindOne().SetProjection(bson.D{{Key: "_id", Value: 1}})).Err()
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return false, nil
+	}
 	if err != nil {
 		return false, fmt.Errorf("look whether %s is synced: %w", rep, err)
 	}
-	return n == 1, nil
+	return true, nil
 }
 
 // WaitSynced waits until the representation is synced and returns the moment at
@@ -140,7 +145,7 @@ func (s *Studio) records(rep *Representation) string {
 	text, pending := "", 0
 	for i, f := range rep.Files {
 		record := rep.record(doc, i, s.options.RemoteSite)
-		if date, ok := record.Lookup("created_dt").DateTimeOK(); ok && date != 0 {
+		if _, ok := record.Lookup("created_dt").DateTimeOK(); ok {
 			continue
 		}
 		if pending++; pending <= most {

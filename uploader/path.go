@@ -1,0 +1,228 @@
+package uploader
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader/site"
+)
+
+// template is a file's path, split at its root.
+type template struct {
+	root string // NAME of {root[NAME]}; "" for a plain {root}
+	rel  string // what follows the root, with the separators as found
+}
+
+// parsePath reads a path as Pype writes it, a Python format string: "{root}/..." or "{root[NAME]}/...", with
+// {{ and }} for braces. A path without a root is accepted if one of the publisher's roots is what it begins
+// with, as some hosts publish it.
+func parsePath(p string, roots avalon.Roots) (template, error) {
+	if !strings.HasPrefix(p, "{root") {
+		for name, root := range roots {
+			if rel, ok := below(p, root); ok {
+				return template{root: name, rel: rel}, nil
+			}
+		}
+		return template{}, fmt.Errorf("path %q does not begin with {root} or {root[NAME]}, nor with the root it was published under", p)
+	}
+	field, rest, ok := strings.Cut(p[len("{root"):], "}")
+	if !ok {
+		return template{}, fmt.Errorf("path %q: the brace of {root is not closed", p)
+	}
+	var t template
+	if field != "" {
+		name, ok := strings.CutPrefix(field, "[")
+		name, closed := strings.CutSuffix(name, "]")
+		if !ok || !closed || name == "" {
+			return template{}, fmt.Errorf("path %q: {root%s} is neither {root} nor {root[NAME]}", p, field)
+		}
+		t.root = name
+	}
+	if t.rel, ok = unescape(rest); !ok {
+		return template{}, fmt.Errorf("path %q: only the root may be in braces", p)
+	}
+	if t.rel == "" || !strings.ContainsRune(`/\`, rune(t.rel[0])) {
+		return template{}, fmt.Errorf("path %q: a separator must follow the root", p)
+	}
+	return t, nil
+}
+
+// below cuts the root from a path, both in any system's spelling.
+func below(p, root string) (string, bool) {
+	slashed, root := strings.ReplaceAll(p, `\`, "/"), strings.TrimRight(strings.ReplaceAll(root, `\`, "/"), "/")
+	if root == "" || len(slashed) <= len(root) || slashed[len(root)] != '/' {
+		return "", false
+	}
+	head := slashed[:len(root)]
+	if head == root || root[len(root)-1] == ':' && strings.EqualFold(head, root) {
+		return p[len(root):], true
+	}
+	return "", false
+}
+
+// unescape undoes the doubling of braces; single ones would be fields, of which there are none.
+func unescape(s string) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c == '{' || c == '}' {
+			if i+1 == len(s) || s[i+1] != c {
+				return "", false
+			}
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), true
+}
+
+// relative is the path below the root with slashes. It refuses what would leave the root.
+func relative(rel string) (string, error) {
+	var parts []string
+	for _, part := range strings.Split(rel, "/") {
+		switch part {
+		case "", ".":
+		case "..":
+			return "", fmt.Errorf("path %q leaves its root by \"..\"", rel)
+		default:
+			if strings.ContainsRune(part, 0) {
+				return "", fmt.Errorf("path %q has a NUL in it", rel)
+			}
+			parts = append(parts, part)
+		}
+	}
+	if len(parts) == 0 {
+		return "", fmt.Errorf("path %q is the root itself", rel)
+	}
+	return strings.Join(parts, "/"), nil
+}
+
+// source is where a file comes from and where it goes.
+type source struct {
+	root   string // folder of this machine that the file must be in
+	rel    string // path below the root, with slashes
+	remote string // path on the site
+}
+
+// locate resolves a file's path on this machine and on the site.
+func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
+	t, err := parsePath(f.Path, documentRoots)
+	if err != nil {
+		return source{}, err
+	}
+	var s source
+	if local.IsZero() {
+		s.root = documentRoots[t.root]
+		if s.root == "" {
+			return source{}, fmt.Errorf("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
+		}
+	} else {
+		var ok bool
+		if s.root, ok = local.Lookup(t.root); !ok {
+			return source{}, fmt.Errorf("local_root in config.json has no %s", rootName(t.root))
+		}
+	}
+	if !filepath.IsAbs(s.root) {
+		return source{}, fmt.Errorf("root %q is not a path of this system (%s): it was published from another one; set local_root "+
+			"in config.json to where the storage is mounted here", s.root, runtime.GOOS)
+	}
+	target, ok := remote.Lookup(t.root)
+	if !ok {
+		return source{}, fmt.Errorf("root of the site in gdrive.json has no %s", rootName(t.root))
+	}
+	// A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a
+	// file.
+	rel := t.rel
+	if strings.Contains(rel, `\`) && (runtime.GOOS == "windows" || !exists(filepath.Join(s.root, rel))) {
+		rel = strings.ReplaceAll(rel, `\`, "/")
+	}
+	if s.rel, err = relative(rel); err != nil {
+		return source{}, err
+	}
+	s.remote = path.Join(target, s.rel)
+	return s, nil
+}
+
+func rootName(name string) string {
+	if name == "" {
+		return "plain root, which the path begins with"
+	}
+	return fmt.Sprintf("root %q, which the path begins with", name)
+}
+
+func exists(p string) bool {
+	_, err := os.Lstat(p)
+	return err == nil
+}
+
+// open opens the source for reading if it is the file that was published. The error's class tells what is
+// the matter: [site.Held] if the storage is not mounted, [site.Waiting] if the file is not there yet or not
+// of the recorded size.
+func (s source) open(size int64) (*os.File, os.FileInfo, error) {
+	// A Root keeps what is opened inside of it, symbolic links included.
+	root, err := os.OpenRoot(s.root)
+	if err != nil {
+		return nil, nil, site.Classed(site.Held, fmt.Errorf("the storage is not mounted: %w", err))
+	}
+	defer root.Close()
+	// Stat first: opening a FIFO would wait for a writer.
+	info, err := root.Stat(filepath.FromSlash(s.rel))
+	if errors.Is(err, os.ErrNotExist) {
+		if mountErr := mounted(s.root); mountErr != nil {
+			return nil, nil, site.Classed(site.Held, mountErr)
+		}
+		return nil, nil, site.Classed(site.Waiting, fmt.Errorf("the source %s is not there", s))
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, nil, fmt.Errorf("the source %s is not a regular file but %s", s, kind(info.Mode()))
+	}
+	if size != avalon.UnknownSize && info.Size() != size {
+		return nil, nil, site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
+	}
+	f, err := root.Open(filepath.FromSlash(s.rel))
+	if err != nil {
+		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+	}
+	if info, err = f.Stat(); err != nil {
+		f.Close()
+		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+	}
+	return f, info, nil
+}
+
+// String is the path on this machine.
+func (s source) String() string { return filepath.Join(s.root, filepath.FromSlash(s.rel)) }
+
+// mounted tells an empty mount point, and a missing one, from a storage that is there.
+func mounted(root string) error {
+	d, err := os.Open(root)
+	if err == nil {
+		defer d.Close()
+		var names []string
+		if names, err = d.Readdirnames(1); len(names) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("the storage is not mounted: %s is empty or can't be read (%v)", root, err)
+}
+
+func kind(m os.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a folder"
+	case m&os.ModeNamedPipe != 0:
+		return "a FIFO"
+	case m&os.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
