@@ -194,3 +194,19 @@ func (s *studio) names(t testing.TB, q string) []string {
 	}
 	return out
 }
+
+// listed joins the names of a files.list.
+func listed(t testing.TB, body string) string {
+	t.Helper()
+	var list struct {
+		Files []struct{ Name string }
+	}
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, f := range list.Files {
+		out = append(out, f.Name)
+	}
+	return strings.Join(out, " ")
+}

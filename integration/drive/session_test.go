@@ -248,7 +248,6 @@ func TestSessionTakeover(t *testing.T) {
 	data := content(2 * chunk)
 	uri := s.begin(t, len(data))
 	pipe, feed := io.Pipe()
-	started := make(chan struct{})
 	ended := make(chan error, 1)
 	go func() {
 		req, err := http.NewRequest("PUT", uri, pipe)
@@ -261,13 +260,9 @@ func TestSessionTakeover(t *testing.T) {
 		}
 		ended <- err
 	}()
-	go func() {
-		feed.Write([]byte(data[:chunk]))
-		close(started)
-	}()
-	<-started
-	// The data is on its way: ask until it has arrived. The first question ends
-	// the PUT; what was stored stays.
+	must(feed.Write([]byte(data[:chunk])))(t)
+	eventually(t, "the PUT has arrived", func() bool { return s.Calls()["upload.put"] == 1 })
+	// The question ends the PUT; what was stored stays.
 	status, received, body := s.send(t, uri, "bytes */524288", "")
 	if status != 308 || received != "" && received != "bytes=0-262143" {
 		t.Fatal(status, received, body)

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"sitesync/avalon"
+	"sitesync/config"
+)
+
+type checkCmd struct{}
+
+// Help is shown below the summary of the command.
+func (checkCmd) Help() string {
+	return `Example:
+  sitesync check --presets /etc/sitesync --mongo mongodb://mongo1/?replicaSet=rs0
+
+Each line is ok, warn or fail, with what to do. The exit status is 1 if anything fails.`
+}
+
+// report prints the lines of a check.
+type report struct{ failed bool }
+
+func (r *report) ok(what string)              { fmt.Println("ok   ", what) }
+func (r *report) warn(what string)            { fmt.Println("warn ", what) }
+func (r *report) fail(what string, err error) { r.failed = true; fmt.Printf("fail  %s: %v\n", what, err) }
+
+// Run is sitesync check.
+func (checkCmd) Run(flags *config.Flags) error {
+	ctx := context.Background()
+	var r report
+	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+	for _, w := range warnings {
+		r.warn(string(w))
+	}
+	if err != nil {
+		r.fail("configuration", err)
+		return errFailed
+	}
+	r.ok("configuration in " + cfg.Presets)
+	remote, ok := cfg.Remote()
+	if !ok {
+		r.warn("remote_site is empty: nothing is synced")
+		return nil
+	}
+	checkMongo(ctx, &r, cfg, remote.Name)
+	checkSite(ctx, &r, cfg, remote)
+	for name, root := range cfg.LocalRoot.All() {
+		checkLocalRoot(&r, name, root)
+	}
+	if r.failed {
+		return errFailed
+	}
+	return nil
+}
+
+func checkMongo(ctx context.Context, r *report, cfg *config.Config, site string) {
+	client, err := connect(cfg)
+	if err != nil {
+		r.fail("mongo", err)
+		return
+	}
+	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
+	store := avalon.NewStore(client, cfg.Mongo.Database)
+	projects, err := store.Projects(ctx)
+	if err != nil {
+		r.fail("mongo "+cfg.Mongo.URI.Redacted(), err)
+		return
+	}
+	if len(projects) == 0 {
+		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI, cfg.Mongo.Database))
+	} else {
+		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
+	}
+	changes, err := store.Changes(ctx, site)
+	switch {
+	case errors.Is(err, avalon.ErrNoChangeStreams):
+		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")
+	case err != nil:
+		r.fail("change stream", err)
+	default:
+		r.ok("change stream")
+		_ = changes.Close(ctx) // it was only tried
+	}
+}
+
+func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
+	s, err := openSite(ctx, cfg, remote)
+	if err != nil {
+		r.fail("site", err)
+		return
+	}
+	defer s.Close()
+	for _, root := range remote.Root.All() {
+		if err := s.CheckRoot(ctx, root); err != nil {
+			r.fail("site "+remote.Name, err)
+		} else {
+			r.ok(fmt.Sprintf("site %s: %s can be written to by %s", remote.Name, root, s.Account()))
+		}
+	}
+}
+
+func checkLocalRoot(r *report, name, root string) {
+	what := "local_root " + root
+	if name != "" {
+		what = fmt.Sprintf("local_root %q %s", name, root)
+	}
+	entries, err := os.ReadDir(root)
+	switch {
+	case err != nil:
+		r.fail(what, err)
+	case len(entries) == 0:
+		r.fail(what, errors.New("the folder is empty; is the storage mounted?"))
+	default:
+		r.ok(what)
+	}
+}

@@ -1,0 +1,243 @@
+package drive_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	api "google.golang.org/api/drive/v3"
+	"google.golang.org/api/googleapi"
+
+	"sitesync/integration/drive"
+)
+
+// slow is a rate that gives nothing back while a test runs.
+const slow = 1e-6
+
+func TestRates(t *testing.T) {
+	for _, test := range []struct {
+		name     string
+		settings drive.Settings
+		reads    int // that pass
+		writes   int
+		code     int
+		reason   string
+	}{
+		{"account", drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Burst: 3}}, 3, 0, 403, "userRateLimitExceeded"},
+		{"project", drive.Settings{ProjectRate: drive.Rate{PerSecond: slow, Burst: 2}}, 2, 0, 403, "rateLimitExceeded"},
+		{"other error", drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Status: 429, Reason: "rateLimitExceeded"}}, 1, 0, 429, "rateLimitExceeded"},
+		{"writes", drive.Settings{WriteRate: drive.Rate{PerSecond: slow, Burst: 2}}, 5, 2, 403, "userRateLimitExceeded"},
+		{"units of an account", drive.Settings{Units: drive.Units{AccountPerMinute: 60}}, 2, 1, 403, "userRateLimitExceeded"},
+		{"units of the project", drive.Settings{Units: drive.Units{ProjectPerMinute: 10}}, 2, 0, 403, "rateLimitExceeded"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			clk := newClock() // stands still, so nothing comes back
+			s := newStudio(t, drive.Options{Now: clk.Now, Settings: test.settings})
+			get := func() error { _, err := s.api.Files.Get("root").Do(); return err }
+			create := func() error {
+				_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType}).Do()
+				return err
+			}
+			for range test.reads {
+				if err := get(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range test.writes {
+				if err := create(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantError(t, create(), test.code, test.reason)
+			if n := len(s.Files()); n != test.writes {
+				t.Fatalf("%d items, want %d", n, test.writes)
+			}
+			s.SetSettings(drive.Settings{})
+			if err := create(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func TestRateComesBackAndAccountsAreApart(t *testing.T) {
+	clk := newClock()
+	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{AccountRate: drive.Rate{PerSecond: 2, Burst: 1, RetryAfter: time.Second}}})
+	other := s.as(t, s.AddUser("td@studio.example"))
+	get := func(svc *api.Service) error { _, err := svc.Files.Get("root").Do(); return err }
+	if err := get(s.api); err != nil {
+		t.Fatal(err)
+	}
+	err := get(s.api)
+	wantError(t, err, 403, "userRateLimitExceeded")
+	if after := err.(*googleapi.Error).Header.Get("Retry-After"); after != "1" {
+		t.Fatalf("Retry-After %q", after)
+	}
+	if err := get(other); err != nil {
+		t.Fatal(err)
+	}
+	clk.Advance(time.Second / 2)
+	if err := get(s.api); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSessionDataIsNotCountedAgainstRates(t *testing.T) {
+	s := newStudio(t)
+	s.UpdateSettings(func(v *drive.Settings) { v.AccountRate = drive.Rate{PerSecond: slow} })
+	data := content(8 * chunk)
+	must(s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader(data), googleapi.ChunkSize(chunk)).Do())(t)
+}
+
+func TestServiceAccountsOwnNoStorage(t *testing.T) {
+	s := newStudio(t)
+	user := s.AddUser("td@studio.example")
+	shared := s.Mkdir(user, "shared")
+	s.Share(shared, s.account, drive.Writer)
+	create := func(parent, data string) error {
+		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{parent}}).SupportsAllDrives(true).Media(strings.NewReader(data)).Do()
+		return err
+	}
+	for _, parent := range []string{"root", shared} {
+		must(s.api.Files.Create(&api.File{Name: "dir", MimeType: folderType, Parents: []string{parent}}).Do())(t)
+		err := create(parent, "abc")
+		wantError(t, err, 403, "storageQuotaExceeded")
+		if !strings.Contains(err.Error(), "Service Accounts do not have storage quota") {
+			t.Fatal(err)
+		}
+		resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable", `{"parents":["`+parent+`"]}`, "Content-Type", "application/json")
+		if resp.StatusCode != 403 || reason(t, body) != "storageQuotaExceeded" {
+			t.Fatal(resp.Status, body)
+		}
+	}
+	if err := create(s.show.ID, "abc"); err != nil {
+		t.Fatal(err)
+	}
+	// Files of others may be changed, at the owner's cost.
+	must(s.api.Files.Update(s.AddFile(shared, "y", nil), nil).Media(strings.NewReader("abc")).Do())(t)
+	about := must(s.api.About.Get().Fields("storageQuota").Do())(t)
+	if about.StorageQuota.Limit != 0 || about.StorageQuota.Usage != 0 {
+		t.Fatalf("%+v", about.StorageQuota)
+	}
+	s.UpdateSettings(func(v *drive.Settings) { v.ServiceAccountStorage = 5 })
+	if err := create("root", "abc"); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, create("root", "def"), 403, "storageQuotaExceeded")
+	s.UpdateSettings(func(v *drive.Settings) { v.ServiceAccountStorage = -1 })
+	if err := create("root", content(chunk)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestUserStorage(t *testing.T) {
+	s := newStudio(t, drive.Options{Settings: drive.Settings{UserStorage: 10}})
+	user := s.AddUser("td@studio.example")
+	svc := s.as(t, user)
+	f := must(svc.Files.Create(&api.File{Name: "x"}).Media(strings.NewReader("12345678")).Do())(t)
+	_, err := svc.Files.Create(&api.File{Name: "y"}).Media(strings.NewReader("123")).Do()
+	wantError(t, err, 403, "storageQuotaExceeded")
+	must(svc.Files.Update(f.Id, nil).Media(strings.NewReader("1234567890")).Do())(t) // takes the place of the old content
+	_, err = svc.Files.Update(f.Id, nil).Media(strings.NewReader("1234567890a")).Do()
+	wantError(t, err, 403, "storageQuotaExceeded")
+	about := must(svc.About.Get().Fields("storageQuota").Do())(t)
+	if q := about.StorageQuota; q.Limit != 10 || q.Usage != 10 || q.UsageInDriveTrash != 0 {
+		t.Fatalf("%+v", q)
+	}
+	// What is in the trash counts until it is deleted.
+	s.Trash(f.Id)
+	if about := must(svc.About.Get().Fields("storageQuota").Do())(t); about.StorageQuota.UsageInDriveTrash != 10 {
+		t.Fatalf("%+v", about.StorageQuota)
+	}
+	_, err = svc.Files.Create(&api.File{Name: "y"}).Media(strings.NewReader("1")).Do()
+	wantError(t, err, 403, "storageQuotaExceeded")
+	s.Delete(f.Id)
+	must(svc.Files.Create(&api.File{Name: "y"}).Media(strings.NewReader("1")).Do())(t)
+}
+
+func TestDailyUpload(t *testing.T) {
+	clk := newClock()
+	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{DailyUpload: 10, TokenLifetime: 48 * time.Hour}})
+	create := func(size int) error {
+		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader(content(size))).Do()
+		return err
+	}
+	if err := create(6); err != nil {
+		t.Fatal(err)
+	}
+	err := create(5)
+	wantError(t, err, 403, "userRateLimitExceeded")
+	if e := err.(*googleapi.Error); e.Message != "User rate limit exceeded." {
+		t.Fatal(e.Message)
+	}
+	clk.Advance(12 * time.Hour)
+	if err := create(4); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, create(1), 403, "userRateLimitExceeded")
+	clk.Advance(12*time.Hour + time.Minute)
+	if err := create(6); err != nil {
+		t.Fatal(err)
+	}
+	s.UpdateSettings(func(v *drive.Settings) { v.DailyUpload = -1 })
+	if err := create(100); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSharedDriveLimits(t *testing.T) {
+	s := newStudio(t, drive.Options{Settings: drive.Settings{SharedDriveItems: 4, SharedDriveDepth: 2, FolderChildren: 2}})
+	folder := func(parent string) (string, error) {
+		f, err := s.api.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{parent}}).SupportsAllDrives(true).Do()
+		if err != nil {
+			return "", err
+		}
+		return f.Id, nil
+	}
+	one := must(folder(s.show.ID))(t)
+	two := must(folder(one))(t)
+	_, err := folder(two)
+	wantError(t, err, 403, "teamDriveHierarchyTooDeep")
+	must(folder(one))(t)
+	_, err = folder(one)
+	wantError(t, err, 403, "numChildrenInNonRootLimitExceeded")
+	must(folder(s.show.ID))(t)
+	_, err = folder(s.show.ID)
+	wantError(t, err, 403, "teamDriveFileLimitExceeded")
+	s.Trash(one)
+	_, err = folder(s.show.ID)
+	wantError(t, err, 403, "teamDriveFileLimitExceeded")
+	s.Delete(one)
+	must(folder(s.show.ID))(t)
+}
+
+// Google's own limits hold without any setting.
+func TestTooLargeForDrive(t *testing.T) {
+	s := newStudio(t)
+	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`,
+		"Content-Type", "application/json", "X-Upload-Content-Length", "5497558138881")
+	if resp.StatusCode != 413 {
+		t.Fatal(resp.Status, body)
+	}
+	resp, body = s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`,
+		"Content-Type", "application/json", "X-Upload-Content-Length", "750000000001")
+	if resp.StatusCode != 403 || reason(t, body) != "userRateLimitExceeded" {
+		t.Fatal(resp.Status, body)
+	}
+}
+
+func TestBandwidthAndLatencyDelay(t *testing.T) {
+	// Only that they delay at least as long as they must; nothing is said about
+	// how much longer.
+	s := newStudio(t)
+	must(s.api.Files.Get("root").Do())(t)
+	s.UpdateSettings(func(v *drive.Settings) {
+		v.Latency, v.Jitter, v.UploadBandwidth = 30*time.Millisecond, time.Millisecond, 10<<20
+	})
+	start := time.Now()
+	s.upload(t, s.show.ID, "x", content(1<<20))
+	if took := time.Since(start); took < 100*time.Millisecond {
+		t.Fatalf("1 MiB at 10 MiB/s and 30 ms latency took %s", took)
+	}
+}
