@@ -23,9 +23,12 @@ Each line is ok, warn or fail, with what to do. The exit status is 1 if anything
 // report prints the lines of a check.
 type report struct{ failed bool }
 
-func (r *report) ok(what string)              { fmt.Println("ok   ", what) }
-func (r *report) warn(what string)            { fmt.Println("warn ", what) }
-func (r *report) fail(what string, err error) { r.failed = true; fmt.Printf("fail  %s: %v\n", what, err) }
+func (r *report) ok(what string)   { fmt.Println("ok   ", what) }
+func (r *report) warn(what string) { fmt.Println("warn ", what) }
+func (r *report) fail(what string, err error) {
+	r.failed = true
+	fmt.Printf("fail  %s: %v\n", what, err)
+}
 
 // Run is sitesync check.
 func (checkCmd) Run(flags *config.Flags) error {

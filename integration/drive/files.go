@@ -47,12 +47,13 @@ func (c *call) getFile() error {
 	return c.answerFile(doc)
 }
 
-// download sends the content of a file, or a range of it.
+// download sends the content of a file, or a range of it. supportsAllDrives is
+// not needed for it: rclone downloads from shared drives without.
 func (c *call) download() error {
 	t := c.s.tree
 	for {
 		t.mu.RLock()
-		it := t.lookup(c.account, c.id, c.allDrives())
+		it := t.lookup(c.account, c.id, true)
 		var content *blob
 		var mimeType string
 		if it != nil {

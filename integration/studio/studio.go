@@ -122,7 +122,8 @@ func (s *Studio) WaitSynced(ctx context.Context, rep *Representation) (time.Time
 		if synced {
 			return time.Now(), nil
 		}
-		if err != nil && ctx.Err() == nil {
+		// The driver gives up shortly before the context ends.
+		if err != nil && !mongo.IsTimeout(err) {
 			return time.Time{}, err
 		}
 		select {
