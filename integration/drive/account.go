@@ -5,10 +5,12 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -57,6 +59,8 @@ type Account struct {
 	delegates map[*Account]bool // users that this service account may act for
 }
 
+func minuteOf(t time.Time) int64 { return t.Unix() / 60 }
+
 // uploaded is a number of bytes uploaded in a minute.
 type uploaded struct {
 	minute int64
@@ -82,7 +86,7 @@ func (s *Server) addAccount(email string, service bool) *Account {
 	sum := sha256.Sum256([]byte(email))
 	a := &Account{
 		Email: email, Service: service, server: s,
-		permissionID: fmt.Sprintf("%020d", uint64(sum[0])<<56|uint64(sum[1])<<48|uint64(sum[2])<<40|uint64(sum[3])<<32|uint64(sum[4])<<24|uint64(sum[5])<<16|uint64(sum[6])<<8|uint64(sum[7])),
+		permissionID: fmt.Sprintf("%020d", binary.BigEndian.Uint64(sum[:])),
 		keyID:        hex.EncodeToString(sum[:20]),
 		clientID:     fmt.Sprintf("%d.apps.googleusercontent.com", len(s.tree.accounts)+1),
 		clientSecret: "GOCSPX-" + randomText(15),
@@ -165,19 +169,20 @@ func (a *Account) asUser(by *Account) map[string]any {
 
 // uploadedToday is the number of bytes uploaded in the 24 hours before now.
 func (a *Account) uploadedToday(now time.Time) int64 {
-	oldest := now.Add(-24*time.Hour).Unix() / 60
-	for len(a.uploads) > 0 && a.uploads[0].minute <= oldest {
-		a.uploads = a.uploads[1:]
-	}
+	oldest := minuteOf(now.Add(-24 * time.Hour))
 	var sum int64
 	for _, u := range a.uploads {
-		sum += u.bytes
+		if u.minute > oldest {
+			sum += u.bytes
+		}
 	}
 	return sum
 }
 
+// addUpload notes an upload, and forgets those of more than 24 hours ago.
 func (a *Account) addUpload(now time.Time, bytes int64) {
-	minute := now.Unix() / 60
+	oldest, minute := minuteOf(now.Add(-24*time.Hour)), minuteOf(now)
+	a.uploads = slices.DeleteFunc(a.uploads, func(u uploaded) bool { return u.minute <= oldest })
 	if n := len(a.uploads); n > 0 && a.uploads[n-1].minute == minute {
 		a.uploads[n-1].bytes += bytes
 		return

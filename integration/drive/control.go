@@ -36,15 +36,17 @@ func (s *Server) controlled(r *http.Request) (any, error) {
 	case "GET settings":
 		return s.Settings(), nil
 	case "PUT settings", "PATCH settings":
-		var settings Settings
-		if r.Method == http.MethodPatch {
-			settings = s.Settings()
-		}
-		if err := decodeControl(r, &settings); err != nil {
+		var text json.RawMessage // read whole before others are kept from changing settings
+		if err := decodeControl(r, &text); err != nil {
 			return nil, err
 		}
-		s.SetSettings(settings)
-		return settings, nil
+		err := s.tryUpdateSettings(func(v *Settings) error {
+			if r.Method == http.MethodPut {
+				*v = Settings{}
+			}
+			return json.Unmarshal(text, v)
+		})
+		return s.Settings(), err
 	case "GET faults":
 		list := []ok{}
 		for _, f := range s.Faults() {

@@ -2,8 +2,8 @@ package drive
 
 import (
 	"encoding/base64"
-	"errors"
 	"strconv"
+	"strings"
 )
 
 // drive finds a shared drive of which the account is a member. The tree must be
@@ -107,13 +107,12 @@ func readDriveToken(q, token string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for i, b := range data {
-		if b == ' ' && string(data[i+1:]) == q {
-			n, err := strconv.ParseUint(string(data[:i]), 10, 31)
-			return int(n), err
-		}
+	place, query, ok := strings.Cut(string(data), " ")
+	if !ok || query != q {
+		return 0, errOtherQuery
 	}
-	return 0, errors.New("page token of another query")
+	i, err := strconv.ParseUint(place, 10, 31)
+	return int(i), err
 }
 
 // getDrive is drives.get.

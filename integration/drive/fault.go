@@ -1,9 +1,7 @@
 package drive
 
 import (
-	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -103,6 +101,9 @@ func (f Fault) check() error {
 	}
 	if _, err := path.Match(f.Kind, "x"); err != nil || f.Kind == "" {
 		return fmt.Errorf("fault: kind %q names no request", f.Kind)
+	}
+	if f.Skip < 0 || f.Count < 0 || f.AfterBytes < 0 || f.Delay < 0 || f.RetryAfter < 0 || f.Probability < 0 || f.Probability > 1 {
+		return fmt.Errorf("fault: a number is below 0, or the probability above 1")
 	}
 	switch f.Effect {
 	case EffectStatus:
@@ -394,11 +395,18 @@ func (a *answer) WriteHeader(status int) {
 		total, _ := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64)
 		a.left = or(a.c.fault.Fault.AfterBytes, total/2)
 	}
-	if a.is(EffectInvalidJSON) && status == http.StatusOK {
-		a.Header().Set("Content-Length", strconv.Itoa(len(invalidJSON)))
+	if !a.replaced() {
+		a.ResponseWriter.WriteHeader(status)
+		return
 	}
+	a.Header().Set("Content-Length", strconv.Itoa(len(invalidJSON)))
 	a.ResponseWriter.WriteHeader(status)
+	_, err := a.send([]byte(invalidJSON))
+	a.broken = err != nil
 }
+
+// replaced reports whether the answer's body is the one of EffectInvalidJSON.
+func (a *answer) replaced() bool { return a.is(EffectInvalidJSON) && a.status == http.StatusOK }
 
 // invalidJSON is what EffectInvalidJSON answers.
 const invalidJSON = `{"kind": "drive#file", "id": "1`
@@ -419,12 +427,7 @@ func (a *answer) write(p []byte) (int, error) {
 		a.WriteHeader(http.StatusOK)
 	}
 	switch {
-	case a.is(EffectInvalidJSON) && a.status == http.StatusOK:
-		if a.sent == 0 {
-			n, err := a.ResponseWriter.Write([]byte(invalidJSON))
-			a.sent += int64(n)
-			return len(p), err
-		}
+	case a.replaced():
 		return len(p), nil
 	case a.is(EffectTruncate):
 		n := min(int64(len(p)), a.left)
@@ -482,44 +485,4 @@ func reset(w http.ResponseWriter) {
 		_ = t.SetLinger(0) // a close then sends RST
 	}
 	_ = raw.Close()
-}
-
-// bandwidth is bytes a second that all requests share.
-type bandwidth struct {
-	mu   sync.Mutex
-	free time.Time // when what was taken so far has passed
-}
-
-// reserve returns how long n bytes have to wait. The link never saves up what
-// was not used, except for a hundredth of a second.
-func (b *bandwidth) reserve(n int, perSecond int64) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	if b.free.Before(now) {
-		b.free = now
-	}
-	b.free = b.free.Add(time.Duration(float64(n) / float64(perSecond) * float64(time.Second)))
-	if wait := b.free.Sub(now); wait > 10*time.Millisecond {
-		return wait
-	}
-	return 0
-}
-
-// throttle waits until the bytes have passed; false if the call ended.
-func (c *call) throttle(b *bandwidth, n int) bool {
-	settings := c.s.settings.Load()
-	perSecond := settings.UploadBandwidth
-	if b == &c.s.download {
-		perSecond = settings.DownloadBandwidth
-	}
-	if perSecond <= 0 {
-		return true
-	}
-	return c.wait(b.reserve(n, perSecond))
-}
-
-// isBroken reports whether there is nobody to answer.
-func isBroken(err error) bool {
-	return errors.Is(err, errBroken) || errors.Is(err, context.Canceled)
 }

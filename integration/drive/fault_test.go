@@ -299,6 +299,12 @@ func TestFaultTruncateAndInvalidJSON(t *testing.T) {
 	if err != nil || resp.StatusCode != 200 || string(body) != `{"kind": "drive#file", "id": "1` {
 		t.Fatal(resp, string(body), err)
 	}
+	// An answer that has no body gets that one too; the session was started.
+	s.AddFault(drive.Fault{Kind: "files.create.resumable", Count: 1, Effect: drive.EffectInvalidJSON})
+	resp, text := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`, "Content-Type", "application/json")
+	if resp.StatusCode != 200 || text != `{"kind": "drive#file", "id": "1` || resp.Header.Get("Location") == "" {
+		t.Fatal(resp, text)
+	}
 	if len(s.Find(s.show, "x")) != 1 || len(s.Find(s.show, "y")) != 1 {
 		t.Fatal("the work was not done", s.Files())
 	}
@@ -342,6 +348,8 @@ func TestSenselessFaults(t *testing.T) {
 		{}, {Kind: "*"}, {Kind: "*", Effect: "explode"}, {Kind: "*", Effect: drive.EffectStatus}, {Kind: "*", Effect: drive.EffectStatus, Status: 200},
 		{Kind: "*", Effect: drive.EffectStatus, Status: 500, When: drive.InBody}, {Kind: "*", Effect: drive.EffectDelay},
 		{Kind: "*", Effect: drive.EffectReset, When: "never"}, {Kind: "[", Effect: drive.EffectReset}, {Effect: drive.EffectReset},
+		{Kind: "*", Effect: drive.EffectReset, Skip: -1}, {Kind: "*", Effect: drive.EffectReset, Count: -1},
+		{Kind: "*", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: -1}, {Kind: "*", Effect: drive.EffectReset, Probability: 1.5},
 	} {
 		func() {
 			defer func() {

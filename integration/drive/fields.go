@@ -2,7 +2,6 @@ package drive
 
 import (
 	"fmt"
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -16,8 +15,6 @@ const maxMaskDepth = 32
 type mask struct {
 	names map[string]*mask
 }
-
-func mapKeys[M ~map[K]V, K comparable, V any](m M) iter.Seq[K] { return maps.Keys(m) }
 
 // parseMask reads a mask such as "nextPageToken, files(id,owners/emailAddress)".
 func parseMask(text string) (*mask, error) {
@@ -90,8 +87,7 @@ func (p *maskParser) field(m *mask, depth int) error {
 			return nil
 		}
 		if !p.accept("/") {
-			m.names = nil // the whole of it is wanted
-			m.all()
+			m.names = map[string]*mask{wildcard: {}} // the whole of it, whatever else is named inside
 			return nil
 		}
 	}
@@ -99,9 +95,6 @@ func (p *maskParser) field(m *mask, depth int) error {
 
 // wildcard is the name that stands for every field.
 const wildcard = "*"
-
-// all marks that the whole of m is wanted, whatever else is named inside.
-func (m *mask) all() { m.names = map[string]*mask{wildcard: {}} }
 
 func (m *mask) child(name string) *mask {
 	if m.names == nil {
@@ -131,7 +124,7 @@ func (m *mask) at(name string) *mask {
 	return m.names[name]
 }
 
-// check finds a field that the schema does not have.
+// checkMask finds a field that the schema does not have.
 func (d *description) checkMask(m *mask, s *schema) *apiError {
 	s = d.resolve(s)
 	for s != nil && s.Type == "array" {

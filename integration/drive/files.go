@@ -1,10 +1,9 @@
 package drive
 
 import (
-	"errors"
+	"io"
 	"maps"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -50,38 +49,59 @@ func (c *call) getFile() error {
 // download sends the content of a file, or a range of it. supportsAllDrives is
 // not needed for it: rclone downloads from shared drives without.
 func (c *call) download() error {
-	t := c.s.tree
-	for {
-		t.mu.RLock()
-		it := t.lookup(c.account, c.id, true)
-		var content *blob
-		var mimeType string
-		if it != nil {
-			content, mimeType = it.content, it.mime
-		}
-		t.mu.RUnlock()
-		if it == nil {
-			return errNotFound(c.id)
-		}
-		if content == nil {
-			return &apiError{Code: 403, Reason: "fileNotDownloadable", LocationType: "parameter", Location: "alt",
-				Message: "Only files with binary content can be downloaded. Use Export with Docs Editors files."}
-		}
-		file, err := content.open()
-		if errors.Is(err, os.ErrNotExist) {
-			continue // it was just overwritten
-		}
-		if err != nil {
-			return err
-		}
-		defer file.Close()
-		c.w.Header().Set("Content-Type", mimeType)
-		http.ServeContent(c.w, c.r, "", time.Time{}, file)
-		if c.w.broken {
-			return errBroken
-		}
-		return nil
+	file, mimeType, err := c.openContent()
+	if err != nil {
+		return err
 	}
+	defer file.Close()
+	c.w.Header().Set("Content-Type", mimeType)
+	w := &rangeWriter{ResponseWriter: c.w}
+	http.ServeContent(w, c.r, "", time.Time{}, file)
+	switch {
+	case w.refused:
+		return &apiError{Code: 416, Reason: "requestedRangeNotSatisfiable", Message: "Request range not satisfiable",
+			LocationType: "header", Location: "Range"}
+	case c.w.broken:
+		return errBroken
+	}
+	return nil
+}
+
+// openContent opens what is downloaded.
+func (c *call) openContent() (io.ReadSeekCloser, string, error) {
+	t := c.s.tree
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	it := t.lookup(c.account, c.id, true)
+	if it == nil {
+		return nil, "", errNotFound(c.id)
+	}
+	if it.content == nil {
+		return nil, "", &apiError{Code: 403, Reason: "fileNotDownloadable", LocationType: "parameter", Location: "alt",
+			Message: "Only files with binary content can be downloaded. Use Export with Docs Editors files."}
+	}
+	file, err := it.content.open()
+	return file, it.mime, err
+}
+
+// rangeWriter keeps ServeContent from answering a range outside of the file in
+// its own words.
+type rangeWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (w *rangeWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *rangeWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // createFile is files.create in all its forms.
@@ -187,7 +207,7 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 	if parent.role(c.account) < Writer {
 		return nil, errParentPermission()
 	}
-	if err := c.s.checkRoom(parent, mimeType == folderType); err != nil {
+	if err := c.s.checkRoom(parent, nil, mimeType == folderType); err != nil {
 		return nil, err
 	}
 	if !native {
@@ -248,7 +268,7 @@ func (c *call) checkUpdate(m *metadata, size int64) (*item, *apiError) {
 	if role < Writer || it.parent == nil || m.trashed != nil && *m.trashed != it.trashed && !it.canTrash(role) {
 		return nil, errFilePermission(c.id)
 	}
-	if m.hasMime && (m.mime == folderType) != it.isFolder() {
+	if m.mime != "" && (m.mime == folderType) != it.isFolder() {
 		return nil, errBadRequest("A folder can't become a file, nor a file a folder.")
 	}
 	if c.upload {
@@ -281,14 +301,8 @@ func (c *call) applyUpdate(m *metadata, mediaType string, content *blob) (it *it
 		return nil, nil, err
 	}
 	now := c.s.now()
-	if m.hasName && m.name != "" {
-		it.name = m.name
-	}
-	if m.hasMime {
-		it.mime = m.mime
-	} else if mediaType != "" {
-		it.mime = mediaType
-	}
+	it.name = or(m.name, it.name)
+	it.mime = or(or(m.mime, mediaType), it.mime)
 	if m.trashed != nil && *m.trashed != it.trashed {
 		it.trashed, it.trashAt = *m.trashed, now
 	}
@@ -297,7 +311,7 @@ func (c *call) applyUpdate(m *metadata, mediaType string, content *blob) (it *it
 	}
 	if !m.modified.IsZero() {
 		it.modified = m.modified
-	} else if content != nil || m.hasName || len(m.extra) > 0 {
+	} else if content != nil || m.name != "" || len(m.extra) > 0 {
 		it.modified = now
 	}
 	it.extra = mergeExtra(it.extra, m.extra)
@@ -382,7 +396,7 @@ func (c *call) newParent(it *item) (*item, *apiError) {
 	case it.drive != to.drive && it.isFolder():
 		return nil, &apiError{Code: 403, Reason: "teamDrivesFolderMoveInNotSupported", Message: "Moving folders into shared drives is not supported."}
 	}
-	if err := c.s.checkRoom(to, it.isFolder()); err != nil {
+	if err := c.s.checkRoom(to, it.drive, it.isFolder()); err != nil {
 		return nil, err
 	}
 	if it.drive != nil && to.drive == nil {

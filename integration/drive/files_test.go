@@ -2,6 +2,8 @@ package drive_test
 
 import (
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,8 +55,13 @@ func TestDownloadRange(t *testing.T) {
 	if resp.StatusCode != 206 || body != "234" || resp.Header.Get("Content-Range") != "bytes 2-4/10" {
 		t.Fatal(resp.Status, body, resp.Header)
 	}
-	if resp, _ := s.request(t, "GET", path, "", "Range", "bytes=20-"); resp.StatusCode != 416 {
-		t.Fatal(resp.Status)
+	resp, body = s.request(t, "GET", path, "", "Range", "bytes=20-")
+	if resp.StatusCode != 416 || reason(t, body) != "requestedRangeNotSatisfiable" || resp.Header.Get("Content-Range") != "bytes */10" {
+		t.Fatal(resp.Status, body, resp.Header)
+	}
+	empty := s.upload(t, s.show.ID, "empty", "")
+	if resp, body := s.request(t, "GET", "/drive/v3/files/"+empty.Id+"?alt=media", ""); resp.StatusCode != 200 || body != "" {
+		t.Fatal(resp.Status, body)
 	}
 	folder := s.Mkdir(s.show, "dir")
 	_, err := s.api.Files.Get(folder).SupportsAllDrives(true).Download()
@@ -76,6 +83,21 @@ func TestDefaultFields(t *testing.T) {
 	_, body = s.request(t, "GET", "/drive/v3/files/root", "")
 	want = `{"id":"` + s.account.RootID() + `","kind":"drive#file","mimeType":"` + folderType + `","name":"My Drive"}`
 	if diff := cmp.Diff(want, strings.TrimSpace(body)); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// An empty mask is none; rclone sends it with an update.
+func TestEmptyFields(t *testing.T) {
+	s := newStudio(t)
+	f := s.upload(t, s.show.ID, "x", "1")
+	path := "/drive/v3/files/" + f.Id + "?supportsAllDrives=true"
+	_, want := s.request(t, "GET", path, "")
+	resp, body := s.request(t, "PATCH", path+"&fields=", "{}", "Content-Type", "application/json")
+	if resp.StatusCode != 200 {
+		t.Fatal(resp.Status, body)
+	}
+	if diff := cmp.Diff(want, body); diff != "" {
 		t.Fatal(diff)
 	}
 }
@@ -204,6 +226,123 @@ func TestMove(t *testing.T) {
 	}
 	if got := s.Find(s.show, "b/x"); len(got) != 1 || got[0].ID != f.Id {
 		t.Fatal(s.Files())
+	}
+}
+
+// Files, not folders, may move between drives; the cost goes along.
+func TestMoveBetweenDrives(t *testing.T) {
+	s := newStudio(t, drive.Options{Settings: drive.Settings{UserStorage: 5}})
+	user := s.AddUser("td@studio.example")
+	s.show.AddMember(user, drive.Organizer)
+	svc := s.as(t, user)
+	f := s.AddFile(user.RootID(), "x", []byte("12345"))
+	move := func(id, from, to string) error {
+		_, err := svc.Files.Update(id, nil).AddParents(to).RemoveParents(from).SupportsAllDrives(true).Do()
+		return err
+	}
+	wantUsage := func(want int64) {
+		t.Helper()
+		if got := must(svc.About.Get().Fields("storageQuota").Do())(t).StorageQuota.Usage; got != want {
+			t.Fatalf("%d bytes used, want %d", got, want)
+		}
+	}
+	wantUsage(5)
+	if err := move(f, "root", s.show.ID); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.Get(f); got.Drive != "SHOW" || got.Owner != "" || got.Parent != s.show.ID {
+		t.Fatalf("%+v", got)
+	}
+	wantUsage(0)
+	big := s.AddFile(s.show.ID, "big", []byte("123456"))
+	wantError(t, move(big, s.show.ID, "root"), 403, "storageQuotaExceeded")
+	if err := move(f, s.show.ID, "root"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := s.Get(f); got.Drive != "" || got.Owner != user.Email {
+		t.Fatalf("%+v", got)
+	}
+	wantUsage(5)
+	wantError(t, move(s.Mkdir(user, "dir"), "root", s.show.ID), 403, "teamDrivesFolderMoveInNotSupported")
+}
+
+// What a person does in the browser.
+func TestRenameAndUntrash(t *testing.T) {
+	s := newStudio(t)
+	a, b := s.AddFolder(s.show.ID, "dir"), s.AddFolder(s.show.ID, "dir")
+	if a == b {
+		t.Fatal("two folders of one name are one")
+	}
+	if diff := cmp.Diff([]string{"SHOW: dir"}, s.Duplicates()); diff != "" {
+		t.Fatal(diff)
+	}
+	s.Rename(b, "other")
+	s.Trash(a)
+	if diff := cmp.Diff([]string{"other"}, s.names(t, "trashed = false")); diff != "" {
+		t.Fatal(diff)
+	}
+	s.Untrash(a)
+	if diff := cmp.Diff([]string{"dir", "other"}, s.names(t, "trashed = false")); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+// Contents are on disk as long as they are anybody's, and gone with the server.
+func TestContentIsOnDisk(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	s := must(drive.Start(drive.Options{}))(t)
+	defer s.Close()
+	studio := &studio{Server: s, account: s.AddServiceAccount("sync@studio.iam.example"), show: s.AddSharedDrive("SHOW")}
+	studio.show.AddMember(studio.account, drive.Organizer)
+	studio.http = authorized(t, studio.account)
+	studio.api = service(t, s, studio.http)
+	onDisk := func() (contents []string) {
+		for _, path := range must(filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "*", "*")))(t) {
+			contents = append(contents, string(must(os.ReadFile(path))(t)))
+		}
+		return contents
+	}
+	f := studio.upload(t, studio.show.ID, "x", "one")
+	if diff := cmp.Diff([]string{"one"}, onDisk()); diff != "" {
+		t.Fatal(diff)
+	}
+	must(studio.api.Files.Update(f.Id, nil).SupportsAllDrives(true).Media(strings.NewReader("two")).Do())(t)
+	if diff := cmp.Diff([]string{"two"}, onDisk()); diff != "" {
+		t.Fatal(diff)
+	}
+	_, err := studio.api.Files.Create(&api.File{Parents: []string{f.Id}}).SupportsAllDrives(true).Media(strings.NewReader("refused")).Do()
+	wantError(t, err, 403, "parentNotAFolder")
+	if err := studio.api.Files.Delete(f.Id).SupportsAllDrives(true).Do(); err != nil {
+		t.Fatal(err)
+	}
+	if got := onDisk(); got != nil {
+		t.Fatal(got)
+	}
+	studio.upload(t, studio.show.ID, "y", "left")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if left := must(os.ReadDir(os.Getenv("TMPDIR")))(t); len(left) != 0 {
+		t.Fatal(left)
+	}
+}
+
+// A disk that takes nothing is an error of the backend, in every form of upload.
+func TestContentCanNotBeStored(t *testing.T) {
+	s := newStudio(t, drive.Options{Dir: filepath.Join(t.TempDir(), "missing")})
+	uri := s.begin(t, 3)
+	for range 2 {
+		if status, _, body := s.send(t, uri, "", "abc"); status != 500 || reason(t, body) != "backendError" {
+			t.Fatal(status, body)
+		}
+	}
+	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true",
+		"--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\""+s.show.ID+"\"]}\r\n--b\r\n\r\nabc\r\n--b--", "Content-Type", "multipart/related; boundary=b")
+	if resp.StatusCode != 500 || reason(t, body) != "backendError" {
+		t.Fatal(resp.Status, body)
+	}
+	if got := s.Files(); len(got) != 0 {
+		t.Fatal(got)
 	}
 }
 

@@ -114,7 +114,8 @@ func (s *Server) checkDaily(a *Account, size int64, now time.Time) *apiError {
 }
 
 // checkRoom refuses an item that a folder or its shared drive has no room for.
-func (s *Server) checkRoom(parent *item, folder bool) *apiError {
+// from is the shared drive in which the item is already, if any.
+func (s *Server) checkRoom(parent *item, from *SharedDrive, folder bool) *apiError {
 	settings := s.Settings()
 	if parent.parent != nil && len(parent.children) >= or(settings.FolderChildren, googleFolderChildren) {
 		return reasonError(403, "numChildrenInNonRootLimitExceeded", "", 0)
@@ -122,7 +123,7 @@ func (s *Server) checkRoom(parent *item, folder bool) *apiError {
 	if parent.drive == nil {
 		return nil
 	}
-	if parent.drive.items >= or(settings.SharedDriveItems, googleSharedDriveItems) {
+	if parent.drive != from && parent.drive.items >= or(settings.SharedDriveItems, googleSharedDriveItems) {
 		return reasonError(403, "teamDriveFileLimitExceeded", "", 0)
 	}
 	levels := 1

@@ -258,6 +258,9 @@ func (l *listing) compare(a, b *item) int {
 	return cmp.Compare(b.seq, a.seq)
 }
 
+// errOtherQuery says that a page token was not made by the same query.
+var errOtherQuery = errors.New("page token of another query")
+
 // pageMark is what a page token says: after which item the next page begins. So
 // a page is right even if items came or went meanwhile.
 type pageMark struct {
@@ -284,7 +287,7 @@ func readPageToken(hash, token string) (*item, error) {
 		err = json.Unmarshal(data, &mark)
 	}
 	if err != nil || !ok || mark.Hash != hash {
-		return nil, errors.New("page token of another query")
+		return nil, errOtherQuery
 	}
 	return &item{
 		seq: mark.Seq, name: mark.Name, mime: mark.Mime, created: mark.Created, modified: mark.Modified,

@@ -152,6 +152,68 @@ func TestCorpora(t *testing.T) {
 	}
 }
 
+// Every field that a query may name, and every sort key, on real items.
+func TestListingFieldsAndOrder(t *testing.T) {
+	clk := newClock()
+	s := newStudio(t, drive.Options{Now: clk.Now})
+	user := s.AddUser("td@studio.example")
+	create := func(f *api.File, content string) {
+		t.Helper()
+		clk.Advance(time.Minute)
+		f.Parents = []string{s.show.ID}
+		call := s.api.Files.Create(f).SupportsAllDrives(true)
+		if f.MimeType != folderType {
+			call.Media(strings.NewReader(content))
+		}
+		must(call.Do())(t)
+	}
+	create(&api.File{Name: "b", ModifiedTime: "2020-01-01T00:00:00Z", Starred: true}, "long")
+	between := clk.Now().Add(time.Second).UTC().Format(time.RFC3339)
+	create(&api.File{Name: "A", ModifiedTime: "2021-01-01T00:00:00Z", Properties: map[string]string{"k": "v"}}, "1")
+	create(&api.File{Name: "c", ModifiedTime: "2019-01-01T00:00:00Z", MimeType: folderType}, "")
+	s.Share(s.AddFile(user.RootID(), "shared", nil), s.account, drive.Writer)
+	s.Share(s.AddFile(user.RootID(), "seen", nil), s.account, drive.Reader)
+	for q, want := range map[string]string{
+		"mimeType = '" + folderType + "'":                                           "c",
+		"mimeType != '" + folderType + "' and '" + s.show.ID + "' in parents":       "A b",
+		"modifiedTime < '2020-01-01T00:00:00'":                                      "c",
+		"modifiedTime >= '2020-01-01T00:00:00Z' and '" + s.show.ID + "' in parents": "A b",
+		"createdTime < '" + between + "'":                                           "b",
+		"starred = true":                                                            "b",
+		"properties has {key='k' and value='v'}":                                    "A",
+		"sharedWithMe = true":                                                       "seen shared",
+		"not sharedWithMe":                                                          "A b c",
+		"'me' in writers and sharedWithMe":                                          "shared",
+		"'" + user.Email + "' in owners":                                            "seen shared",
+		"name contains 'shar' or (name = 'B' and trashed = false)":                  "b shared",
+	} {
+		if got := strings.Join(s.names(t, q), " "); got != want {
+			t.Errorf("%s: %q, want %q", q, got, want)
+		}
+	}
+	for order, want := range map[string]string{
+		"":                        "c A b",
+		"name":                    "A b c",
+		"name_natural desc":       "c b A",
+		"createdTime":             "b A c",
+		"modifiedTime":            "c b A",
+		"recency desc":            "A b c",
+		"folder,name":             "c A b",
+		"starred,name":            "b A c",
+		"quotaBytesUsed desc":     "b A c",
+		"folder desc , name desc": "b A c",
+	} {
+		list := must(s.api.Files.List().Q("'" + s.show.ID + "' in parents").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).OrderBy(order).Do())(t)
+		var got []string
+		for _, f := range list.Files {
+			got = append(got, f.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("orderBy %q: %q, want %q", order, got, want)
+		}
+	}
+}
+
 func TestLogAndCalls(t *testing.T) {
 	s := newStudio(t, drive.Options{LogSize: 3})
 	f := s.upload(t, s.show.ID, "x", "abc")

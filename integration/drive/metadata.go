@@ -29,9 +29,9 @@ var (
 
 // metadata is a checked request body.
 type metadata struct {
+	// Empty and zero are not given.
 	id, name, mime    string
-	hasName, hasMime  bool
-	parent            string // "" is not given
+	parent            string
 	created, modified time.Time
 	trashed           *bool
 	extra             map[string]any // null deletes
@@ -61,19 +61,13 @@ func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
 			m.extra[name] = value
 		}
 	}
-	text := func(name string) (string, bool) {
-		value, ok := body[name].(string)
-		return value, ok
+	text := func(name string) string {
+		value, _ := body[name].(string) // null is not given
+		return value
 	}
-	m.id, _ = text("id")
-	m.name, m.hasName = text("name")
-	m.mime, m.hasMime = text("mimeType")
-	if text, ok := text("createdTime"); ok {
-		m.created, _ = time.Parse(time.RFC3339Nano, text) // the format was checked
-	}
-	if text, ok := text("modifiedTime"); ok {
-		m.modified, _ = time.Parse(time.RFC3339Nano, text)
-	}
+	m.id, m.name, m.mime = text("id"), text("name"), text("mimeType")
+	m.created, _ = time.Parse(time.RFC3339Nano, text("createdTime")) // the format was checked
+	m.modified, _ = time.Parse(time.RFC3339Nano, text("modifiedTime"))
 	if trashed, ok := body["trashed"].(bool); ok {
 		m.trashed = &trashed
 	}

@@ -43,7 +43,7 @@ type searchable interface {
 	matches(t queryTerm) bool
 }
 
-// queryFields maps a field to the operators that it takes.
+// fileQueryFields maps the fields of files.list to the operators that they take.
 var fileQueryFields = map[string]string{
 	"name":          "= != contains",
 	"mimeType":      "= != contains",
@@ -60,6 +60,7 @@ var fileQueryFields = map[string]string{
 	"appProperties": "has",
 }
 
+// driveQueryFields are those of drives.list.
 var driveQueryFields = map[string]string{
 	"name":        "= != contains",
 	"createdTime": "<= < = != > >=",

@@ -107,6 +107,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s.sessions.known = map[string]*session{}
 	s.faults.dice = rand.New(rand.NewPCG(o.Seed, o.Seed))
+	s.settings.Store(&Settings{})
 	s.SetSettings(o.Settings)
 	dir := o.Dir
 	if dir == "" {
@@ -198,9 +199,6 @@ func (s *Server) addViolation(c *call, message string) {
 		s.violations = append(s.violations, fmt.Sprintf("%s %s (%s): %s", c.r.Method, c.r.URL.Path, c.kind, message))
 	}
 }
-
-// Handler serves everything, for a proxy that stands in for Google's hosts.
-func (s *Server) Handler() http.Handler { return s }
 
 // Close ends the server: connections are cut, requests under way end, proxies
 // and a temporary folder are removed. It may be called more than once.
@@ -350,7 +348,7 @@ func (c *call) finish(err error) error {
 	var refused *apiError
 	var oauth *oauthError
 	switch {
-	case isBroken(err):
+	case errors.Is(err, errBroken):
 		return err
 	case errors.As(err, &oauth):
 		c.reason = oauth.Err
@@ -413,10 +411,10 @@ func (c *call) classify() *apiError {
 	if c.m.Request == nil && c.r.ContentLength != 0 {
 		return violation("", "%s has no body", c.m.ID)
 	}
-	if c.query.Has("fields") {
-		m, err := parseMask(c.query.Get("fields"))
+	if fields := c.query.Get("fields"); fields != "" { // an empty one is none: rclone sends it
+		m, err := parseMask(fields)
 		if err != nil {
-			return violation("fields", "Invalid field selection %s: %v", c.query.Get("fields"), err)
+			return violation("fields", "Invalid field selection %s: %v", fields, err)
 		}
 		if err := c.s.api.checkMask(m, c.m.Response); err != nil {
 			return err

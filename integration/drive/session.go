@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -70,10 +69,7 @@ func (c *call) startSession() error {
 	}
 	id := randomText(64)
 	c.s.sessions.add(id, ss, c.s.sessionLifetime(), c.s.now())
-	query := url.Values{}
-	for name, values := range c.query {
-		query[name] = values
-	}
+	query := maps.Clone(c.query)
 	query.Set("upload_id", id)
 	h := c.w.Header()
 	h.Set("Location", c.baseURL()+c.r.URL.Path+"?"+query.Encode())
@@ -222,9 +218,10 @@ func (c *call) advance(ss *session) (doc map[string]any, received int64, err err
 		return nil, 0, brokenIfShort(err)
 	}
 	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
-		if isBroken(err) || errors.Is(err, io.ErrUnexpectedEOF) {
+		if errors.Is(err, errBroken) || errors.Is(err, io.ErrUnexpectedEOF) {
 			return nil, 0, errBroken
 		}
+		ss.draft.drop()
 		ss.fail = errBackend(err)
 		return ss.result(c)
 	}

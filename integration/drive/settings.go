@@ -109,20 +109,25 @@ func (s *Server) Settings() Settings { return *s.settings.Load() }
 
 // SetSettings replaces all settings.
 func (s *Server) SetSettings(settings Settings) {
-	s.settingsMu.Lock()
-	defer s.settingsMu.Unlock()
-	s.settings.Store(&settings)
-	s.limits.configure(settings)
+	s.UpdateSettings(func(v *Settings) { *v = settings })
 }
 
 // UpdateSettings changes some settings.
 func (s *Server) UpdateSettings(change func(*Settings)) {
+	_ = s.tryUpdateSettings(func(v *Settings) error { change(v); return nil })
+}
+
+// tryUpdateSettings changes settings, or nothing if change fails.
+func (s *Server) tryUpdateSettings(change func(*Settings) error) error {
 	s.settingsMu.Lock()
 	defer s.settingsMu.Unlock()
 	settings := *s.settings.Load()
-	change(&settings)
+	if err := change(&settings); err != nil {
+		return err
+	}
 	s.settings.Store(&settings)
 	s.limits.configure(settings)
+	return nil
 }
 
 // UnmarshalJSON changes the settings that the document names.

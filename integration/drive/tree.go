@@ -20,7 +20,8 @@ const (
 	nativeTypes = "application/vnd.google-apps."
 )
 
-// tree holds every item of every drive. Its lock is never held during I/O.
+// tree holds every item of every drive. Of I/O, only a content is opened under
+// its lock: it can't be removed meanwhile.
 type tree struct {
 	mu       sync.RWMutex
 	items    map[string]*item
@@ -178,25 +179,16 @@ func (t *tree) remove(it *item) []*blob {
 	return blobs
 }
 
-// move puts an item below another folder.
+// move puts an item below another folder; a folder stays in its drive.
 func (t *tree) move(it, to *item, by *Account) {
 	delete(it.parent.children, it)
 	if it.drive != to.drive {
-		var walk func(*item)
-		walk = func(at *item) {
-			t.account(at, -1)
-			at.drive = to.drive
-			if at.drive != nil {
-				at.owner, at.shares = nil, nil
-			} else {
-				at.owner = by
-			}
-			t.account(at, 1)
-			for child := range at.children {
-				walk(child)
-			}
+		t.account(it, -1)
+		it.drive, it.owner, it.shares = to.drive, nil, nil
+		if it.drive == nil {
+			it.owner = by
 		}
-		walk(it)
+		t.account(it, 1)
 	}
 	t.attach(it, to)
 }
@@ -408,16 +400,12 @@ func (s *Server) Get(id string) (File, bool) {
 // Content opens the content of a file.
 func (s *Server) Content(id string) (io.ReadCloser, error) {
 	s.tree.mu.RLock()
+	defer s.tree.mu.RUnlock()
 	it := s.tree.items[id]
-	var content *blob
-	if it != nil {
-		content = it.content
-	}
-	s.tree.mu.RUnlock()
-	if content == nil {
+	if it == nil || it.content == nil {
 		return nil, fmt.Errorf("content of %s: no such file", id)
 	}
-	return content.open()
+	return it.content.open()
 }
 
 // must finds an item for a set-up function; a wrong id is a mistake in the test.

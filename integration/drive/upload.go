@@ -109,11 +109,11 @@ func splitMultipart(header string, body io.Reader) (meta []byte, mediaType strin
 	if err != nil {
 		return nil, "", nil, partError("content", err)
 	}
-	media = partReader{second}
+	media = second
 	if strings.EqualFold(second.Header.Get("Content-Transfer-Encoding"), "base64") {
 		media = base64.NewDecoder(base64.StdEncoding, media)
 	}
-	return meta, second.Header.Get("Content-Type"), media, nil
+	return meta, second.Header.Get("Content-Type"), partReader{media}, nil
 }
 
 func partError(part string, err error) error {
@@ -123,7 +123,8 @@ func partError(part string, err error) error {
 	return fmt.Errorf("%w: %s: %v", errMultipart, part, err)
 }
 
-// partReader tells the end of a part from the end of the body within a part.
+// partReader tells what is wrong with a part from what is wrong with the
+// connection or the disk.
 type partReader struct{ part io.Reader }
 
 func (p partReader) Read(b []byte) (int, error) {

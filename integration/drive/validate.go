@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -184,7 +185,7 @@ func violation(location, format string, args ...any) *apiError {
 
 // checkQuery checks the query parameters of a call.
 func (d *description) checkQuery(m *method, query url.Values, upload bool) *apiError {
-	for _, name := range slices.Sorted(mapKeys(query)) {
+	for _, name := range slices.Sorted(maps.Keys(query)) {
 		p := m.Parameters[name]
 		if p == nil || p.Location != "query" {
 			p = d.Parameters[name]
@@ -304,7 +305,7 @@ func (d *description) checkValue(path string, s *schema, value any) *apiError {
 		if !ok {
 			return wrong()
 		}
-		for _, name := range slices.Sorted(mapKeys(object)) {
+		for _, name := range slices.Sorted(maps.Keys(object)) {
 			property := s.Properties[name]
 			if property == nil {
 				property = s.AdditionalProperties

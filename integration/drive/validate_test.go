@@ -42,6 +42,12 @@ func TestViolations(t *testing.T) {
 		{"not a list", "POST", "/drive/v3/files", "application/json", `{"parents":"root"}`, 400, "invalid"},
 		{"not a time", "POST", "/drive/v3/files", "application/json", `{"modifiedTime":"now"}`, 400, "invalid"},
 		{"not an int64", "POST", "/drive/v3/files", "application/json", `{"size":"big"}`, 400, "invalid"},
+		{"no object inside", "POST", "/drive/v3/files", "application/json", `{"appProperties":[]}`, 400, "invalid"},
+		{"not a boolean inside", "POST", "/drive/v3/files", "application/json", `{"starred":"yes"}`, 400, "invalid"},
+		{"not an integer inside", "POST", "/drive/v3/files", "application/json", `{"imageMediaMetadata":{"width":1.5}}`, 400, "invalid"},
+		{"not bytes", "POST", "/drive/v3/files", "application/json", `{"contentHints":{"thumbnail":{"image":"?"}}}`, 400, "invalid"},
+		{"length not a number", "POST", "/upload/drive/v3/files?uploadType=resumable", "application/json", `{}`, 400, "badRequest"},
+		{"session by GET", "GET", "/upload/drive/v3/files?uploadType=resumable&upload_id=x", "", "", 405, "httpMethodNotAllowed"},
 		{"not JSON", "POST", "/drive/v3/files", "application/json", `{`, 400, "parseError"},
 		{"two documents", "POST", "/drive/v3/files", "application/json", `{}{}`, 400, "parseError"},
 		{"no object", "POST", "/drive/v3/files", "application/json", `[]`, 400, "parseError"},
@@ -53,13 +59,14 @@ func TestViolations(t *testing.T) {
 		{"no boundary", "POST", "/upload/drive/v3/files?uploadType=multipart", "multipart/related", "x", 400, "badContent"},
 		{"one part", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b--", 400, "badContent"},
 		{"content without end", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\n\r\nabc", 400, "badContent"},
+		{"content not base64", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--b--", 400, "badContent"},
 		{"first part no JSON", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b\r\n\r\nabc\r\n--b--", 400, "badContent"},
 		{"unknown property in multipart", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"title\":\"x\"}\r\n--b\r\n\r\nabc\r\n--b--", 400, "invalid"},
 		{"shortcut", "POST", "/drive/v3/files", "application/json", `{"mimeType":"application/vnd.google-apps.shortcut"}`, 501, "notImplemented"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s.ClearViolations()
-			resp, body := s.request(t, test.method, test.path, test.body, "Content-Type", test.contentType)
+			resp, body := s.request(t, test.method, test.path, test.body, "Content-Type", test.contentType, "X-Upload-Content-Length", "many")
 			if resp.StatusCode != test.status || reason(t, body) != test.reason {
 				t.Errorf("got %s %s, want %d %s", resp.Status, body, test.status, test.reason)
 			}
