@@ -192,7 +192,7 @@ func (a *Account) addUpload(now time.Time, bytes int64) {
 
 // SharedDrive is a drive that belongs to nobody and has members.
 type SharedDrive struct {
-	ID   string
+	ID   string // of its root folder too
 	Name string
 
 	server  *Server
@@ -226,16 +226,10 @@ func (d *SharedDrive) AddMember(a *Account, role Role) {
 	}
 }
 
-// RootID is the id of the drive's root folder, which is the drive's id.
-func (d *SharedDrive) RootID() string { return d.ID }
-
 func (d *SharedDrive) place() *item { return d.root }
 
 // Place is where a path begins: an account's My Drive or a shared drive.
-type Place interface {
-	RootID() string
-	place() *item
-}
+type Place interface{ place() *item }
 
 var (
 	_ Place = (*Account)(nil)

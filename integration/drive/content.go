@@ -8,10 +8,7 @@ import (
 	"hash"
 	"io"
 	"os"
-	"path/filepath"
-	"strconv"
 	"sync"
-	"sync/atomic"
 )
 
 // granule is the unit of resumable uploads: Drive keeps whole multiples of it.
@@ -24,7 +21,6 @@ var errDiscarded = errors.New("content was discarded (Options.Discard)")
 type store struct {
 	dir     string
 	discard bool
-	next    atomic.Int64
 	buffers sync.Pool // of *[]byte, granule long
 }
 
@@ -135,13 +131,17 @@ func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
 
 // file opens the draft's file to write at its end.
 func (d *draft) file() (*os.File, error) {
+	var f *os.File
+	var err error
 	if d.path == "" {
-		d.path = filepath.Join(d.store.dir, strconv.FormatInt(d.store.next.Add(1), 10))
+		f, err = os.CreateTemp(d.store.dir, "content-")
+	} else {
+		f, err = os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND, 0)
 	}
-	f, err := os.OpenFile(d.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("store content: %w", err)
 	}
+	d.path = f.Name()
 	return f, nil
 }
 

@@ -68,7 +68,7 @@ func (c *call) startSession() error {
 		return refused
 	}
 	id := randomText(64)
-	c.s.sessions.add(id, ss, c.s.sessionLifetime(), c.s.now())
+	c.s.sessions.add(id, ss)
 	query := maps.Clone(c.query)
 	query.Set("upload_id", id)
 	h := c.w.Header()
@@ -82,17 +82,9 @@ func (s *Server) sessionLifetime() time.Duration {
 	return or(s.Settings().SessionLifetime, googleSessionLifetime)
 }
 
-// add remembers a session, and forgets those that are long over.
-func (s *sessions) add(id string, ss *session, lifetime time.Duration, now time.Time) {
+func (s *sessions) add(id string, ss *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n := len(s.known); n > 0 && n%4096 == 0 {
-		for old, other := range s.known {
-			if now.Sub(other.started) > 2*lifetime {
-				delete(s.known, old)
-			}
-		}
-	}
 	s.known[id] = ss
 }
 

@@ -35,17 +35,10 @@ type accessToken struct {
 	expires time.Time
 }
 
-func (t *tokens) issue(token accessToken, now time.Time) string {
+func (t *tokens) issue(token accessToken) string {
 	text := "ya29." + randomText(96)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.known) >= 1000 {
-		for old, a := range t.known {
-			if now.After(a.expires) {
-				delete(t.known, old)
-			}
-		}
-	}
 	t.known[text] = token
 	return text
 }
@@ -110,10 +103,9 @@ func (c *call) handleToken() error {
 	}
 	c.account = token.account
 	life := or(c.s.Settings().TokenLifetime, googleTokenLifetime)
-	now := c.s.now()
-	token.expires = now.Add(life)
+	token.expires = c.s.now().Add(life)
 	answer := map[string]any{
-		"access_token": c.s.tokens.issue(token, now),
+		"access_token": c.s.tokens.issue(token),
 		"expires_in":   int64(life / time.Second),
 		"token_type":   "Bearer",
 	}

@@ -141,6 +141,34 @@ func TestDraftKeepsWholeGranules(t *testing.T) {
 	}
 }
 
+// A folder may hold what an earlier server left there.
+func TestStoresShareAFolder(t *testing.T) {
+	dir := t.TempDir()
+	read := func(b *blob) string {
+		f, err := b.open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		data, err := io.ReadAll(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	var blobs []*blob
+	for _, content := range []string{"one", "two"} {
+		d := newStore(dir, false).draft()
+		if err := d.readFrom(strings.NewReader(content), -1, false); err != nil {
+			t.Fatal(err)
+		}
+		blobs = append(blobs, d.finish())
+	}
+	if one, two := read(blobs[0]), read(blobs[1]); one != "one" || two != "two" {
+		t.Fatalf("%q, %q", one, two)
+	}
+}
+
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errBroken }
