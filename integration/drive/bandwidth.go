@@ -32,7 +32,7 @@ func (b *bandwidth) reserve(n int, perSecond int64, now time.Time) time.Duration
 
 // throttle waits until the bytes have passed; false if the call ended.
 func (c *call) throttle(b *bandwidth, n int) bool {
-	settings := c.s.settings.Load()
+	settings := c.s.Settings()
 	perSecond := settings.UploadBandwidth
 	if b == &c.s.download {
 		perSecond = settings.DownloadBandwidth

@@ -376,9 +376,6 @@ type answer struct {
 	broken  bool        // a write failed: there is nobody to answer
 }
 
-// Unwrap lets http.ResponseController reach the connection.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
 func (a *answer) Header() http.Header {
 	if a.scratch != nil {
 		return a.scratch

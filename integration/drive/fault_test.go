@@ -48,6 +48,10 @@ func TestFaultStatus(t *testing.T) {
 		{drive.Fault{Status: 429, Reason: "rateLimitExceeded", RetryAfter: 1500 * time.Millisecond}, "Rate Limit Exceeded", "usageLimits", "2", false},
 		{drive.Fault{Status: 403, Reason: "storageQuotaExceeded"}, "The user's Drive storage quota has been exceeded.", "global", "", false},
 		{drive.Fault{Status: 503, Message: "later"}, "later", "global", "", false},
+		{drive.Fault{Status: 401}, "Invalid Credentials", "global", "", false},
+		{drive.Fault{Status: 403}, "User Rate Limit Exceeded", "usageLimits", "", false},
+		{drive.Fault{Status: 409}, "A file already exists with the provided ID.", "global", "", false},
+		{drive.Fault{Status: 418}, "I'm a teapot", "global", "", false},
 		{drive.Fault{Status: 500, When: drive.After}, "Backend Error", "global", "", true},
 	} {
 		test.fault.Kind, test.fault.Effect, test.fault.Count = "files.create.multipart", drive.EffectStatus, 1

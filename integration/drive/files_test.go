@@ -431,7 +431,7 @@ func TestDrivesAndAbout(t *testing.T) {
 	if len(names) != 12 || names[0] != "SHOW" {
 		t.Fatal(names)
 	}
-	if got := must(s.api.Drives.List().Q("name = 'show'").Do())(t); len(got.Drives) != 1 || got.Drives[0].Id != s.show.ID {
+	if got := must(s.api.Drives.List().Q("name = 'show' and hidden = false and createdTime > '2000-01-01'").Do())(t); len(got.Drives) != 1 || got.Drives[0].Id != s.show.ID {
 		t.Fatal(got)
 	}
 	d := must(s.api.Drives.Get(s.show.ID).Fields("name,capabilities/canAddChildren").Do())(t)

@@ -207,7 +207,7 @@ func (c *call) advance(ss *session) (doc map[string]any, received int64, err err
 		limit -= skip
 	}
 	if _, err := io.CopyN(io.Discard, c.r.Body, skip); err != nil {
-		return nil, 0, brokenIfShort(err)
+		return nil, 0, errBroken
 	}
 	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
 		if errors.Is(err, errBroken) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -229,13 +229,6 @@ func (c *call) advance(ss *session) (doc map[string]any, received int64, err err
 		return nil, 0, errBadRequest("The body is not of the size that the session began with.")
 	}
 	return ss.finish(c)
-}
-
-func brokenIfShort(err error) error {
-	if err == io.EOF {
-		return errBroken
-	}
-	return err
 }
 
 // finish makes the file.
