@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -130,6 +131,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 		err = drain(ctx, poll, up)
 		cancel()
 		wg.Wait()
+		logTotals(log, up)
 		return err
 	}
 	stream := &watcher.Stream{Store: store, Site: remote.Name, Queue: queue, Poll: func() {}, Log: log}
@@ -143,9 +145,13 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	<-ctx.Done()
 	log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
 	wg.Wait()
-	synced, failed := up.Totals()
-	log.Info("stopped", zap.Int64("synced", synced), zap.Int64("failed_tries", failed))
+	logTotals(log, up)
 	return nil
+}
+
+func logTotals(log *zap.Logger, up *uploader.Uploader) {
+	t := up.Totals()
+	log.Info("stopped", zap.Int64("synced", t.Synced), zap.Int64("failed_tries", t.Failed), zap.Int64("given_up", t.GivenUp))
 }
 
 func connect(cfg *config.Config) (*mongo.Client, error) {
@@ -170,9 +176,42 @@ func openSite(ctx context.Context, cfg *config.Config, remote config.Site) (*gdr
 	return s, nil
 }
 
-// drain syncs what is pending and waits until nothing is left that can be synced now.
+// drain polls once and waits until all that was found is synced or given up.
 func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error {
-	return errors.New("--once is not there yet")
+	ctx, cancel := context.WithCancel(ctx)
+	polled := make(chan error, 1)
+	go func() { polled <- poll.Once(ctx) }()
+	defer func() {
+		cancel()
+		<-polled
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted before everything was synced")
+		case <-tick.C:
+		}
+		if held := up.Held(); len(held) > 0 {
+			return fmt.Errorf("uploads are held: %s", strings.Join(held, "; "))
+		}
+		select {
+		case err := <-polled:
+			polled <- err
+			if err != nil {
+				return fmt.Errorf("poll: %w", err)
+			}
+			if !up.Idle() {
+				continue
+			}
+			if n := up.Totals().GivenUp; n > 0 {
+				return fmt.Errorf("%d file(s) or document(s) can't be synced; see above", n)
+			}
+			return nil
+		default:
+		}
+	}
 }
 
 // newLogger logs to standard error: readable on a terminal, JSON otherwise.

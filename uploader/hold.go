@@ -83,11 +83,12 @@ func (h *holds) wait(ctx context.Context) error {
 	}
 }
 
-// succeeded says that an upload went through, so the next hold is a new one.
-func (h *holds) succeeded() {
+// succeeded says that an upload from a local root went through, so that the next hold is a new one.
+func (h *holds) succeeded(root string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	delete(h.delay, "")
+	delete(h.delay, root)
 }
 
 // run probes what is held until ctx ends.

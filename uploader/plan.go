@@ -1,10 +1,13 @@
 package uploader
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/watcher"
 )
 
 // rules decide which files of a representation are due.
@@ -59,3 +62,30 @@ func (r rules) plan(rep *avalon.Representation, now time.Time) plan {
 }
 
 func problem(i int, reason string) string { return fmt.Sprintf("files[%d]: %s", i, reason) }
+
+// plan reads a representation as it stands now and schedules what is due.
+func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
+	j := u.schedule.begin(item)
+	rep, err := u.Store.Representation(ctx, item.Key)
+	var p plan
+	var roots avalon.Roots
+	var malformed *avalon.MalformedError
+	switch {
+	case ctx.Err() != nil:
+	case err == nil:
+		u.database.saw(nil)
+		p, roots = u.rules.plan(rep, time.Now()), rep.Roots
+		u.reports.replace(item.Key, p.problems...)
+		u.waits.keep(item.Key, p.due)
+	case errors.As(err, &malformed):
+		u.reports.replace(item.Key, malformed.Error())
+		u.waits.keep(item.Key, nil)
+	case errors.Is(err, avalon.ErrGone):
+		u.reports.replace(item.Key)
+		u.waits.keep(item.Key, nil)
+	default:
+		u.database.saw(err)
+		p.next = jitter(time.Second)
+	}
+	u.schedule.end(j, roots, p.due, p.next)
+}

@@ -13,10 +13,26 @@ import (
 // giant caches do not stop everything else.
 const largeFile = 64 << 20
 
+// An update rewrites the whole document on the server, so outcomes of a representation are gathered: until
+// its last file is done, or there are enough of them, or the oldest has waited long enough.
+const (
+	recordParts = 50                     // updates of a representation at the most, while they are not late
+	recordEvery = 100 * time.Millisecond // shortest time between two updates of it
+	recordLate  = 5 * time.Second        // longest time an outcome waits to be written
+)
+
 // task is one file to be uploaded.
 type task struct {
 	job  *job
 	file avalon.File
+}
+
+// result is an outcome, with what is told of it once it is recorded.
+type result struct {
+	avalon.Outcome
+	bytes int64
+	took  time.Duration
+	seen  time.Time // when the file came to our notice
 }
 
 // job is what is under way for one representation.
@@ -26,35 +42,38 @@ type job struct {
 	seen     time.Time // when the representation came to our notice
 	roots    avalon.Roots
 	planning bool // the document is being read; the job does not end meanwhile
-	again    bool // planned anew while files were under way: look once more when they are done
+	again    bool // look once more when it is over
 	known    map[avalon.FileKey]bool
 	pending  []avalon.File
 	running  int
-	total    int // files since the job began
-	wake     time.Duration
+	total    int           // files since the job began
+	wake     time.Duration // look once more so long after it is over; 0 if there is no need
 
-	outcomes  []avalon.Outcome
+	results   []result
+	oldest    time.Time // when the first of results came
 	recording bool
-	recorded  time.Time // when outcomes were last written
-	flush     *time.Timer
+	recorded  time.Time // when results were last taken
 }
 
 // schedule deals the files that are due out to the transfers: live ones before the backlog, and within a
 // lane one file of each representation in turn, so that a sequence of 2,000 frames does not make a single
-// file wait.
+// file wait. It gathers what came of them until it is time to write it.
 type schedule struct {
 	transfers int
+	queue     *watcher.Queue
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every change that somebody may wait for
 	jobs    map[avalon.Key]*job
-	turn    [2][]*job // jobs with pending files, by lane
-	files   [2]int    // pending files, by lane
-	large   int       // large files that run
+	turn    [2][]*job     // jobs with pending files, by lane
+	files   [2]int        // pending files, by lane
+	large   int           // large files that run
+	held    map[*job]bool // jobs whose results wait to be written
 }
 
-func newSchedule(transfers int) *schedule {
-	return &schedule{transfers: transfers, changed: make(chan struct{}), jobs: map[avalon.Key]*job{}}
+func newSchedule(transfers int, queue *watcher.Queue) *schedule {
+	return &schedule{transfers: transfers, queue: queue, changed: make(chan struct{}),
+		jobs: map[avalon.Key]*job{}, held: map[*job]bool{}}
 }
 
 // begin starts planning a representation. end must follow.
@@ -66,6 +85,7 @@ func (s *schedule) begin(item watcher.Item) *job {
 		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, known: map[avalon.FileKey]bool{}}
 		s.jobs[item.Key] = j
 	} else {
+		// What is under way was planned by an older document.
 		j.again = true
 	}
 	if item.Lane < j.lane {
@@ -75,9 +95,9 @@ func (s *schedule) begin(item watcher.Item) *job {
 	return j
 }
 
-// end ends the planning with the files that are due. Those that are under way already are left out. It
-// reports whether the job is over, as there was nothing to do.
-func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File) (over bool) {
+// end ends the planning with the files that are due. Those that are under way already are left out. wake is
+// when to look at the representation again; 0 if there is no need.
+func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.planning = false
@@ -96,11 +116,11 @@ func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File) (over bool
 	if !queued && len(j.pending) > 0 {
 		s.turn[j.lane] = append(s.turn[j.lane], j)
 	}
-	s.notify()
-	return s.over(j)
+	j.wakeIn(wake)
+	s.settle(j)
 }
 
-// next hands out a file when there is one.
+// next hands out a file when there is one. finish must follow.
 func (s *schedule) next(ctx context.Context) (task, error) {
 	var t task
 	err := s.wait(ctx, func() bool {
@@ -116,11 +136,10 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 				if f.Size >= largeFile {
 					s.large++
 				}
-				rest := append(s.turn[lane][:i:i], s.turn[lane][i+1:]...)
+				s.turn[lane] = append(s.turn[lane][:i:i], s.turn[lane][i+1:]...)
 				if len(j.pending) > 0 {
-					rest = append(rest, j)
+					s.turn[lane] = append(s.turn[lane], j)
 				}
-				s.turn[lane] = rest
 				t = task{job: j, file: f}
 				s.notify()
 				return true
@@ -141,9 +160,9 @@ func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
 }
 
 // finish says that a file is done with, and what is to be recorded of it, if anything. wake is when to look
-// at the representation again; 0 if there is no need. It returns outcomes that are to be recorded now; the
-// caller does that and calls recorded.
-func (s *schedule) finish(t task, outcome *avalon.Outcome, wake time.Duration, later func(*job)) (record []avalon.Outcome) {
+// at the representation again; 0 if there is no need. It returns results that are to be recorded now, if it
+// is time; recorded must follow.
+func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := t.job
@@ -151,93 +170,135 @@ func (s *schedule) finish(t task, outcome *avalon.Outcome, wake time.Duration, l
 	if t.file.Size >= largeFile {
 		s.large--
 	}
-	if wake > 0 && (j.wake == 0 || wake < j.wake) {
-		j.wake = wake
-	}
-	if outcome != nil {
-		j.outcomes = append(j.outcomes, *outcome)
-	}
-	s.notify()
-	return s.takeOutcomes(j, later)
-}
-
-const (
-	// recordEvery is the shortest time between two updates of one document.
-	recordEvery = 100 * time.Millisecond
-	// recordParts is into how many updates the outcomes of a representation are grouped at the most, but for
-	// the last.
-	recordParts = 50
-)
-
-// takeOutcomes hands out what has gathered if it is time to write it: when the last file is done, and before
-// that in groups, as every update rewrites the whole document on the server. later is called when it
-// becomes time without anything else happening.
-func (s *schedule) takeOutcomes(j *job, later func(*job)) []avalon.Outcome {
-	if j.recording || len(j.outcomes) == 0 {
-		return nil
-	}
-	if drained := len(j.pending)+j.running == 0; !drained {
-		if len(j.outcomes) < (j.total+recordParts-1)/recordParts {
-			return nil
+	j.wakeIn(wake)
+	if r != nil {
+		if len(j.results) == 0 {
+			j.oldest = time.Now()
 		}
-		if wait := recordEvery - time.Since(j.recorded); wait > 0 {
-			if j.flush == nil {
-				j.flush = time.AfterFunc(wait, func() { later(j) })
-			}
-			return nil
-		}
+		j.results = append(j.results, *r)
 	}
-	if j.flush != nil {
-		j.flush.Stop()
-		j.flush = nil
-	}
-	out := j.outcomes
-	j.outcomes, j.recording, j.recorded = nil, true, time.Now()
+	out := s.take(j)
+	s.settle(j)
 	return out
 }
 
-// due is takeOutcomes for when the wait is over.
-func (s *schedule) due(j *job, later func(*job)) []avalon.Outcome {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	j.flush = nil
-	return s.takeOutcomes(j, later)
-}
-
-// recordedAll says that what takeOutcomes handed out is written. It returns what has gathered meanwhile, if
-// it is time for that, and whether the job is over.
-func (s *schedule) recordedAll(j *job, later func(*job)) (more []avalon.Outcome, over bool) {
+// recorded says that results which were handed out are written. It returns what has gathered meanwhile, if
+// it is time for that.
+func (s *schedule) recorded(j *job) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.recording = false
-	if more = s.takeOutcomes(j, later); more != nil {
-		return more, false
-	}
-	return nil, s.over(j)
+	out := s.take(j)
+	s.settle(j)
+	return out
 }
 
-// ended reports whether a job without outcomes is over.
-func (s *schedule) ended(j *job) bool {
+// late waits for results that have become late and hands them out; recorded must follow.
+func (s *schedule) late(ctx context.Context) (*job, []result, error) {
+	for {
+		s.mu.Lock()
+		var first *job
+		for j := range s.held {
+			if first == nil || j.due().Before(first.due()) {
+				first = j
+			}
+		}
+		var timer <-chan time.Time
+		if first != nil {
+			if out := s.take(first); out != nil {
+				s.mu.Unlock()
+				return first, out, nil
+			}
+			timer = time.After(time.Until(first.due()))
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timer:
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		}
+	}
+}
+
+// rest hands out all results that are left, for when no more files are handed out.
+func (s *schedule) rest() map[*job][]result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.over(j)
+	out := map[*job][]result{}
+	for j := range s.held {
+		out[j] = j.results
+		j.results = nil
+	}
+	clear(s.held)
+	return out
 }
 
-// over takes a job out of the schedule if nothing is left of it.
-func (s *schedule) over(j *job) bool {
-	if j.planning || j.recording || len(j.pending)+j.running+len(j.outcomes) > 0 || s.jobs[j.key] != j {
-		return false
+// take hands out a job's results if it is time to write them.
+func (s *schedule) take(j *job) []result {
+	delete(s.held, j)
+	if j.recording || len(j.results) == 0 {
+		return nil
+	}
+	if time.Now().Before(j.due()) {
+		s.held[j] = true
+		return nil
+	}
+	out := j.results
+	j.results, j.recording, j.recorded = nil, true, time.Now()
+	return out
+}
+
+// due is when the results of a job are to be written.
+func (j *job) due() time.Time {
+	switch {
+	case len(j.pending)+j.running == 0:
+		return time.Time{} // these are the last
+	case len(j.results) >= (j.total+recordParts-1)/recordParts:
+		return j.recorded.Add(recordEvery)
+	}
+	return j.oldest.Add(recordLate)
+}
+
+// wakeIn has the job looked at again so long after it is over, or sooner if that is wanted.
+func (j *job) wakeIn(d time.Duration) {
+	if d > 0 && (j.wake == 0 || d < j.wake) {
+		j.wake = d
+	}
+}
+
+// again has a job looked at once more when it is over.
+func (s *schedule) again(j *job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	j.again = true
+}
+
+// settle takes a job out of the schedule if nothing is left of it, and tells who waits for a change. The job
+// is back in the queue, if there is reason, before it has left the schedule.
+func (s *schedule) settle(j *job) {
+	defer s.notify()
+	if j.planning || j.recording || len(j.pending)+j.running+len(j.results) > 0 || s.jobs[j.key] != j {
+		return
+	}
+	switch {
+	case j.again:
+		s.queue.Add(j.key, j.lane)
+	case j.wake > 0:
+		s.queue.AddAfter(j.key, j.wake)
 	}
 	delete(s.jobs, j.key)
-	s.notify()
-	return true
 }
 
-// idle waits until nothing is under way.
-func (s *schedule) idle(ctx context.Context) error {
-	return s.wait(ctx, func() bool { return len(s.jobs) == 0 })
+// idle reports that nothing is under way, queued or delayed.
+func (s *schedule) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.jobs) == 0 && s.queue.Idle()
 }
 
+// move puts a job into another lane.
 func (s *schedule) move(j *job, lane watcher.Lane) {
 	for i, other := range s.turn[j.lane] {
 		if other == j {

@@ -2,13 +2,10 @@ package uploader
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -58,33 +55,43 @@ type Uploader struct {
 	schedule *schedule
 	holds    *holds
 	waits    waits
-	reported sync.Map // malformed documents that were told of: avalon.Key -> reason
+	reports  reports
+	database outage
+	service  outage
 
-	mu     sync.Mutex
-	synced int64
-	failed int64
+	synced, failed, givenUp atomic.Int64
 }
 
 // New returns an uploader.
 func New(o Options) *Uploader {
-	u := &Uploader{
+	return &Uploader{
 		Options:  o,
 		rules:    rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
-		schedule: newSchedule(o.Transfers),
+		schedule: newSchedule(o.Transfers, o.Queue),
+		holds:    newHolds(o.Site, o.Log, o.Poll),
+		reports:  reports{log: o.Log},
+		database: outage{log: o.Log, what: "the database"},
+		service:  outage{log: o.Log, what: "the remote site"},
 	}
-	u.holds = newHolds(o.Site, o.Log, o.Poll)
-	return u
 }
 
-// Totals are the files synced, and the tries failed, since the start.
-func (u *Uploader) Totals() (synced, failed int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	return u.synced, u.failed
+// Totals count what has happened since the start.
+type Totals struct {
+	Synced  int64 // files uploaded and recorded
+	Failed  int64 // failed tries
+	GivenUp int64 // files that have failed so often that they are left alone, and documents that can't be read
+}
+
+// Totals returns the totals so far.
+func (u *Uploader) Totals() Totals {
+	return Totals{Synced: u.synced.Load(), Failed: u.failed.Load(), GivenUp: u.givenUp.Load() + u.reports.count()}
 }
 
 // Held tells what holds uploads up: one line for each, none if nothing does.
 func (u *Uploader) Held() []string { return u.holds.list() }
+
+// Idle reports that nothing is under way, queued or backing off.
+func (u *Uploader) Idle() bool { return u.schedule.idle() }
 
 // Run works until ctx ends. Then no new file is begun, uploads have Grace to finish, and what came of them
 // is recorded.
@@ -94,6 +101,7 @@ func (u *Uploader) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(u.Grace, abort) })
 	defer stop()
 
+	// None of these fails: each ends with its context.
 	var g errgroup.Group
 	for _, lane := range []watcher.Lane{watcher.Live, watcher.Backlog} {
 		for range planners {
@@ -101,23 +109,17 @@ func (u *Uploader) Run(ctx context.Context) {
 		}
 	}
 	for range u.Transfers {
-		g.Go(func() error {
-			for {
-				t, err := u.schedule.next(ctx)
-				if err != nil {
-					return nil
-				}
-				u.transfer(working, t)
-			}
-		})
+		g.Go(func() error { u.transferLoop(ctx, working); return nil })
 	}
+	g.Go(func() error { u.recordLoop(ctx, working); return nil })
 	g.Go(func() error { u.holds.run(ctx); return nil })
-	_ = g.Wait() // none of them fails
+	_ = g.Wait()
+	for j, results := range u.schedule.rest() {
+		u.write(working, j, results)
+	}
 }
 
-// Idle waits until nothing is under way or queued.
-func (u *Uploader) Idle(ctx context.Context) error { return u.schedule.idle(ctx) }
-
+// planLoop plans what comes by a lane.
 func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	for {
 		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx) != nil {
@@ -132,212 +134,9 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	}
 }
 
-// plan reads a representation and schedules what is due.
-func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
-	j := u.schedule.begin(item)
-	rep, err := u.Store.Representation(ctx, item.Key)
-	var p plan
-	var roots avalon.Roots
-	var malformed *avalon.MalformedError
-	switch {
-	case err == nil:
-		p, roots = u.rules.plan(rep, time.Now()), rep.Roots
-		for _, reason := range p.problems {
-			u.report(item.Key, reason)
-		}
-	case errors.As(err, &malformed):
-		u.report(item.Key, malformed.Error())
-	case errors.Is(err, avalon.ErrGone), ctx.Err() != nil:
-	default:
-		u.Log.Warn("representation can't be read; it is looked at again", zap.Stringer("representation", item.Key), zap.Error(err))
-		p.next = jitter(time.Second)
-	}
-	if p.next > 0 {
-		u.Queue.AddAfter(item.Key, p.next)
-	}
-	over := u.schedule.end(j, roots, p.due)
-	u.conclude(j, over)
-}
-
-// report tells once of a document that can't be worked with. Whoever mends it wakes us.
-func (u *Uploader) report(key avalon.Key, reason string) {
-	if old, ok := u.reported.Swap(key, reason); ok && old == reason {
-		return
-	}
-	u.Log.Warn("document can't be worked with and is left alone",
-		zap.String("project", key.Project), zap.Stringer("representation", key.ID), zap.String("reason", reason))
-}
-
-// conclude looks again at a representation that is done with, if there is reason to.
-func (u *Uploader) conclude(j *job, over bool) {
-	if !over {
-		return
-	}
-	if j.again {
-		u.Queue.Add(j.key, j.lane)
-	} else if j.wake > 0 {
-		u.Queue.AddAfter(j.key, j.wake)
-	}
-}
-
-// transfer uploads one file and records what came of it.
-func (u *Uploader) transfer(ctx context.Context, t task) {
-	start := time.Now()
-	size, obj, err := u.put(ctx, t)
-	now := time.Now()
-	log := u.Log.With(zap.String("project", t.job.key.Project), zap.Stringer("representation", t.job.key.ID),
-		zap.String("path", t.file.Path))
-	var outcome *avalon.Outcome
-	var wake time.Duration
-	switch class := site.ClassOf(err); {
-	case err == nil:
-		outcome = &avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now}
-		u.waits.forget(t)
-		u.holds.succeeded()
-		u.count(1, 0)
-		log.Info("synced", zap.String("size", humanize.IBytes(uint64(size))), zap.Int64("bytes", size),
-			zap.Float64("seconds", now.Sub(start).Seconds()), zap.Float64("reaction", now.Sub(t.job.seen).Seconds()))
-	case ctx.Err() != nil:
-		log.Info("upload stopped; it goes on at the next start")
-	case class == site.Waiting:
-		if wake = u.waits.next(t, now, u.Settle); wake > 0 {
-			log.Debug("source is waited for", zap.Error(err))
-			break
-		}
-		u.waits.forget(t)
-		outcome, wake = u.failure(log, t, now, err)
-	case class == site.Held:
-		u.holds.hold(holdKey(err), err)
-		wake = jitter(firstProbe) // while the site is held, nothing is planned
-	case class == site.Throttled:
-		wake = jitter(5 * time.Second)
-		log.Warn("Google Drive is busy or out of reach; the file is tried again, no try is spent", zap.Error(err))
-	default:
-		outcome, wake = u.failure(log, t, now, err)
-	}
-	u.record(ctx, t.job, u.schedule.finish(t, outcome, wake, u.flush))
-}
-
-// put finds the source and uploads it. The error is classed.
-func (u *Uploader) put(ctx context.Context, t task) (size int64, obj site.Object, err error) {
-	if err := u.holds.check(""); err != nil {
-		return 0, obj, err
-	}
-	src, err := locate(&t.file, t.job.roots, u.LocalRoot, u.RemoteRoot)
-	if err != nil {
-		return 0, obj, err
-	}
-	if err := u.holds.check(src.root); err != nil {
-		return 0, obj, &localRootError{src.root, err}
-	}
-	f, info, err := src.open(t.file.Size)
-	if err != nil {
-		if site.ClassOf(err) == site.Held {
-			err = &localRootError{src.root, err}
-		}
-		return 0, obj, err
-	}
-	defer f.Close()
-	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime()})
-	if after, statErr := f.Stat(); statErr == nil && (after.Size() != info.Size() || !after.ModTime().Equal(info.ModTime())) {
-		return 0, obj, site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", src))
-	}
-	return info.Size(), obj, err
-}
-
-// localRootError is a trouble of one local root, which concerns no file of another.
-type localRootError struct {
-	root string
-	err  error
-}
-
-func (e *localRootError) Error() string { return e.err.Error() }
-func (e *localRootError) Unwrap() error { return e.err }
-
-// holdKey is what an error holds up: a local root, or ("") the whole site.
-func holdKey(err error) string {
-	var local *localRootError
-	if errors.As(err, &local) {
-		return local.root
-	}
-	return ""
-}
-
-// maxErrorText bounds what is written into a document, bytes.
-const maxErrorText = 1000
-
-func (u *Uploader) failure(log *zap.Logger, t task, now time.Time, err error) (*avalon.Outcome, time.Duration) {
-	rec, _ := t.file.On(u.RemoteSite)
-	tries := rec.Tries + 1
-	u.count(0, 1)
-	fields := []zap.Field{zap.Error(err), zap.Int("tries", tries), zap.Int("retry_cnt", u.RetryCount)}
-	var wake time.Duration
-	if tries < u.RetryCount {
-		wake = u.Backoff.After(tries)
-		log.Warn("upload failed", append(fields, zap.Duration("again_in", wake))...)
-	} else {
-		log.Error("upload failed for good; repair the cause and delete tries from the record to start again", fields...)
-	}
-	text := err.Error()
-	return &avalon.Outcome{File: t.file, Error: text[:min(len(text), maxErrorText)], At: now}, wake
-}
-
-func (u *Uploader) count(synced, failed int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.synced += synced
-	u.failed += failed
-}
-
-// flush records what has gathered for a job when it is time.
-func (u *Uploader) flush(j *job) {
-	u.record(context.Background(), j, u.schedule.due(j, u.flush))
-}
-
-// record writes outcomes, for as long as it takes: a file that is on the site and not marked would be
-// looked at again.
-func (u *Uploader) record(ctx context.Context, j *job, outcomes []avalon.Outcome) {
-	over := false
-	if len(outcomes) == 0 {
-		over = u.schedule.ended(j)
-	}
-	for len(outcomes) > 0 {
-		u.write(ctx, j.key, outcomes)
-		outcomes, over = u.schedule.recordedAll(j, u.flush)
-	}
-	u.conclude(j, over)
-}
-
-// writeTimeout bounds the wait for the database once we were told to stop.
-const writeTimeout = 2 * time.Second
-
-func (u *Uploader) write(ctx context.Context, key avalon.Key, outcomes []avalon.Outcome) {
-	for n := 0; ; n++ {
-		// Uploads that were stopped still have their outcome written.
-		writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		stop := context.AfterFunc(ctx, func() { time.AfterFunc(writeTimeout, cancel) })
-		err := u.Store.Record(writing, key, u.RemoteSite, outcomes)
-		stop()
-		cancel()
-		var refused *avalon.RecordError
-		switch {
-		case err == nil:
-			return
-		case errors.As(err, &refused):
-			u.report(key, err.Error())
-			return
-		case ctx.Err() != nil:
-			u.Log.Warn("outcome not recorded; the files are looked at again at the next start",
-				zap.Stringer("representation", key), zap.Error(err))
-			return
-		case n == 0:
-			u.Log.Warn("outcome can't be recorded yet", zap.Stringer("representation", key), zap.Error(err))
-		}
-		select {
-		case <-time.After(jitter(time.Second)):
-		case <-ctx.Done():
-		}
-	}
+// about is the log of what happens to a representation.
+func (u *Uploader) about(key avalon.Key) *zap.Logger {
+	return u.Log.With(zap.String("project", key.Project), zap.Stringer("representation", key.ID))
 }
 
 // jitter is d, give or take a quarter, so that many who wait do not all come at once.

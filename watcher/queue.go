@@ -1,6 +1,7 @@
 package watcher
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -17,14 +18,6 @@ const (
 	Backlog             // found by the poll
 	lanes
 )
-
-// String names the lane for logs.
-func (l Lane) String() string {
-	if l == Live {
-		return "live"
-	}
-	return "backlog"
-}
 
 // Item is a key to look at.
 type Item struct {
@@ -44,9 +37,9 @@ type Queue struct {
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every change that somebody may wait for
-	queued  map[avalon.Key]*Item
-	order   [lanes][]avalon.Key
-	working map[avalon.Key]*Item // the item to hand out again when it is done, if any
+	order   [lanes]*list.List
+	queued  map[avalon.Key]*list.Element // the key's place, which holds an *Item, in its lane
+	working map[avalon.Key]*Item         // the item to hand out again when it is done, if any
 	delayed map[avalon.Key]delay
 	closed  bool
 }
@@ -62,23 +55,24 @@ func NewQueue(capacity int) *Queue {
 	return &Queue{
 		capacity: capacity,
 		changed:  make(chan struct{}),
-		queued:   map[avalon.Key]*Item{},
+		order:    [lanes]*list.List{list.New(), list.New()},
+		queued:   map[avalon.Key]*list.Element{},
 		working:  map[avalon.Key]*Item{},
 		delayed:  map[avalon.Key]delay{},
 	}
 }
 
-// Add puts a key into a lane. A key that waits in the backlog moves up if it is added as live. It reports
-// false if there was no room.
+// Add puts a key into a lane. A key that waits in the backlog moves up if it is added as live, whether
+// there is room or not. It reports false if there was no room for a new key.
 func (q *Queue) Add(key avalon.Key, lane Lane) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.add(key, lane)
 }
 
-// AddWait is Add, but waits for room.
+// AddWait is Add, but waits for room. The error is the context's.
 func (q *Queue) AddWait(ctx context.Context, key avalon.Key, lane Lane) error {
-	return q.wait(ctx, func() bool { return q.add(key, lane) || q.closed })
+	return q.wait(ctx, func() bool { return q.add(key, lane) })
 }
 
 // AddAfter adds a key to the live lane after a delay, unless it is added sooner, which ends the wait. Of
@@ -97,34 +91,28 @@ func (q *Queue) AddAfter(key avalon.Key, after time.Duration) {
 	q.delayed[key] = delay{due: due, timer: time.AfterFunc(after, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.delayed[key].due.Equal(due) {
-			q.add(key, Live)
+		if q.delayed[key].due.Equal(due) { // else it has been replaced or ended meanwhile
+			delete(q.delayed, key)
+			q.add(key, Live) // where there is no room, the poll finds it again
 		}
 	})}
 }
 
-// Get waits for a key in the lane and hands it out. The caller must call Done with it. It returns the
-// context's error when that ends first.
-func (q *Queue) Get(ctx context.Context, lane Lane) (Item, error) {
-	var item *Item
-	err := q.wait(ctx, func() bool {
-		for len(q.order[lane]) > 0 && item == nil {
-			key := q.order[lane][0]
-			q.order[lane] = q.order[lane][1:]
-			// A key that moved up to the other lane is still named in this one.
-			if it := q.queued[key]; it != nil && it.Lane == lane {
-				item = it
-				delete(q.queued, key)
-				q.working[key] = nil
-				q.notify()
-			}
+// Get waits for a key in the lane and hands it out. The caller must call Done with it. The error is the
+// context's.
+func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
+	err = q.wait(ctx, func() bool {
+		first := q.order[lane].Front()
+		if first == nil {
+			return false
 		}
-		return item != nil
+		item = *q.order[lane].Remove(first).(*Item)
+		delete(q.queued, item.Key)
+		q.working[item.Key] = nil
+		q.notify()
+		return true
 	})
-	if err != nil {
-		return Item{}, err
-	}
-	return *item, nil
+	return item, err
 }
 
 // Done says that the caller has looked at the key.
@@ -142,25 +130,25 @@ func (q *Queue) Done(key avalon.Key) {
 func (q *Queue) Len(lane Lane) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := 0
-	for _, it := range q.queued {
-		if it.Lane == lane {
-			n++
-		}
-	}
-	return n
+	return q.order[lane].Len()
 }
 
-// Close stops all delays. Keys are still handed out.
+// Idle reports that no key is queued, delayed or being looked at.
+func (q *Queue) Idle() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.queued)+len(q.delayed)+len(q.working) == 0
+}
+
+// Close ends all delays and refuses every key from now on. What is queued is still handed out.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
-	for key, d := range q.delayed {
+	for _, d := range q.delayed {
 		d.timer.Stop()
-		delete(q.delayed, key)
 	}
-	q.notify()
+	clear(q.delayed)
 }
 
 // add is Add with the lock held.
@@ -168,39 +156,38 @@ func (q *Queue) add(key avalon.Key, lane Lane) bool {
 	if q.closed {
 		return false
 	}
+	again, busy := q.working[key]
+	place := q.queued[key]
+	switch {
+	case busy && again != nil:
+		again.Lane = min(again.Lane, lane)
+	case busy:
+		q.working[key] = &Item{Key: key, Lane: lane, Seen: time.Now()}
+	case place != nil:
+		if it := place.Value.(*Item); lane < it.Lane {
+			q.order[it.Lane].Remove(place)
+			it.Lane = lane
+			q.push(it)
+		}
+	case q.order[lane].Len() >= q.capacity:
+		return false
+	default:
+		q.push(&Item{Key: key, Lane: lane, Seen: time.Now()})
+	}
 	if d, ok := q.delayed[key]; ok {
 		d.timer.Stop()
 		delete(q.delayed, key)
 	}
-	if again, busy := q.working[key]; busy {
-		if again == nil {
-			q.working[key] = &Item{Key: key, Lane: lane, Seen: time.Now()}
-		} else {
-			again.Lane = min(again.Lane, lane)
-		}
-		return true
-	}
-	if it := q.queued[key]; it != nil {
-		if lane < it.Lane {
-			it.Lane = lane
-			q.order[lane] = append(q.order[lane], key)
-			q.notify()
-		}
-		return true
-	}
-	if len(q.order[lane]) >= q.capacity {
-		return false
-	}
-	q.push(&Item{Key: key, Lane: lane, Seen: time.Now()})
 	return true
 }
 
+// push puts an item at the end of its lane, with the lock held.
 func (q *Queue) push(it *Item) {
-	q.queued[it.Key] = it
-	q.order[it.Lane] = append(q.order[it.Lane], it.Key)
+	q.queued[it.Key] = q.order[it.Lane].PushBack(it)
 	q.notify()
 }
 
+// notify wakes everybody who waits, with the lock held.
 func (q *Queue) notify() {
 	close(q.changed)
 	q.changed = make(chan struct{})
@@ -209,8 +196,12 @@ func (q *Queue) notify() {
 // wait calls try with the lock held, now and after every change, until it succeeds or ctx ends.
 func (q *Queue) wait(ctx context.Context, try func() bool) error {
 	for {
+		if err := ctx.Err(); err != nil {
+			return err // so that a full queue does not keep those who were told to stop
+		}
 		q.mu.Lock()
-		ok, changed := try(), q.changed
+		ok := try()
+		changed := q.changed
 		q.mu.Unlock()
 		if ok {
 			return nil

@@ -1,0 +1,123 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/uploader/site"
+)
+
+// throttledWait is how long a file is left alone when the site is busy or out of reach. The site itself has
+// tried several times before it says so.
+const throttledWait = 5 * time.Second
+
+// transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working.
+func (u *Uploader) transferLoop(ctx, working context.Context) {
+	for {
+		t, err := u.schedule.next(ctx)
+		if err != nil {
+			return
+		}
+		r, wake := u.transfer(working, t)
+		u.record(working, t.job, u.schedule.finish(t, r, wake))
+	}
+}
+
+// transfer uploads one file. It returns what is to be recorded, if anything, and when to look again, 0 if
+// there is no need.
+func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
+	start := time.Now()
+	root, size, obj, err := u.put(ctx, t)
+	now := time.Now()
+	if err != nil && ctx.Err() != nil {
+		u.about(t.job.key).Info("upload stopped; it goes on at the next start", zap.String("path", t.file.Path))
+		return nil, 0
+	}
+	switch class := site.ClassOf(err); {
+	case err == nil:
+		u.service.saw(nil)
+		u.holds.succeeded(root)
+		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
+			bytes: size, took: now.Sub(start), seen: u.waits.done(t)}, 0
+	case class == site.Waiting:
+		// A file that has failed has been waited for.
+		if rec, _ := t.file.On(u.RemoteSite); rec.Tries == 0 {
+			if wake := u.waits.next(t, now, u.Settle); wake > 0 {
+				u.about(t.job.key).Debug("source is waited for", zap.Error(err))
+				return nil, wake
+			}
+		}
+		return u.failure(t, now, err)
+	case class == site.Held:
+		u.holds.hold(root, err)
+		if root == "" {
+			u.schedule.again(t.job) // nothing is planned before the hold ends
+		}
+		return nil, 0
+	case class == site.Throttled:
+		u.service.saw(err)
+		return nil, jitter(throttledWait)
+	}
+	return u.failure(t, now, err)
+}
+
+// put finds the source and uploads it. The error is classed. root is the local root of the source or, with
+// an error of class [site.Held], what that holds up: a local root, or ("") the site.
+func (u *Uploader) put(ctx context.Context, t task) (root string, size int64, obj site.Object, err error) {
+	if err := u.holds.check(""); err != nil {
+		return "", 0, obj, err
+	}
+	src, err := locate(&t.file, t.job.roots, u.LocalRoot, u.RemoteRoot)
+	if err != nil {
+		return "", 0, obj, err
+	}
+	if err := u.holds.check(src.root); err != nil {
+		return src.root, 0, obj, err
+	}
+	f, info, err := src.open(t.file.Size)
+	if err != nil {
+		return src.root, 0, obj, err
+	}
+	defer f.Close()
+	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime()})
+	after, statErr := f.Stat()
+	if statErr == nil && (after.Size() != info.Size() || !after.ModTime().Equal(info.ModTime())) &&
+		(err == nil || site.ClassOf(err) == site.File) {
+		err = site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", src))
+	}
+	if err != nil {
+		return "", 0, obj, err
+	}
+	return src.root, info.Size(), obj, nil
+}
+
+// maxErrorText bounds what is told of an error in a document or a log, bytes.
+const maxErrorText = 1000
+
+func truncate(text string) string {
+	return strings.ToValidUTF8(text[:min(len(text), maxErrorText)], "")
+}
+
+// failure spends a try.
+func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Duration) {
+	u.waits.done(t)
+	rec, _ := t.file.On(u.RemoteSite)
+	tries := rec.Tries + 1
+	u.failed.Add(1)
+	log := u.about(t.job.key).With(zap.String("path", t.file.Path), zap.Error(err),
+		zap.Int("tries", tries), zap.Int("retry_cnt", u.RetryCount))
+	var wake time.Duration
+	if tries < u.RetryCount {
+		wake = u.Backoff.After(tries)
+		log.Warn("upload failed", zap.Duration("again_in", wake))
+	} else {
+		u.givenUp.Add(1)
+		log.Error("upload failed for good; repair the cause and delete tries from the record to start again")
+	}
+	return &result{Outcome: avalon.Outcome{File: t.file, Error: truncate(err.Error()), At: now}}, wake
+}
