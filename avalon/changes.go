@@ -48,29 +48,29 @@ func (s *Store) Changes(ctx context.Context, site string) (*Changes, error) {
 		return nil, ErrNoChangeStreams
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open the change stream of database %s: %w", s.db.Name(), err)
+		return nil, s.wrap(err, "open the change stream of database %s", s.db.Name())
 	}
 	return &Changes{cs: cs}, nil
 }
 
-// Next waits for a change. It returns the context's error when that ends; after any other error the stream
-// is dead, and a new one must be opened. (The driver itself has resumed once by then.)
-func (c *Changes) Next(ctx context.Context) (Change, error) {
-	for {
-		// Not cs.Next with a deadline, which would kill the stream.
-		if c.cs.TryNext(ctx) {
-			return change(c.cs.Current), nil
-		}
-		if err := ctx.Err(); err != nil {
-			return Change{}, err
-		}
-		if err := c.cs.Err(); err != nil {
-			return Change{}, fmt.Errorf("read the change stream: %w", err)
-		}
-		if c.cs.ID() == 0 {
-			return Change{}, ErrInvalidated
-		}
+// TryNext waits for a change, but a second at most; ok is false if there was none. The first call only looks
+// at what came with the opening and does not wait. It returns the context's error when that ends; after any
+// other error the stream is dead, and a new one must be opened. (The driver itself has resumed once by then.)
+func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error) {
+	// Not cs.Next with a deadline, which would kill the stream.
+	if c.cs.TryNext(ctx) {
+		return change(c.cs.Current), true, nil
 	}
+	if err := ctx.Err(); err != nil {
+		return Change{}, false, err
+	}
+	if err := c.cs.Err(); err != nil {
+		return Change{}, false, fmt.Errorf("read the change stream: %w", err)
+	}
+	if c.cs.ID() == 0 {
+		return Change{}, false, ErrInvalidated
+	}
+	return Change{}, false, nil
 }
 
 // Close ends the stream.
@@ -86,8 +86,8 @@ func change(event bson.Raw) Change {
 
 // Keys of updateDescription, which are paths with dots in them.
 const (
-	replacedPath = `^files(\.\d+(\.path|\.sites(\.[^.]+)?)?)?$`
-	recordPath   = `^files\.\d+\.sites\.[^.]+\.`
+	replacedPath = `^files(\.\d+(\.path|\.sites)?)?$`
+	recordPath   = `^files\.\d+\.sites\.[^.]+`
 )
 
 // changesPipeline lets through, as keys only, what can make a file pending on the site, and nothing that
@@ -96,7 +96,9 @@ const (
 // Inserts and replaces carry their document and are matched on it. For updates the server is not asked to
 // look the document up: a sequence of 1,000 frames would be read again for every update of it. They are
 // matched on what they changed instead. A success sets created_dt as it removes tries, a failure sets
-// last_failed_dt as it sets tries, and that is how our own writes are told from a person's.
+// last_failed_dt as it sets tries, and that is how our own writes are told from a person's. A small record is
+// told of as a whole rather than by its fields. MongoDB before 5.0 tells of all files when several change: then
+// our own writes wake us, which costs a look.
 func changesPipeline(site string) mongo.Pipeline {
 	doc := "fullDocument."
 	inserted := bson.D{
@@ -119,15 +121,15 @@ func changesPipeline(site string) mongo.Pipeline {
 		return some(updated, call("$and", append(bson.A{matches("$$e.k", regex)}, more...)...))
 	}
 	unset := func(regex string) bson.D { return some(removed, matches("$$e", regex)) }
-	isNull := call("$eq", call("$type", "$$e.v"), "null")
 	changed := bson.D{
 		{Key: "operationType", Value: "update"},
 		{Key: "$expr", Value: call("$or",
 			set(replacedPath),
-			set(recordPath+"created_dt$", isNull),
-			unset(recordPath+"created_dt$"),
-			call("$and", unset(recordPath+"tries$"), call("$not", set(recordPath+"created_dt$"))),
-			call("$and", set(recordPath+"tries$"), call("$not", set(recordPath+"last_failed_dt$"))),
+			set(recordPath+`$`, is("$$e.v.created_dt", nil), is("$$e.v.last_failed_dt", nil)),
+			set(recordPath+`\.created_dt$`, is("$$e.v", nil)),
+			unset(recordPath+`\.created_dt$`),
+			call("$and", unset(recordPath+`\.tries$`), call("$not", set(recordPath+`\.created_dt$`))),
+			call("$and", set(recordPath+`\.tries$`), call("$not", set(recordPath+`\.last_failed_dt$`))),
 		)},
 	}
 
@@ -150,9 +152,12 @@ func call(op string, args ...any) bson.D {
 
 // some is true if the condition holds for an element, $$e, of the list.
 func some(list, cond any) bson.D {
-	return call("$anyElementTrue", bson.A{call("$map", bson.D{
-		{Key: "input", Value: list}, {Key: "as", Value: "e"}, {Key: "in", Value: cond},
-	})})
+	return call("$anyElementTrue", bson.A{mapped(list, "e", cond)})
+}
+
+// mapped is the list with each element, called as, replaced by what the expression says.
+func mapped(list any, as string, expr any) bson.D {
+	return call("$map", bson.D{{Key: "input", Value: list}, {Key: "as", Value: as}, {Key: "in", Value: expr}})
 }
 
 func matches(input, regex string) bson.D {

@@ -4,15 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// maxGrouped bounds the outcomes written by one update: each needs array filters of its own.
+// maxGrouped bounds the outcomes written by one update: the server compares each with each file.
 const maxGrouped = 250
 
 // Outcome is what became of one file on one site.
@@ -73,66 +71,79 @@ func isWriteError(err error) bool {
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
 }
 
+// record writes one update. It is a pipeline, as MongoDB then logs, and tells change streams, just the fields
+// that changed. Of an update by array filters that changes two elements it logs the array, which nobody could
+// tell from an array that a person replaced.
 func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
-	set, unset := bson.D{}, bson.D{}
-	var filters []any
-	for i, o := range outcomes {
-		file, rec := "f"+strconv.Itoa(i), "s"+strconv.Itoa(i)
+	var cases bson.A
+	for _, o := range outcomes {
 		found, _ := o.File.On(site)
-		match := bson.D{
-			{Key: file + "._id", Value: eq(o.File.ID)},
-			{Key: file + ".path", Value: eq(o.File.Path)},
-			{Key: file + ".size", Value: eq(asFound(o.File.rawSize))},
-			{Key: file + ".hash", Value: eq(asFound(o.File.rawHash))},
+		same := bson.A{
+			is("$$f._id", o.File.ID),
+			is("$$f.path", o.File.Path),
+			is("$$f.size", asFound(o.File.rawSize)),
+			is("$$f.hash", asFound(o.File.rawHash)),
 		}
-		var at string
+		var sites bson.D
 		if found.dict {
-			at = "files.$[" + file + "].sites." + site
-			match = append(match, recordGuard(file+".sites."+site, found, o)...)
-			// On a list this path would match nothing and the update would fail.
-			match = append(match, bson.E{Key: file + ".sites." + site, Value: bson.D{{Key: "$type", Value: "object"}}})
+			rec := "$$f.sites." + site
+			same = append(same, call("$eq", call("$type", "$$f.sites"), "object"), call("$eq", call("$type", rec), "object"),
+				applies(rec, found, o))
+			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: written(rec, found, o)}})
 		} else {
-			at = "files.$[" + file + "].sites.$[" + rec + "]"
-			match = append(match, bson.E{Key: file + ".sites", Value: bson.D{{Key: "$type", Value: "array"}}})
-			filters = append(filters, append(bson.D{{Key: rec + ".name", Value: site}}, recordGuard(rec, found, o)...))
+			same = append(same, call("$isArray", "$$f.sites"))
+			ours := call("$and", is("$$s.name", site), applies("$$s", found, o))
+			sites = mapped("$$f.sites", "s", call("$cond", ours, written("$$s", found, o), "$$s"))
 		}
-		filters = append(filters, match)
-
-		if o.Error != "" {
-			set = append(set,
-				bson.E{Key: at + ".error", Value: o.Error},
-				bson.E{Key: at + ".tries", Value: int32(found.Tries + 1)},
-				bson.E{Key: at + ".last_failed_dt", Value: o.At.UTC()})
-			continue
-		}
-		set = append(set,
-			bson.E{Key: at + ".created_dt", Value: o.At.UTC()},
-			bson.E{Key: at + ".id", Value: o.RemoteID})
-		for _, field := range []string{".error", ".tries", ".last_failed_dt"} {
-			unset = append(unset, bson.E{Key: at + field, Value: ""})
-		}
+		cases = append(cases, bson.D{
+			{Key: "case", Value: bson.D{{Key: "$and", Value: same}}},
+			{Key: "then", Value: call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: sites}})},
+		})
 	}
-	update := bson.D{{Key: "$set", Value: set}}
-	if len(unset) > 0 {
-		update = append(update, bson.E{Key: "$unset", Value: unset})
-	}
+	files := mapped("$files", "f", call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}))
 	_, err := s.db.Collection(key.Project).UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: eq(key.ID)}}, update, options.UpdateOne().SetArrayFilters(filters))
+		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
+		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}})
 	if err != nil {
-		return fmt.Errorf("record %d outcome(s) of representation %s: %w", len(outcomes), key, err)
+		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
 	}
 	return nil
 }
 
-// recordGuard is what must still be true of the site's record. A person who deleted tries while the upload
-// ran has asked for a fresh start, which a failure of the old one must not spoil.
-func recordGuard(at string, found Site, o Outcome) bson.D {
-	guard := bson.D{{Key: at + ".created_dt", Value: nil}}
-	if o.Error != "" {
-		guard = append(guard, bson.E{Key: at + ".tries", Value: eq(asFound(found.rawTries))})
+// applies is what must still be true of the site's record. A person who deleted tries while the upload ran
+// has asked for a fresh start, which a failure of the old one must not spoil.
+func applies(rec string, found Site, o Outcome) bson.D {
+	open := is(rec+".created_dt", nil)
+	if o.Error == "" {
+		return open
 	}
-	return guard
+	return call("$and", open, is(rec+".tries", asFound(found.rawTries)))
 }
+
+// written is the site's record with the outcome in it.
+func written(rec string, found Site, o Outcome) bson.D {
+	if o.Error != "" {
+		return call("$mergeObjects", rec, bson.D{
+			{Key: "error", Value: literal(o.Error)},
+			{Key: "tries", Value: literal(int32(found.Tries + 1))},
+			{Key: "last_failed_dt", Value: o.At.UTC()},
+		})
+	}
+	kept := call("$filter", bson.D{
+		{Key: "input", Value: call("$objectToArray", rec)}, {Key: "as", Value: "e"},
+		{Key: "cond", Value: call("$not", call("$in", "$$e.k", bson.A{"error", "tries", "last_failed_dt"}))},
+	})
+	return call("$mergeObjects", call("$arrayToObject", kept), bson.D{
+		{Key: "created_dt", Value: o.At.UTC()},
+		{Key: "id", Value: literal(o.RemoteID)},
+	})
+}
+
+// is compares a field with a value, whatever that is. Null equals a field that is missing.
+func is(field string, v any) bson.D { return call("$eq", call("$ifNull", field, nil), literal(v)) }
+
+// literal is a value that is not to be read as an expression.
+func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
 
 // eq compares by value, whatever the value is: a pattern or a document would mean something else.
 func eq(v any) bson.D { return bson.D{{Key: "$eq", Value: v}} }

@@ -83,6 +83,9 @@ func (f *File) On(site string) (Site, bool) {
 // decode reads a document, however malformed. What can't be read is left zero or, where a file can't be
 // worked with at all, described by its Problem. It fails only if there are no files to speak of.
 func decode(key Key, doc bson.Raw) (*Representation, error) {
+	if err := doc.Validate(); err != nil {
+		return nil, fmt.Errorf("representation %s: %w", key, err)
+	}
 	if t := doc.Lookup("type"); t.Type != bson.TypeString || t.StringValue() != "representation" {
 		return nil, fmt.Errorf("representation %s: type is %s, not \"representation\"", key, describe(t))
 	}
@@ -111,19 +114,20 @@ func file(v bson.RawValue) File {
 	if n, ok := integer(f.rawSize); ok && n >= 0 {
 		f.Size = n
 	}
-	var err error
-	if f.Sites, err = sites(doc.Lookup("sites")); err != nil {
-		f.Problem = "its sites can't be read: " + err.Error()
-	}
-	path := doc.Lookup("path")
-	f.Path = text(path)
-	if f.Path == "" {
-		f.Problem = "its path is " + describe(path) + ", not a text"
-	}
+	var problems []string
 	id := doc.Lookup("_id")
 	if f.ID, ok = idOf(id); !ok {
-		f.Problem = "its _id is " + describe(id) + ", so its record can't be addressed"
+		problems = append(problems, "its _id is "+describe(id)+", so its record can't be addressed")
 	}
+	path := doc.Lookup("path")
+	if f.Path = text(path); f.Path == "" {
+		problems = append(problems, "its path is "+describe(path)+", not a text")
+	}
+	var err error
+	if f.Sites, err = sites(doc.Lookup("sites")); err != nil {
+		problems = append(problems, "its sites can't be read: "+err.Error())
+	}
+	f.Problem = strings.Join(problems, "; ")
 	return f
 }
 
@@ -193,7 +197,7 @@ func roots(v bson.RawValue) Roots {
 	return r
 }
 
-// tries counts failed tries. Other writers left integers, doubles, texts and null there; what makes no
+// tries counts failed tries. Other writers left numbers of all types, texts and null there; what makes no
 // sense counts as untried.
 func tries(v bson.RawValue) int {
 	n, ok := integer(v)
@@ -208,13 +212,20 @@ func integer(v bson.RawValue) (int64, bool) {
 	case bson.TypeInt32, bson.TypeInt64:
 		return v.AsInt64(), true
 	case bson.TypeDouble:
-		f := v.Double()
-		if math.IsNaN(f) {
-			return 0, false
-		}
-		return int64(min(max(f, math.MinInt64/2), math.MaxInt64/2)), true
+		return truncate(v.Double())
+	case bson.TypeDecimal128:
+		f, _ := strconv.ParseFloat(v.Decimal128().String(), 64) // infinite if it is out of range
+		return truncate(f)
 	}
 	return 0, false
+}
+
+// truncate is the integer part of a number, within the range of int64.
+func truncate(f float64) (int64, bool) {
+	if math.IsNaN(f) {
+		return 0, false
+	}
+	return int64(min(max(f, math.MinInt64/2), math.MaxInt64/2)), true
 }
 
 func text(v bson.RawValue) string {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -17,6 +18,8 @@ import (
 
 // MongoDB's error codes that decide something here.
 const (
+	codeUnauthorized         = 13
+	codeCursorNotFound       = 43
 	codeIndexOptionsConflict = 85
 	codeIndexKeySpecsExist   = 86
 	codeUUIDMismatch         = 361
@@ -37,23 +40,31 @@ func NewStore(client *mongo.Client, database string) *Store {
 	return &Store{db: client.Database(database, options.Database().SetWriteConcern(writeconcern.Majority()))}
 }
 
-// Project is a collection of the avalon database.
+// closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
+const closeTimeout = time.Second
+
+// Project is a collection of the avalon database. One that was dropped and created again is another one.
 type Project struct {
 	Name string
-	uuid *bson.Binary // nil on servers that do not tell
+	uuid string // "" on servers that do not tell
 }
 
 // Projects lists the projects by name. System collections and views are none.
 func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 	specs, err := s.db.ListCollectionSpecifications(ctx, bson.D{{Key: "type", Value: "collection"}})
 	if err != nil {
-		return nil, fmt.Errorf("list the projects of database %s: %w", s.db.Name(), err)
+		return nil, s.wrap(err, "list the projects of database %s", s.db.Name())
 	}
 	var list []Project
 	for _, c := range specs {
-		if !strings.HasPrefix(c.Name, "system.") {
-			list = append(list, Project{Name: c.Name, uuid: c.UUID})
+		if strings.HasPrefix(c.Name, "system.") {
+			continue
 		}
+		p := Project{Name: c.Name}
+		if c.UUID != nil {
+			p.uuid = string(c.UUID.Data)
+		}
+		list = append(list, p)
 	}
 	slices.SortFunc(list, func(a, b Project) int { return cmp.Compare(a.Name, b.Name) })
 	return list, nil
@@ -81,40 +92,60 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, site string) error {
 		return err
 	}
 	withUUID := cmd
-	if p.uuid != nil {
-		withUUID = append(slices.Clone(cmd), bson.E{Key: "collectionUUID", Value: p.uuid})
+	if p.uuid != "" {
+		uuid := bson.Binary{Subtype: bson.TypeBinaryUUID, Data: []byte(p.uuid)}
+		withUUID = append(slices.Clone(cmd), bson.E{Key: "collectionUUID", Value: uuid})
 	}
 	err := run(withUUID)
 	if hasCode(err, codeUnknownField) {
 		err = run(cmd)
 	}
 	if err != nil && !errors.Is(err, ErrGone) {
-		return fmt.Errorf("create the index for pending files in project %s: %w", p.Name, err)
+		return s.wrap(err, "create the index for pending files in project %s", p.Name)
 	}
 	return err
 }
 
 // Pending yields the keys of a project's representations that have a file which is not on the site yet and
-// has fewer than retryCount failed tries. It reads keys only, in batches as they are asked for. Whether
-// something is to be done about a file is decided from the document.
+// has fewer than retryCount failed tries. It reads keys only, in batches as they are asked for; a key may
+// come twice. Whether something is to be done about a file is decided from the document. An error is the
+// last thing yielded.
 func (s *Store) Pending(ctx context.Context, project, site string, retryCount int) iter.Seq2[Key, error] {
 	return func(yield func(Key, error) bool) {
-		cur, err := s.db.Collection(project).Find(ctx, pendingFilter(site, retryCount),
-			options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(1000))
-		if err != nil {
-			yield(Key{}, fmt.Errorf("find pending representations of project %s: %w", project, err))
-			return
-		}
-		defer cur.Close(context.WithoutCancel(ctx))
-		for cur.Next(ctx) {
-			if id, ok := idOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
+		for {
+			again, err := s.pending(ctx, project, pendingFilter(site, retryCount), yield)
+			if err != nil {
+				yield(Key{}, s.wrap(err, "find pending representations of project %s", project))
+			}
+			if !again {
 				return
 			}
 		}
-		if err := cur.Err(); err != nil {
-			yield(Key{}, fmt.Errorf("find pending representations of project %s: %w", project, err))
+	}
+}
+
+// pending yields the keys that the filter finds. It reports whether to ask again: MongoDB forgets a cursor
+// that nothing was read from for 10 minutes, which is short for whoever uploads what is yielded.
+func (s *Store) pending(ctx context.Context, project string, filter bson.D, yield func(Key, error) bool) (again bool, err error) {
+	cur, err := s.db.Collection(project).Find(ctx, filter,
+		options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(1000))
+	if err != nil {
+		return false, err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = cur.Close(closing) // the server forgets it in the end
+	}()
+	for cur.Next(ctx) {
+		if id, ok := idOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
+			return false, nil
 		}
 	}
+	if err := cur.Err(); !hasCode(err, codeCursorNotFound) {
+		return false, err
+	}
+	return true, nil
 }
 
 // Representation reads one representation as it stands now. The error is [ErrGone] if there is none, and
@@ -128,7 +159,7 @@ func (s *Store) Representation(ctx context.Context, key Key) (*Representation, e
 		return nil, ErrGone
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read representation %s: %w", key, err)
+		return nil, s.wrap(err, "read representation %s", key)
 	}
 	r, err := decode(key, doc)
 	if err != nil {
@@ -145,6 +176,15 @@ type MalformedError struct {
 
 func (e *MalformedError) Error() string { return e.Err.Error() }
 func (e *MalformedError) Unwrap() error { return e.Err }
+
+// wrap says what was being done when err came, and what to do about it where only a person can.
+func (s *Store) wrap(err error, format string, args ...any) error {
+	doing := fmt.Sprintf(format, args...)
+	if hasCode(err, codeUnauthorized) {
+		return fmt.Errorf("%s: %w; grant the user the role readWrite on database %s", doing, err, s.db.Name())
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
 
 func hasCode(err error, code int) bool {
 	var se mongo.ServerError

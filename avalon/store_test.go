@@ -438,12 +438,14 @@ func TestChanges(t *testing.T) {
 		{"created_dt set to null", list(done...), upd("$set", "files.0.sites.1.created_dt", nil), true},
 		{"skeleton pushed", bson.A{}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: gdrive}}), true},
 		{"skeleton added to a dict", bson.D{}, upd("$set", "files.$[].sites.gdrive", bson.D{}), true},
+		{"record emptied in a dict", dict(done...), upd("$set", "files.0.sites.gdrive", bson.D{}), true},
 		{"record replaced", list(done...), upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}), true},
 		{"sites replaced", list(done...), upd("$set", "files.0.sites", list()), true},
 		{"file replaced", list(done...), upd("$set", "files.0", entry("{root}/a", list())), true},
 		{"files replaced", list(done...), upd("$set", "files", bson.A{entry("{root}/a", list())}), true},
 		{"path mended", list(), upd("$set", "files.0.path", "{root}/b"), true},
 		{"our failure", list(), Outcome{Error: "no"}, false},
+		{"our failure, told of as a whole", list(bson.E{Key: "progress", Value: 1}), Outcome{Error: "no"}, false},
 		{"our second failure", list(failed...), Outcome{Error: "no"}, false},
 		{"our success", list(), Outcome{RemoteID: "x"}, false},
 		{"our success after failures", list(failed...), Outcome{RemoteID: "x"}, false},
@@ -499,7 +501,7 @@ func TestChanges(t *testing.T) {
 
 	got := map[Key]string{}
 	for {
-		c, err := ch.Next(t.Context())
+		c, err := next(t, ch)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -518,6 +520,15 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// next waits for a change.
+func next(t *testing.T, ch *Changes) (Change, error) {
+	for {
+		if c, ok, err := ch.TryNext(t.Context()); ok || err != nil {
+			return c, err
+		}
+	}
+}
+
 func TestChangesEnd(t *testing.T) {
 	s, coll := newStore(t)
 	insert(t, coll, representation())
@@ -531,7 +542,7 @@ func TestChangesEnd(t *testing.T) {
 	}
 	rescans := 0
 	for {
-		c, err := ch.Next(t.Context())
+		c, err := next(t, ch)
 		if errors.Is(err, ErrInvalidated) {
 			break
 		}

@@ -1,9 +1,13 @@
 package watcher
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"maps"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,19 +25,20 @@ type Poll struct {
 	Store      *avalon.Store
 	Site       string        // the remote site
 	RetryCount int           // failed tries after which a file is left alone
-	Interval   time.Duration // from the end of one poll to the next
+	Interval   time.Duration // from the end of one poll to the next; more than 0
 	Index      bool          // whether to create the index that the poll needs
 	Queue      *Queue
 	Log        *zap.Logger
 
 	now     chan struct{}
-	indexed map[string]bool // by project; also those where it failed
+	indexed map[avalon.Project]bool
+	slow    bool // it was told that an index can't be created
 }
 
 // NewPoll returns a poll; the caller fills in the rest of the fields.
 func NewPoll(store *avalon.Store, site string, queue *Queue, log *zap.Logger) *Poll {
 	return &Poll{Store: store, Site: site, Queue: queue, Log: log,
-		now: make(chan struct{}, 1), indexed: map[string]bool{}}
+		now: make(chan struct{}, 1), indexed: map[avalon.Project]bool{}}
 }
 
 // Now asks for a poll as soon as the present one has ended.
@@ -44,27 +49,25 @@ func (p *Poll) Now() {
 	}
 }
 
-// Run polls until ctx ends. Without an interval it polls only when asked to.
+// Run polls until ctx ends.
 func (p *Poll) Run(ctx context.Context) {
-	troubled := false
+	troubled := false // already told
 	for {
 		err := p.Once(ctx)
-		if ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
 			return
-		}
-		if err != nil && !troubled {
+		case err != nil && !troubled:
 			p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("every", p.Interval))
-		} else if err == nil && troubled {
+		case err != nil:
+			p.Log.Debug("poll failed again", zap.Error(err))
+		case troubled:
 			p.Log.Info("poll works again")
 		}
 		troubled = err != nil
 
-		var tick <-chan time.Time
-		if p.Interval > 0 {
-			tick = time.After(p.Interval)
-		}
 		select {
-		case <-tick:
+		case <-time.After(p.Interval):
 		case <-p.now:
 		case <-ctx.Done():
 			return
@@ -73,12 +76,14 @@ func (p *Poll) Run(ctx context.Context) {
 }
 
 // Once puts every pending key of every project into the queue. A project that can't be read does not keep
-// the others from being polled; the errors are joined.
+// the others from being polled; the error tells how many could not, and why the first one.
 func (p *Poll) Once(ctx context.Context) error {
 	projects, err := p.Store.Projects(ctx)
 	if err != nil {
 		return err
 	}
+	maps.DeleteFunc(p.indexed, func(gone avalon.Project, _ bool) bool { return !slices.Contains(projects, gone) })
+
 	type cursor struct {
 		next func() (avalon.Key, error, bool)
 		stop func()
@@ -89,32 +94,40 @@ func (p *Poll) Once(ctx context.Context) error {
 			c.stop()
 		}
 	}()
-	var failed error
 	for _, project := range projects {
-		p.ensureIndex(ctx, project)
-		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount))
+		next, stop := iter.Pull2(p.pending(ctx, project))
 		open = append(open, cursor{next, stop})
-		more, err := p.take(ctx, next)
-		if !more {
-			stop()
-			open = open[:len(open)-1]
-		}
-		failed = errors.Join(failed, err)
 	}
+	failed := 0
+	var first error
 	for len(open) > 0 {
-		rest := open[:0:0]
-		for _, c := range open {
+		open = slices.DeleteFunc(open, func(c cursor) bool {
 			more, err := p.take(ctx, c.next)
-			failed = errors.Join(failed, err)
-			if more {
-				rest = append(rest, c)
-			} else {
+			if err != nil {
+				failed++
+				first = cmp.Or(first, err)
+			}
+			if !more {
 				c.stop()
 			}
+			return !more
+		})
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		open = rest
 	}
-	return failed
+	if failed > 0 {
+		return fmt.Errorf("%d of %d project(s): %w", failed, len(projects), first)
+	}
+	return nil
+}
+
+// pending yields what is pending in the project, when the index is there to find it with.
+func (p *Poll) pending(ctx context.Context, project avalon.Project) iter.Seq2[avalon.Key, error] {
+	return func(yield func(avalon.Key, error) bool) {
+		p.ensureIndex(ctx, project)
+		p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount)(yield)
+	}
 }
 
 // take moves a project's share into the queue and reports whether there is more.
@@ -131,18 +144,20 @@ func (p *Poll) take(ctx context.Context, next func() (avalon.Key, error, bool)) 
 	return true, nil
 }
 
+// ensureIndex makes the index unless it is known to be there. Without it the poll is slow, but works; that
+// is told once, since what keeps it from being made in one project will do so in all.
 func (p *Poll) ensureIndex(ctx context.Context, project avalon.Project) {
-	if !p.Index || p.indexed[project.Name] {
+	if !p.Index || p.indexed[project] {
 		return
 	}
-	err := p.Store.EnsureIndex(ctx, project, p.Site)
-	if errors.Is(err, avalon.ErrGone) || ctx.Err() != nil {
-		return
-	}
-	p.indexed[project.Name] = true
-	if err != nil {
-		p.Log.Warn("no index for the poll, which will be slow in a large project; grant createIndex on the "+
-			"database, or create it by hand and run with --no-index",
-			zap.String("project", project.Name), zap.Error(err))
+	switch err := p.Store.EnsureIndex(ctx, project, p.Site); {
+	case err == nil:
+		p.indexed[project] = true
+		p.slow = false
+	case errors.Is(err, avalon.ErrGone), ctx.Err() != nil, p.slow:
+	default:
+		p.slow = true
+		p.Log.Warn("no index for the poll, which will be slow in large projects; let the user create indexes, or create "+
+			"it by hand and run with --no-index", zap.String("project", project.Name), zap.Error(err))
 	}
 }

@@ -43,40 +43,41 @@ type Stream struct {
 // State tells how the stream is.
 func (s *Stream) State() State { return State(s.state.Load()) }
 
-// Run works until ctx ends, or until it is clear that there are no change streams here.
+// Run works until ctx ends. Where there are no change streams it keeps asking, as members of a replica set
+// are known to be started without it for maintenance.
 func (s *Stream) Run(ctx context.Context) {
 	defer s.state.Store(int32(StreamClosed))
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	troubled := false // already told
+	told := State(-1) // what was logged last
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func() {
-			if troubled {
-				s.Log.Info("change stream open again; everything is polled once")
-			} else {
-				s.Log.Info("change stream open")
-			}
-			troubled = false
 			retry.Reset()
+			if told != StreamOpen {
+				s.Log.Info("change stream open; everything is polled once")
+			}
+			told = StreamOpen
 		})
-		s.state.Store(int32(StreamClosed))
-		switch {
-		case ctx.Err() != nil:
+		if ctx.Err() != nil {
 			return
-		case errors.Is(err, avalon.ErrNoChangeStreams):
-			s.state.Store(int32(StreamNotHere))
+		}
+		now := StreamClosed
+		if errors.Is(err, avalon.ErrNoChangeStreams) {
+			now = StreamNotHere
+		}
+		s.state.Store(int32(now))
+		switch {
+		case now == told:
+			s.Log.Debug("change stream still can't be opened", zap.Error(err))
+		case now == StreamNotHere:
 			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream: publishes are found by " +
 				"the poll only; make it a replica set (one member will do) for reactions within milliseconds")
-			<-ctx.Done()
-			return
-		case errors.Is(err, avalon.ErrInvalidated):
-			s.Log.Warn("the database was dropped; opening a new change stream")
-		case !troubled:
+		default:
 			s.Log.Warn("change stream lost; reopening, meanwhile the poll works", zap.Error(err))
-			troubled = true
 		}
+		told = now
 		select {
 		case <-time.After(retry.NextBackOff()):
 		case <-ctx.Done():
@@ -84,8 +85,8 @@ func (s *Stream) Run(ctx context.Context) {
 	}
 }
 
-// follow opens a stream and reads it until it dies.
-func (s *Stream) follow(ctx context.Context, opened func()) error {
+// follow opens a stream and reads it until it dies. It calls answered when the stream has proved to work.
+func (s *Stream) follow(ctx context.Context, answered func()) error {
 	changes, err := s.Store.Changes(ctx, s.Site)
 	if err != nil {
 		return err
@@ -96,15 +97,17 @@ func (s *Stream) follow(ctx context.Context, opened func()) error {
 		_ = changes.Close(closing) // it may be dead already
 	}()
 	s.state.Store(int32(StreamOpen))
-	opened()
 	s.Poll() // what came before the stream saw anything
-	for {
-		c, err := changes.Next(ctx)
+	for n := 0; ; n++ {
+		c, ok, err := changes.TryNext(ctx)
 		if err != nil {
 			return err
 		}
-		if c.Rescan || !s.Queue.Add(c.Key, Live) {
+		if ok && (c.Rescan || !s.Queue.Add(c.Key, Live)) {
 			s.Poll()
+		}
+		if n == 1 { // the first call asks nothing of the server
+			answered()
 		}
 	}
 }

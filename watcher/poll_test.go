@@ -1,0 +1,227 @@
+package watcher
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.uber.org/zap"
+
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
+)
+
+// Messages that operators see.
+const (
+	pollFailed = "poll failed; it is tried again"
+	pollAgain  = "poll failed again"
+	pollWorks  = "poll works again"
+)
+
+const badValue = 2 // the code of an error that is not tried again by the driver
+
+func TestPollFindsWhatIsPending(t *testing.T) {
+	f := newFixture(t)
+	var want []string
+	for _, name := range []string{"A", "B", "Häschen 2"} {
+		p := f.project(t, name)
+		reps := publish(t, p,
+			studio.Publish{}, studio.Publish{DictSites: true}, studio.Publish{Frames: 3}, studio.Publish{}, // pending
+			studio.Publish{Synced: true}, studio.Publish{Synced: true, DictSites: true}, studio.Publish{NoRemote: true},
+			studio.Publish{})
+		want = append(want, keysOf(reps[:4])...)
+		must(t, reps[3].Set(t.Context(), site, bson.D{{Key: "tries", Value: retryCount - 1}}))
+		must(t, reps[7].Set(t.Context(), site, bson.D{{Key: "tries", Value: retryCount}}))
+	}
+	slices.Sort(want)
+	for _, index := range []bool{false, true} {
+		f.poll.Index = index
+		must(t, f.poll.Once(t.Context()))
+		var got []string
+		for f.queue.Len(Backlog) > 0 {
+			got = append(got, f.next(t, Backlog).String())
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("keys, index %v (-want +got):\n%s", index, diff)
+		}
+	}
+	if n := f.queue.Len(Live); n != 0 {
+		t.Errorf("%d keys in the live lane", n)
+	}
+}
+
+// A project's turn comes after a share of the others' backlog, and no more than fits is read ahead.
+func TestPollStarvesNoProject(t *testing.T) {
+	f := newFixture(t)
+	f.queue = NewQueue(10)
+	f.poll.Queue = f.queue
+	const long = 3 * share
+	projects := []string{"A long", "B short", "C long", "D short"}
+	for _, name := range projects {
+		n := 2
+		if name == "A long" || name == "C long" {
+			n = long
+		}
+		publish(t, f.project(t, name), make([]studio.Publish, n)...)
+	}
+	start(t, f.poll.Run)
+	var order []string
+	for range 2*long + 4 {
+		project := f.next(t, Backlog).Project
+		if len(order) == 0 || order[len(order)-1] != project {
+			order = append(order, project)
+		}
+	}
+	want := append(slices.Clone(projects), "A long", "C long", "A long", "C long")
+	if diff := cmp.Diff(want, order); diff != "" {
+		t.Errorf("order of projects (-want +got):\n%s", diff)
+	}
+}
+
+func TestPollNow(t *testing.T) {
+	f := newFixture(t)
+	p := f.project(t, "Test")
+	publish(t, p, studio.Publish{})
+	start(t, f.poll.Run)
+	first := f.next(t, Backlog)
+	_, err := p.Collection().DeleteOne(t.Context(), bson.D{{Key: "_id", Value: first.ID}})
+	must(t, err)
+	for range 3 {
+		r := publish(t, p, studio.Publish{})[0]
+		f.poll.Now()
+		f.poll.Now() // is the same as once
+		if got := f.next(t, Backlog); got != keyOf(r) {
+			t.Errorf("got %s, want %s", got, r)
+		}
+		must(t, r.Delete(t.Context()))
+		eventually(t, "the queue is empty", func() bool { return f.queue.Idle() })
+	}
+}
+
+func TestPollEveryInterval(t *testing.T) {
+	f := newFixture(t)
+	f.poll.Interval = time.Millisecond
+	p := f.project(t, "Test")
+	stop := start(t, f.poll.Run)
+	for _, pub := range []studio.Publish{{}, {DictSites: true}} {
+		r := publish(t, p, pub)[0]
+		if got := f.next(t, Backlog); got != keyOf(r) {
+			t.Errorf("got %s, want %s", got, r)
+		}
+		f.next(t, Backlog) // as it is still pending
+		must(t, r.Delete(t.Context()))
+		last := publish(t, p, studio.Publish{})[0]
+		f.until(t, Backlog, keyOf(last))
+		must(t, last.Delete(t.Context()))
+		for f.queue.Len(Backlog) > 0 {
+			f.next(t, Backlog)
+		}
+	}
+	stop()
+}
+
+// A poll that waits for room ends when it is told to.
+func TestPollEndsWhileItWaits(t *testing.T) {
+	f := newFixture(t)
+	f.queue = NewQueue(1)
+	f.poll.Queue = f.queue
+	publish(t, f.project(t, "A"), make([]studio.Publish, 3)...)
+	publish(t, f.project(t, "B"), make([]studio.Publish, 3)...)
+	stop := start(t, f.poll.Run)
+	eventually(t, "the queue is full", func() bool { return f.queue.Len(Backlog) == 1 })
+	stop()
+	if n := f.logs.Len(); n != 0 {
+		t.Errorf("logged %v", f.logs.All())
+	}
+}
+
+// A project that can't be read is told of once, and costs the others nothing.
+func TestPollFailingProject(t *testing.T) {
+	f := newFixture(t)
+	f.poll.Interval = time.Millisecond
+	publish(t, f.project(t, "A broken"), studio.Publish{})
+	r := publish(t, f.project(t, "B"), studio.Publish{})[0]
+	off := f.fail(t, mongod.AlwaysOn, "A broken", code(badValue), "find")
+	start(t, f.poll.Run)
+	for outage := 1; outage <= 2; outage++ {
+		again := f.logged(pollAgain) + 3
+		eventually(t, "it has failed several times", func() bool { return f.logged(pollAgain) >= again })
+		for range 3 {
+			f.until(t, Backlog, keyOf(r))
+		}
+		off()
+		eventually(t, "told that it works", func() bool { return f.logged(pollWorks) == outage })
+		if n := f.logged(pollFailed); n != outage {
+			t.Errorf("told of %d times in %d outage(s)", n, outage)
+		}
+		off = f.fail(t, mongod.AlwaysOn, "A broken", code(badValue), "find")
+	}
+}
+
+func TestPollTellsWhatFailed(t *testing.T) {
+	const unauthorized = 13
+	f := newFixture(t)
+	for _, name := range []string{"A", "B", "C"} {
+		publish(t, f.project(t, name), studio.Publish{})
+	}
+	f.fail(t, mongod.Times(2), "", code(unauthorized), "find")
+	got := "no error"
+	if err := f.poll.Once(t.Context()); err != nil {
+		got = err.Error()
+	}
+	want := "2 of 3 project(s): find pending representations of project A: (Unauthorized) Failing command via 'failCommand' " +
+		"failpoint; grant the user the role readWrite on database " + f.db.Name()
+	if got != want {
+		t.Errorf("error\n%s\nwant\n%s", got, want)
+	}
+	if n := f.queue.Len(Backlog); n != 1 {
+		t.Errorf("%d keys, want that of project C", n)
+	}
+}
+
+func TestPollIndex(t *testing.T) {
+	f := newFixture(t)
+	p := f.project(t, "A")
+	f.project(t, "B")
+	indexes := func() int {
+		specs, err := p.Collection().Indexes().ListSpecifications(t.Context())
+		must(t, err)
+		return len(specs)
+	}
+	before := indexes()
+
+	f.poll.Index = false
+	must(t, f.poll.Once(t.Context()))
+	if n := indexes(); n != before {
+		t.Errorf("%d indexes, want %d as before", n, before)
+	}
+
+	f.poll.Index = true
+	off := f.fail(t, mongod.AlwaysOn, "", code(badValue), "createIndexes")
+	r := publish(t, p, studio.Publish{})[0]
+	for range 3 {
+		must(t, f.poll.Once(t.Context()))
+		if got := f.next(t, Backlog); got != keyOf(r) {
+			t.Errorf("got %s, want %s", got, r)
+		}
+	}
+	if n := f.logs.FilterLevelExact(zap.WarnLevel).Len(); n != 1 {
+		t.Errorf("told %d times that there is no index, want once", n)
+	}
+	off()
+	must(t, f.poll.Once(t.Context()))
+	if n := indexes(); n != before+2 {
+		t.Errorf("%d indexes once they can be made, want %d", n, before+2)
+	}
+
+	must(t, p.Collection().Drop(t.Context()))
+	must(t, f.poll.Once(t.Context()))
+	must(t, f.db.CreateCollection(t.Context(), "A"))
+	must(t, f.poll.Once(t.Context()))
+	if n := indexes(); n != before+2 {
+		t.Errorf("%d indexes in a project that was created again, want %d", n, before+2)
+	}
+}
