@@ -11,13 +11,11 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Errors of a change stream that call for something other than trying again.
-var (
-	// ErrNoChangeStreams means that the server is not a member of a replica set.
-	ErrNoChangeStreams = errors.New("change streams need a replica set")
-	// ErrInvalidated means that the watched database was dropped; a new stream can be opened at once.
-	ErrInvalidated = errors.New("the change stream was invalidated: the database was dropped")
-)
+// ErrNoChangeStreams means that the server is not a member of a replica set.
+var ErrNoChangeStreams = errors.New("change streams need a replica set")
+
+// errInvalidated is of our making: the driver tells of no error then.
+var errInvalidated = errors.New("the change stream was invalidated: the database was dropped")
 
 // Codes of MongoDB when it is no member of a replica set.
 const (
@@ -68,7 +66,7 @@ func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error)
 		return Change{}, false, fmt.Errorf("read the change stream: %w", err)
 	}
 	if c.cs.ID() == 0 {
-		return Change{}, false, ErrInvalidated
+		return Change{}, false, errInvalidated
 	}
 	return Change{}, false, nil
 }
@@ -137,7 +135,7 @@ func changesPipeline(site string) mongo.Pipeline {
 	return mongo.Pipeline{
 		bson.D{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, changed, moved}}}}},
 		bson.D{{Key: "$project", Value: bson.D{
-			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
+			{Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
 		}}},
 	}
 }

@@ -163,19 +163,16 @@ func (s *Store) Representation(ctx context.Context, key Key) (*Representation, e
 	}
 	r, err := decode(key, doc)
 	if err != nil {
-		return nil, &MalformedError{Key: key, Err: err}
+		return nil, &MalformedError{err}
 	}
 	return r, nil
 }
 
 // MalformedError says that a document can't be read as a representation, whatever is tried.
-type MalformedError struct {
-	Key Key
-	Err error
-}
+type MalformedError struct{ err error }
 
-func (e *MalformedError) Error() string { return e.Err.Error() }
-func (e *MalformedError) Unwrap() error { return e.Err }
+func (e *MalformedError) Error() string { return e.err.Error() }
+func (e *MalformedError) Unwrap() error { return e.err }
 
 // wrap says what was being done when err came, and what to do about it where only a person can.
 func (s *Store) wrap(err error, format string, args ...any) error {

@@ -3,7 +3,9 @@ package avalon
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -119,6 +121,81 @@ func TestPending(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
 		t.Errorf("pending (-want +got):\n%s", diff)
 	}
+}
+
+// MongoDB forgets a cursor that is not read from for a while.
+func TestPendingOutlivesItsCursor(t *testing.T) {
+	const batch = 1000
+	s, coll := newStore(t)
+	var docs []any
+	for range batch + 100 {
+		docs = append(docs, representation(entry("{root}/a", list())))
+	}
+	if _, err := coll.InsertMany(t.Context(), docs); err != nil {
+		t.Fatal(err)
+	}
+	fail(t, mongod.Times(1), codeCursorNotFound, "getMore")
+	found := map[Key]bool{}
+	for _, key := range pendingKeys(t, s, 3) {
+		found[key] = true
+	}
+	if len(found) != len(docs) {
+		t.Errorf("%d found, want %d", len(found), len(docs))
+	}
+}
+
+// Who may not, is told what to ask for.
+func TestErrorsNameTheMend(t *testing.T) {
+	s, coll := newStore(t)
+	key := insert(t, coll, representation(entry("{root}/a", list())))[0]
+	f := read(t, s, key)
+	listed := mustProjects(t, s)
+	calls := map[string]func() error{
+		"listCollections": func() error { _, err := s.Projects(t.Context()); return err },
+		"createIndexes":   func() error { return s.EnsureIndex(t.Context(), listed[0], gdrive) },
+		"find": func() error {
+			for _, err := range s.Pending(t.Context(), project, gdrive, 3) {
+				return err
+			}
+			return nil
+		},
+		"aggregate": func() error { _, err := s.Changes(t.Context(), gdrive); return err },
+		"update": func() error {
+			return s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
+		},
+	}
+	for command, call := range calls {
+		fail(t, mongod.Times(1), codeUnauthorized, command)
+		err := call()
+		want := "grant the user the role readWrite on database " + s.db.Name()
+		if err == nil || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("%s: error %v, want one that ends in %q", command, err, want)
+		}
+	}
+	var malformed *MalformedError
+	fail(t, mongod.Times(1), codeUnauthorized, "find")
+	if _, err := s.Representation(t.Context(), key); err == nil || errors.As(err, &malformed) || errors.Is(err, ErrGone) {
+		t.Errorf("representation: error %v, want one that calls for trying again", err)
+	}
+}
+
+// fail makes commands fail.
+func fail(t *testing.T, mode any, code int, commands ...string) {
+	t.Helper()
+	m, err := mongod.Shared(t).Primary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	off, err := m.FailPoint(t.Context(), "failCommand", mode,
+		bson.D{{Key: "failCommands", Value: commands}, {Key: "errorCode", Value: code}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := off(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // The pending query must read what is pending, however much is synced.
@@ -382,6 +459,91 @@ func TestRecordMany(t *testing.T) {
 	}
 }
 
+// Values are compared with what was read and written as they are, whatever they are.
+func TestRecordOddValues(t *testing.T) {
+	values := map[string]any{"null": nil, "text": "1", "expression": "$files", "int64": int64(1), "double": 1.0,
+		"decimal": decimal(t, "1"), "NaN": math.NaN(), "bool": true, "document": bson.D{{Key: "$size", Value: "$files"}},
+		"array": bson.A{1}, "pattern": bson.Regex{Pattern: ".*"}, "undefined": bson.Undefined{}}
+	forms := map[string]func(...bson.E) any{
+		"list": func(f ...bson.E) any { return list(f...) },
+		"dict": func(f ...bson.E) any { return dict(f...) },
+	}
+	s, coll := newStore(t)
+	for name, value := range values {
+		for form, sites := range forms {
+			t.Run(name+" in a "+form, func(t *testing.T) {
+				id := value
+				switch name {
+				case "null", "array", "pattern", "undefined": // are no ids
+					id = name
+				}
+				key := insert(t, coll, representation(bson.D{{Key: "_id", Value: id}, {Key: "path", Value: "$files.path"},
+					{Key: "size", Value: value}, {Key: "hash", Value: value}, {Key: "note", Value: value},
+					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "progress", Value: value})}}))[0]
+				before := read(t, s, key)
+				was, _ := before.On(gdrive)
+				if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
+					t.Fatal(err)
+				}
+				failed := read(t, s, key)
+				got, _ := failed.On(gdrive)
+				want := Site{Name: gdrive, Error: "$$ROOT", Tries: was.Tries + 1, LastFailed: published}
+				if diff := cmp.Diff(want, got, decoded); diff != "" {
+					t.Errorf("after a failure (-want +got):\n%s", diff)
+				}
+				if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
+					t.Fatal(err)
+				}
+				synced := read(t, s, key)
+				got, _ = synced.On(gdrive)
+				want = Site{Name: gdrive, Created: true, CreatedAt: published, RemoteID: "$type"}
+				if diff := cmp.Diff(want, got, decoded); diff != "" {
+					t.Errorf("after a success (-want +got):\n%s", diff)
+				}
+				if siteRecord(t, coll, key, "0").Lookup("progress").Type != before.rawHash.Type {
+					t.Error("what others wrote into the record is gone")
+				}
+			})
+		}
+	}
+}
+
+// What is no file, or no record, next to those that are recorded stays as it is.
+func TestRecordAmongAnything(t *testing.T) {
+	s, coll := newStore(t)
+	key := insert(t, coll, representation(nil, "x", bson.A{bson.A{}, bson.D{}}, bson.D{},
+		entry("{root}/a", bson.A{nil, "gdrive", bson.A{}, bson.D{}, bson.D{{Key: "name", Value: gdrive}, {Key: "created_dt", Value: published}},
+			bson.D{{Key: "name", Value: gdrive}}}),
+		entry("{root}/b", nil), entry("{root}/c", bson.D{{Key: gdrive, Value: nil}}), entry("{root}/d", dict())))[0]
+	r, err := s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var outcomes []Outcome
+	for _, f := range r.Files {
+		outcomes = append(outcomes, Outcome{File: f, RemoteID: "x", At: published})
+	}
+	if err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.Representation(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.Files {
+		for j := range r.Files[i].Sites {
+			if site := &r.Files[i].Sites[j]; site.Name == gdrive && site.Problem == "" {
+				*site = Site{Name: gdrive, Created: true, CreatedAt: published, RemoteID: site.RemoteID}
+			}
+		}
+	}
+	r.Files[4].Sites[len(r.Files[4].Sites)-1].RemoteID = "x" // the one of the two that was open
+	r.Files[7].Sites[1].RemoteID = "x"
+	if diff := cmp.Diff(r, again, decoded); diff != "" {
+		t.Errorf("representation (-want +got):\n%s", diff)
+	}
+}
+
 // The database refuses one outcome of a group: the others are written all the same.
 func TestRecordPoisonedEntry(t *testing.T) {
 	s, coll := newStore(t)
@@ -543,7 +705,7 @@ func TestChangesEnd(t *testing.T) {
 	rescans := 0
 	for {
 		c, err := next(t, ch)
-		if errors.Is(err, ErrInvalidated) {
+		if errors.Is(err, errInvalidated) {
 			break
 		}
 		if err != nil {
