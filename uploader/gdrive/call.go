@@ -9,17 +9,17 @@ import (
 	"sitesync/uploader/site"
 )
 
-// maxAttempts is how often one request is made before its trouble is handed to whoever asked, who will
-// come back later.
-const maxAttempts = 5
+const (
+	// firstWait is how long it is waited before a request is made again, about; each further wait is longer.
+	firstWait = 250 * time.Millisecond
 
-// newBackoff is the wait between attempts, jittered from the first one on.
-func newBackoff() *backoff.ExponentialBackOff {
-	return backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(250*time.Millisecond),
-		backoff.WithMaxInterval(8*time.Second),
-		backoff.WithMaxElapsedTime(0)) // bounded by attempts
-}
+	// maxAttempts is how often one request is made before its trouble is handed to whoever asked, who will
+	// come back later.
+	maxAttempts = 5
+
+	// metadataTimeout bounds a request without content.
+	metadataTimeout = time.Minute
+)
 
 // call makes a request without content as often as it takes, at the site's pace. The request must be safe
 // to repeat.
@@ -31,38 +31,70 @@ func (s *Site) call(ctx context.Context, request func(context.Context) error) er
 	})
 }
 
-// attempt makes a request and repeats it while it is worth it: with a fresh token after the first 401, and
-// with backoff while the service is busy or out of reach. Its error is classed.
+// attempt makes a request and repeats it while it is worth it. Its error is classed.
 func (s *Site) attempt(ctx context.Context, request func() error) error {
-	wait := newBackoff()
-	refused := false
-	for n := 1; ; n++ {
-		if err := s.pacer.wait(ctx); err != nil {
-			return err
-		}
-		err := classify(request())
+	r := s.newRetry()
+	for {
+		err := s.once(ctx, request)
 		if err == nil {
-			s.pacer.succeeded()
 			return nil
 		}
-		if ended(ctx) {
-			return ctx.Err()
-		}
-		if isUnauthorized(err) && !refused {
-			refused = true // the token had run out; the next one is fresh
-			continue
-		}
-		if site.ClassOf(err) != site.Throttled {
+		if err := r.again(ctx, err); err != nil {
 			return err
-		}
-		s.pacer.throttled(err)
-		if n == maxAttempts {
-			return err
-		}
-		select {
-		case <-time.After(wait.NextBackOff()):
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	}
+}
+
+// once makes a request when the pacer allows it, and tells the pacer what came of it. Its error is classed,
+// or the context's.
+func (s *Site) once(ctx context.Context, request func() error) error {
+	if err := s.pacer.wait(ctx); err != nil {
+		return err
+	}
+	err := classify(request())
+	switch {
+	case err == nil:
+		s.pacer.succeeded()
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case site.ClassOf(err) == site.Throttled:
+		s.pacer.throttled(err)
+	}
+	return err
+}
+
+// retry decides whether a request is made again: with a fresh token after the first 401, and with backoff
+// while the service is busy or out of reach.
+type retry struct {
+	backoff  *backoff.ExponentialBackOff // jittered from the first wait on
+	failures int                         // without any progress between them
+	refused  bool                        // a token was, and a fresh one is being tried
+}
+
+func (s *Site) newRetry() *retry {
+	return &retry{backoff: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(s.wait),
+		backoff.WithMaxInterval(8*time.Second),
+		backoff.WithMaxElapsedTime(0))} // bounded by failures
+}
+
+// again returns nil when it is time to make the request again, and otherwise the error to give up with.
+func (r *retry) again(ctx context.Context, err error) error {
+	if isUnauthorized(err) && !r.refused {
+		r.refused = true // the token was dropped; the next one is fresh
+		return nil
+	}
+	if site.ClassOf(err) != site.Throttled {
+		return err
+	}
+	if r.failures++; r.failures == maxAttempts {
+		return err
+	}
+	return sleep(ctx, r.backoff.NextBackOff())
+}
+
+// progressed says that the failures so far were not in vain.
+func (r *retry) progressed() {
+	r.backoff.Reset()
+	r.failures, r.refused = 0, false
 }

@@ -1,7 +1,7 @@
 package gdrive
 
 import (
-	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,78 +23,78 @@ type rule struct {
 	mend   string // what a person should do about it, if anything
 }
 
-// rules is the one place that reads Google's reasons. Source:
-// https://developers.google.com/workspace/drive/api/guides/handle-errors
+// rules is the one place that says what Google's reasons mean. An answer that no rule fits is the file's
+// trouble. Source: https://developers.google.com/workspace/drive/api/guides/handle-errors
 var rules = []rule{
-	{401, "", site.Held, "Google refuses the credentials; give the site a valid key file"},
+	{401, "", site.Held, "the credentials are not accepted; give the site a valid key file"},
 	{403, "userRateLimitExceeded", site.Throttled, ""},
 	{403, "rateLimitExceeded", site.Throttled, ""},
 	{403, "sharingRateLimitExceeded", site.Throttled, ""},
 	{403, "dailyLimitExceeded", site.Held, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
 	{403, "accessNotConfigured", site.Held, "enable the Google Drive API in the credentials' Google Cloud project"},
-	{403, "storageQuotaExceeded", site.Held, "there is no storage left; service accounts own none: use a shared drive, or " +
-		"set \"subject\" to act as a user"},
-	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash or use another"},
+	{403, "insufficientPermissions", site.Held, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
+	{403, "domainPolicy", site.Held, "allow Drive for apps in the Google Workspace admin console"},
+	{403, "storageQuotaExceeded", site.Held, noStorage},
+	{403, "activeItemCreationLimitExceeded", site.Held, "the account has created all the items it may; delete some, or use another"},
+	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
 	{403, "teamDriveMembershipRequired", site.Held, "make the account a member of the shared drive"},
-	{403, "", site.File, ""},
 	{408, "", site.Throttled, ""},
 	{429, "", site.Throttled, ""},
 	{0, "", site.Throttled, ""},
 }
 
+const noStorage = "there is no storage left; service accounts own none: use a shared drive, or set \"subject\" to act as a user"
+
 // classify gives an error of a request its class and takes everything secret out of it: the session URIs
 // that Go's HTTP client puts into its errors, and token answers.
 func classify(err error) error {
-	var done *site.Error
-	if err == nil || errors.As(err, &done) {
+	var (
+		classed *site.Error
+		source  *sourceError
+		token   *tokenError
+		answer  *googleapi.Error
+		request *url.Error
+	)
+	switch {
+	case err == nil, errors.As(err, &classed):
 		return err
+	case errors.As(err, &source):
+		return site.Classed(site.File, source)
+	case errors.As(err, &token):
+		return classifyToken(token)
+	case errors.As(err, &answer):
+		return classifyAnswer(answer)
+	case errors.As(err, &request):
+		err = request.Err // without the address
 	}
-	var te *tokenError
-	if errors.As(err, &te) {
-		return classifyToken(te)
-	}
-	var ge *googleapi.Error
-	if errors.As(err, &ge) {
-		return classifyAnswer(ge)
-	}
-	var ue *url.Error
-	if errors.As(err, &ue) {
-		err = fmt.Errorf("google drive can't be reached: %w", ue.Err)
-	}
-	var se *sourceError
-	if errors.As(err, &se) {
-		return se.err
-	}
-	return site.Classed(site.Throttled, err) // the network's trouble
+	return site.Classed(site.Throttled, fmt.Errorf("google drive can't be reached: %w", err))
 }
 
 func classifyAnswer(ge *googleapi.Error) error {
-	reason := ""
+	e := &answerError{status: ge.Code, message: ge.Message}
 	if len(ge.Errors) > 0 {
-		reason = ge.Errors[0].Reason
+		e.reason = ge.Errors[0].Reason
 	}
-	message := ge.Message
-	if message == "" {
-		message = http.StatusText(ge.Code)
+	if e.message == "" {
+		e.message = http.StatusText(ge.Code)
 	}
-	e := &site.Error{Class: site.File, Err: &answerError{status: ge.Code, reason: reason, message: message},
-		RetryAfter: retryAfter(ge.Header)}
+	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header)}
 	for _, r := range rules {
-		if (r.status == ge.Code || r.status == 0 && ge.Code >= 500) && (r.reason == "" || r.reason == reason) {
-			e.Class = r.class
+		if (r.status == e.status || r.status == 0 && e.status >= 500) && (r.reason == "" || r.reason == e.reason) {
+			classed.Class = r.class
 			if r.mend != "" {
-				e.Err = fmt.Errorf("%w: %s", e.Err, r.mend)
+				classed.Err = fmt.Errorf("%w: %s", e, r.mend)
 			}
 			break
 		}
 	}
-	return e
+	return classed
 }
 
 // answerError is an error that Drive answered with.
 type answerError struct {
 	status  int
-	reason  string
+	reason  string // may be empty
 	message string
 }
 
@@ -107,20 +107,27 @@ func (e *answerError) Error() string {
 
 func classifyToken(te *tokenError) error {
 	var re *oauth2.RetrieveError
-	if !errors.As(te, &re) {
+	if !errors.As(te, &re) || re.Response == nil {
 		return site.Classed(site.Throttled, errors.New("google's token service can't be reached"))
 	}
-	if re.Response != nil && (re.Response.StatusCode >= 500 || re.Response.StatusCode == http.StatusTooManyRequests) {
-		return site.Classed(site.Throttled, fmt.Errorf("google's token service answered %d", re.Response.StatusCode))
+	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
+		return &site.Error{Class: site.Throttled, Err: fmt.Errorf("google's token service answered %d", status),
+			RetryAfter: retryAfter(re.Response.Header)}
 	}
-	return site.Classed(site.Held, fmt.Errorf("google refuses the credentials (%s: %s); check the key file, \"subject\" and, "+
-		"for a subject, the domain-wide delegation", re.ErrorCode, re.ErrorDescription))
+	// oauth2 reads the answer only for authorized users.
+	var answer struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	_ = json.Unmarshal(re.Body, &answer) // without it the status has to do
+	return site.Classed(site.Held, fmt.Errorf("google's token service answered %d (%s: %s): check the key file, \"subject\" and, "+
+		"for a subject, the domain-wide delegation", re.Response.StatusCode, answer.Code, answer.Description))
 }
 
 // sourceError is a failure to read the source, not of the request that was sending it.
 type sourceError struct{ err error }
 
-func (e *sourceError) Error() string { return e.err.Error() }
+func (e *sourceError) Error() string { return "read the source: " + e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
 func hasStatus(err error, status int) bool {
@@ -132,20 +139,23 @@ func isNotFound(err error) bool     { return hasStatus(err, http.StatusNotFound)
 func isConflict(err error) bool     { return hasStatus(err, http.StatusConflict) }
 func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthorized) }
 
+// isForbidden reports whether the account may not write where it tried to.
+func isForbidden(err error) bool {
+	var ae *answerError
+	return errors.As(err, &ae) && (ae.reason == "insufficientFilePermissions" || ae.reason == "insufficientParentPermissions")
+}
+
+// longestRetryAfter bounds what is believed of a Retry-After.
+const longestRetryAfter = time.Hour
+
 // retryAfter reads the header in both of its forms; 0 if there is none.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
-	if v == "" {
-		return 0
-	}
+	var d time.Duration
 	if n, err := strconv.Atoi(v); err == nil {
-		return time.Duration(max(n, 0)) * time.Second
+		d = time.Duration(min(n, int(longestRetryAfter/time.Second))) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = time.Until(t)
 	}
-	if t, err := http.ParseTime(v); err == nil {
-		return max(time.Until(t), 0)
-	}
-	return 0
+	return min(max(d, 0), longestRetryAfter)
 }
-
-// ended reports whether the context, and not the service, ended the request.
-func ended(ctx context.Context) bool { return ctx.Err() != nil }

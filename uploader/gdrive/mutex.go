@@ -3,6 +3,8 @@ package gdrive
 import (
 	"context"
 	"sync"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // keyedMutex is a mutex for each key, for as long as somebody holds or wants it. Its zero value is ready.
@@ -12,7 +14,7 @@ type keyedMutex struct {
 }
 
 type keyedLock struct {
-	held  chan struct{} // has room for the one that holds it
+	*semaphore.Weighted
 	users int
 }
 
@@ -24,7 +26,7 @@ func (m *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err e
 	}
 	l := m.keys[key]
 	if l == nil {
-		l = &keyedLock{held: make(chan struct{}, 1)}
+		l = &keyedLock{Weighted: semaphore.NewWeighted(1)}
 		m.keys[key] = l
 	}
 	l.users++
@@ -37,11 +39,9 @@ func (m *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err e
 			delete(m.keys, key)
 		}
 	}
-	select {
-	case l.held <- struct{}{}:
-		return func() { <-l.held; leave() }, nil
-	case <-ctx.Done():
+	if err := l.Acquire(ctx, 1); err != nil {
 		leave()
-		return nil, ctx.Err()
+		return nil, err
 	}
+	return func() { l.Release(1); leave() }, nil
 }

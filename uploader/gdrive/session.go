@@ -6,69 +6,57 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
-	"strings"
-	"time"
 
 	"google.golang.org/api/drive/v3"
 
 	"sitesync/uploader/site"
 )
 
-// errSessionGone says that a resumable session has expired or is otherwise over.
-var errSessionGone = errors.New("the upload session has expired")
+// errSessionGone says that a resumable session has expired or is otherwise over. There is no use in repeating
+// the request.
+var errSessionGone = site.Classed(site.File, errors.New("the upload session has expired"))
 
 // resumable sends a large file as one streamed PUT and, where that breaks, goes on from what the server has
 // got. It gives up when several attempts in a row get no byte further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
+	r := s.newRetry()
 	var session string // a bearer secret: it stays in here
-	var offset int64
-	wait := newBackoff()
-	for failures := 0; ; {
-		var answer *drive.File
-		err := error(nil)
+	var offset int64   // what the server has got of it
+	for {
 		if session == "" {
-			session, err = s.startSession(ctx, t, u)
-			offset = 0
-			if err != nil {
+			var err error
+			if session, err = s.startSession(ctx, t, u); err != nil {
 				return nil, err
 			}
+			offset = 0
 		}
-		before := offset
-		if answer, offset, err = s.sendFrom(ctx, session, offset, u, body); err == nil && answer != nil {
+		answer, err := s.sendFrom(ctx, session, offset, u, body)
+		if err == nil {
 			return answer, nil
 		}
 		if errors.Is(err, errSessionGone) {
 			session = ""
-		} else if err != nil && site.ClassOf(err) != site.Throttled || ended(ctx) {
+			err = site.Classed(site.Throttled, err)
+		}
+		if err := r.again(ctx, err); err != nil {
 			return nil, err
 		}
-		if failures++; offset > before {
-			failures = 0
-			wait.Reset()
+		if session == "" {
+			continue
 		}
-		if failures >= maxAttempts {
-			return nil, site.Classed(site.Throttled, err)
-		}
-		select {
-		case <-time.After(wait.NextBackOff()):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-		if session != "" {
-			answer, offset, err = s.sessionStatus(ctx, session, u.Size)
-			switch {
-			case errors.Is(err, errSessionGone):
-				session = ""
-			case err != nil:
-				return nil, err
-			case answer != nil:
-				// It was finished, and the answer lost. The source was read to its end, so the sum is right.
-				if err := body.rewind(u.Size); err != nil {
-					return nil, classify(err)
-				}
-				return answer, nil
-			}
+		answer, got, err := s.sessionStatus(ctx, session, u.Size)
+		switch {
+		case errors.Is(err, errSessionGone):
+			session = ""
+		case err != nil:
+			return nil, err
+		case answer != nil:
+			return answer, nil // it was finished, and the answer lost
+		case got > offset:
+			r.progressed()
+			offset = got
 		}
 	}
 }
@@ -98,29 +86,32 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 	return session, err
 }
 
-// sendFrom sends the content from an offset on. It returns the file if that completed it, and otherwise
-// how much the server has got as far as we know.
-func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u site.Upload, body *content) (*drive.File, int64, error) {
-	if err := s.pacer.wait(ctx); err != nil {
-		return nil, offset, err
-	}
-	if err := body.rewind(offset); err != nil {
-		return nil, offset, classify(err)
-	}
-	header := http.Header{"Content-Type": {contentType}}
-	if offset > 0 {
-		header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, u.Size-1, u.Size))
-	}
-	res, err := s.send(ctx, http.MethodPut, session, u.Size-offset, body, header)
-	if err != nil {
-		return nil, offset, sessionError(body.blame(err))
-	}
-	defer res.Body.Close()
-	return readSession(res, offset)
+// sendFrom sends the content from an offset to its end, and returns the finished file.
+func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u site.Upload, body *content) (answer *drive.File, err error) {
+	err = s.once(ctx, func() error {
+		if err := body.seek(offset); err != nil {
+			return err
+		}
+		header := http.Header{"Content-Type": {contentType}}
+		if offset > 0 {
+			header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, u.Size-1, u.Size))
+		}
+		res, err := s.send(ctx, http.MethodPut, session, u.Size-offset, body, header)
+		if err != nil {
+			return sessionError(body.blame(err))
+		}
+		defer res.Body.Close()
+		if res.StatusCode == http.StatusPermanentRedirect {
+			return site.Classed(site.Throttled, errors.New("google drive did not take all that was sent"))
+		}
+		answer, err = decodeFile(res)
+		return err
+	})
+	return answer, err
 }
 
-// sessionStatus asks how much of the content has arrived.
-func (s *Site) sessionStatus(ctx context.Context, session string, size int64) (answer *drive.File, offset int64, err error) {
+// sessionStatus asks how much of the content has arrived. If it is all of it, the answer is the file.
+func (s *Site) sessionStatus(ctx context.Context, session string, size int64) (answer *drive.File, got int64, err error) {
 	err = s.attempt(ctx, func() error {
 		res, err := s.send(ctx, http.MethodPut, session, 0, nil,
 			http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}})
@@ -128,24 +119,20 @@ func (s *Site) sessionStatus(ctx context.Context, session string, size int64) (a
 			return sessionError(err)
 		}
 		defer res.Body.Close()
-		answer, offset, err = readSession(res, 0)
-		return err
+		if res.StatusCode != http.StatusPermanentRedirect {
+			answer, err = decodeFile(res)
+			return err
+		}
+		have := res.Header.Get("Range")
+		if got, err = parseRange(have); err != nil || got >= size {
+			return site.Classed(site.Throttled, fmt.Errorf("google drive says that it has the range %q of %d bytes", have, size))
+		}
+		return nil
 	})
-	return answer, offset, err
+	return answer, got, err
 }
 
-// readSession reads the answer of a session: the finished file, or how much has arrived.
-func readSession(res *http.Response, offset int64) (*drive.File, int64, error) {
-	if res.StatusCode != http.StatusPermanentRedirect {
-		f, err := decodeFile(res)
-		return f, offset, err
-	}
-	got, err := parseRange(res.Header.Get("Range"))
-	if err != nil {
-		return nil, offset, site.Classed(site.Throttled, err)
-	}
-	return nil, got, nil
-}
+var rangePattern = regexp.MustCompile(`^bytes=0-(\d+)$`)
 
 // parseRange reads how many bytes have arrived from a 308's Range header, "bytes=0-N". Without a header
 // nothing has.
@@ -153,22 +140,19 @@ func parseRange(h string) (int64, error) {
 	if h == "" {
 		return 0, nil
 	}
-	rest, ok := strings.CutPrefix(h, "bytes=0-")
-	if !ok {
-		rest, ok = strings.CutPrefix(h, "0-")
+	m := rangePattern.FindStringSubmatch(h)
+	if m == nil {
+		return 0, errors.New("not a range from the start")
 	}
-	last, err := strconv.ParseInt(rest, 10, 62)
-	if !ok || err != nil || last < 0 {
-		return 0, fmt.Errorf("google drive answered with the range %q", h)
-	}
-	return last + 1, nil
+	last, err := strconv.ParseInt(m[1], 10, 62)
+	return last + 1, err
 }
 
-// sessionError classes an error of a session. 404 and 410 mean that it is over, not that a file is missing.
+// sessionError tells that a session is over: that is what 404 and 410 mean here, not that a file is missing.
 func sessionError(err error) error {
 	err = classify(err)
-	if hasStatus(err, http.StatusNotFound) || hasStatus(err, http.StatusGone) {
-		return fmt.Errorf("%w: %w", errSessionGone, site.Classed(site.Throttled, errors.New("it must be started anew")))
+	if isNotFound(err) || hasStatus(err, http.StatusGone) {
+		return errSessionGone
 	}
 	return err
 }

@@ -1,9 +1,9 @@
 package gdrive
 
 import (
+	"cmp"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"google.golang.org/api/drive/v3"
+	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 
 	"sitesync/uploader/site"
@@ -22,8 +23,8 @@ import (
 // googleEndpoint is where Drive's API is unless a site says otherwise.
 const googleEndpoint = "https://www.googleapis.com"
 
-// uploadFields are what every upload asks Drive to answer with.
-const uploadFields = "id,md5Checksum,size,trashed"
+// uploadFields are what is asked of a file that was written or is about to be.
+const uploadFields = "id,md5Checksum,size,trashed,createdTime,parents"
 
 // Config says which Drive a site is.
 type Config struct {
@@ -45,6 +46,10 @@ type Site struct {
 	ids      *idPool
 	tree     *tree
 	putting  keyedMutex // by path: one Put at a time
+
+	// Constants that tests shorten.
+	stall time.Duration // stallTimeout
+	wait  time.Duration // firstWait
 }
 
 var _ site.Site = (*Site)(nil)
@@ -58,18 +63,25 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
 	transport.WriteBufferSize = 64 << 10
-	source, err := newTokenSource(ctx, data, c.Subject, transport)
+	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
+	transport.ForceAttemptHTTP2 = false
+	tokens, err := newTokenSource(data, c.Subject, transport)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
 	}
 	s := &Site{
-		endpoint: strings.TrimSuffix(c.Endpoint, "/"),
-		client:   &http.Client{Transport: &authTransport{tokens: source, base: transport}},
-		tokens:   source,
-		pacer:    newPacer(),
-	}
-	if s.endpoint == "" {
-		s.endpoint = googleEndpoint
+		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
+		client: &http.Client{
+			Transport: &authTransport{tokens: tokens, base: transport},
+			// A redirect would take our token to wherever it leads.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		tokens: tokens,
+		pacer:  newPacer(),
+		stall:  stallTimeout,
+		wait:   firstWait,
 	}
 	for _, r := range c.Roots {
 		s.roots = append(s.roots, path.Clean(r))
@@ -78,7 +90,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
-	s.ids = &idPool{generate: s.generateIDs}
+	s.ids = newIDPool(s.generateIDs)
 	s.tree = newTree(s)
 	return s, nil
 }
@@ -88,7 +100,7 @@ func (s *Site) Close() { s.client.CloseIdleConnections() }
 
 // errStale says that what we remembered of the Drive is no longer so, for example because a person trashed
 // a folder. The path is looked up anew and the work done again.
-var errStale = errors.New("the Drive has changed")
+var errStale = site.Classed(site.Throttled, errors.New("somebody changes the folder on Drive"))
 
 // Put uploads a file as [site.Site] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
@@ -97,174 +109,203 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 		return site.Object{}, err
 	}
 	defer unlock()
-	dir, name := path.Split(u.Path)
-	dir = path.Clean(dir)
+	var f *drive.File
 	for range 3 {
-		var f *folder
-		if f, err = s.tree.resolve(ctx, dir); err != nil {
+		if f, err = s.put(ctx, u); !errors.Is(err, errStale) {
 			break
 		}
-		var obj site.Object
-		if obj, err = s.put(ctx, f, name, u); err == nil {
-			return obj, nil
-		}
-		if !errors.Is(err, errStale) {
-			break
-		}
-		s.tree.forget(dir)
+		s.tree.doubt(path.Dir(u.Path))
 	}
-	if errors.Is(err, errStale) {
-		err = site.Classed(site.Throttled, err)
+	if isForbidden(err) {
+		err = s.blameRoot(ctx, u.Path, err)
 	}
-	return site.Object{}, fmt.Errorf("upload %s: %w", u.Path, err)
+	if err != nil {
+		return site.Object{}, fmt.Errorf("upload %s: %w", u.Path, err)
+	}
+	return site.Object{ID: f.Id, MD5: f.Md5Checksum}, nil
 }
 
-// put updates the file of that name in the folder, or creates it.
-func (s *Site) put(ctx context.Context, f *folder, name string, u site.Upload) (site.Object, error) {
-	e, found, err := s.tree.lookup(ctx, f, name)
+// put updates the file at the path, or creates it. The error is errStale if there is something else on
+// Drive than we thought.
+func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
+	dir, name := path.Split(u.Path)
+	parent, err := s.tree.resolve(ctx, path.Clean(dir))
 	if err != nil {
-		return site.Object{}, err
+		return nil, err
+	}
+	e, found, err := s.tree.lookup(ctx, parent, name)
+	if err != nil {
+		return nil, err
 	}
 	if found && e.folder {
-		return site.Object{}, fmt.Errorf("there is a folder of that name on the Drive")
-	}
-	var answer *drive.File
-	switch {
-	case found && e.size == u.Size:
-		// Very likely the same content: republished, or shared by several representations.
-		if answer, err = s.confirm(ctx, e.id, u); answer != nil || err != nil {
-			break
-		}
-		fallthrough
-	case found:
-		answer, err = s.upload(ctx, target{id: e.id}, u)
-	default:
-		answer, err = s.create(ctx, f, name, u)
-	}
-	if isNotFound(err) {
-		// The file or the folder was deleted since we looked.
-		s.tree.drop(f, name)
-		return site.Object{}, fmt.Errorf("%w: %v", errStale, err)
-	}
-	if err != nil {
-		return site.Object{}, err
-	}
-	if answer.Trashed {
-		s.tree.drop(f, name)
-		return site.Object{}, fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
-	}
-	s.tree.remember(f, name, entryOf(answer))
-	return site.Object{ID: answer.Id, MD5: answer.Md5Checksum}, nil
-}
-
-// create makes a new file under an id that it can be recognised by.
-func (s *Site) create(ctx context.Context, f *folder, name string, u site.Upload) (*drive.File, error) {
-	id, err := s.ids.take(ctx)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := s.upload(ctx, target{id: id, parent: f.id, name: name, create: true}, u)
-	if !isConflict(err) {
-		return answer, err
-	}
-	// An earlier create did its work and its answer was lost.
-	if answer, err = s.confirm(ctx, id, u); answer != nil || err != nil {
-		return answer, err
-	}
-	return s.upload(ctx, target{id: id}, u)
-}
-
-// confirm returns the file's metadata if it holds the content already, and nil if it does not.
-func (s *Site) confirm(ctx context.Context, id string, u site.Upload) (*drive.File, error) {
-	sum, err := sumOf(u)
-	if err != nil {
-		return nil, err
+		return nil, site.Classed(site.File, errors.New("there is a folder of that name on Drive"))
 	}
 	var f *drive.File
-	err = s.call(ctx, func(ctx context.Context) (err error) {
-		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
-		return err
-	})
+	if found {
+		f, err = s.update(ctx, e, u)
+	} else {
+		f, err = s.create(ctx, parent, name, u)
+	}
+	switch {
+	case isNotFound(err):
+		err = fmt.Errorf("%w: %v", errStale, err)
+	case err == nil && f.Trashed:
+		err = fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
+	}
+	if errors.Is(err, errStale) {
+		s.tree.drop(parent, name)
+	}
+	if err == nil {
+		s.tree.remember(parent, name, entryOf(f))
+	}
+	return f, err
+}
+
+// update makes a file that is there hold the content.
+func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File, error) {
+	if e.size == u.Size {
+		// Very likely the same content: republished, or shared by several representations.
+		f, err := s.get(ctx, e.id, uploadFields)
+		if err != nil || f.Trashed {
+			return f, err
+		}
+		if same, err := holds(ctx, f, u); same || err != nil {
+			return f, err
+		}
+	}
+	return s.upload(ctx, target{id: e.id}, u)
+}
+
+// create makes a new file, under an id that stays the same until it is known to be there.
+func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
+	at := place{parent.id, name}
+	id, err := s.ids.reserve(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	if f.Trashed || f.Md5Checksum != sum || f.Size != u.Size {
-		return nil, nil
+	f, err := s.upload(ctx, target{id: id, parent: parent.id, name: name, create: true}, u)
+	if isConflict(err) {
+		// An earlier create did its work and its answer was lost.
+		f, err = s.get(ctx, id, uploadFields)
+		switch {
+		case err != nil || f.Trashed:
+		case parentOf(f) != parent.id:
+			err = errStale // somebody has moved it since
+		default:
+			f, err = s.update(ctx, entryOf(f), u)
+		}
 	}
-	return f, nil
+	if err == nil || isNotFound(err) || errors.Is(err, errStale) {
+		s.ids.release(at)
+	}
+	return f, err
 }
 
-// sumOf is the MD5 of an upload's content.
-func sumOf(u site.Upload) (string, error) {
-	h := md5.New()
-	if _, err := io.Copy(h, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
-		return "", fmt.Errorf("read the source: %w", err)
+// holds reports whether a file has the content already.
+func holds(ctx context.Context, f *drive.File, u site.Upload) (bool, error) {
+	if f.Size != u.Size {
+		return false, nil
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	u.Sent = nil // nothing is
+	body := newContent(u)
+	for buf := make([]byte, 256<<10); ; {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		switch _, err := body.Read(buf); err {
+		case nil:
+		case io.EOF:
+			return body.sum() == f.Md5Checksum, nil
+		default:
+			return false, classify(body.blame(err))
+		}
+	}
+}
+
+// get asks for a file's metadata.
+func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *drive.File, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(fields).Context(ctx).Do()
+		return err
+	})
+	return f, err
+}
+
+// blameRoot tells whether a refusal is the fault of the root, which concerns every file, or of something
+// below it.
+func (s *Site) blameRoot(ctx context.Context, p string, refusal error) error {
+	for _, root := range s.roots {
+		if strings.HasPrefix(p, root+"/") {
+			if err := s.CheckRoot(ctx, root); err != nil {
+				return err
+			}
+		}
+	}
+	return refusal
 }
 
 // Check makes sure that every root is there and can be written to. The errors of all roots are joined.
 func (s *Site) Check(ctx context.Context) error {
-	var failed error
+	var errs []error
 	for _, root := range s.roots {
-		if err := s.CheckRoot(ctx, root); err != nil {
-			failed = errors.Join(failed, err)
-		}
+		errs = append(errs, s.CheckRoot(ctx, root))
 	}
-	return failed
+	return errors.Join(errs...)
 }
 
 // CheckRoot makes sure that one root is there and can be written to, as it is now and not as remembered.
 func (s *Site) CheckRoot(ctx context.Context, root string) error {
-	s.tree.forget(root)
-	f, err := s.tree.resolve(ctx, root)
-	if err != nil {
+	if err := s.checkRoot(ctx, root); err != nil {
 		return fmt.Errorf("root %s: %w", root, err)
 	}
-	var got *drive.File
-	err = s.call(ctx, func(ctx context.Context) (err error) {
-		got, err = s.api.Files.Get(f.id).SupportsAllDrives(true).
-			Fields("id,trashed,capabilities/canAddChildren").Context(ctx).Do()
+	return nil
+}
+
+func (s *Site) checkRoot(ctx context.Context, root string) error {
+	s.tree.doubt(root)
+	f, err := s.tree.resolve(ctx, root)
+	if err != nil {
 		return err
+	}
+	got, err := s.get(ctx, f.id, "driveId,capabilities/canAddChildren")
+	if err != nil {
+		return err
+	}
+	if got.Capabilities != nil && !got.Capabilities.CanAddChildren {
+		return site.Classed(site.Held, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
+			"Content manager)", s.Account()))
+	}
+	if got.DriveId == "" {
+		return s.checkStorage(ctx)
+	}
+	return nil
+}
+
+// checkStorage makes sure that the account, which owns what it creates outside of shared drives, has room.
+func (s *Site) checkStorage(ctx context.Context) error {
+	// Google's client does not tell no limit, which is none, from the limit 0 of service accounts.
+	var about struct {
+		StorageQuota struct {
+			Limit *int64 `json:"limit,string"`
+			Usage int64  `json:"usage,string"`
+		}
+	}
+	err := s.attempt(ctx, func() error {
+		res, err := s.send(ctx, http.MethodGet, s.endpoint+"/drive/v3/about?fields=storageQuota", 0, nil, http.Header{})
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		return json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&about)
 	})
-	switch {
-	case isNotFound(err):
-		return fmt.Errorf("root %s: %w", root, rootMissing(root))
-	case err != nil:
-		return fmt.Errorf("root %s: %w", root, err)
-	case got.Trashed:
-		return site.Classed(site.Held, fmt.Errorf("root %s is in the trash; restore it on Drive", root))
-	case got.Capabilities != nil && !got.Capabilities.CanAddChildren:
-		return site.Classed(site.Held, fmt.Errorf("root %s can't be written to by %s; give it the role Editor (on a shared "+
-			"drive: Content manager)", root, s.Account()))
+	if err != nil {
+		return fmt.Errorf("storage quota: %w", err)
+	}
+	if q := about.StorageQuota; q.Limit != nil && q.Usage >= *q.Limit {
+		return site.Classed(site.Held, errors.New(noStorage))
 	}
 	return nil
 }
 
 // Account is who the site acts as, for messages.
 func (s *Site) Account() string { return s.tokens.account }
-
-// Storage tells whether files that the account creates outside of shared drives have room. limit and used
-// are bytes; limit is 0 if there is none.
-func (s *Site) Storage(ctx context.Context) (limit, used int64, err error) {
-	var about *drive.About
-	err = s.call(ctx, func(ctx context.Context) (err error) {
-		about, err = s.api.About.Get().Fields("storageQuota(limit,usage)").Context(ctx).Do()
-		return err
-	})
-	if err != nil {
-		return 0, 0, fmt.Errorf("storage quota: %w", err)
-	}
-	if about.StorageQuota == nil {
-		return 0, 0, nil
-	}
-	return about.StorageQuota.Limit, about.StorageQuota.Usage, nil
-}
-
-func rootMissing(root string) error {
-	return site.Classed(site.Held, fmt.Errorf("no such folder on Drive, or it is not shared with the account: create or "+
-		"share %s, or mend root in gdrive.json", root))
-}
-
-// metadataTimeout bounds a request without content.
-const metadataTimeout = time.Minute

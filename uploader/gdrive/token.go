@@ -6,26 +6,29 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
 )
 
 // tokenSource hands out an access token for as long as it is good. Unlike oauth2's own it can be told that
-// a token was refused before its time.
+// a token was refused before its time, and stops waiting for one when the request's context ends.
 type tokenSource struct {
 	account string // who we are, for messages
-	fetch   func() (*oauth2.Token, error)
+	fetch   func(context.Context) (*oauth2.Token, error)
 
-	mu  sync.Mutex
+	mu  *semaphore.Weighted // guards tok; unlike a Mutex's, its lock can be given up waiting for
 	tok *oauth2.Token
 }
 
+// errKey says that credentials can't be used; what is in them stays in them.
+var errKey = errors.New("the key can't be read; download the key file again")
+
 // newTokenSource reads a service account's key or authorized-user credentials. No error of it repeats what
 // is in the file.
-func newTokenSource(ctx context.Context, data []byte, subject string, transport http.RoundTripper) (*tokenSource, error) {
+func newTokenSource(data []byte, subject string, base http.RoundTripper) (*tokenSource, error) {
 	var about struct {
 		Type        string `json:"type"`
 		ClientEmail string `json:"client_email"`
@@ -33,45 +36,57 @@ func newTokenSource(ctx context.Context, data []byte, subject string, transport 
 	if err := json.Unmarshal(data, &about); err != nil {
 		return nil, errors.New("not a JSON file")
 	}
-	var kind google.CredentialsType
-	account := about.ClientEmail
-	switch about.Type {
-	case "service_account":
-		kind = google.ServiceAccount
+	var account string
+	switch google.CredentialsType(about.Type) {
+	case google.ServiceAccount:
+		account = about.ClientEmail
 		if subject != "" {
 			account = subject + " (through " + account + ")"
 		}
-	case "authorized_user":
-		kind = google.AuthorizedUser
+		// The key itself is parsed at the first use otherwise.
+		if _, err := google.JWTAccessTokenSourceWithScope(data, drive.DriveScope); err != nil {
+			return nil, errKey
+		}
+	case google.AuthorizedUser:
 		account = "the authorized user"
 	default:
 		return nil, fmt.Errorf("type is %q; use a service account's key or authorized-user credentials", about.Type)
 	}
-	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: transport, Timeout: metadataTimeout})
-	fetch := func() (*oauth2.Token, error) {
-		// Credentials keep their token, so a fresh one takes fresh credentials.
-		c, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, kind,
+	fetch := func(ctx context.Context) (*oauth2.Token, error) {
+		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+		defer cancel()
+		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: boundTransport{ctx, base}})
+		// Credentials keep their token and their context, so a fresh token takes fresh credentials.
+		c, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, google.CredentialsType(about.Type),
 			google.CredentialsParams{Scopes: []string{drive.DriveScope}, Subject: subject})
 		if err != nil {
-			return nil, errors.New("the credentials can't be read; download the key file again")
+			return nil, errKey
 		}
 		return c.TokenSource.Token()
 	}
-	if _, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, kind,
-		google.CredentialsParams{Scopes: []string{drive.DriveScope}, Subject: subject}); err != nil {
-		return nil, errors.New("the credentials can't be read; download the key file again")
-	}
-	return &tokenSource{account: account, fetch: fetch}, nil
+	return &tokenSource{account: account, fetch: fetch, mu: semaphore.NewWeighted(1)}, nil
 }
 
-// Token returns a token that is good as far as we know.
-func (s *tokenSource) Token() (*oauth2.Token, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// boundTransport binds requests to a context; oauth2 makes those of service accounts without one.
+type boundTransport struct {
+	ctx  context.Context
+	base http.RoundTripper
+}
+
+func (t boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	return t.base.RoundTrip(req.WithContext(t.ctx))
+}
+
+// token returns a token that is good as far as we know.
+func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {
+	if err := s.mu.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.mu.Release(1)
 	if s.tok.Valid() {
 		return s.tok, nil
 	}
-	tok, err := s.fetch()
+	tok, err := s.fetch(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,8 +96,8 @@ func (s *tokenSource) Token() (*oauth2.Token, error) {
 
 // refused says that the server did not take the token.
 func (s *tokenSource) refused(tok *oauth2.Token) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	_ = s.mu.Acquire(context.Background(), 1) // can't fail without a deadline
+	defer s.mu.Release(1)
 	if s.tok == tok {
 		s.tok = nil
 	}
@@ -96,7 +111,7 @@ type authTransport struct {
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	tok, err := t.tokens.Token()
+	tok, err := t.tokens.token(req.Context())
 	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // RoundTrip must close it, also on errors

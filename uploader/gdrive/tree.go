@@ -3,32 +3,46 @@ package gdrive
 import (
 	"context"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
 	"google.golang.org/api/drive/v3"
 
 	"sitesync/uploader/site"
 )
 
-// folderType is the MIME type that makes a file a folder.
-const folderType = "application/vnd.google-apps.folder"
+const (
+	// folderType is the MIME type that makes a file a folder.
+	folderType = "application/vnd.google-apps.folder"
 
-// knownFor is how long it is believed that a folder holds nothing but what we know of, as somebody else may
-// put files there.
-const knownFor = 5 * time.Minute
+	// myDrive is how a root names the account's own Drive.
+	myDrive = "My Drive"
 
-// myDrive is how a root names the account's own Drive.
-const myDrive = "My Drive"
+	// freshFor is how long what was seen on Drive is taken to be so still, as others work there too.
+	freshFor = 5 * time.Minute
+
+	// listingLag is how long a listing may lack what was created, on shared drives by Google's word. For as
+	// long our own memory of it counts more.
+	listingLag = time.Hour
+
+	// maxPages is how many pages of up to 1000 entries are read of a folder. In a longer one each name is
+	// looked up by itself.
+	maxPages = 10
+
+	// maxFolders is how many folders are remembered before those that were not used for a while are forgotten.
+	maxFolders = 10_000
+)
 
 // tree remembers folders by path and what is in them, so that a new file in a known folder costs one
 // request. Folders are looked up and created once, however many files wait for them.
 type tree struct {
-	site    *Site
-	flights singleflight.Group // by what is being found out
+	site  *Site
+	busy  keyedMutex // what is being found out
+	fresh time.Duration
 
 	mu      sync.Mutex
 	folders map[string]*folder // by path
@@ -38,11 +52,13 @@ type tree struct {
 type folder struct {
 	id      string
 	driveID string // of the shared drive it is in; empty in My Drive
+	parent  string // the folder it is in; empty if we don't see it
 
 	// Guarded by tree.mu.
+	seen    time.Time        // when it was last known to be at its path
 	entries map[string]entry // what we know to be in it, by name
 	listed  time.Time        // when entries was complete; zero if it never was
-	long    bool             // too long to be listed; names are looked up one by one
+	long    bool             // longer than maxPages
 }
 
 // entry is a file or folder in a folder.
@@ -50,77 +66,102 @@ type entry struct {
 	id      string
 	folder  bool
 	size    int64
-	created string // RFC 3339, to tell the oldest of several of one name
+	created string    // RFC 3339, to tell the oldest of several of one name
+	seen    time.Time // when it was last known to be there
+	written time.Time // when we put it there; zero if we did not
 }
 
-func newTree(s *Site) *tree { return &tree{site: s, folders: map[string]*folder{}} }
-
-func entryOf(f *drive.File) entry {
-	return entry{id: f.Id, folder: f.MimeType == folderType, size: f.Size, created: f.CreatedTime}
+func newTree(s *Site) *tree {
+	return &tree{site: s, fresh: freshFor, folders: map[string]*folder{}}
 }
 
-// once runs find for the first of those who want the same thing at the same time, and gives all of them
-// what came of it. It goes on if the first one gives up.
-func (t *tree) once(ctx context.Context, what string, find func(context.Context) (any, error)) (any, error) {
-	ch := t.flights.DoChan(what, func() (any, error) { return find(context.WithoutCancel(ctx)) })
-	select {
-	case r := <-ch:
-		return r.Val, r.Err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-}
+func (t *tree) isFresh(seen time.Time) bool { return time.Since(seen) < t.fresh }
 
 // resolve returns the folder at a path. Below the site's roots it is created if it is not there; a root
 // that is missing is a trouble of the site, not something to be made up for a typing error.
 func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
-	t.mu.Lock()
-	f := t.folders[p]
-	t.mu.Unlock()
-	if f != nil {
+	if f, fresh := t.cached(p); fresh {
 		return f, nil
 	}
-	v, err := t.once(ctx, "folder "+p, func(ctx context.Context) (any, error) { return t.find(ctx, p) })
+	unlock, err := t.busy.lock(ctx, "path "+p)
 	if err != nil {
 		return nil, err
 	}
-	return v.(*folder), nil
-}
-
-func (t *tree) find(ctx context.Context, p string) (*folder, error) {
-	parentPath, name := path.Dir(p), path.Base(p)
-	var f *folder
-	var err error
-	if parentPath == "/" {
-		f, err = t.top(ctx, name)
-	} else {
-		var parent *folder
-		if parent, err = t.resolve(ctx, parentPath); err == nil {
-			f, err = t.child(ctx, parent, p)
-		}
+	defer unlock()
+	if f, fresh := t.cached(p); fresh {
+		return f, nil
 	}
+	f, err := t.find(ctx, p)
 	if err != nil {
 		return nil, err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if old := t.folders[p]; old != nil && old.id == f.id {
+		f = old // with what we know of it
+	}
+	f.seen = time.Now()
 	t.folders[p] = f
+	if len(t.folders) > maxFolders {
+		for other, f := range t.folders {
+			if time.Since(f.seen) > listingLag {
+				delete(t.folders, other)
+			}
+		}
+	}
 	return f, nil
+}
+
+// cached returns the folder that we know at a path, nil if we know none, and whether there is no need to
+// look again.
+func (t *tree) cached(p string) (f *folder, fresh bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f = t.folders[p]
+	return f, f != nil && t.isFresh(f.seen)
+}
+
+// find finds the folder at a path on Drive, or creates it.
+func (t *tree) find(ctx context.Context, p string) (*folder, error) {
+	if path.Dir(p) == "/" {
+		return t.top(ctx, path.Base(p))
+	}
+	parent, err := t.resolve(ctx, path.Dir(p))
+	if err != nil {
+		return nil, err
+	}
+	// This is asked only now, as a folder above that has gone takes it along.
+	if old, _ := t.cached(p); old != nil {
+		still, err := t.isStill(ctx, old, path.Base(p))
+		if err != nil {
+			return nil, fmt.Errorf("look up folder %s: %w", p, err)
+		}
+		if still {
+			return old, nil
+		}
+		t.drop(parent, path.Base(p))
+		t.dropBelow(p)
+	}
+	return t.child(ctx, parent, p)
 }
 
 // top returns what a path's first component names: My Drive or a shared drive.
 func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 	if name == myDrive {
-		return &folder{id: "root", entries: map[string]entry{}}, nil
+		root, err := t.site.get(ctx, "root", "id")
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", myDrive, err)
+		}
+		return &folder{id: root.Id}, nil
 	}
-	var found *drive.Drive
+	var ids []string
 	err := t.site.call(ctx, func(ctx context.Context) error {
-		found = nil
-		return t.site.api.Drives.List().PageSize(100).Fields("nextPageToken,drives(id,name)").Context(ctx).
+		ids = nil
+		return t.site.api.Drives.List().PageSize(100).Fields("nextPageToken,drives(id,name)").
 			Pages(ctx, func(page *drive.DriveList) error {
 				for _, d := range page.Drives {
-					if d.Name == name && found == nil {
-						found = d
+					if d.Name == name {
+						ids = append(ids, d.Id)
 					}
 				}
 				return nil
@@ -129,166 +170,251 @@ func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list shared drives: %w", err)
 	}
-	if found == nil {
+	switch len(ids) {
+	case 0:
 		return nil, site.Classed(site.Held, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
 			"or mend root in gdrive.json", name, t.site.Account()))
+	case 1:
+		return &folder{id: ids[0], driveID: ids[0]}, nil
 	}
-	return &folder{id: found.Id, driveID: found.Id, entries: map[string]entry{}}, nil
+	return nil, site.Classed(site.Held, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
 }
 
 // child returns the folder at a path whose parent is known.
 func (t *tree) child(ctx context.Context, parent *folder, p string) (*folder, error) {
 	name := path.Base(p)
 	e, found, err := t.lookup(ctx, parent, name)
-	if err == nil && !found && path.Dir(p) == "/"+myDrive {
-		e, found, err = t.sharedWithMe(ctx, name)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("look up folder %s: %w", p, err)
 	}
 	if found && !e.folder {
-		return nil, fmt.Errorf("%s is a file on Drive, not a folder", p)
+		return nil, site.Classed(site.File, fmt.Errorf("%s is a file on Drive, not a folder", p))
 	}
 	if found {
-		return &folder{id: e.id, driveID: parent.driveID, entries: map[string]entry{}}, nil
+		return &folder{id: e.id, driveID: parent.driveID, parent: parent.id}, nil
+	}
+	if path.Dir(p) == "/"+myDrive {
+		shared, err := t.sharedWithMe(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("look up shared folder %s: %w", p, err)
+		}
+		if shared != nil {
+			return &folder{id: shared.Id, parent: parentOf(shared)}, nil
+		}
 	}
 	if !t.mayCreate(p) {
-		return nil, rootMissing(p)
+		return nil, site.Classed(site.Held, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
+			"share it, or mend root in gdrive.json", p, t.site.Account()))
 	}
-	id, err := t.site.ids.take(ctx)
+	f, err := t.create(ctx, parent, name)
+	if err != nil {
+		return nil, fmt.Errorf("create folder %s: %w", p, err)
+	}
+	return f, nil
+}
+
+// create makes a folder.
+func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder, error) {
+	at := place{parent.id, name}
+	id, err := t.site.ids.reserve(ctx, at)
 	if err != nil {
 		return nil, err
 	}
-	err = t.site.call(ctx, func(ctx context.Context) error {
-		_, err := t.site.api.Files.Create(&drive.File{Id: id, Name: name, MimeType: folderType, Parents: []string{parent.id}}).
-			SupportsAllDrives(true).Fields("id").Context(ctx).Do()
+	var made *drive.File
+	err = t.site.call(ctx, func(ctx context.Context) (err error) {
+		made, err = t.site.api.Files.Create(&drive.File{Id: id, Name: name, MimeType: folderType, Parents: []string{parent.id}}).
+			SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 		return err
 	})
-	if isNotFound(err) {
-		return nil, fmt.Errorf("%w: %v", errStale, err) // the parent has gone
+	f := &folder{id: id, driveID: parent.driveID, parent: parent.id}
+	if isConflict(err) {
+		// An earlier create did its work and its answer was lost.
+		made, err = t.site.get(ctx, id, uploadFields)
+	} else {
+		f.listed = time.Now() // we made it, so we know that nothing is in it
 	}
-	if err != nil && !isConflict(err) { // a conflict: an earlier attempt made it and its answer was lost
-		return nil, fmt.Errorf("create folder %s: %w", p, err)
+	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id) {
+		t.site.ids.release(at)
+		return nil, errStale
 	}
-	t.remember(parent, name, entry{id: id, folder: true})
-	// We made it, so we know that nothing is in it.
-	return &folder{id: id, driveID: parent.driveID, entries: map[string]entry{}, listed: time.Now()}, nil
+	if err != nil {
+		return nil, err
+	}
+	t.site.ids.release(at)
+	t.remember(parent, name, entry{id: id, folder: true, created: made.CreatedTime})
+	return f, nil
 }
 
 // mayCreate reports whether the path is below a root.
 func (t *tree) mayCreate(p string) bool {
-	for _, root := range t.site.roots {
-		if strings.HasPrefix(p, root+"/") {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(t.site.roots, func(root string) bool { return strings.HasPrefix(p, root+"/") })
 }
 
-// lookup finds a name in a folder. The folder is listed at the first look, which answers all later ones; in
-// one with more entries than a page holds, names that are not on the page are looked up one by one.
-func (t *tree) lookup(ctx context.Context, f *folder, name string) (entry, bool, error) {
-	for {
-		t.mu.Lock()
-		e, ok := f.entries[name]
-		known, long := time.Since(f.listed) < knownFor, f.long
-		t.mu.Unlock()
-		switch {
-		case ok:
-			return e, true, nil
-		case known:
-			return entry{}, false, nil
-		case long:
-			files, _, err := t.list(ctx, f, "name = "+quote(name)+" and ")
-			if err != nil {
-				return entry{}, false, err
-			}
-			t.add(f, files)
-			t.mu.Lock()
-			e, ok = f.entries[name]
-			t.mu.Unlock()
-			return e, ok, nil
-		}
-		_, err := t.once(ctx, "list "+f.id, func(ctx context.Context) (any, error) {
-			files, complete, err := t.list(ctx, f, "")
-			if err != nil {
-				return nil, err
-			}
-			t.add(f, files)
-			t.mu.Lock()
-			defer t.mu.Unlock()
-			if complete {
-				f.listed = time.Now()
-			} else {
-				f.long = true
-			}
-			return nil, nil
-		})
-		if err != nil {
+// isStill reports whether a folder is where it was, and nobody has renamed, moved, trashed or deleted it.
+func (t *tree) isStill(ctx context.Context, f *folder, name string) (bool, error) {
+	got, err := t.site.get(ctx, f.id, "name,trashed,parents")
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil && got.Name == name && !got.Trashed && parentOf(got) == f.parent, err
+}
+
+// parentOf is the folder that a file is in; empty if we don't see it.
+func parentOf(f *drive.File) string {
+	if len(f.Parents) == 0 {
+		return ""
+	}
+	return f.Parents[0]
+}
+
+// lookup finds a name in a folder. The folder is listed at the first look, which answers all later ones.
+func (t *tree) lookup(ctx context.Context, f *folder, name string) (e entry, found bool, err error) {
+	e, found, known := t.known(f, name)
+	if known {
+		return e, found, nil
+	}
+	what := "folder " + f.id
+	if t.isLong(f) {
+		what += " " + name
+	}
+	unlock, err := t.busy.lock(ctx, what)
+	if err != nil {
+		return entry{}, false, err
+	}
+	defer unlock()
+	if e, found, known = t.known(f, name); known {
+		return e, found, nil
+	}
+	if !t.isLong(f) {
+		if err := t.list(ctx, f, ""); err != nil {
 			return entry{}, false, err
 		}
 	}
+	if t.isLong(f) {
+		if err := t.list(ctx, f, name); err != nil {
+			return entry{}, false, err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, found = f.entries[name]
+	return e, found, nil
 }
 
-// list asks for up to a page of what is in a folder, and tells whether that was all.
-func (t *tree) list(ctx context.Context, f *folder, condition string) (files []*drive.File, complete bool, err error) {
-	err = t.site.call(ctx, func(ctx context.Context) error {
-		q := t.site.api.Files.List().Q(condition + quote(f.id) + " in parents and trashed = false").
-			PageSize(1000).Fields("nextPageToken,files(id,name,mimeType,size,createdTime)").
-			SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
-		if f.driveID != "" {
-			q = q.Corpora("drive").DriveId(f.driveID)
+// known tells what we know of a name in a folder, if that is fresh.
+func (t *tree) known(f *folder, name string) (e entry, found, known bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e, found = f.entries[name]; found && t.isFresh(e.seen) {
+		return e, true, true
+	}
+	return entry{}, false, t.isFresh(f.listed)
+}
+
+func (t *tree) isLong(f *folder) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return f.long
+}
+
+// list reads what is in a folder: all of it, or what has the name if one is given.
+func (t *tree) list(ctx context.Context, f *folder, name string) error {
+	q := quote(f.id) + " in parents and trashed = false"
+	if name != "" {
+		q = "name = " + quote(name) + " and " + q
+	}
+	asked := time.Now()
+	entries := map[string]entry{}
+	page := &drive.FileList{}
+	for n := 0; n == 0 || page.NextPageToken != "" && n < maxPages; n++ {
+		token := page.NextPageToken
+		err := t.site.call(ctx, func(ctx context.Context) (err error) {
+			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).
+				Fields("nextPageToken,files(id,name,mimeType,size,createdTime)").
+				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
+			if f.driveID != "" {
+				list = list.Corpora("drive").DriveId(f.driveID)
+			}
+			page, err = list.Context(ctx).Do()
+			return err
+		})
+		if isNotFound(err) {
+			return fmt.Errorf("%w: %v", errStale, err)
 		}
-		page, err := q.Context(ctx).Do()
 		if err != nil {
 			return err
 		}
-		files, complete = page.Files, page.NextPageToken == ""
-		return nil
-	})
-	if isNotFound(err) {
-		return nil, false, fmt.Errorf("%w: %v", errStale, err)
+		for _, df := range page.Files {
+			e := entryOf(df)
+			e.seen = asked
+			if old, ok := entries[df.Name]; !ok || e.older(old) {
+				entries[df.Name] = e
+			}
+		}
 	}
-	return files, complete, err
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for n, old := range f.entries {
+		if (name == "" || n == name) && time.Since(old.written) < listingLag {
+			if e, ok := entries[n]; !ok || !e.older(old) {
+				old.seen = asked
+				entries[n] = old
+			}
+		}
+	}
+	if name != "" {
+		delete(f.entries, name)
+		maps.Copy(f.entries, entries)
+		return nil
+	}
+	f.entries, f.long = entries, page.NextPageToken != ""
+	if !f.long {
+		f.listed = asked
+	}
+	return nil
+}
+
+func entryOf(f *drive.File) entry {
+	return entry{id: f.Id, folder: f.MimeType == folderType, size: f.Size, created: f.CreatedTime}
+}
+
+// older orders those of one name: the oldest counts, so that everybody who looks finds the same.
+func (e entry) older(than entry) bool {
+	if e.created != than.created {
+		return e.created < than.created
+	}
+	return e.id < than.id
 }
 
 // sharedWithMe finds a folder that somebody has shared with the account, which stands in no folder of its
-// own Drive.
-func (t *tree) sharedWithMe(ctx context.Context, name string) (e entry, found bool, err error) {
+// own Drive. It returns nil if there is none, and the oldest of several.
+func (t *tree) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
 	err = t.site.call(ctx, func(ctx context.Context) error {
-		page, err := t.site.api.Files.List().
-			Q("sharedWithMe = true and trashed = false and mimeType = " + quote(folderType) + " and name = " + quote(name)).
-			PageSize(1000).Fields("files(id,name,mimeType,createdTime)").
-			SupportsAllDrives(true).IncludeItemsFromAllDrives(true).Context(ctx).Do()
-		if err != nil {
-			return err
-		}
-		for _, f := range page.Files {
-			if f.Name == name && (!found || f.CreatedTime < e.created) {
-				e, found = entryOf(f), true
-			}
-		}
-		return nil
+		found = nil
+		return t.site.api.Files.List().
+			Q("sharedWithMe = true and trashed = false and mimeType = "+quote(folderType)+" and name = "+quote(name)).
+			PageSize(1000).Fields("nextPageToken,files(id,name,mimeType,createdTime,parents)").
+			SupportsAllDrives(true).IncludeItemsFromAllDrives(true).
+			Pages(ctx, func(page *drive.FileList) error {
+				for _, f := range page.Files {
+					if f.Name == name && (found == nil || entryOf(f).older(entryOf(found))) {
+						found = f
+					}
+				}
+				return nil
+			})
 	})
-	return e, found, err
-}
-
-// add takes in what was listed. What we created ourselves stays, as listings lag behind. Of several entries
-// of one name the oldest counts, so that everybody who looks finds the same.
-func (t *tree) add(f *folder, files []*drive.File) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, df := range files {
-		if old, ok := f.entries[df.Name]; !ok || old.created != "" && df.CreatedTime < old.created {
-			f.entries[df.Name] = entryOf(df)
-		}
-	}
+	return found, err
 }
 
 // remember takes in what we put into a folder.
 func (t *tree) remember(f *folder, name string, e entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	e.seen, e.written = time.Now(), time.Now()
+	if f.entries == nil {
+		f.entries = map[string]entry{}
+	}
 	f.entries[name] = e
 }
 
@@ -300,13 +426,28 @@ func (t *tree) drop(f *folder, name string) {
 	f.listed = time.Time{}
 }
 
-// forget makes the path, what is above it and what is below it be looked up anew.
-func (t *tree) forget(p string) {
+// dropBelow forgets the path and what is below it.
+func (t *tree) dropBelow(p string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for known := range t.folders {
-		if known == p || strings.HasPrefix(p, known+"/") || strings.HasPrefix(known, p+"/") {
+		if known == p || strings.HasPrefix(known, p+"/") {
 			delete(t.folders, known)
+		}
+	}
+}
+
+// doubt makes sure that the path, and what is above it, is looked at again.
+func (t *tree) doubt(p string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for known, f := range t.folders {
+		below := strings.HasPrefix(p, known+"/")
+		if known == p || below {
+			f.seen = time.Time{}
+		}
+		if below {
+			f.listed = time.Time{}
 		}
 	}
 }

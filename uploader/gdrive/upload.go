@@ -3,18 +3,16 @@ package gdrive
 import (
 	"bytes"
 	"context"
-	"crypto/md5"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"mime/multipart"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/api/drive/v3"
@@ -24,11 +22,11 @@ import (
 )
 
 const (
-	// multipartLimit is up to which size a file goes in one request with its metadata. Google's advice is
-	// 5 MB.
+	// multipartLimit is up to which size a file goes in one request with its metadata, bytes. Google's advice
+	// is 5 MB.
 	multipartLimit = 5_000_000
 
-	// stallTimeout is how long a request with content may stand still, not a byte sent or answered.
+	// stallTimeout is how long a request may stand still, not a byte sent or answered.
 	stallTimeout = time.Minute
 
 	// maxAnswer bounds the answers that are read, bytes.
@@ -48,7 +46,7 @@ type target struct {
 // upload writes the content to the target and returns what Drive then says of it, its MD5 and size compared
 // with what was sent.
 func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File, error) {
-	body := &content{upload: u, hash: md5.New()}
+	body := newContent(u)
 	var answer *drive.File
 	var err error
 	if u.Size <= multipartLimit {
@@ -69,7 +67,7 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 	return answer, nil
 }
 
-// url is the address of an upload.
+// uploadURL is where an upload goes.
 func (s *Site) uploadURL(t target, kind string) (method, address string) {
 	q := url.Values{"uploadType": {kind}, "supportsAllDrives": {"true"}, "fields": {uploadFields}}
 	address = s.endpoint + "/upload/drive/v3/files"
@@ -81,7 +79,10 @@ func (s *Site) uploadURL(t target, kind string) (method, address string) {
 
 // metadata is what is sent along with the content.
 func (t target) metadata(u site.Upload) ([]byte, error) {
-	f := &drive.File{ModifiedTime: u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")}
+	f := &drive.File{}
+	if !u.ModTime.IsZero() {
+		f.ModifiedTime = u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
 	if t.create {
 		f.Id, f.Name, f.Parents = t.id, t.name, []string{t.parent}
 	}
@@ -105,7 +106,7 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 		return nil, err
 	}
 	tail := "\r\n--" + w.Boundary() + "--\r\n"
-	if err := body.rewind(0); err != nil {
+	if err := body.seek(0); err != nil {
 		return nil, err
 	}
 	method, address := s.uploadURL(t, "multipart")
@@ -122,36 +123,34 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 // send makes a request and gives it up when it stands still. An answer other than 2xx and 308 is an error.
 func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader, header http.Header) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stall := time.AfterFunc(stallTimeout, func() {
-		cancel(fmt.Errorf("not a byte for %v", stallTimeout))
-	})
-	alive := func() { stall.Reset(stallTimeout) }
+	stall := time.AfterFunc(s.stall, func() { cancel(fmt.Errorf("not a byte for %v", s.stall)) })
+	alive := func() { stall.Reset(s.stall) }
+	done := func() { stall.Stop(); cancel(nil) }
+
+	sent := &requestBody{reader: body, alive: alive}
 	var reader io.Reader = http.NoBody
 	if size > 0 {
-		reader = &watched{Reader: body, alive: alive}
+		reader = sent
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, reader)
 	if err != nil {
-		stall.Stop()
-		cancel(nil)
+		done()
 		return nil, errors.New("the request can't be built") // the error would name the address
 	}
 	req.ContentLength = size
-	for k, v := range header {
-		req.Header[k] = v
-	}
+	req.Header = header
 	res, err := s.client.Do(req)
+	sent.end()
 	if err != nil {
-		stall.Stop()
 		cause := context.Cause(ctx)
-		cancel(nil)
+		done()
 		if cause != nil {
-			return nil, site.Classed(site.Throttled, cause)
+			return nil, cause
 		}
 		return nil, err
 	}
 	alive()
-	res.Body = &watchedBody{ReadCloser: res.Body, alive: alive, done: func() { stall.Stop(); cancel(nil) }}
+	res.Body = &answerBody{ReadCloser: res.Body, alive: alive, done: done}
 	if res.StatusCode == http.StatusPermanentRedirect { // Drive's "resume incomplete"
 		return res, nil
 	}
@@ -170,94 +169,46 @@ func decodeFile(res *http.Response) (*drive.File, error) {
 	return &f, nil
 }
 
-// watched tells whenever a request's body moves on.
-type watched struct {
-	io.Reader
+// requestBody is the body of a request, and tells whenever it moves on.
+type requestBody struct {
 	alive func()
+
+	mu     sync.Mutex
+	reader io.Reader
+	over   bool
 }
 
-func (w *watched) Read(p []byte) (int, error) {
-	w.alive()
-	return w.Reader.Read(p)
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, io.EOF
+	}
+	b.alive()
+	return b.reader.Read(p)
 }
 
-type watchedBody struct {
+// end keeps the HTTP client from reading on, which it may do for a while after it has returned: the next
+// attempt reads from the same source.
+func (b *requestBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+}
+
+// answerBody is the body of an answer, and tells whenever it moves on.
+type answerBody struct {
 	io.ReadCloser
 	alive func()
 	done  func()
 }
 
-func (w *watchedBody) Read(p []byte) (int, error) {
-	w.alive()
-	return w.ReadCloser.Read(p)
+func (b *answerBody) Read(p []byte) (int, error) {
+	b.alive()
+	return b.ReadCloser.Read(p)
 }
 
-func (w *watchedBody) Close() error {
-	defer w.done()
-	return w.ReadCloser.Close()
-}
-
-// content reads an upload's source and sums it on the way. It can go back, for another attempt.
-type content struct {
-	upload site.Upload
-	hash   hash.Hash
-	at     int64 // what was read, and summed, so far
-	err    error // of reading the source
-}
-
-// rewind goes to an offset that was read before, or to the start.
-func (c *content) rewind(offset int64) error {
-	if offset == c.at && c.err == nil {
-		return nil
-	}
-	c.hash.Reset()
-	c.at, c.err = 0, nil
-	_, err := io.CopyN(io.Discard, readerFunc(c.read), offset)
-	return c.blame(err)
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
-
-func (c *content) read(p []byte) (int, error) {
-	if left := c.upload.Size - c.at; left == 0 {
-		return 0, io.EOF
-	} else if int64(len(p)) > left {
-		p = p[:left]
-	}
-	n, err := c.upload.Content.ReadAt(p, c.at)
-	c.hash.Write(p[:n])
-	c.at += int64(n)
-	if n == len(p) {
-		err = nil // an EOF just behind what was asked for
-	}
-	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		c.err = fmt.Errorf("read the source: %w", err)
-		return n, c.err
-	}
-	return n, nil
-}
-
-// Read reads on, and tells of the progress.
-func (c *content) Read(p []byte) (int, error) {
-	n, err := c.read(p)
-	if n > 0 && c.upload.Sent != nil {
-		c.upload.Sent(c.at)
-	}
-	return n, err
-}
-
-// sum is the MD5 of what was read.
-func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
-
-// blame returns the source's error, if there was one, instead of what came of it in a request.
-func (c *content) blame(err error) error {
-	if err != nil && c.err != nil {
-		return &sourceError{c.err}
-	}
-	return err
+func (b *answerBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
 }

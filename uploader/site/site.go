@@ -31,7 +31,8 @@ type Site interface {
 	// Put makes the file at the path hold exactly the content, creating folders on the way, and returns once
 	// the site has confirmed its MD5. It is idempotent: a file that is there already is updated in place and
 	// keeps its id, one that holds the content already is left as it is, and there is never a second file of
-	// that name, whatever was interrupted when. A failed Put leaves the old file or none.
+	// that name, whatever was interrupted when. A failed Put leaves the old file or none, unless the site has
+	// stored something else than was sent to it; the next Put repairs that.
 	Put(ctx context.Context, u Upload) (Object, error)
 
 	// Check makes sure that credentials are accepted and that every root is there and can be written to. It

@@ -1,0 +1,85 @@
+package gdrive
+
+import (
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"sitesync/uploader/site"
+)
+
+// errGrown says that there is more to read than the upload's size. What was published is then not what
+// there is to be read.
+var errGrown = errors.New("it has grown")
+
+// content reads an upload's source and sums it on the way. It can go back, for another attempt.
+type content struct {
+	upload site.Upload
+	at     int64 // where it is read on
+	hash   hash.Hash
+	hashed int64 // what the hash has seen, from the start
+	err    error // of reading the source
+}
+
+func newContent(u site.Upload) *content { return &content{upload: u, hash: md5.New()} }
+
+// seek goes back to an offset that was read before.
+func (c *content) seek(offset int64) error {
+	if offset > c.hashed {
+		return fmt.Errorf("google drive has %d bytes, but only %d were sent", offset, c.hashed)
+	}
+	if offset == 0 {
+		c.hash.Reset()
+		c.hashed = 0
+	}
+	c.at, c.err = offset, nil
+	return nil
+}
+
+// Read reads on, and tells of the progress. A source that is not of the upload's size fails before its last
+// byte is handed out, so that no request with it can be complete.
+func (c *content) Read(p []byte) (int, error) {
+	p = p[:min(int64(len(p)), c.upload.Size-c.at)]
+	n, err := c.upload.Content.ReadAt(p, c.at)
+	if n == len(p) {
+		err = nil // an EOF just behind what was asked for
+	}
+	if err == nil && c.at+int64(n) == c.upload.Size {
+		if more, _ := c.upload.Content.ReadAt(make([]byte, 1), c.upload.Size); more > 0 {
+			err = errGrown
+		}
+	}
+	if err == io.EOF {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		c.err = err
+		return 0, err
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	c.at += int64(n)
+	if fresh := c.at - c.hashed; fresh > 0 {
+		c.hash.Write(p[int64(n)-fresh:])
+		c.hashed = c.at
+	}
+	if c.upload.Sent != nil {
+		c.upload.Sent(c.at)
+	}
+	return n, nil
+}
+
+// sum is the MD5 of what was read.
+func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
+
+// blame returns the source's error, if there was one, instead of what came of it in a request.
+func (c *content) blame(err error) error {
+	if err != nil && c.err != nil {
+		return &sourceError{c.err}
+	}
+	return err
+}

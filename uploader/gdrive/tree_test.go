@@ -1,0 +1,293 @@
+package gdrive
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sitesync/integration/drive"
+	"sitesync/uploader/site"
+)
+
+// Uploads that race for new folders make each of them once.
+func TestFolderRace(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	s.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour })
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			if _, err := d.Put(t.Context(), upload(fmt.Sprintf("/SHOW/pub/a/b/%d", i), []byte("x"))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	s.wantCalls(t, "files.create", 2)
+	if dup := s.Duplicates(); len(dup) > 0 {
+		t.Error("duplicates:", dup)
+	}
+}
+
+// Whoever gives up finding a folder does not take those along who wait for it too.
+func TestFolderRaceAbandoned(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	ctx, cancel := newCancel(t)
+	fault := s.AddFault(drive.Fault{Kind: "files.create", Count: 1, Effect: drive.EffectHang, When: drive.After})
+	first, second := make(chan error), make(chan error)
+	go func() {
+		_, err := d.Put(ctx, upload("/SHOW/pub/a/1", []byte("1")))
+		first <- err
+	}()
+	eventually(t, "the folder is made", func() bool { return fault.Hits() == 1 })
+	go func() {
+		_, err := d.Put(t.Context(), upload("/SHOW/pub/a/2", []byte("2")))
+		second <- err
+	}()
+	cancel()
+	if err := <-first; !interrupted(err) {
+		t.Error(err)
+	}
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+	s.wantOne(t, s.show, "pub/a/2", "2")
+	if dup := s.Duplicates(); len(dup) > 0 {
+		t.Error("duplicates:", dup)
+	}
+}
+
+func TestKnownFolderIsNotListed(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	s.AddFile(s.Mkdir(s.show, "pub/old"), "a", nil)
+	put(t, d, "/SHOW/pub/new/0", "0")
+	put(t, d, "/SHOW/pub/old/0", "0")
+	s.ResetCalls()
+	for i := 1; i < 10; i++ {
+		put(t, d, fmt.Sprintf("/SHOW/pub/new/%d", i), "x")
+		put(t, d, fmt.Sprintf("/SHOW/pub/old/%d", i), "x")
+	}
+	if got := s.TotalCalls(); got != 18 {
+		t.Errorf("%d calls for 18 files: %v", got, s.Calls())
+	}
+}
+
+// What a person does to a folder that we know is found out with the next file, before it is taken for
+// granted.
+func TestFolderChanges(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(s *studio, top, folder string)
+		later  bool // found out only when what we know is no longer fresh
+	}{
+		{"folder trashed", func(s *studio, _, folder string) { s.Trash(folder) }, false},
+		{"folder deleted", func(s *studio, _, folder string) { s.Delete(folder) }, false},
+		{"folder above trashed", func(s *studio, top, _ string) { s.Trash(top) }, false},
+		{"folder above deleted", func(s *studio, top, _ string) { s.Delete(top) }, false},
+		{"folder renamed", func(s *studio, _, folder string) { s.Rename(folder, "other") }, true},
+		{"folder above renamed", func(s *studio, top, _ string) { s.Rename(top, "other") }, true},
+	} {
+		for _, size := range []int{1, multipartLimit + 1} {
+			t.Run(fmt.Sprintf("%s/%d bytes", test.name, size), func(t *testing.T) {
+				s := newStudio(t)
+				d := s.open(t)
+				put(t, d, "/SHOW/pub/top/folder/a", "1")
+				test.change(s, s.Find(s.show, "pub/top")[0].ID, s.Find(s.show, "pub/top/folder")[0].ID)
+				if test.later {
+					s.doubtAll(d)
+				}
+				put(t, d, "/SHOW/pub/top/folder/b", large(size))
+				s.wantOne(t, s.show, "pub/top/folder/b", large(size))
+				if dup := s.Duplicates(); len(dup) > 0 {
+					t.Error("duplicates:", dup)
+				}
+			})
+		}
+	}
+}
+
+// The same for a file that is to be written again.
+func TestFileChanges(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(s *studio, file string)
+		later  bool
+	}{
+		{"trashed", func(s *studio, file string) { s.Trash(file) }, false},
+		{"deleted", func(s *studio, file string) { s.Delete(file) }, false},
+		{"renamed", func(s *studio, file string) { s.Rename(file, "other") }, true},
+	} {
+		for _, content := range []string{"same size", "other"} {
+			t.Run(test.name+"/"+content, func(t *testing.T) {
+				s := newStudio(t)
+				s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("size same"))
+				d := s.open(t)
+				old := put(t, d, "/SHOW/pub/a", "size  was")
+				test.change(s, old.ID)
+				if test.later {
+					s.forgetWritten(d)
+					s.doubtAll(d)
+				}
+				put(t, d, "/SHOW/pub/a", content)
+				if got := s.wantOne(t, s.show, "pub/a", content); got.ID == old.ID {
+					t.Error("the old file was written to")
+				}
+			})
+		}
+	}
+}
+
+// forgetWritten lets everything have been written so long ago that a listing must have it.
+func (s *studio) forgetWritten(d *Site) {
+	d.tree.mu.Lock()
+	defer d.tree.mu.Unlock()
+	for _, f := range d.tree.folders {
+		for name, e := range f.entries {
+			e.written = e.written.Add(-listingLag)
+			f.entries[name] = e
+		}
+	}
+}
+
+// What others put into a folder is found, if not at once.
+func TestOthersFiles(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	put(t, d, "/SHOW/pub/a", "1")
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "b", []byte("theirs"))
+	s.doubtAll(d)
+	if obj := put(t, d, "/SHOW/pub/b", "ours"); obj.ID != id {
+		t.Error("a second file was made")
+	}
+	s.wantOne(t, s.show, "pub/b", "ours")
+}
+
+// Of several of one name the oldest is taken, whatever order they are listed in.
+func TestDuplicates(t *testing.T) {
+	s := newStudio(t)
+	pub := s.Mkdir(s.show, "pub")
+	var files, folders []string
+	for range 3 {
+		files = append(files, s.AddFile(pub, "a", []byte("x")))
+		folder := s.AddFolder(pub, "folder")
+		folders = append(folders, folder)
+		eventually(t, "the next millisecond", func() bool {
+			f, _ := s.Get(folder)
+			return time.Since(f.CreatedTime) > time.Millisecond
+		})
+	}
+	for range 3 {
+		d := s.open(t)
+		if obj := put(t, d, "/SHOW/pub/a", "new"); obj.ID != files[0] {
+			t.Errorf("wrote to %s, want the oldest of %v", obj.ID, files)
+		}
+		obj := put(t, d, "/SHOW/pub/folder/b", "new")
+		if f, _ := s.Get(obj.ID); f.Parent != folders[0] {
+			t.Errorf("wrote into %s, want the oldest of %v", f.Parent, folders)
+		}
+	}
+}
+
+// A listing that lags behind does not make us forget what we did.
+func TestListingLag(t *testing.T) {
+	s := newStudio(t)
+	s.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour })
+	d := s.open(t)
+	for i := range 3 {
+		for _, name := range []string{"a", "folder/a", "folder/large"} {
+			content := fmt.Sprint(name, i)
+			if name == "folder/large" {
+				content = large(multipartLimit + 1 + i)
+			}
+			put(t, d, "/SHOW/pub/"+name, content)
+			s.wantOne(t, s.show, "pub/"+name, content)
+		}
+		s.doubtAll(d)
+	}
+}
+
+// A folder is listed page by page; one that is too long for that is asked for single names.
+func TestLongFolder(t *testing.T) {
+	for _, test := range []struct {
+		perPage, lists int
+	}{
+		{10, 4},                  // the roots' parent in one page, and the folder in three
+		{2, 1 + maxPages + 3},    // and each name by itself
+		{1, 1 + maxPages + 3},    // the same
+		{0, 1 + 1},               // no cap: Google's 1000
+		{1000, 1 + 1},            // the same
+		{30/maxPages + 1, 1 + 8}, // 30 entries in eight pages
+	} {
+		s := newStudio(t)
+		pub := s.Mkdir(s.show, "pub")
+		var ids []string
+		for i := range 30 {
+			ids = append(ids, s.AddFile(pub, fmt.Sprint(i), []byte("x")))
+		}
+		s.UpdateSettings(func(set *drive.Settings) { set.PageLimit = test.perPage })
+		d := s.open(t)
+		for _, name := range []int{0, 15, 29} {
+			if obj := put(t, d, fmt.Sprintf("/SHOW/pub/%d", name), "new"); obj.ID != ids[name] {
+				t.Errorf("%d a page: a second file %d", test.perPage, name)
+			}
+		}
+		if got := s.Calls()["files.list"]; got > test.lists {
+			t.Errorf("%d a page: %d lists, want at most %d", test.perPage, got, test.lists)
+		}
+		put(t, d, "/SHOW/pub/new", "new")
+		if dup := s.Duplicates(); len(dup) > 0 {
+			t.Error("duplicates:", dup)
+		}
+	}
+}
+
+// A file where a folder should be, and the other way around, is that file's trouble.
+func TestFileAndFolder(t *testing.T) {
+	s := newStudio(t)
+	s.AddFile(s.Mkdir(s.show, "pub"), "file", nil)
+	s.Mkdir(s.show, "pub/folder")
+	d := s.open(t)
+	_, err := d.Put(t.Context(), upload("/SHOW/pub/file/a", []byte("a")))
+	wantClass(t, err, site.File, "/SHOW/pub/file is a file on Drive")
+	_, err = d.Put(t.Context(), upload("/SHOW/pub/folder", []byte("a")))
+	wantClass(t, err, site.File, "there is a folder of that name")
+}
+
+// Folders that were not used for long are forgotten when there are many.
+func TestForgetting(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	put(t, d, "/SHOW/pub/a/b", "1")
+	d.tree.mu.Lock()
+	for i := range 2 * maxFolders {
+		d.tree.folders[fmt.Sprintf("/SHOW/pub/old/%d", i)] = &folder{seen: time.Now().Add(-2 * listingLag)}
+	}
+	d.tree.mu.Unlock()
+	put(t, d, "/SHOW/pub/c/d", "2")
+	d.tree.mu.Lock()
+	defer d.tree.mu.Unlock()
+	for p := range d.tree.folders {
+		if strings.HasPrefix(p, "/SHOW/pub/old/") {
+			t.Fatal("still knows", p)
+		}
+	}
+	for _, p := range []string{"/SHOW", "/SHOW/pub", "/SHOW/pub/a", "/SHOW/pub/c"} {
+		if d.tree.folders[p] == nil {
+			t.Error("forgot", p)
+		}
+	}
+}
+
+func TestQuote(t *testing.T) {
+	for in, want := range map[string]string{
+		"a": `'a'`, "": `''`, "it's": `'it\'s'`, `a\b`: `'a\\b'`, `\'`: `'\\\''`, `"%`: `'"%'`,
+	} {
+		if got := quote(in); got != want {
+			t.Errorf("quote(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
