@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"sitesync/avalon"
 	"sitesync/config"
@@ -84,8 +85,34 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, site string)
 	case err != nil:
 		r.fail("change stream", err)
 	default:
-		r.ok("change stream")
+		r.ok("replica set with change streams")
 		_ = changes.Close(ctx) // it was only tried
+	}
+	if len(projects) > 0 {
+		checkIndex(ctx, r, cfg, store, projects, site)
+	}
+}
+
+func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, site string) {
+	var without []string
+	for _, p := range projects {
+		indexed, err := store.Indexed(ctx, p, site)
+		if err != nil {
+			r.fail("index", err)
+			return
+		}
+		if !indexed {
+			without = append(without, p.Name)
+		}
+	}
+	switch {
+	case len(without) == 0:
+		r.ok("index of pending files in every project")
+	case cfg.Index:
+		r.ok(fmt.Sprintf("index of pending files: sitesync run creates it in %d project(s)", len(without)))
+	default:
+		r.warn("index of pending files is missing, so each poll reads all documents of " + strings.Join(without, ", ") +
+			"; start without --no-index once, or create it by hand")
 	}
 }
 

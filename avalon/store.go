@@ -1,6 +1,7 @@
 package avalon
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -104,6 +105,24 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, site string) error {
 		return s.wrap(err, "create the index for pending files in project %s", p.Name)
 	}
 	return err
+}
+
+// Indexed reports whether the project has the indexes of the pending query of the site, by whatever name.
+func (s *Store) Indexed(ctx context.Context, p Project, site string) (bool, error) {
+	specs, err := s.db.Collection(p.Name).Indexes().ListSpecifications(ctx)
+	if err != nil {
+		return false, s.wrap(err, "list the indexes of project %s", p.Name)
+	}
+	for _, want := range pendingIndexes(site) {
+		keys, err := bson.Marshal(want.Keys)
+		if err != nil {
+			return false, err
+		}
+		if !slices.ContainsFunc(specs, func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // Pending yields the keys of a project's representations that have a file which is not on the site yet and

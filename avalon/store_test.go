@@ -719,3 +719,29 @@ func TestChangesEnd(t *testing.T) {
 		t.Error("the dropped project was not told of")
 	}
 }
+
+func TestIndexed(t *testing.T) {
+	s, coll := newStore(t)
+	insert(t, coll, representation(entry("{root}/a", list())))
+	projects, err := s.Projects(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	indexed := func() bool {
+		t.Helper()
+		ok, err := s.Indexed(t.Context(), projects[0], gdrive)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	if indexed() {
+		t.Error("indexed before there is an index")
+	}
+	if err := s.EnsureIndex(t.Context(), projects[0], gdrive); err != nil {
+		t.Fatal(err)
+	}
+	if !indexed() {
+		t.Error("not indexed once the index is created")
+	}
+}

@@ -21,7 +21,7 @@ type template struct {
 }
 
 // parsePath reads a path as Pype writes it, a Python format string: "{root}/..." or "{root[NAME]}/...", with
-// {{ and }} for braces. A path without a root is accepted if one of the publisher's roots is what it begins
+// {{ and }} for braces in names. A path without a root is accepted if one of the publisher's roots is what it begins
 // with, as some hosts publish it.
 func parsePath(p string, roots avalon.Roots) (template, error) {
 	if !strings.HasPrefix(p, "{root") {
@@ -45,9 +45,7 @@ func parsePath(p string, roots avalon.Roots) (template, error) {
 		}
 		t.root = name
 	}
-	if t.rel, ok = unescape(rest); !ok {
-		return template{}, fmt.Errorf("path %q: only the root may be in braces", p)
-	}
+	t.rel = unescape.Replace(rest)
 	if t.rel == "" || !strings.ContainsRune(`/\`, rune(t.rel[0])) {
 		return template{}, fmt.Errorf("path %q: a separator must follow the root", p)
 	}
@@ -67,20 +65,9 @@ func below(p, root string) (string, bool) {
 	return "", false
 }
 
-// unescape undoes the doubling of braces; single ones would be fields, of which there are none.
-func unescape(s string) (string, bool) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; c == '{' || c == '}' {
-			if i+1 == len(s) || s[i+1] != c {
-				return "", false
-			}
-			i++
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String(), true
-}
+// unescape undoes the doubling of braces in a format string. Publishers that know nothing of it record single
+// ones as they are.
+var unescape = strings.NewReplacer("{{", "{", "}}", "}")
 
 // relative is the path below the root with slashes. It refuses what would leave the root.
 func relative(rel string) (string, error) {

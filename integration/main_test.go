@@ -1,0 +1,32 @@
+// Package integration_test tests sitesync from end to end: its own process, a real MongoDB, a Drive over HTTP,
+// and a studio that publishes.
+package integration_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/mongod"
+)
+
+// binary is sitesync, built once for all tests.
+var binary string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "sitesync-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if binary, err = daemon.Build(context.Background(), dir, buildFlags...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return mongod.Main(m)
+}

@@ -1,0 +1,249 @@
+package integration_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/drive"
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
+)
+
+func TestEmptyRemoteSiteIdles(t *testing.T) {
+	s := newSite(t)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
+	s.presets.RemoteSite = "-"
+	d := s.launch()
+	line := s.log(d, daemon.Message("remote_site is empty"))
+	if line.Level != "warn" {
+		t.Errorf("told as %s", line.Level)
+	}
+	check(t, d.Stop())
+	if n := s.drive.TotalCalls(); n != 0 {
+		t.Errorf("%d calls to Drive", n)
+	}
+	if v := s.record(rep, 0).Lookup("created_dt"); v.Type != 0 {
+		t.Errorf("created_dt is %v", v)
+	}
+}
+
+// exits runs sitesync with a command until it ends by itself.
+func (s *site) exits(args ...string) (status int, stdout, stderr string) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name())
+	var out, errOut strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil || ctx.Err() != nil {
+		s.t.Fatal(err, ctx.Err(), errOut.String())
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errOut.String()
+}
+
+func TestRefusedConfiguration(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(config map[string]any)
+		want   []string
+	}{
+		"retry_cnt":   {func(c map[string]any) { c["retry_cnt"] = "often" }, []string{"config.json", "retry_cnt", `"often"`}},
+		"remote_site": {func(c map[string]any) { c["remote_site"] = "gdrve" }, []string{"config.json", "remote_site", "gdrve", `"gdrive"`}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			check(t, s.presets.Write(s.dir))
+			file := filepath.Join(s.dir, "config.json")
+			var config map[string]any
+			check(t, json.Unmarshal(must(os.ReadFile(file))(t), &config))
+			test.change(config)
+			check(t, os.WriteFile(file, must(json.Marshal(config))(t), 0o600))
+
+			for _, command := range []string{"run", "check"} {
+				status, stdout, stderr := s.exits(command)
+				if status != 1 {
+					t.Errorf("%s ends with status %d", command, status)
+				}
+				for _, want := range test.want {
+					if !strings.Contains(stdout+stderr, want) {
+						t.Errorf("%s does not say %s:\n%s%s", command, want, stdout, stderr)
+					}
+				}
+			}
+		})
+	}
+}
+
+// A standalone server has no change streams: one warning, and the poll works.
+func TestStandalone(t *testing.T) {
+	set := mongod.StartTest(t, mongod.Options{Standalone: true})
+	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	d := s.launch()
+	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100}))
+	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100, Version: 2}))
+	if warnings := d.Lines(func(l daemon.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) != 1 ||
+		!strings.Contains(warnings[0].Message, "not a replica set") {
+		t.Errorf("want one warning, got %v", warnings)
+	}
+}
+
+// An upload that can't finish in time is stopped and done at the next start.
+func TestStopWhileUploading(t *testing.T) {
+	s := newSite(t)
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
+	d := s.start(append(streamOnly, "--shutdown-timeout", "2s")...)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 50 << 20})
+	s.eventually("the upload has begun", func() bool { return s.drive.Calls()["upload.put"] > 0 })
+	check(t, d.Stop())
+	if stopped := d.Lines(daemon.Message("upload stopped")); len(stopped) != 1 {
+		t.Errorf("the log says %v", stopped)
+	}
+	if v := s.record(rep, 0); v.Lookup("created_dt").Type != 0 || v.Lookup("tries").Type != 0 {
+		t.Errorf("the record is %v", v)
+	}
+
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
+	s.start()
+	s.synced(rep)
+}
+
+// What is under way when SIGTERM comes is finished and recorded if there is time.
+func TestStopFinishesUploads(t *testing.T) {
+	s := newSite(t)
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 300 * time.Millisecond })
+	d := s.start(streamOnly...)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
+	s.eventually("the upload has begun", func() bool { return s.drive.TotalCalls() > 0 })
+	check(t, d.Stop())
+	s.synced(rep)
+}
+
+func TestOnce(t *testing.T) {
+	s := newSite(t)
+	p := s.project("Test")
+	one, many := s.publish(p, studio.Publish{Size: 100}), s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
+	check(t, s.presets.Write(s.dir))
+	status, _, stderr := s.exits("run", "--once")
+	if status != 0 {
+		t.Fatalf("status %d:\n%s", status, stderr)
+	}
+	s.synced(one)
+	s.synced(many)
+
+	missing := s.publish(p, studio.Publish{Size: 100, Version: 3, Hold: true})
+	good := s.publish(p, studio.Publish{Size: 100, Version: 4})
+	status, _, stderr = s.exits("run", "--once", "--settle", "50ms", "--retry-delay", "50ms")
+	if status != 1 || !strings.Contains(stderr, "1 file(s)") {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	s.synced(good)
+	if tries := s.record(missing, 0).Lookup("tries").AsInt64(); tries != 3 {
+		t.Errorf("tries is %d", tries)
+	}
+}
+
+// A site that can't be used is told of, and costs no file a try.
+func TestOnceWithTheSiteHeld(t *testing.T) {
+	s := newSite(t)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
+	s.remoteRoot("/SHOW/no such folder", s.account)
+	check(t, s.presets.Write(s.dir))
+	status, _, stderr := s.exits("run", "--once")
+	if status != 1 || !strings.Contains(stderr, "no such folder") {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	if v := s.record(rep, 0); v.Lookup("tries").Type != 0 {
+		t.Errorf("the record is %v", v)
+	}
+}
+
+func TestCheck(t *testing.T) {
+	s := newSite(t)
+	s.publish(s.project("Test"), studio.Publish{Size: 100})
+	s.presets.LocalRoot = s.root
+	check(t, s.presets.Write(s.dir))
+	status, stdout, stderr := s.exits("check")
+	if status != 0 {
+		t.Errorf("status %d\n%s", status, stderr)
+	}
+	for _, line := range strings.Split(strings.TrimSpace(stdout), "\n") {
+		if !strings.HasPrefix(line, "ok ") {
+			t.Errorf("not ok: %s", line)
+		}
+	}
+	for _, want := range []string{"configuration", "replica set", "change stream", "index", "/SHOW/projects", s.account.Email, s.root} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("nothing about %s in\n%s", want, stdout)
+		}
+	}
+	// It looks and changes nothing.
+	if n := s.creates(); n != 0 {
+		t.Errorf("%d creates on Drive", n)
+	}
+	if specs := must(s.db.Collection("Test").Indexes().ListSpecifications(s.ctx))(t); len(specs) != 1 {
+		t.Errorf("the indexes are %v", specs)
+	}
+
+	s.remoteRoot(map[string]string{"work": "/SHOW/projects", "render": "/SHOW/nowhere", "cache": "/NO SUCH DRIVE"}, s.account)
+	s.presets.LocalRoot = map[string]string{"work": s.root, "render": filepath.Join(s.root, "nowhere"), "cache": t.TempDir()}
+	check(t, s.presets.Write(s.dir))
+	status, stdout, _ = s.exits("check")
+	if status != 1 {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{"nowhere", "NO SUCH DRIVE", "no such file", "is the storage mounted"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("nothing about %s in\n%s", want, stdout)
+		}
+	}
+	t.Log(stdout)
+}
+
+// A service account has no storage of its own, which shows only at the first upload.
+func TestCheckKnowsThatAServiceAccountHasNoStorage(t *testing.T) {
+	s := newSite(t)
+	s.drive.Mkdir(s.account, "projects")
+	s.remoteRoot("/My Drive/projects", s.account)
+	check(t, s.presets.Write(s.dir))
+	status, stdout, _ := s.exits("check")
+	if status != 1 || !strings.Contains(stdout, "shared drive") || !strings.Contains(stdout, "subject") {
+		t.Errorf("status %d\n%s", status, stdout)
+	}
+}
+
+// The database may not be there yet when the container starts.
+func TestMongoNotThere(t *testing.T) {
+	s := newSite(t)
+	s.mongo = "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=300"
+	d := s.launch()
+	s.log(d, daemon.Message("poll failed"))
+	check(t, s.presets.Write(s.dir))
+	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "127.0.0.1:1") {
+		t.Errorf("status %d\n%s", status, stdout)
+	}
+	check(t, d.Stop())
+}
+
+func TestSecretsAreNotInTheLog(t *testing.T) {
+	s := newSite(t)
+	var key struct {
+		PrivateKey string `json:"private_key"`
+	}
+	check(t, json.Unmarshal(s.account.Credentials(), &key))
+	d := s.start("--log-level", "debug")
+	s.drive.AddFault(drive.Fault{Kind: "upload.put", Count: 2, Effect: drive.EffectStatus, Status: 503})
+	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 20 << 20}))
+	check(t, d.Stop())
+	for _, secret := range []string{"ya29.", "upload_id=", "Bearer", strings.Split(key.PrivateKey, "\n")[1]} {
+		if lines := d.Lines(daemon.Message(secret)); len(lines) > 0 || strings.Contains(d.Tail(10_000), secret) {
+			t.Errorf("the log has %q", secret)
+		}
+	}
+}
