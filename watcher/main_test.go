@@ -102,7 +102,7 @@ func (f *fixture) project(t *testing.T, name string) *studio.Project {
 	return p
 }
 
-// publish publishes records without files, and returns their keys' names.
+// publish publishes records without files.
 func publish(t *testing.T, p *studio.Project, pubs ...studio.Publish) []*studio.Representation {
 	t.Helper()
 	for i := range pubs {

@@ -93,11 +93,8 @@ func TestPollNow(t *testing.T) {
 		r := publish(t, p, studio.Publish{})[0]
 		f.poll.Now()
 		f.poll.Now() // is the same as once
-		if got := f.next(t, Backlog); got != keyOf(r) {
-			t.Errorf("got %s, want %s", got, r)
-		}
+		f.until(t, Backlog, keyOf(r))
 		must(t, r.Delete(t.Context()))
-		eventually(t, "the queue is empty", func() bool { return f.queue.Idle() })
 	}
 }
 
@@ -105,22 +102,12 @@ func TestPollEveryInterval(t *testing.T) {
 	f := newFixture(t)
 	f.poll.Interval = time.Millisecond
 	p := f.project(t, "Test")
-	stop := start(t, f.poll.Run)
-	for _, pub := range []studio.Publish{{}, {DictSites: true}} {
-		r := publish(t, p, pub)[0]
-		if got := f.next(t, Backlog); got != keyOf(r) {
-			t.Errorf("got %s, want %s", got, r)
-		}
-		f.next(t, Backlog) // as it is still pending
-		must(t, r.Delete(t.Context()))
-		last := publish(t, p, studio.Publish{})[0]
-		f.until(t, Backlog, keyOf(last))
-		must(t, last.Delete(t.Context()))
-		for f.queue.Len(Backlog) > 0 {
-			f.next(t, Backlog)
-		}
+	start(t, f.poll.Run)
+	for range 3 {
+		r := publish(t, p, studio.Publish{})[0]
+		f.until(t, Backlog, keyOf(r))
+		f.until(t, Backlog, keyOf(r)) // as it is still pending
 	}
-	stop()
 }
 
 // A poll that waits for room ends when it is told to.

@@ -201,9 +201,7 @@ func TestStreamOutage(t *testing.T) {
 		}
 		r := publish(t, p, studio.Publish{})[0]
 		off()
-		if got := f.next(t, Backlog); got != keyOf(r) {
-			t.Errorf("got %s, want %s", got, r)
-		}
+		f.until(t, Backlog, keyOf(r))
 		f.waitOpen(t)
 		r = publish(t, p, studio.Publish{Synced: true})[0]
 		must(t, r.Resync(t.Context(), site))
