@@ -4,7 +4,6 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 
@@ -26,17 +25,14 @@ type content struct {
 
 func newContent(u site.Upload) *content { return &content{upload: u, hash: md5.New()} }
 
-// seek goes back to an offset that was read before.
-func (c *content) seek(offset int64) error {
-	if offset > c.hashed {
-		return fmt.Errorf("google drive has %d bytes, but only %d were sent", offset, c.hashed)
-	}
+// seek goes back to an offset up to hashed. What was summed is not read for the sum again, except at a new
+// start.
+func (c *content) seek(offset int64) {
 	if offset == 0 {
 		c.hash.Reset()
 		c.hashed = 0
 	}
 	c.at, c.err = offset, nil
-	return nil
 }
 
 // Read reads on, and tells of the progress. A source that is not of the upload's size fails before its last

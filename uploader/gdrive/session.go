@@ -54,8 +54,12 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 			return nil, err
 		case answer != nil:
 			return answer, nil // it was finished, and the answer lost
+		case got > body.hashed:
+			session = "" // it has got what we have not sent
 		case got > offset:
 			r.progressed()
+			offset = got
+		default:
 			offset = got
 		}
 	}
@@ -89,9 +93,7 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 // sendFrom sends the content from an offset to its end, and returns the finished file.
 func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u site.Upload, body *content) (answer *drive.File, err error) {
 	err = s.once(ctx, func() error {
-		if err := body.seek(offset); err != nil {
-			return err
-		}
+		body.seek(offset)
 		header := http.Header{"Content-Type": {contentType}}
 		if offset > 0 {
 			header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, u.Size-1, u.Size))

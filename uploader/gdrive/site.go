@@ -128,8 +128,8 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 // put updates the file at the path, or creates it. The error is errStale if there is something else on
 // Drive than we thought.
 func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
-	dir, name := path.Split(u.Path)
-	parent, err := s.tree.resolve(ctx, path.Clean(dir))
+	name := path.Base(u.Path)
+	parent, err := s.tree.resolve(ctx, path.Dir(u.Path))
 	if err != nil {
 		return nil, err
 	}

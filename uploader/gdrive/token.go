@@ -95,8 +95,10 @@ func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {
 }
 
 // refused says that the server did not take the token.
-func (s *tokenSource) refused(tok *oauth2.Token) {
-	_ = s.mu.Acquire(context.Background(), 1) // can't fail without a deadline
+func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
+	if err := s.mu.Acquire(ctx, 1); err != nil {
+		return // the next one to use it is refused too
+	}
 	defer s.mu.Release(1)
 	if s.tok == tok {
 		s.tok = nil
@@ -122,7 +124,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	tok.SetAuthHeader(req)
 	res, err := t.base.RoundTrip(req)
 	if err == nil && res.StatusCode == http.StatusUnauthorized {
-		t.tokens.refused(tok)
+		t.tokens.refused(req.Context(), tok)
 	}
 	return res, err
 }

@@ -2,7 +2,11 @@ package gdrive
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +52,7 @@ func TestRefusedCredentials(t *testing.T) {
 		credentials   []byte
 		words         []string
 	}{
+		{"other key", "", edit(t, s.account.Credentials(), "private_key", newKey(t)), []string{"invalid_grant", "Invalid JWT Signature"}},
 		{"other key id", "", edit(t, s.account.Credentials(), "private_key_id", "0123"), []string{"Invalid JWT Signature"}},
 		{"unknown account", "", edit(t, s.account.Credentials(), "client_email", "gone@studio.iam.example"), []string{"account not found"}},
 		{"no delegation", user.Email, stranger.Credentials(), []string{"unauthorized_client", "domain-wide delegation"}},
@@ -63,6 +68,20 @@ func TestRefusedCredentials(t *testing.T) {
 			wantClass(t, err, site.Held, words...)
 		})
 	}
+}
+
+// newKey is a private key that Google does not know.
+func newKey(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 // edit changes a text of a JSON document.

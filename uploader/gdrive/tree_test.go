@@ -81,32 +81,47 @@ func TestKnownFolderIsNotListed(t *testing.T) {
 func TestFolderChanges(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(s *studio, top, folder string)
+		change func(s *studio, d *Site, top, folder string)
 		later  bool // found out only when what we know is no longer fresh
 	}{
-		{"folder trashed", func(s *studio, _, folder string) { s.Trash(folder) }, false},
-		{"folder deleted", func(s *studio, _, folder string) { s.Delete(folder) }, false},
-		{"folder above trashed", func(s *studio, top, _ string) { s.Trash(top) }, false},
-		{"folder above deleted", func(s *studio, top, _ string) { s.Delete(top) }, false},
-		{"folder renamed", func(s *studio, _, folder string) { s.Rename(folder, "other") }, true},
-		{"folder above renamed", func(s *studio, top, _ string) { s.Rename(top, "other") }, true},
+		{"folder trashed", func(s *studio, _ *Site, _, folder string) { s.Trash(folder) }, false},
+		{"folder deleted", func(s *studio, _ *Site, _, folder string) { s.Delete(folder) }, false},
+		{"folder above trashed", func(s *studio, _ *Site, top, _ string) { s.Trash(top) }, false},
+		{"folder above deleted", func(s *studio, _ *Site, top, _ string) { s.Delete(top) }, false},
+		{"folder renamed", func(s *studio, _ *Site, _, folder string) { s.Rename(folder, "other") }, true},
+		{"folder above renamed", func(s *studio, _ *Site, top, _ string) { s.Rename(top, "other") }, true},
+		{"folder moved", func(s *studio, d *Site, _, folder string) { s.move(t, d, folder) }, true},
+		{"folder above moved", func(s *studio, d *Site, top, _ string) { s.move(t, d, top) }, true},
 	} {
-		for _, size := range []int{1, multipartLimit + 1} {
-			t.Run(fmt.Sprintf("%s/%d bytes", test.name, size), func(t *testing.T) {
+		for _, file := range []string{"folder/b", "new/b"} {
+			t.Run(test.name+"/"+file, func(t *testing.T) {
 				s := newStudio(t)
 				d := s.open(t)
 				put(t, d, "/SHOW/pub/top/folder/a", "1")
-				test.change(s, s.Find(s.show, "pub/top")[0].ID, s.Find(s.show, "pub/top/folder")[0].ID)
+				test.change(s, d, s.Find(s.show, "pub/top")[0].ID, s.Find(s.show, "pub/top/folder")[0].ID)
 				if test.later {
 					s.doubtAll(d)
 				}
-				put(t, d, "/SHOW/pub/top/folder/b", large(size))
-				s.wantOne(t, s.show, "pub/top/folder/b", large(size))
+				put(t, d, "/SHOW/pub/top/"+file, "small")
+				s.wantOne(t, s.show, "pub/top/"+file, "small")
+				put(t, d, "/SHOW/pub/top/"+file+" large", large(multipartLimit+1))
+				s.wantOne(t, s.show, "pub/top/"+file+" large", large(multipartLimit+1))
 				if dup := s.Duplicates(); len(dup) > 0 {
 					t.Error("duplicates:", dup)
 				}
 			})
 		}
+	}
+}
+
+// move puts an item into another folder, as a person does in the browser.
+func (s *studio) move(t *testing.T, d *Site, id string) {
+	t.Helper()
+	f, _ := s.Get(id)
+	_, err := d.api.Files.Update(id, nil).AddParents(s.Mkdir(s.show, "elsewhere")).RemoveParents(f.Parent).
+		SupportsAllDrives(true).Do()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package gdrive
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +8,6 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
-	"net/textproto"
 	"net/url"
 	"strings"
 	"sync"
@@ -95,24 +93,15 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 	if err != nil {
 		return nil, err
 	}
-	var head bytes.Buffer
-	w := multipart.NewWriter(&head)
-	part, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {"application/json; charset=UTF-8"}})
-	if err != nil {
-		return nil, err
-	}
-	_, _ = part.Write(meta) // a buffer takes everything
-	if _, err := w.CreatePart(textproto.MIMEHeader{"Content-Type": {contentType}}); err != nil {
-		return nil, err
-	}
-	tail := "\r\n--" + w.Boundary() + "--\r\n"
-	if err := body.seek(0); err != nil {
-		return nil, err
-	}
+	boundary := multipart.NewWriter(io.Discard).Boundary() // a random one
+	head := fmt.Sprintf("--%[1]s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n%[2]s\r\n"+
+		"--%[1]s\r\nContent-Type: %[3]s\r\n\r\n", boundary, meta, contentType)
+	tail := "\r\n--" + boundary + "--\r\n"
+	body.seek(0)
 	method, address := s.uploadURL(t, "multipart")
-	size := int64(head.Len()) + u.Size + int64(len(tail))
-	res, err := s.send(ctx, method, address, size, io.MultiReader(&head, body, strings.NewReader(tail)),
-		http.Header{"Content-Type": {"multipart/related; boundary=" + w.Boundary()}})
+	size := int64(len(head)) + u.Size + int64(len(tail))
+	res, err := s.send(ctx, method, address, size, io.MultiReader(strings.NewReader(head), body, strings.NewReader(tail)),
+		http.Header{"Content-Type": {"multipart/related; boundary=" + boundary}})
 	if err != nil {
 		return nil, body.blame(err)
 	}
