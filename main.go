@@ -155,8 +155,10 @@ func logTotals(log *zap.Logger, up *uploader.Uploader) {
 }
 
 func connect(cfg *config.Config) (*mongo.Client, error) {
-	client, err := mongo.Connect(options.Client().ApplyURI(cfg.Mongo.URI.Reveal()).SetAppName("sitesync").
-		SetServerSelectionTimeout(5 * time.Second))
+	client, err := mongo.Connect(options.Client().SetAppName("sitesync").
+		// Short enough to find another primary while a publish is still fresh. The URI may say otherwise.
+		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(5 * time.Second).
+		ApplyURI(cfg.Mongo.URI.Reveal()))
 	if err != nil {
 		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, err)
 	}

@@ -51,14 +51,18 @@ func (s *Stream) Run(ctx context.Context) {
 		backoff.WithInitialInterval(100*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	told := State(-1) // what was logged last
+	const nothing = State(-1)
+	told := nothing // what was logged last
 	for ctx.Err() == nil {
-		err := s.follow(ctx, func() {
-			retry.Reset()
-			if told != StreamOpen {
-				s.Log.Info("change stream open; everything is polled once")
+		err := s.follow(ctx, func(proved bool) {
+			if proved {
+				retry.Reset()
 			}
-			told = StreamOpen
+			// One that opens and can't be read, again and again, is not to be told of each time.
+			if told == nothing || proved && told != StreamOpen {
+				s.Log.Info("change stream open; everything is polled once")
+				told = StreamOpen
+			}
 		})
 		if ctx.Err() != nil {
 			return
@@ -85,8 +89,9 @@ func (s *Stream) Run(ctx context.Context) {
 	}
 }
 
-// follow opens a stream and reads it until it dies. It calls answered when the stream has proved to work.
-func (s *Stream) follow(ctx context.Context, answered func()) error {
+// follow opens a stream and reads it until it dies. It calls opened when the stream is open, and again when an
+// answer has proved that it works.
+func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 	changes, err := s.Store.Changes(ctx, s.Site)
 	if err != nil {
 		return err
@@ -97,6 +102,7 @@ func (s *Stream) follow(ctx context.Context, answered func()) error {
 		_ = changes.Close(closing) // it may be dead already
 	}()
 	s.state.Store(int32(StreamOpen))
+	opened(false)
 	s.Poll() // what came before the stream saw anything
 	for n := 0; ; n++ {
 		c, ok, err := changes.TryNext(ctx)
@@ -107,7 +113,7 @@ func (s *Stream) follow(ctx context.Context, answered func()) error {
 			s.Poll()
 		}
 		if n == 1 { // the first call asks nothing of the server
-			answered()
+			opened(true)
 		}
 	}
 }
