@@ -33,8 +33,8 @@ const (
 	// looked up by itself.
 	maxPages = 10
 
-	// maxFolders is how many folders are remembered before those that were not used for a while are forgotten.
-	maxFolders = 10_000
+	// sweepEvery is how often what is of no more use is forgotten.
+	sweepEvery = 10 * time.Minute
 )
 
 // tree remembers folders by path and what is in them, so that a new file in a known folder costs one
@@ -46,6 +46,7 @@ type tree struct {
 
 	mu      sync.Mutex
 	folders map[string]*folder // by path
+	swept   time.Time
 }
 
 // folder is a folder on Drive.
@@ -102,14 +103,22 @@ func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
 	}
 	f.seen = time.Now()
 	t.folders[p] = f
-	if len(t.folders) > maxFolders {
-		for other, f := range t.folders {
-			if time.Since(f.seen) > listingLag {
-				delete(t.folders, other)
-			}
-		}
+	if time.Since(t.swept) > sweepEvery {
+		t.sweep()
 	}
 	return f, nil
+}
+
+// sweep forgets what was not used for longer than a listing may lag, so that memory is bounded by what is
+// uploaded in that time. t.mu must be held.
+func (t *tree) sweep() {
+	t.swept = time.Now()
+	maps.DeleteFunc(t.folders, func(_ string, f *folder) bool { return time.Since(f.seen) > listingLag })
+	for _, f := range t.folders {
+		maps.DeleteFunc(f.entries, func(_ string, e entry) bool {
+			return !t.isFresh(e.seen) && time.Since(e.written) > listingLag
+		})
+	}
 }
 
 // cached returns the folder that we know at a path, nil if we know none, and whether there is no need to
@@ -444,7 +453,7 @@ func (t *tree) doubt(p string) {
 	for known, f := range t.folders {
 		below := strings.HasPrefix(p, known+"/")
 		if known == p || below {
-			f.seen = time.Time{}
+			f.seen = time.Now().Add(-t.fresh)
 		}
 		if below {
 			f.listed = time.Time{}

@@ -2,10 +2,13 @@ package gdrive
 
 import (
 	"fmt"
-	"strings"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"sitesync/integration/drive"
 	"sitesync/uploader/site"
@@ -272,29 +275,42 @@ func TestFileAndFolder(t *testing.T) {
 	wantClass(t, err, site.File, "there is a folder of that name")
 }
 
-// Folders that were not used for long are forgotten when there are many.
-func TestForgetting(t *testing.T) {
+// What was not used for long is forgotten, and found again.
+func TestSweep(t *testing.T) {
 	s := newStudio(t)
 	d := s.open(t)
-	put(t, d, "/SHOW/pub/a/b", "1")
-	d.tree.mu.Lock()
-	for i := range 2 * maxFolders {
-		d.tree.folders[fmt.Sprintf("/SHOW/pub/old/%d", i)] = &folder{seen: time.Now().Add(-2 * listingLag)}
+	old := put(t, d, "/SHOW/pub/old/a", "1")
+	put(t, d, "/SHOW/pub/used/a", "1")
+	put(t, d, "/SHOW/pub/used/b", "1")
+	known := func() (paths, names []string) {
+		d.tree.mu.Lock()
+		defer d.tree.mu.Unlock()
+		return slices.Sorted(maps.Keys(d.tree.folders)), slices.Sorted(maps.Keys(d.tree.folders["/SHOW/pub/used"].entries))
 	}
+	d.tree.mu.Lock()
+	long := 2 * listingLag
+	used := d.tree.folders["/SHOW/pub/used"]
+	b := used.entries["b"]
+	b.seen, b.written = b.seen.Add(-long), b.written.Add(-long)
+	used.entries["b"] = b
+	used.listed = used.listed.Add(-long)
+	f := d.tree.folders["/SHOW/pub/old"]
+	f.seen = f.seen.Add(-long)
+	d.tree.swept = d.tree.swept.Add(-long)
 	d.tree.mu.Unlock()
-	put(t, d, "/SHOW/pub/c/d", "2")
-	d.tree.mu.Lock()
-	defer d.tree.mu.Unlock()
-	for p := range d.tree.folders {
-		if strings.HasPrefix(p, "/SHOW/pub/old/") {
-			t.Fatal("still knows", p)
-		}
+	put(t, d, "/SHOW/pub/new/a", "1")
+	paths, names := known()
+	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, paths); diff != "" {
+		t.Error(diff)
 	}
-	for _, p := range []string{"/SHOW", "/SHOW/pub", "/SHOW/pub/a", "/SHOW/pub/c"} {
-		if d.tree.folders[p] == nil {
-			t.Error("forgot", p)
-		}
+	if diff := cmp.Diff([]string{"a"}, names); diff != "" {
+		t.Error(diff)
 	}
+	if obj := put(t, d, "/SHOW/pub/old/a", "22"); obj.ID != old.ID {
+		t.Error("a second file was made")
+	}
+	put(t, d, "/SHOW/pub/used/b", "22")
+	s.wantOne(t, s.show, "pub/used/b", "22")
 }
 
 func TestQuote(t *testing.T) {
