@@ -59,7 +59,8 @@ func below(p, root string) (string, bool) {
 		return "", false
 	}
 	head := slashed[:len(root)]
-	if head == root || root[len(root)-1] == ':' && strings.EqualFold(head, root) {
+	windows := strings.Contains(root, ":") || strings.HasPrefix(root, "//")
+	if head == root || windows && strings.EqualFold(head, root) {
 		return p[len(root):], true
 	}
 	return "", false

@@ -1,0 +1,189 @@
+package uploader
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader/site"
+)
+
+func TestLocate(t *testing.T) {
+	one := config.OneRoot("/SHOW/projects")
+	named := config.NamedRoots(map[string]string{"work": "/SHOW/work", "render": "/SHOW/render"})
+	for name, test := range map[string]struct {
+		path   string
+		roots  avalon.Roots
+		local  config.Roots
+		remote config.Roots
+		want   source
+	}{
+		"one root": {
+			path: "{root}/Test/a.ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
+			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"named root": {
+			path: "{root[render]}/Test/a.exr", roots: avalon.Roots{"work": "/mnt/w", "render": "/mnt/r"}, remote: named,
+			want: source{root: "/mnt/r", rel: "Test/a.exr", remote: "/SHOW/render/Test/a.exr"},
+		},
+		"local root wins": {
+			path: "{root}/Test/a.ma", roots: avalon.Roots{"": `P:\projects`}, local: config.OneRoot("/mnt/p"), remote: one,
+			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"Windows separators": {
+			path: `{root}\Test\sub\a.ma`, roots: avalon.Roots{"": "/mnt/p"}, remote: one,
+			want: source{root: "/mnt/p", rel: "Test/sub/a.ma", remote: "/SHOW/projects/Test/sub/a.ma"},
+		},
+		"separators in a row and dots": {
+			path: "{root}//Test/./a.ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
+			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"braces": {
+			path: "{root}/Test/{{a}}{b}.ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
+			want: source{root: "/mnt/p", rel: "Test/{a}{b}.ma", remote: "/SHOW/projects/Test/{a}{b}.ma"},
+		},
+		"no root in the path": {
+			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.OneRoot("/mnt/p"), remote: one,
+			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"dots in a name": {
+			path: "{root}/Test/..a..ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
+			want: source{root: "/mnt/p", rel: "Test/..a..ma", remote: "/SHOW/projects/Test/..a..ma"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := locate(&avalon.File{Path: test.path}, test.roots, test.local, test.remote)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got, cmp.AllowUnexported(source{})); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestLocateRefuses(t *testing.T) {
+	one := config.OneRoot("/SHOW/projects")
+	mounted := avalon.Roots{"": "/mnt/p"}
+	for name, test := range map[string]struct {
+		path   string
+		roots  avalon.Roots
+		local  config.Roots
+		remote config.Roots
+		want   string
+	}{
+		"leaves the root":          {path: "{root}/Test/../../etc/passwd", roots: mounted, remote: one, want: `leaves its root by ".."`},
+		"leaves it by backslashes": {path: `{root}\..\etc\passwd`, roots: mounted, remote: one, want: `leaves its root by ".."`},
+		"NUL":                      {path: "{root}/a\x00b", roots: mounted, remote: one, want: "NUL"},
+		"the root itself":          {path: "{root}/./", roots: mounted, remote: one, want: "is the root itself"},
+		"no separator":             {path: "{root}Test/a.ma", roots: mounted, remote: one, want: "a separator must follow"},
+		"open brace":               {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
+		"odd field":                {path: "{root.work}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
+		"empty name":               {path: "{root[]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
+		"another root":             {path: "/etc/passwd", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"a root's prefix":          {path: "/mnt/px/a", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"nothing":                  {path: "", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"root of another system":   {path: "{root}/a", roots: avalon.Roots{"": `P:\projects`}, remote: one, want: "set local_root"},
+		"no root in the document":  {path: "{root}/a", remote: one, want: "set local_root"},
+		"no such local_root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
+			local: config.NamedRoots(map[string]string{"work": "/mnt/w"}), remote: one, want: `local_root in config.json has no root "render"`},
+		"no such remote root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
+			remote: config.NamedRoots(map[string]string{"work": "/SHOW"}), want: `gdrive.json has no root "render"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := locate(&avalon.File{Path: test.path}, test.roots, test.local, test.remote)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, %v, want an error with %s", got, err, test.want)
+			}
+		})
+	}
+}
+
+// A publisher on Linux may have a backslash in a name.
+func TestBackslashInAName(t *testing.T) {
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, `a\b.ma`), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := locate(&avalon.File{Path: `{root}/a\b.ma`}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+	if err != nil || got.rel != `a\b.ma` {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
+func TestOpenSource(t *testing.T) {
+	outside := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(outside, []byte("secret"), 0o600))
+	root := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
+	must(t, os.Mkdir(filepath.Join(root, "folder"), 0o700))
+	must(t, os.Symlink("a.ma", filepath.Join(root, "inside.ma")))
+	must(t, os.Symlink(outside, filepath.Join(root, "outside.ma")))
+	must(t, makeFIFO(filepath.Join(root, "fifo")))
+
+	for name, test := range map[string]struct {
+		source
+		size int64
+		err  string // "" if it is opened
+		want site.Class
+	}{
+		"there":              {source{root: root, rel: "a.ma"}, 5, "", 0},
+		"of unknown size":    {source{root: root, rel: "a.ma"}, avalon.UnknownSize, "", 0},
+		"symlink inside":     {source{root: root, rel: "inside.ma"}, 5, "", 0},
+		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "escapes", site.File},
+		"not there":          {source{root: root, rel: "b.ma"}, 5, "is not there", site.Waiting},
+		"folder not there":   {source{root: root, rel: "no/b.ma"}, 5, "is not there", site.Waiting},
+		"of another size":    {source{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.Waiting},
+		"folder":             {source{root: root, rel: "folder"}, 5, "a folder", site.File},
+		"FIFO":               {source{root: root, rel: "fifo"}, 5, "a FIFO", site.File},
+		"root not there":     {source{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "not mounted", site.Held},
+		"empty mount point":  {source{root: t.TempDir(), rel: "a.ma"}, 5, "not mounted", site.Held},
+		"file for a folder":  {source{root: root, rel: "a.ma/b.ma"}, 5, "not a directory", site.File},
+		"root that's a file": {source{root: outside, rel: "a.ma"}, 5, "not mounted", site.Held},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, info, err := test.open(test.size)
+			if err == nil {
+				defer f.Close()
+				if info.Size() != 5 {
+					t.Errorf("%d bytes", info.Size())
+				}
+			}
+			switch {
+			case (err == nil) != (test.err == ""):
+				t.Errorf("opened with %v", err)
+			case err != nil && (!strings.Contains(err.Error(), test.err) || site.ClassOf(err) != test.want):
+				t.Errorf("%v of class %s, want %q of class %s", err, site.ClassOf(err), test.err, test.want)
+			}
+		})
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func FuzzLocate(f *testing.F) {
+	for _, p := range []string{"{root}/a", `{root[work]}\a\b`, "{root}/../a", "/mnt/p/a", "{{root}}/a", "{root}/{{a}}"} {
+		f.Add(p)
+	}
+	roots := avalon.Roots{"": "/mnt/p", "work": "/mnt/w"}
+	f.Fuzz(func(t *testing.T, p string) {
+		s, err := locate(&avalon.File{Path: p}, roots, config.Roots{}, config.NamedRoots(map[string]string{"work": "/SHOW/w"}))
+		if err != nil {
+			return
+		}
+		if !filepath.IsLocal(s.rel) || !strings.HasPrefix(s.remote, "/SHOW/w/") || filepath.Join(s.root, s.rel) == s.root {
+			t.Errorf("%q leads out of its root: %+v", p, s)
+		}
+	})
+}

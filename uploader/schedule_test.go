@@ -1,0 +1,234 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sitesync/avalon"
+	"sitesync/watcher"
+)
+
+func files(prefix string, n int, size int64) []avalon.File {
+	var out []avalon.File
+	for i := range n {
+		out = append(out, avalon.File{Path: fmt.Sprintf("%s%d", prefix, i), Size: size})
+	}
+	return out
+}
+
+func key(name string) avalon.Key {
+	return avalon.Key{Project: "Test", ID: avalon.ParseID(name)}
+}
+
+// plan plans a representation with so many files, as the uploader does.
+func (s *schedule) plan(name string, lane watcher.Lane, due ...avalon.File) *job {
+	j := s.begin(watcher.Item{Key: key(name), Lane: lane, Seen: time.Now()})
+	s.end(j, nil, due, 0)
+	return j
+}
+
+// order takes n files and says which they are.
+func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
+	t.Helper()
+	for range n {
+		k, err := s.next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths, tasks = append(paths, k.file.Path), append(tasks, k)
+	}
+	return paths, tasks
+}
+
+func newTestSchedule(t *testing.T, transfers int) (*schedule, *watcher.Queue) {
+	q := watcher.NewQueue(100)
+	t.Cleanup(q.Close)
+	return newSchedule(transfers, q), q
+}
+
+func TestRepresentationsTakeTurns(t *testing.T) {
+	s, _ := newTestSchedule(t, 8)
+	s.plan("sequence", watcher.Live, files("s", 4, 1)...)
+	s.plan("single", watcher.Live, files("a", 1, 1)...)
+	s.plan("other", watcher.Live, files("b", 2, 1)...)
+	got, _ := s.order(t, 7)
+	if diff := cmp.Diff([]string{"s0", "a0", "b0", "s1", "b1", "s2", "s3"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestLiveGoesBeforeTheBacklog(t *testing.T) {
+	s, _ := newTestSchedule(t, 8)
+	s.plan("old", watcher.Backlog, files("old", 2, 1)...)
+	s.plan("moved", watcher.Backlog, files("moved", 2, 1)...)
+	s.plan("new", watcher.Live, files("new", 1, 1)...)
+	s.plan("moved", watcher.Live) // touched by somebody while it waits
+	got, _ := s.order(t, 5)
+	if diff := cmp.Diff([]string{"new0", "moved0", "moved1", "old0", "old1"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestLargeFilesLeaveATransferFree(t *testing.T) {
+	s, _ := newTestSchedule(t, 4)
+	s.plan("cache", watcher.Live, files("cache", 5, 1<<30)...)
+	s.plan("small", watcher.Backlog, files("small", 2, 1)...)
+	got, tasks := s.order(t, 5)
+	if diff := cmp.Diff([]string{"cache0", "cache1", "cache2", "small0", "small1"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	s.finish(tasks[1], nil, 0)
+	if got, _ := s.order(t, 1); got[0] != "cache3" {
+		t.Errorf("then %s", got)
+	}
+}
+
+func TestAFileIsUnderWayOnce(t *testing.T) {
+	s, q := newTestSchedule(t, 4)
+	due := files("a", 2, 1)
+	s.plan("a", watcher.Live, due...)
+	_, tasks := s.order(t, 1)
+	s.plan("a", watcher.Live, due...) // as its document says while nothing is recorded yet
+	_, more := s.order(t, 1)
+	if len(s.turn[watcher.Live]) != 0 {
+		t.Error("there is a third file")
+	}
+	s.finish(tasks[0], nil, 0)
+	if s.idle() {
+		t.Error("idle with a file under way")
+	}
+	// When the last is done it is looked at once more: what was planned second may be newer.
+	s.finish(more[0], nil, 0)
+	if q.Idle() {
+		t.Error("it is not looked at again")
+	}
+}
+
+func TestRoom(t *testing.T) {
+	s, _ := newTestSchedule(t, 2)
+	s.plan("backlog", watcher.Backlog, files("b", 16, 1)...)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if s.room(ended, watcher.Backlog) == nil {
+		t.Error("there is room for more of the backlog")
+	}
+	if err := s.room(t.Context(), watcher.Live); err != nil {
+		t.Error(err)
+	}
+	s.order(t, 1)
+	if err := s.room(t.Context(), watcher.Backlog); err != nil {
+		t.Error(err)
+	}
+}
+
+// A document is rewritten as a whole by every update of it, so there are few.
+func TestResultsAreGrouped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const frames = 1000
+		s, _ := newTestSchedule(t, 8)
+		s.plan("sequence", watcher.Live, files("f", frames, 1)...)
+		updates, written := 0, 0
+		for range frames {
+			_, tasks := s.order(t, 1)
+			time.Sleep(10 * time.Millisecond)
+			if out := s.finish(tasks[0], &result{}, 0); out != nil {
+				updates, written = updates+1, written+len(out)
+				s.recorded(tasks[0].job)
+			}
+		}
+		if written != frames || updates > recordParts+1 {
+			t.Errorf("%d results in %d updates", written, updates)
+		}
+		if !s.idle() {
+			t.Error("not idle")
+		}
+	})
+}
+
+func TestResultsComeNotTooSoonAndNotTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestSchedule(t, 8)
+		s.plan("a", watcher.Live, files("f", 500, 1)...)
+		_, tasks := s.order(t, 31)
+		start := time.Now()
+		for _, k := range tasks[:9] {
+			if out := s.finish(k, &result{}, 0); out != nil {
+				t.Fatalf("%d results are written at once", len(out))
+			}
+		}
+		out := s.finish(tasks[9], &result{}, 0) // a fiftieth of all
+		if len(out) != 10 {
+			t.Fatalf("%d results", len(out))
+		}
+		s.recorded(tasks[0].job)
+		for _, k := range tasks[10:30] {
+			if out := s.finish(k, &result{}, 0); out != nil {
+				t.Fatal("the next update follows at once")
+			}
+		}
+		j, out, err := s.late(t.Context())
+		if err != nil || len(out) != 20 || time.Since(start) != recordEvery {
+			t.Fatalf("%d results after %s, %v", len(out), time.Since(start), err)
+		}
+		s.recorded(j)
+		s.finish(tasks[30], &result{}, 0)
+		start = time.Now()
+		if _, out, err = s.late(t.Context()); err != nil || len(out) != 1 || time.Since(start) != recordLate {
+			t.Fatalf("%d results after %s, %v", len(out), time.Since(start), err)
+		}
+	})
+}
+
+func TestRestHandsOutWhatIsLeft(t *testing.T) {
+	s, _ := newTestSchedule(t, 8)
+	j := s.plan("a", watcher.Live, files("f", 500, 1)...)
+	_, tasks := s.order(t, 2)
+	for _, k := range tasks {
+		s.finish(k, &result{}, 0)
+	}
+	if got := s.rest(); len(got) != 1 || len(got[j]) != 2 {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestWakeAfterTheJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, q := newTestSchedule(t, 8)
+		s.plan("a", watcher.Live, files("f", 2, 1)...)
+		_, tasks := s.order(t, 2)
+		s.finish(tasks[0], nil, time.Minute)
+		s.finish(tasks[1], nil, time.Second)
+		start := time.Now()
+		item, err := q.Get(t.Context(), watcher.Live)
+		if err != nil || item.Key != key("a") || time.Since(start) != time.Second {
+			t.Errorf("%v after %s, %v", item, time.Since(start), err)
+		}
+	})
+}
+
+func TestIdle(t *testing.T) {
+	s, q := newTestSchedule(t, 8)
+	if !s.idle() {
+		t.Error("not idle at first")
+	}
+	q.Add(key("a"), watcher.Live)
+	if s.idle() {
+		t.Error("idle with a key in the queue")
+	}
+	item, err := q.Get(t.Context(), watcher.Live)
+	must(t, err)
+	j := s.begin(item)
+	if s.idle() {
+		t.Error("idle while planning")
+	}
+	s.end(j, nil, nil, time.Hour)
+	q.Done(item.Key)
+	if s.idle() {
+		t.Error("idle while a key backs off")
+	}
+}

@@ -1,0 +1,320 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader/site"
+	"sitesync/watcher"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a store of one representation. It applies outcomes as the database does. It stands in where the
+// database's answers matter and the time must be ours; what MongoDB does is tested with MongoDB.
+type memory struct {
+	mu     sync.Mutex
+	rep    avalon.Representation
+	fail   error // what the next calls answer
+	failed int   // calls that were answered so
+}
+
+func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		m.failed++
+		return nil, m.fail
+	}
+	rep := m.rep
+	rep.Files = slices.Clone(rep.Files)
+	return &rep, nil
+}
+
+func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes []avalon.Outcome) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		m.failed++
+		return m.fail
+	}
+	for _, o := range outcomes {
+		for i, f := range m.rep.Files {
+			if f.Key() != o.File.Key() {
+				continue
+			}
+			rec := avalon.Site{Name: name, Created: true, RemoteID: o.RemoteID}
+			if o.Error != "" {
+				old, _ := f.On(name)
+				rec = avalon.Site{Name: name, Tries: old.Tries + 1, Error: o.Error, LastFailed: o.At}
+			}
+			m.rep.Files[i].Sites = []avalon.Site{{Name: "studio", Created: true}, rec}
+		}
+	}
+	return nil
+}
+
+// record is the remote site's record of the only file.
+func (m *memory) record() avalon.Site {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec, _ := m.rep.Files[0].On("gdrive")
+	return rec
+}
+
+func (m *memory) set(change func(*memory)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	change(m)
+}
+
+// scripted is a site that answers as it is told, in turn, and then with success.
+type scripted struct {
+	mu     sync.Mutex
+	put    []error
+	check  []error
+	puts   []time.Time
+	checks []time.Time
+}
+
+func (s *scripted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.puts = append(s.puts, time.Now())
+	return site.Object{ID: "id of " + u.Path}, next(&s.put)
+}
+
+func (s *scripted) Check(context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checks = append(s.checks, time.Now())
+	return next(&s.check)
+}
+
+func next(script *[]error) error {
+	if len(*script) == 0 {
+		return nil
+	}
+	err := (*script)[0]
+	*script = (*script)[1:]
+	return err
+}
+
+// world is an uploader with one representation of one file, in a synctest bubble.
+type world struct {
+	t     *testing.T
+	store *memory
+	site  *scripted
+	up    *Uploader
+	logs  *observer.ObservedLogs
+	start time.Time
+	stop  func()
+}
+
+// inBubble makes a world and tests it.
+func inBubble(t *testing.T, test func(*world)) {
+	root := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		w := &world{t: t, logs: logs, site: &scripted{}, store: &memory{rep: avalon.Representation{
+			Key: key("a"), Roots: avalon.Roots{"": root},
+			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.Site{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
+		}}}
+		q := watcher.NewQueue(100)
+		w.up = New(Options{
+			ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: Backoff{First: 10 * time.Second, Max: time.Hour},
+			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 8 * time.Second,
+			Queue: q, Store: w.store, Site: w.site, Log: zap.New(core),
+			Poll: func() { q.Add(key("a"), watcher.Backlog) },
+		})
+		q.Add(key("a"), watcher.Live)
+		test(w)
+		w.stop()
+		q.Close()
+	})
+}
+
+// run runs the uploader for so long.
+func (w *world) run(d time.Duration) {
+	if w.stop == nil {
+		ctx, cancel := context.WithCancel(w.t.Context())
+		var wg sync.WaitGroup
+		w.start = time.Now()
+		wg.Go(func() { w.up.Run(ctx) })
+		w.stop = func() { cancel(); wg.Wait() }
+	}
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+// logged counts the log's lines with a message.
+func (w *world) logged(message string) int {
+	n := 0
+	for _, e := range w.logs.All() {
+		if strings.Contains(e.Message, message) {
+			n++
+		}
+	}
+	return n
+}
+
+func (w *world) wantSynced() {
+	w.t.Helper()
+	if rec := w.store.record(); !rec.Created || rec.RemoteID != "id of /SHOW/a.ma" {
+		w.t.Errorf("the record is %+v", rec)
+	}
+}
+
+func TestFileErrorsBackOffUntilRetryCount(t *testing.T) {
+	inBubble(t, func(w *world) {
+		bad := errors.New("refused")
+		w.site.put = []error{bad, bad, bad, bad}
+		w.run(time.Hour)
+		var at []time.Duration
+		for _, p := range w.site.puts {
+			at = append(at, p.Sub(w.start))
+		}
+		if !slices.Equal(at, []time.Duration{0, 10 * time.Second, 30 * time.Second}) {
+			t.Errorf("tried after %v", at)
+		}
+		if rec := w.store.record(); rec.Tries != 3 || rec.Error != "refused" {
+			t.Errorf("the record is %+v", rec)
+		}
+		if got := w.up.Totals(); got != (Totals{Failed: 3, GivenUp: 1}) {
+			t.Errorf("totals %+v", got)
+		}
+	})
+}
+
+func TestThrottledCostsNoTry(t *testing.T) {
+	inBubble(t, func(w *world) {
+		busy := site.Classed(site.Throttled, errors.New("busy"))
+		w.site.put = []error{busy, busy, busy, busy, busy}
+		w.run(time.Minute)
+		w.wantSynced()
+		if w.logged("out of reach or busy") != 1 || w.logged("is back") != 1 || w.up.Totals().Failed != 0 {
+			t.Errorf("logged %v", w.logs.All())
+		}
+	})
+}
+
+func TestHeldSiteIsProbedEverMoreSlowly(t *testing.T) {
+	inBubble(t, func(w *world) {
+		bad := site.Classed(site.Held, errors.New("no quota"))
+		w.site.put = []error{bad}
+		w.site.check = []error{bad, bad, bad, bad, bad, bad, bad, bad}
+		w.run(200 * time.Second)
+		if held := w.up.Held(); len(held) != 1 || held[0] != "site: no quota" {
+			t.Errorf("held %v", held)
+		}
+		w.run(200 * time.Second)
+		start := w.start
+		var waits []time.Duration
+		for _, c := range w.site.checks {
+			waits = append(waits, c.Sub(start))
+			start = c
+		}
+		want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !slices.Equal(waits, want) {
+			t.Errorf("probed after %v, want %v", waits, want)
+		}
+		w.wantSynced()
+		if len(w.up.Held()) != 0 || w.logged("uploads are held") != 1 || w.logged("uploads go on") != 1 || w.up.Totals().Failed != 0 {
+			t.Errorf("held %v, logged %v", w.up.Held(), w.logs.All())
+		}
+	})
+}
+
+func TestDatabaseOutage(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.fail = errors.New("no primary") })
+		w.run(time.Minute)
+		if w.store.failed < 30 {
+			t.Errorf("asked %d times in a minute", w.store.failed)
+		}
+		w.store.set(func(m *memory) { m.fail = nil })
+		w.run(2 * time.Second)
+		w.wantSynced()
+		if w.logged("database is out of reach") != 1 || w.logged("database is back") != 1 {
+			t.Errorf("logged %v", w.logs.All())
+		}
+	})
+}
+
+func TestMalformedDocumentIsToldOfOnce(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.rep.Files[0].Problem = "its path is missing" })
+		for range 10 {
+			w.up.Queue.Add(key("a"), watcher.Backlog)
+			w.run(time.Second)
+		}
+		if n := w.logged("can't be worked with"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
+		if got := w.up.Totals().GivenUp; got != 1 {
+			t.Errorf("%d given up", got)
+		}
+		// Mended, it is synced, and told of again if it breaks again.
+		w.store.set(func(m *memory) { m.rep.Files[0].Problem = "" })
+		w.up.Queue.Add(key("a"), watcher.Live)
+		w.run(time.Second)
+		w.wantSynced()
+		if got := w.up.Totals().GivenUp; got != 0 {
+			t.Errorf("%d given up once it is mended", got)
+		}
+	})
+}
+
+// A run that is told to stop records what was uploaded before it ends.
+func TestStopRecords(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) {
+			f := m.rep.Files[0]
+			m.rep.Files = nil
+			for i := range 200 {
+				g := f
+				g.ID = avalon.ParseID(strings.Repeat("x", i+1))
+				m.rep.Files = append(m.rep.Files, g)
+			}
+		})
+		w.up.Site = slowSite{w.site}
+		w.run(10500 * time.Millisecond)
+		w.stop()
+		created := 0
+		for _, f := range w.store.rep.Files {
+			if rec, _ := f.On("gdrive"); rec.Created {
+				created++
+			}
+		}
+		// Two at once, ten done each, and those that were under way.
+		if created != 22 || len(w.site.puts) != 22 || time.Since(w.start) != 11*time.Second {
+			t.Errorf("%d recorded of %d uploads after %s", created, len(w.site.puts), time.Since(w.start))
+		}
+	})
+}
+
+// slowSite takes a second for each file.
+type slowSite struct{ site.Site }
+
+func (s slowSite) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+	time.Sleep(time.Second)
+	return s.Site.Put(ctx, u)
+}
