@@ -2,6 +2,6 @@
 
 package uploader
 
-import "golang.org/x/sys/unix"
+import "syscall"
 
-func makeFIFO(path string) error { return unix.Mkfifo(path, 0o600) }
+func makeFIFO(path string) error { return syscall.Mkfifo(path, 0o600) }
