@@ -79,6 +79,18 @@ func TestKnownFolderIsNotListed(t *testing.T) {
 	}
 }
 
+// A folder that we made is known to be empty.
+func TestNewFolderIsNotListed(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	put(t, d, "/SHOW/pub/a/0", "0")
+	s.ResetCalls()
+	put(t, d, "/SHOW/pub/b/c/0", "0")
+	if diff := cmp.Diff(map[string]int{"files.create": 2, "files.create.multipart": 1}, s.Calls()); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // What a person does to a folder that we know is found out with the next file, before it is taken for
 // granted.
 func TestFolderChanges(t *testing.T) {

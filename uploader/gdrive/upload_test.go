@@ -104,6 +104,34 @@ func TestSameContent(t *testing.T) {
 	s.wantOne(t, s.show, "pub/a", "CONTENT")
 }
 
+// Puts of one file wait for each other: the second finds what the first has made.
+func TestPutsOfOneFile(t *testing.T) {
+	s := newStudio(t)
+	d := s.open(t)
+	fault := s.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectHang})
+	done := make(chan error)
+	for _, content := range []string{"first", "second"} {
+		go func() {
+			_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content)))
+			done <- err
+		}()
+		eventually(t, "the first is under way", func() bool { return fault.Hits() == 1 })
+	}
+	eventually(t, "the second waits", func() bool {
+		d.putting.mu.Lock()
+		defer d.putting.mu.Unlock()
+		return d.putting.keys["/SHOW/pub/a"].users == 2
+	})
+	fault.Remove()
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	s.wantOne(t, s.show, "pub/a", "second")
+	s.wantCalls(t, "files.update.multipart", 1)
+}
+
 // Comparing with what is there ends with the context, too.
 func TestSameContentIsGivenUp(t *testing.T) {
 	s := newStudio(t)
@@ -197,34 +225,40 @@ func TestLostAnswerOfFailedPut(t *testing.T) {
 }
 
 // What was made by a create whose answer was lost may be gone again when it is asked for.
-func TestLostAnswerOfFileThatIsGone(t *testing.T) {
-	for name, change := range map[string]func(s *studio, d *Site, id string){
-		"trashed":        func(s *studio, _ *Site, id string) { s.Trash(id) },
-		"deleted":        func(s *studio, _ *Site, id string) { s.Delete(id) },
-		"moved":          func(s *studio, d *Site, id string) { s.move(t, d, id) },
-		"folder trashed": func(s *studio, _ *Site, id string) { f, _ := s.Get(id); s.Trash(f.Parent) },
-		"folder deleted": func(s *studio, _ *Site, id string) { f, _ := s.Get(id); s.Delete(f.Parent) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newStudio(t)
-			d := s.open(t)
-			put(t, d, "/SHOW/pub/new/other", "x")
-			ctx, cancel := newCancel(t)
-			fault := s.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectHang, When: drive.After})
-			done := make(chan error)
-			go func() {
-				_, err := d.Put(ctx, upload("/SHOW/pub/new/a", []byte("content")))
-				done <- err
-			}()
-			eventually(t, "the file is made", func() bool { return fault.Hits() == 1 && len(s.Find(s.show, "pub/new/a")) == 1 })
-			cancel()
-			if err := <-done; !interrupted(err) {
-				t.Fatal(err)
-			}
-			change(s, d, s.Find(s.show, "pub/new/a")[0].ID)
-			put(t, d, "/SHOW/pub/new/a", "content")
-			s.wantOne(t, s.show, "pub/new/a", "content")
-		})
+func TestLostAnswerOfWhatIsGone(t *testing.T) {
+	for _, lost := range []struct{ kind, path string }{{"files.create.multipart", "pub/new/a"}, {"files.create", "pub/new/folder"}} {
+		for name, change := range map[string]func(s *studio, d *Site, id string){
+			"trashed":        func(s *studio, _ *Site, id string) { s.Trash(id) },
+			"deleted":        func(s *studio, _ *Site, id string) { s.Delete(id) },
+			"moved":          func(s *studio, d *Site, id string) { s.move(t, d, id) },
+			"parent trashed": func(s *studio, _ *Site, id string) { f, _ := s.Get(id); s.Trash(f.Parent) },
+			"parent deleted": func(s *studio, _ *Site, id string) { f, _ := s.Get(id); s.Delete(f.Parent) },
+		} {
+			t.Run(lost.kind+"/"+name, func(t *testing.T) {
+				s := newStudio(t)
+				d := s.open(t)
+				put(t, d, "/SHOW/pub/new/other", "x")
+				file := lost.path
+				if lost.kind == "files.create" {
+					file += "/a"
+				}
+				ctx, cancel := newCancel(t)
+				s.AddFault(drive.Fault{Kind: lost.kind, Count: 1, Effect: drive.EffectHang, When: drive.After})
+				done := make(chan error)
+				go func() {
+					_, err := d.Put(ctx, upload("/SHOW/"+file, []byte("content")))
+					done <- err
+				}()
+				eventually(t, "it is made", func() bool { return len(s.Find(s.show, lost.path)) == 1 })
+				cancel()
+				if err := <-done; !interrupted(err) {
+					t.Fatal(err)
+				}
+				change(s, d, s.Find(s.show, lost.path)[0].ID)
+				put(t, d, "/SHOW/"+file, "content")
+				s.wantOne(t, s.show, file, "content")
+			})
+		}
 	}
 }
 
