@@ -222,6 +222,28 @@ func TestDuplicates(t *testing.T) {
 	}
 }
 
+// The same goes for folders that are shared with us.
+func TestDuplicateSharedFolders(t *testing.T) {
+	s := newStudio(t)
+	user := s.AddUser("artist@studio.example")
+	var shared []string
+	for i := range 3 {
+		owner := s.AddUser(fmt.Sprintf("owner%d@studio.example", i))
+		id := s.AddFolder(owner.RootID(), "pub")
+		s.Share(id, user, drive.Writer)
+		shared = append(shared, id)
+		eventually(t, "the next millisecond", func() bool {
+			f, _ := s.Get(id)
+			return time.Since(f.CreatedTime) > time.Millisecond
+		})
+	}
+	d := s.openAs(t, user.Credentials(), "", "/My Drive/pub")
+	obj := put(t, d, "/My Drive/pub/a", "a")
+	if f, _ := s.Get(obj.ID); f.Parent != shared[0] {
+		t.Errorf("wrote into %s, want the oldest of %v", f.Parent, shared)
+	}
+}
+
 // A listing that lags behind does not make us forget what we did.
 func TestListingLag(t *testing.T) {
 	s := newStudio(t)
