@@ -1,0 +1,95 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
+// draws it, and .golangci.yml has the same rules for editors.
+var layers = map[string][]string{
+	".":                      {"avalon", "config", "uploader", "uploader/gdrive", "watcher"},
+	"config":                 {},
+	"avalon":                 {},
+	"watcher":                {"avalon"},
+	"uploader":               {"avalon", "config", "uploader/site", "watcher"},
+	"uploader/site":          {},
+	"uploader/site/sitetest": {"uploader/site"},
+	"uploader/gdrive":        {"uploader/site"},
+
+	"integration/mongod": {},
+	"integration/drive":  {},
+	"integration/studio": {}, // not even avalon: a mistake in its model could hide by being on both sides
+	"integration/daemon": {},
+	"integration/bench":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
+	"integration/demo":   {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
+}
+
+// owners say which packages of the product may import a foreign one, or what is below it.
+var owners = map[string][]string{
+	"go.mongodb.org/mongo-driver":                  {".", "avalon"},
+	"go.mongodb.org/mongo-driver/v2/mongo/options": {".", "avalon", "config"}, // config checks the connection string
+	"google.golang.org/api":                        {"uploader/gdrive"},
+	"golang.org/x/oauth2":                          {"uploader/gdrive"},
+	"github.com/alecthomas/kong":                   {"."},
+}
+
+func TestLayers(t *testing.T) {
+	const module = "sitesync"
+	seen := map[string]bool{}
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name != "." && strings.HasPrefix(d.Name(), ".") {
+			return fs.SkipDir
+		}
+		if d.IsDir() || !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		pkg := path.Dir(filepath.ToSlash(name))
+		allowed, known := layers[pkg]
+		if !known && !seen[pkg] {
+			t.Errorf("package %s has no layer: say in this test and in docs/architecture.md what it may import", pkg)
+		}
+		seen[pkg] = true
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range file.Imports {
+			imported, err := strconv.Unquote(spec.Path.Value)
+			if err != nil {
+				return err
+			}
+			own, internal := strings.CutPrefix(imported, module+"/")
+			switch {
+			case internal && known && !slices.Contains(allowed, own):
+				t.Errorf("%s imports %s, which its layer may not", name, own)
+			case !internal && !strings.HasPrefix(pkg, "integration/") && !mayImport(pkg, imported):
+				t.Errorf("%s imports %s, which belongs to another package", name, imported)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mayImport goes by the longest entry of owners that fits.
+func mayImport(pkg, imported string) bool {
+	for p := imported; p != "."; p = path.Dir(p) {
+		if who, owned := owners[p]; owned {
+			return slices.Contains(who, pkg)
+		}
+	}
+	return true
+}
