@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,15 +75,25 @@ func Start(o Options) (*Daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = attributes()
+	d := &Daemon{cmd: cmd, exited: make(chan struct{}), changed: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The kernel sends the parent-death signal when the starting thread ends, not the process: keep the thread
+		// as long as sitesync runs.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			defer close(d.exited)
+			d.read(stderr, o.Log)
+			d.err = cmd.Wait()
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start sitesync: %w", err)
 	}
-	d := &Daemon{cmd: cmd, exited: make(chan struct{}), changed: make(chan struct{})}
-	go func() {
-		defer close(d.exited)
-		d.read(stderr, o.Log)
-		d.err = cmd.Wait()
-	}()
 	return d, nil
 }
 

@@ -1,0 +1,9 @@
+//go:build !linux
+
+package daemon
+
+import "syscall"
+
+// attributes leaves sitesync in the terminal's process group, so that Ctrl-C ends it: there is no signal on the
+// parent's death here.
+func attributes() *syscall.SysProcAttr { return nil }
