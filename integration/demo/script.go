@@ -1,0 +1,103 @@
+package main
+
+import (
+	"math"
+	"time"
+
+	"sitesync/integration/studio"
+)
+
+// kind tells publishes apart whose reaction times can't be compared.
+type kind int
+
+const (
+	single   kind = iota // one file, or a few
+	sequence             // many files of one representation
+	cache                // one big file
+	broken               // one that fails until somebody repairs it
+)
+
+// act is one publish of the demo.
+type act struct {
+	kind    kind
+	project string
+	root    string
+	publish studio.Publish
+}
+
+// The studio. Its last project has its renderings on a storage of their own.
+var (
+	projects = [...]string{"Aurora", "Borealis", "Cascade"}
+	assets   = [...]string{"Robot", "Castle", "Dragon", "Lantern", "Harbor"}
+)
+
+// The roots of the studio, and which folder of the shared drive they have.
+const (
+	workRoot   = "work"
+	renderRoot = "render"
+)
+
+var driveFolders = map[string]string{workRoot: "projects", renderRoot: "renders"}
+
+// script says what is published, one act after the other. It begins anew after a cycle, with other versions.
+type script struct {
+	cycle     int   // acts, 10 or more
+	frames    int   // of a sequence
+	cacheSize int64 // bytes
+}
+
+// longestCycle is how often at least everything is seen.
+const longestCycle = 30 * time.Second
+
+// newScript has everything happen within the duration of the demo.
+func newScript(s settings) script {
+	cycle := longestCycle
+	if !s.Forever {
+		cycle = min(s.Duration, cycle)
+	}
+	return script{cycle: max(10, int(math.Round(s.Rate*cycle.Seconds()))), frames: s.Frames, cacheSize: s.Cache << 20}
+}
+
+// act is the act with the number i, from 0. No two publish to the same path.
+func (s script) act(i int) act {
+	n := len(projects)
+	a := act{project: projects[i%n], root: workRoot, publish: studio.Publish{
+		Asset: assets[i/n%len(assets)], Version: 1 + i/n/len(assets), Seed: uint64(i),
+	}}
+	p := &a.publish
+	switch at := i % s.cycle; {
+	case at == s.cycle*15/100:
+		a.kind = cache
+		p.Family, p.Subset, p.Name, p.Size = "vdbcache", "fxMain", "vdb", s.cacheSize
+	case at == s.cycle*30/100:
+		a.kind = broken
+		p.Family, p.Subset, p.Name, p.Size = "rig", "rigMain", "ma", 350_000
+		p.Hold = true
+	case at%max(3, s.cycle/6) == 2:
+		a.kind, a.project, a.root = sequence, projects[n-1], renderRoot
+		p.Family, p.Subset, p.Name, p.Size, p.Frames = "render", "renderMain", "exr", 150_000, s.frames
+	default:
+		a.single(i)
+	}
+	p.Root = a.root
+	return a
+}
+
+// single makes it one of the small publishes that are most of a studio's day.
+func (a *act) single(i int) {
+	p := &a.publish
+	switch i % 4 {
+	case 0:
+		p.Family, p.Subset, p.Name, p.Size = "model", "modelMain", "ma", 180_000
+	case 1:
+		p.Family, p.Subset, p.Name, p.Size = "look", "lookMain", "json", 6_000
+		p.Resources = []studio.Resource{{Name: "diffuse.tif", Size: 900_000}, {Name: "normal.tif", Size: 700_000}}
+	case 2:
+		p.Family, p.Subset, p.Name, p.Size = "pointcache", "animMain", "abc", 2_500_000
+	case 3:
+		p.Family, p.Subset, p.Name, p.Size = "review", "reviewMain", "mov", 6_000_000
+		if a.project == projects[len(projects)-1] {
+			a.root = renderRoot
+		}
+	}
+}
