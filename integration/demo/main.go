@@ -19,7 +19,7 @@ the end.
 
 Examples:
   go run ./integration/demo
-  go run ./integration/demo --forever --rate 10 --latency 300ms
+  go run ./integration/demo --forever --latency 100ms
   go run ./integration/demo --duration 10s | cat
 
 Ctrl-C ends it early: what is published is synced and summed up; a second one ends it at once.`
@@ -31,7 +31,7 @@ type settings struct {
 	Rate     float64       `default:"3" placeholder:"N" help:"Publishes per second, 0.1 to 100; default 3."`
 	Latency  time.Duration `default:"0s" help:"Time that the emulated Drive takes for each request, 0s to 10s."`
 	Frames   int           `default:"100" placeholder:"N" help:"Frames of an image sequence, 1 to 1000; default 100."`
-	Cache    int64         `default:"200" placeholder:"MIB" help:"Size of the big cache, 1 to 1000 MiB; default 200."`
+	Cache    int64         `default:"200" placeholder:"MIB" help:"Size of the big cache, 1 to 500 MiB; default 200."`
 }
 
 // Validate is called by kong.
@@ -44,7 +44,7 @@ func (s settings) Validate() error {
 		{s.Rate >= 0.1 && s.Rate <= 100, "--rate must be 0.1 to 100 publishes per second"},
 		{s.Latency >= 0 && s.Latency <= 10*time.Second, "--latency must be 0s to 10s"},
 		{s.Frames >= 1 && s.Frames <= 1000, "--frames must be 1 to 1000"},
-		{s.Cache >= 1 && s.Cache <= 1000, "--cache must be 1 to 1000 MiB"},
+		{s.Cache >= 1 && s.Cache <= 500, "--cache must be 1 to 500 MiB"},
 	} {
 		if !check.ok {
 			return errors.New(check.text)

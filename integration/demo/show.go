@@ -19,7 +19,7 @@ const (
 	// mostUnsynced bounds the publishes under way: with more, the artists wait.
 	mostUnsynced = 100
 	// mostBytes is from how many bytes on the storage on old publishes are deleted. Drive has them once more.
-	mostBytes = 700 << 20
+	mostBytes = 500 << 20
 )
 
 // patience is for how long nothing at all may move before what is not synced is given up.
