@@ -23,8 +23,9 @@ const (
 
 // task is one file to be uploaded.
 type task struct {
-	job  *job
-	file avalon.File
+	job   *job
+	file  avalon.File
+	roots avalon.Roots // of its document
 }
 
 // result is an outcome, with what is told of it once it is recorded.
@@ -140,7 +141,7 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 				if len(j.pending) > 0 {
 					s.turn[lane] = append(s.turn[lane], j)
 				}
-				t = task{job: j, file: f}
+				t = task{job: j, file: f, roots: j.roots}
 				s.notify()
 				return true
 			}

@@ -72,7 +72,7 @@ func (u *Uploader) put(ctx context.Context, t task) (root string, size int64, ob
 	if err := u.holds.check(""); err != nil {
 		return "", 0, obj, err
 	}
-	src, err := locate(&t.file, t.job.roots, u.LocalRoot, u.RemoteRoot)
+	src, err := locate(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
 		return "", 0, obj, err
 	}
