@@ -40,7 +40,10 @@ func (checkCmd) Run(flags *config.Flags) error {
 		r.warn(string(w))
 	}
 	if err != nil {
-		r.fail("configuration", err)
+		// Everything that is wrong is told at once, a line each.
+		for _, line := range strings.Split(err.Error(), "\n") {
+			r.fail("configuration", errors.New(line))
+		}
 		return errFailed
 	}
 	r.ok("configuration in " + cfg.Presets)

@@ -50,8 +50,6 @@ type Config struct {
 
 	// Transfers is how many files are uploaded at once, 1 to 256.
 	Transfers int
-	// Listen is the host:port of the status page; empty means none.
-	Listen string
 	// LogFormat is auto, console or json.
 	LogFormat string
 	// LogLevel is debug, info, warn or error.
@@ -128,7 +126,6 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.Mongo = s.mongo(flags)
 
 	c.Transfers = s.integer(setting{name: "transfers", flag: flags.Transfers}, 8, 1, 256)
-	c.Listen = s.listen(setting{name: "listen", flag: flags.Listen, mayBeEmpty: true}, "127.0.0.1:8370")
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
 	c.Settle = s.duration(setting{name: "settle", flag: flags.Settle}, c.LoopDelay, 0, 24*time.Hour)
@@ -167,9 +164,7 @@ func (c *Config) fields() [][2]string {
 		{"local_root", c.LocalRoot.String()},
 		{"mongo", c.Mongo.URI.Redacted()},
 		{"db", c.Mongo.Database},
-		{"state_db", c.Mongo.StateDatabase},
 		{"transfers", fmt.Sprint(c.Transfers)},
-		{"listen", c.Listen},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
 		{"settle", short(c.Settle)},

@@ -124,8 +124,8 @@ func TestLoadDefaults(t *testing.T) {
 		Sites: map[string]Site{"gdrive": {
 			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
 		}},
-		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", StateDatabase: "sitesync"},
-		Transfers: 8, Listen: "127.0.0.1:8370", LogFormat: "auto", LogLevel: "info",
+		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon"},
+		Transfers: 8, LogFormat: "auto", LogLevel: "info",
 		Settle: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
 		Index: true, Stream: true, Poll: true, ShutdownTimeout: 10 * time.Second,
 	}
@@ -201,11 +201,6 @@ func TestPrecedence(t *testing.T) {
 			name: "transfers", flag: func(f *Flags, v string) { f.Transfers = &v }, env: "SITESYNC_TRANSFERS",
 			inEnv: "5", byFlag: "6", def: "8", fromEnv: "5", fromFlag: "6",
 			get: func(c *Config) string { return fmt.Sprint(c.Transfers) },
-		},
-		{
-			name: "listen", flag: func(f *Flags, v string) { f.Listen = &v }, env: "SITESYNC_LISTEN",
-			inEnv: "", byFlag: ":80", def: "127.0.0.1:8370", fromEnv: "", fromFlag: ":80",
-			get: func(c *Config) string { return c.Listen },
 		},
 		{
 			name: "settle", flag: func(f *Flags, v string) { f.Settle = &v }, env: "SITESYNC_SETTLE",

@@ -17,7 +17,6 @@ type Flags struct {
 
 	Mongo   *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`
 	DB      *string `group:"Database" name:"db" placeholder:"NAME" help:"Database of the projects, default avalon. ($SITESYNC_DB, $AVALON_DB)"`
-	StateDB *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Database for sitesync's own state, default sitesync. ($SITESYNC_STATE_DB)"`
 	NoIndex *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
 
 	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8. ($SITESYNC_TRANSFERS)"`
@@ -28,7 +27,6 @@ type Flags struct {
 	NoPoll          *bool   `group:"Transfer" help:"Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)"`
 	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
-	Listen    *string `group:"Output" placeholder:"HOST:PORT" help:"Address of the status page, default 127.0.0.1:8370. Empty: none. ($SITESYNC_LISTEN)"`
 	LogFormat *string `group:"Output" placeholder:"FORMAT" help:"auto, console or json; auto (the default) is console on a terminal, json otherwise. ($SITESYNC_LOG_FORMAT)"`
 	LogLevel  *string `group:"Output" placeholder:"LEVEL" help:"debug, info, warn or error, default info. ($SITESYNC_LOG_LEVEL)"`
 }

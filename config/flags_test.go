@@ -74,13 +74,13 @@ func TestFlagsHelp(t *testing.T) {
 
 func TestFlagsParse(t *testing.T) {
 	t.Setenv("SITESYNC_TRANSFERS", "3") // kong must not see it
-	got, err := parseFlags(t, "--listen=", "--no-poll", "--no-index=false", "--db", "x",
+	got, err := parseFlags(t, "--remote-site=", "--no-poll", "--no-index=false", "--db", "x",
 		"--local-root", "a=/mnt/a,b", "--local-root", "c=/mnt/c")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := Flags{
-		Listen: new(""), NoPoll: new(true), NoIndex: new(false), DB: new("x"),
+		RemoteSite: new(""), NoPoll: new(true), NoIndex: new(false), DB: new("x"),
 		LocalRoot: []string{"a=/mnt/a,b", "c=/mnt/c"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

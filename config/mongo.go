@@ -17,8 +17,6 @@ type Mongo struct {
 	URI URI
 	// Database is the one whose collections are the projects.
 	Database string
-	// StateDatabase is for sitesync's own state; another one than Database.
-	StateDatabase string
 }
 
 // A URI is a MongoDB connection string. However it is printed or encoded, its
@@ -77,12 +75,6 @@ func (s *settings) mongo(flags Flags) Mongo {
 		}
 	}
 	m.Database = s.database(setting{name: "db", flag: flags.DB, also: []string{"AVALON_DB"}}, "avalon")
-	state := setting{name: "state-db", flag: flags.StateDB}
-	m.StateDatabase = s.database(state, "sitesync")
-	// MongoDB does not allow two names that differ only in case.
-	if strings.EqualFold(m.Database, m.StateDatabase) {
-		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one: there every collection is a project", m.StateDatabase)
-	}
 	return m
 }
 

@@ -3,11 +3,8 @@ package config
 import (
 	"fmt"
 	"math"
-	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -184,27 +181,6 @@ func (s *settings) siteName(st setting, def string) string {
 
 func validSiteName(name string) bool {
 	return name != "" && !strings.ContainsAny(name, ".\x00") && name[0] != '$'
-}
-
-var hostName = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$`)
-
-func (s *settings) listen(st setting, def string) string {
-	v, ok := s.find(st, "")
-	if !ok {
-		return def
-	}
-	text := strings.TrimSpace(v.text)
-	if text == "" {
-		return ""
-	}
-	host, port, err := net.SplitHostPort(text)
-	n, portErr := strconv.ParseUint(port, 10, 16)
-	_, ipErr := netip.ParseAddr(host)
-	if err != nil || portErr != nil || host != "" && ipErr != nil && !hostName.MatchString(host) {
-		s.report.wrong(v.where, "is %q but must be HOST:PORT, e.g. %s, or empty for no server", v.text, def)
-		return def
-	}
-	return net.JoinHostPort(host, strconv.FormatUint(n, 10))
 }
 
 // presets finds the folder of the preset files.

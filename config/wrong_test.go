@@ -184,16 +184,10 @@ func TestWrong(t *testing.T) {
 		{name: "mongo missing", env: map[string]string{"AVALON_MONGO": ""}, want: []string{`the MongoDB address is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo, e.g. mongodb://HOST:27017/?replicaSet=NAME`}},
 		{name: "db", env: map[string]string{"AVALON_DB": "a.b"}, want: []string{`AVALON_DB is "a.b" but must be the name of a database, 1 to 63 bytes without spaces or any of /\."$*<>:|?, e.g. avalon`}},
 		{name: "db long", flags: Flags{DB: new(long)}, want: []string{`--db is "` + long + `" but must be the name of a database, 1 to 63 bytes without spaces or any of /\."$*<>:|?, e.g. avalon`}},
-		{name: "db admin", flags: Flags{StateDB: new("admin")}, want: []string{`--state-db is "admin", which belongs to MongoDB itself, but must be another database, e.g. sitesync`}},
-		{name: "one db", flags: Flags{StateDB: new("Avalon")}, want: []string{`--state-db is "Avalon", the database of the projects, but must be another one: there every collection is a project`}},
-		{name: "one db by default", flags: Flags{DB: new("sitesync")}, want: []string{`the default of --state-db is "sitesync", the database of the projects, but must be another one: there every collection is a project`}},
+		{name: "db admin", flags: Flags{DB: new("admin")}, want: []string{`--db is "admin", which belongs to MongoDB itself, but must be another database, e.g. avalon`}},
 
 		// tuning
 		{name: "transfers", flags: Flags{Transfers: new("257")}, want: []string{`--transfers is "257" but must be a whole number from 1 to 256, e.g. 8`}},
-		{name: "listen scheme", flags: Flags{Listen: new("http://127.0.0.1:80")}, want: []string{`--listen is "http://127.0.0.1:80" but must be HOST:PORT, e.g. 127.0.0.1:8370, or empty for no server`}},
-		{name: "listen port", env: map[string]string{"SITESYNC_LISTEN": ":http"}, want: []string{`SITESYNC_LISTEN is ":http" but must be HOST:PORT, e.g. 127.0.0.1:8370, or empty for no server`}},
-		{name: "listen range", env: map[string]string{"SITESYNC_LISTEN": "[::1]:65536"}, want: []string{`SITESYNC_LISTEN is "[::1]:65536" but must be HOST:PORT, e.g. 127.0.0.1:8370, or empty for no server`}},
-		{name: "listen host", flags: Flags{Listen: new("a b:80")}, want: []string{`--listen is "a b:80" but must be HOST:PORT, e.g. 127.0.0.1:8370, or empty for no server`}},
 		{name: "log format", flags: Flags{LogFormat: new("jsn")}, want: []string{`--log-format is "jsn" but must be auto, console or json; did you mean "json"?`}},
 		{name: "log level", env: map[string]string{"SITESYNC_LOG_LEVEL": "trace"}, want: []string{`SITESYNC_LOG_LEVEL is "trace" but must be debug, info, warn or error`}},
 		{name: "settle", flags: Flags{Settle: new("-1")}, want: []string{`--settle is "-1" but must be a number of seconds or a duration such as 90s, 5m or 1h, from 0s to 24h`}},

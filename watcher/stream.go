@@ -60,7 +60,7 @@ func (s *Stream) Run(ctx context.Context) {
 			}
 			// One that opens and can't be read, again and again, is not to be told of each time.
 			if told == nothing || proved && told != StreamOpen {
-				s.Log.Info("change stream open; everything is polled once")
+				s.Log.Info("change stream open")
 				told = StreamOpen
 			}
 		})

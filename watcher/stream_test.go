@@ -18,7 +18,7 @@ import (
 
 // Messages that operators see.
 const (
-	streamOpen    = "change stream open; everything is polled once"
+	streamOpen    = "change stream open"
 	streamLost    = "change stream lost; reopening, meanwhile the poll works"
 	streamRetry   = "change stream still can't be opened"
 	streamNotHere = "this MongoDB is not a replica set, so there is no change stream: publishes are found by " +

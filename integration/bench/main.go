@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -32,22 +33,28 @@ func main() {
 	kong.Parse(&c, kong.Name("bench"), kong.Description("Measures sitesync and prints a table.\n\nExample:\n  go run ./integration/bench --publishes 500"))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := bench(ctx, c); err != nil {
+	rows, err := measure(ctx, c)
+	if err == nil {
+		err = show(rows)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func bench(ctx context.Context, c cli) error {
+// measure makes all rows.
+func measure(ctx context.Context, c cli) (rows []row, err error) {
 	s, err := setUp(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer s.close()
-	rows, err := reaction(ctx, s, c.Publishes)
-	if err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	return reaction(ctx, s, c.Publishes)
+}
+
+// show prints the table.
+func show(rows []row) error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHAT\tSITESYNC\tFLOOR\tRATIO\t")
 	for _, r := range rows {

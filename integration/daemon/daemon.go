@@ -67,7 +67,7 @@ type Daemon struct {
 
 // Start starts "sitesync run".
 func Start(o Options) (*Daemon, error) {
-	args := append([]string{"run", "--presets", o.Presets, "--db", o.Database, "--log-format", "json", "--listen", ""}, o.Args...)
+	args := append([]string{"run", "--presets", o.Presets, "--db", o.Database, "--log-format", "json"}, o.Args...)
 	cmd := exec.Command(o.Binary, args...)
 	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+o.Mongo)
 	cmd.Env = append(cmd.Env, o.Env...)

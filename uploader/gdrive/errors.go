@@ -106,9 +106,13 @@ func (e *answerError) Error() string {
 }
 
 func classifyToken(te *tokenError) error {
+	var unreachable *unreachableError
+	if errors.As(te, &unreachable) {
+		return site.Classed(site.Throttled, unreachable)
+	}
 	var re *oauth2.RetrieveError
 	if !errors.As(te, &re) || re.Response == nil {
-		return site.Classed(site.Throttled, errors.New("google's token service can't be reached"))
+		return site.Classed(site.Throttled, errors.New("google's token service sent no token"))
 	}
 	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
 		return &site.Error{Class: site.Throttled, Err: fmt.Errorf("google's token service answered %d", status),

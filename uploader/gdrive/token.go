@@ -55,27 +55,46 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 	fetch := func(ctx context.Context) (*oauth2.Token, error) {
 		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
 		defer cancel()
-		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: boundTransport{ctx, base}})
+		bound := &boundTransport{ctx: ctx, base: base}
+		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: bound})
 		// Credentials keep their token and their context, so a fresh token takes fresh credentials.
 		c, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, google.CredentialsType(about.Type),
 			google.CredentialsParams{Scopes: []string{drive.DriveScope}, Subject: subject})
 		if err != nil {
 			return nil, errKey
 		}
-		return c.TokenSource.Token()
+		tok, err := c.TokenSource.Token()
+		if bound.err != nil {
+			return nil, bound.err
+		}
+		return tok, err
 	}
 	return &tokenSource{account: account, fetch: fetch, mu: semaphore.NewWeighted(1)}, nil
 }
 
-// boundTransport binds requests to a context; oauth2 makes those of service accounts without one.
+// boundTransport binds the request for a token to a context, which oauth2 makes without one for service
+// accounts, and keeps the error of it, which oauth2 would bury in a text.
 type boundTransport struct {
 	ctx  context.Context
 	base http.RoundTripper
+	err  error // an *unreachableError
 }
 
-func (t boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
-	return t.base.RoundTrip(req.WithContext(t.ctx))
+func (t *boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.base.RoundTrip(req.WithContext(t.ctx))
+	if err != nil {
+		t.err = &unreachableError{err}
+	}
+	return res, err
 }
+
+// unreachableError says that the token service gave no answer. The cause has nothing of the request in it.
+type unreachableError struct{ err error }
+
+func (e *unreachableError) Error() string {
+	return "google's token service can't be reached: " + e.err.Error()
+}
+func (e *unreachableError) Unwrap() error { return e.err }
 
 // token returns a token that is good as far as we know.
 func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {

@@ -184,18 +184,22 @@ func TestTokenIsShared(t *testing.T) {
 
 // The token service's outage costs no file a try.
 func TestTokenService(t *testing.T) {
-	for _, fault := range []drive.Fault{
-		{Effect: drive.EffectReset},
-		{Effect: drive.EffectInvalidJSON},
-		{Effect: drive.EffectStatus, Status: 503},
-		{Effect: drive.EffectStatus, Status: 429, Reason: "rate_limit"},
+	for _, test := range []struct {
+		drive.Fault
+		want string
+	}{
+		{drive.Fault{Effect: drive.EffectReset}, "google's token service can't be reached: "},
+		{drive.Fault{Effect: drive.EffectInvalidJSON}, "google's token service sent no token"},
+		{drive.Fault{Effect: drive.EffectStatus, Status: 503}, "google's token service answered 503"},
+		{drive.Fault{Effect: drive.EffectStatus, Status: 429, Reason: "rate_limit"}, "google's token service answered 429"},
 	} {
+		fault := test.Fault
 		s := newStudio(t)
 		d := s.open(t)
 		fault.Kind = "token"
 		active := s.AddFault(fault)
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("a")))
-		wantClass(t, err, site.Throttled, "google's token service")
+		wantClass(t, err, site.Throttled, test.want)
 		if active.Hits() != maxAttempts {
 			t.Errorf("%d attempts, want %d", active.Hits(), maxAttempts)
 		}
