@@ -28,8 +28,9 @@ var layers = map[string][]string{
 	"integration/drive":  {},
 	"integration/studio": {}, // not even avalon: a mistake in its model could hide by being on both sides
 	"integration/daemon": {},
-	"integration/bench":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
-	"integration/demo":   {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
+	"integration/stage":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
+	"integration/bench":  {"integration/stage", "integration/studio"},
+	"integration/demo":   {"integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
 }
 
 // owners say which packages of the product may import a foreign one, or what is below it.

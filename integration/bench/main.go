@@ -13,6 +13,8 @@ import (
 	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
+
+	"sitesync/integration/stage"
 )
 
 type cli struct {
@@ -45,11 +47,14 @@ func main() {
 
 // measure makes all rows.
 func measure(ctx context.Context, c cli) (rows []row, err error) {
-	s, err := setUp(ctx)
+	s, err := stage.Start(ctx, stage.Options{Step: func(what, _ string, do func() error) error {
+		fmt.Fprintln(os.Stderr, what, "...")
+		return do()
+	}})
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.Close()) }()
 	return reaction(ctx, s, c.Publishes)
 }
 

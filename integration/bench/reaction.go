@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"math"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	api "google.golang.org/api/drive/v3"
 	"google.golang.org/api/option"
 
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -25,30 +24,31 @@ const size = 4822
 // time from the acknowledged insert to when anybody can read created_dt. In turn with that it measures the
 // floor, what no sitesync can do without: one upload and one update, by Google's client and MongoDB's driver
 // with everything known beforehand and all connections open.
-func reaction(ctx context.Context, s *stage, n int) ([]row, error) {
-	p, err := s.studio.Project(ctx, "Bench")
+func reaction(ctx context.Context, s *stage.Stage, n int) ([]row, error) {
+	p, err := s.Studio.Project(ctx, "Bench")
 	if err != nil {
 		return nil, err
 	}
-	credentials, err := google.CredentialsFromJSONWithType(ctx, s.account.Credentials(), google.ServiceAccount, api.DriveScope)
+	credentials, err := google.CredentialsFromJSONWithType(ctx, s.Account.Credentials(), google.ServiceAccount, api.DriveScope)
 	if err != nil {
 		return nil, err
 	}
-	client, err := api.NewService(ctx, option.WithEndpoint(s.drive.URL+"/drive/v3/"),
+	client, err := api.NewService(ctx, option.WithEndpoint(s.Drive.URL+"/drive/v3/"),
 		option.WithHTTPClient(oauth2.NewClient(ctx, credentials.TokenSource)))
 	if err != nil {
 		return nil, err
 	}
-	scratch := s.mongo.Client().Database("bench").Collection("floor")
+	scratch := s.Mongo.Client().Database("bench").Collection("floor")
 	content := strings.Repeat("x", size)
 
-	var ours, floor []time.Duration
+	folder := s.Drive.Mkdir(s.Show, "floor")
+	var ours, floor studio.Reactions
 	for i := range n {
 		rep, err := p.Publish(ctx, studio.Publish{Asset: "Cylinder", Subset: "modelMain", Version: i + 1, Name: "ma", Size: size})
 		if err != nil {
 			return nil, err
 		}
-		at, err := s.studio.WaitSynced(ctx, rep)
+		at, err := s.Studio.WaitSynced(ctx, rep)
 		if err != nil {
 			return nil, err
 		}
@@ -59,7 +59,7 @@ func reaction(ctx context.Context, s *stage, n int) ([]row, error) {
 			return nil, err
 		}
 		start := time.Now()
-		_, err = client.Files.Create(&api.File{Name: fmt.Sprint("floor", i), Parents: []string{s.folder}}).
+		_, err = client.Files.Create(&api.File{Name: fmt.Sprint("floor", i), Parents: []string{folder}}).
 			SupportsAllDrives(true).Media(strings.NewReader(content)).Context(ctx).Do()
 		if err != nil {
 			return nil, err
@@ -77,18 +77,12 @@ func reaction(ctx context.Context, s *stage, n int) ([]row, error) {
 		name string
 		at   float64
 	}{{"p50", 0.50}, {"p99", 0.99}, {"max", 1}} {
-		a, b := quantile(ours, q.at), quantile(floor, q.at)
+		a, b := ours.Quantile(q.at), floor.Quantile(q.at)
 		rows = append(rows, row{what: fmt.Sprintf("reaction %s, %d publishes", q.name, n),
 			ours: milliseconds(a), other: milliseconds(b), ratio: float64(a) / float64(b)})
 	}
 	rows[0].comments = "floor: one upload and one update by hand"
 	return rows, nil
-}
-
-// quantile is the smallest value that the share q of all does not exceed.
-func quantile(all []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
 func milliseconds(d time.Duration) string {

@@ -66,7 +66,7 @@ type totals struct {
 	files     int   // synced
 	bytes     int64 // synced
 	compared  int   // files whose MD5 was compared
-	reactions map[kind][]time.Duration
+	reactions map[kind]studio.Reactions
 }
 
 // board is what is known of all publishes. Its methods may be used from several goroutines.
@@ -97,7 +97,7 @@ type event struct {
 func newBoard(s settings, calls func() int) *board {
 	now := time.Now()
 	return &board{settings: s, start: now, calls: calls, phase: publishing, progress: now,
-		totals: totals{reactions: map[kind][]time.Duration{}}}
+		totals: totals{reactions: map[kind]studio.Reactions{}}}
 }
 
 // tell notifies of an event. The lock is held.
@@ -263,7 +263,7 @@ func (b *board) snapshot() snapshot {
 	if !b.ended.IsZero() {
 		s.clock = b.ended.Sub(b.start)
 	}
-	s.totals.reactions = map[kind][]time.Duration{}
+	s.totals.reactions = map[kind]studio.Reactions{}
 	for k, all := range b.totals.reactions {
 		s.totals.reactions[k] = slices.Clone(all)
 	}

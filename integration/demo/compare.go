@@ -8,6 +8,7 @@ import (
 	"io"
 	"path"
 
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -19,10 +20,10 @@ func (s *show) compareAll(ctx context.Context) error {
 			return err
 		}
 	}
-	for _, name := range s.stage.drive.Duplicates() {
+	for _, name := range s.stage.Drive.Duplicates() {
 		s.board.wrong(name + " is on Drive more than once")
 	}
-	for _, text := range s.stage.drive.Violations() {
+	for _, text := range s.stage.Drive.Violations() {
 		s.board.wrong("a request that Drive does not allow: " + text)
 	}
 	return nil
@@ -35,7 +36,7 @@ func (s *show) compare(ctx context.Context, it *item) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		record, err := it.rep.Record(ctx, i, remoteSite)
+		record, err := it.rep.Record(ctx, i, stage.RemoteSite)
 		if err != nil {
 			return err
 		}
@@ -50,14 +51,14 @@ func (s *show) compare(ctx context.Context, it *item) error {
 
 // compareFile compares a file on the storage with the one on Drive that has the id of the record.
 func (s *show) compareFile(f studio.File, id, drivePath string) error {
-	remote, ok := s.stage.drive.Get(id)
+	remote, ok := s.stage.Drive.Get(id)
 	if !ok || remote.Trashed {
 		return fmt.Errorf("no file on Drive has the id %q of the record", id)
 	}
 	if remote.Path != drivePath {
 		return fmt.Errorf("on Drive it is %s instead of %s", remote.Path, drivePath)
 	}
-	content, err := s.stage.drive.Content(id)
+	content, err := s.stage.Drive.Content(id)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sitesync/integration/drive"
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -23,7 +24,7 @@ func TestCompareFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &show{stage: &stage{drive: server}}
+	s := &show{stage: &stage.Stage{Drive: server}}
 	for name, test := range map[string]struct {
 		local, id, path string
 		want            string // of the error; "" for none

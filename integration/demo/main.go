@@ -90,16 +90,16 @@ func interrupts() (ctx, finish context.Context, stop func()) {
 // with what was synced, if anything.
 func run(ctx, finish context.Context, s settings, out io.Writer) (err error) {
 	term := openTerminal(out)
-	stage, err := setUp(finish, s, &steps{term: term})
-	defer func() { err = errors.Join(err, stage.close()) }()
+	set, err := setUp(finish, s, term)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, set.Close()) }()
 
-	board := newBoard(s, stage.drive.TotalCalls)
+	board := newBoard(s, set.Drive.TotalCalls)
 	display := term.display(board)
 	defer display.close()
-	show := &show{settings: s, stage: stage, board: board}
+	show := &show{settings: s, stage: set, board: board}
 	if err := show.run(ctx, finish); err != nil {
 		return err
 	}

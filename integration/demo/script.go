@@ -1,9 +1,13 @@
 package main
 
 import (
+	"context"
 	"math"
 	"time"
 
+	"sitesync/integration/daemon"
+	"sitesync/integration/drive"
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -100,4 +104,26 @@ func (a *act) single(i int) {
 			a.root = renderRoot
 		}
 	}
+}
+
+// retryCount is after how many tries a file is given up.
+const retryCount = 3
+
+// setUp starts everything. The studio has two roots.
+func setUp(ctx context.Context, s settings, term *terminal) (*stage.Stage, error) {
+	return stage.Start(ctx, stage.Options{
+		Roots:   driveFolders,
+		Drive:   drive.Settings{Latency: s.Latency},
+		Presets: daemon.Presets{RetryCnt: retryCount},
+		Args:    []string{"--retry-delay", pace(s).String()},
+		Step:    (&steps{term: term}).do,
+	})
+}
+
+// pace is how long something lasts that a person is to read: a second, less if the whole demo is short.
+func pace(s settings) time.Duration {
+	if s.Forever {
+		return time.Second
+	}
+	return min(s.Duration/20, time.Second)
 }

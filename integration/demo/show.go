@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"golang.org/x/sync/errgroup"
 
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -28,7 +29,7 @@ func patience(s settings) time.Duration { return 30*time.Second + 5*s.Latency }
 // show is the studio at work.
 type show struct {
 	settings settings
-	stage    *stage
+	stage    *stage.Stage
 	board    *board
 }
 
@@ -39,8 +40,8 @@ func (s *show) run(ctx, finish context.Context) error {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		if status, err := s.stage.daemon.Exit(ctx); err == nil {
-			cancel(fmt.Errorf("sitesync has ended with status %d:\n%s", status, s.stage.daemon.Tail(20)))
+		if status, err := s.stage.Daemon.Exit(ctx); err == nil {
+			cancel(fmt.Errorf("sitesync has ended with status %d:\n%s", status, s.stage.Daemon.Tail(20)))
 		}
 	}()
 	err := s.publishAll(ctx, finish)
@@ -55,7 +56,7 @@ func (s *show) run(ctx, finish context.Context) error {
 func (s *show) publishAll(ctx, finish context.Context) error {
 	open := map[string]*studio.Project{}
 	for _, name := range projects {
-		p, err := s.stage.studio.Project(ctx, name)
+		p, err := s.stage.Studio.Project(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -122,7 +123,7 @@ func (s *show) waitSynced(ctx context.Context, it *item, since time.Time) (time.
 	)
 	lastProgress := time.Now()
 	for {
-		synced, err := s.stage.studio.Synced(ctx, it.rep)
+		synced, err := s.stage.Studio.Synced(ctx, it.rep)
 		now := time.Now()
 		switch {
 		case err != nil:
@@ -166,7 +167,7 @@ func syncedFiles(ctx context.Context, rep *studio.Representation) (int, error) {
 	n := 0
 	for _, file := range doc.Files {
 		for _, site := range file.Sites {
-			if site.Name == remoteSite && site.Created != nil {
+			if site.Name == stage.RemoteSite && site.Created != nil {
 				n++
 			}
 		}
@@ -182,7 +183,7 @@ func (s *show) breakAndRepair(ctx, finish context.Context, it *item) (time.Time,
 		return time.Time{}, err
 	}
 	for tries := 0; tries < retryCount && !s.board.stalled(patience(s.settings)); {
-		record, err := it.rep.Record(ctx, 0, remoteSite)
+		record, err := it.rep.Record(ctx, 0, stage.RemoteSite)
 		if err != nil {
 			return time.Time{}, err
 		}
@@ -200,7 +201,7 @@ func (s *show) breakAndRepair(ctx, finish context.Context, it *item) (time.Time,
 	reading, cancel := context.WithTimeout(finish, 2*pace(s.settings))
 	defer cancel()
 	<-reading.Done()
-	if err := errors.Join(os.Remove(f.Local), it.rep.Finish(), it.rep.Retry(ctx, remoteSite)); err != nil {
+	if err := errors.Join(os.Remove(f.Local), it.rep.Finish(), it.rep.Retry(ctx, stage.RemoteSite)); err != nil {
 		return time.Time{}, err
 	}
 	at := time.Now()
@@ -227,12 +228,12 @@ func (s *show) deleteOld(ctx context.Context) error {
 // delete deletes the files of a publish on the storage and on Drive.
 func (s *show) delete(ctx context.Context, it *item) error {
 	for i, f := range it.rep.Files {
-		record, err := it.rep.Record(ctx, i, remoteSite)
+		record, err := it.rep.Record(ctx, i, stage.RemoteSite)
 		if err != nil {
 			return err
 		}
 		if id, ok := record.Lookup("id").StringValueOK(); ok {
-			s.stage.drive.Delete(id)
+			s.stage.Drive.Delete(id)
 		}
 		if err := os.Remove(f.Local); err != nil {
 			return err

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -73,17 +72,8 @@ func summaryOf(s snapshot, color bool) string {
 			continue
 		}
 		fmt.Fprintf(&b, row, k.name(s.settings), len(all),
-			formatReaction(quantile(all, 0.5)), formatReaction(quantile(all, 0.99)), formatReaction(quantile(all, 1)))
+			formatReaction(all.Quantile(0.5)), formatReaction(all.Quantile(0.99)), formatReaction(all.Quantile(1)))
 	}
 	fmt.Fprintln(&b)
 	return b.String()
-}
-
-// quantile is the smallest value that at least the share q of all, 0 to 1, does not exceed; 0 of none.
-func quantile(all []time.Duration, q float64) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }

@@ -6,33 +6,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-)
 
-func TestQuantile(t *testing.T) {
-	hundred := make([]time.Duration, 100)
-	for i := range hundred {
-		hundred[i] = time.Duration(100 - i) // 1 to 100, the largest first
-	}
-	for _, test := range []struct {
-		all  []time.Duration
-		q    float64
-		want time.Duration
-	}{
-		{nil, 0.5, 0},
-		{[]time.Duration{7}, 0, 7}, {[]time.Duration{7}, 0.99, 7}, {[]time.Duration{7}, 1, 7},
-		{[]time.Duration{3, 1, 2}, 0.5, 2}, {[]time.Duration{4, 3, 1, 2}, 0.5, 2}, {[]time.Duration{3, 1, 2}, 0.99, 3},
-		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100}, {hundred, 0, 1},
-	} {
-		if got := quantile(test.all, test.q); got != test.want {
-			t.Errorf("%v of %v is %d, want %d", test.q, test.all, got, test.want)
-		}
-	}
-}
+	"sitesync/integration/studio"
+)
 
 // finishedSnapshot is one with which all is well.
 func finishedSnapshot() snapshot {
 	return snapshot{settings: testSettings, phase: finished, clock: 30_120 * time.Millisecond, calls: 312,
-		totals: totals{published: 3, synced: 3, repaired: 1, files: 102, compared: 102, bytes: 20 << 20, reactions: map[kind][]time.Duration{
+		totals: totals{published: 3, synced: 3, repaired: 1, files: 102, compared: 102, bytes: 20 << 20, reactions: map[kind]studio.Reactions{
 			single: {8 * time.Millisecond}, sequence: {180 * time.Millisecond}, broken: {9 * time.Millisecond},
 		}},
 		items: []item{{project: "Aurora", what: "Robot modelMain v001 ma", state: synced}},

@@ -118,7 +118,7 @@ func header(s snapshot, width int, color bool) []string {
 	for _, k := range []kind{single, sequence, cache} {
 		text := k.name(s.settings) + " -"
 		if all := t.reactions[k]; len(all) > 0 {
-			text = fmt.Sprintf("%s %s/%s", k.name(s.settings), formatReaction(quantile(all, 0.5)), formatReaction(quantile(all, 0.99)))
+			text = fmt.Sprintf("%s %s/%s", k.name(s.settings), formatReaction(all.Quantile(0.5)), formatReaction(all.Quantile(0.99)))
 		}
 		reactions = append(reactions, cell{text, ""})
 	}

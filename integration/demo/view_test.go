@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sitesync/integration/studio"
 )
 
 var testSettings = settings{Duration: 30 * time.Second, Rate: 3, Frames: 100, Cache: 200}
@@ -18,7 +20,7 @@ func testSnapshot() snapshot {
 	return snapshot{
 		settings: testSettings, phase: publishing, clock: 14 * time.Second, calls: 150,
 		totals: totals{published: 42, synced: 41, files: 142, bytes: 163 << 20,
-			reactions: map[kind][]time.Duration{single: {8 * time.Millisecond, 30 * time.Millisecond}}},
+			reactions: map[kind]studio.Reactions{single: {8 * time.Millisecond, 30 * time.Millisecond}}},
 		items: []item{
 			{project: "Aurora", root: "work", what: "Robot modelMain v001 ma", files: 1, size: 180_000, state: synced, reaction: 8100 * time.Microsecond},
 			{project: "Cascade", root: "render", what: "Robot renderMain v001 exr", files: 100, size: 15 << 20, state: uploading, done: 43},

@@ -1,0 +1,169 @@
+// Package stage puts sitesync on a stage of its own on this machine, for the demo and the benchmarks: a
+// MongoDB replica set, an emulated Google Drive with the shared drive SHOW, a studio with its storage, and
+// sitesync as a process. Tests have the same from packages mongod, drive, studio and daemon, but share one
+// MongoDB.
+package stage
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/drive"
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
+)
+
+// RemoteSite is the site's name in the presets and the records.
+const RemoteSite = "gdrive"
+
+// Options say what is set up. The zero value is a studio with one root, on a Drive without latency.
+type Options struct {
+	Roots   map[string]string // names of the studio's roots, each with its folder on SHOW; none: one root, "projects"
+	Drive   drive.Settings
+	Presets daemon.Presets // its sites are filled in
+	Args    []string       // of sitesync run
+	// Step does a step, and may tell of it: what is being done, and a hint in case that it takes long.
+	Step func(what, hint string, do func() error) error
+}
+
+// Stage is everything that runs.
+type Stage struct {
+	Dir     string // everything on disk is below it
+	Mongo   *mongod.ReplicaSet
+	Drive   *drive.Server
+	Account *drive.Account     // sitesync's
+	Show    *drive.SharedDrive // where it uploads to
+	Studio  *studio.Studio
+	Daemon  *daemon.Daemon
+}
+
+// Start starts it all and waits until sitesync watches.
+func Start(ctx context.Context, o Options) (_ *Stage, err error) {
+	s := &Stage{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.Dir, err = os.MkdirTemp("", "sitesync-"); err != nil {
+		return nil, err
+	}
+	var binary, mongodPath string
+	for _, step := range []struct {
+		what, hint string
+		do         func() error
+	}{
+		{"building sitesync", "the first time, its dependencies are compiled too", func() (err error) {
+			binary, err = daemon.Build(ctx, s.Dir)
+			return err
+		}},
+		{"looking for MongoDB", "the first time, it is downloaded and kept in your cache folder", func() (err error) {
+			mongodPath, err = mongod.Find(ctx)
+			return err
+		}},
+		{"starting a MongoDB replica set", "", func() (err error) {
+			s.Mongo, err = mongod.Start(ctx, mongod.Options{Path: mongodPath, Dir: s.Dir})
+			return err
+		}},
+		{"starting Google Drive (emulated) and the studio", "", func() error { return s.open(&o) }},
+		{"starting sitesync", "", func() error { return s.sitesync(ctx, o, binary) }},
+	} {
+		do := step.do
+		if o.Step != nil {
+			do = func() error { return o.Step(step.what, step.hint, step.do) }
+		}
+		if err := do(); err != nil {
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// open starts Drive, founds the studio, and fills in the site.
+func (s *Stage) open(o *Options) (err error) {
+	content := filepath.Join(s.Dir, "drive")
+	storage := func(name string) string { return filepath.Join(s.Dir, "storage", name) }
+	var local studio.Options
+	remote, folders := any("/SHOW/projects"), []string{"projects"}
+	if len(o.Roots) == 0 {
+		local.Root = storage("projects")
+	} else {
+		local.Roots, folders = map[string]string{}, nil
+		named := map[string]string{}
+		for name, folder := range o.Roots {
+			local.Roots[name] = storage(name)
+			named[name] = "/SHOW/" + folder
+			folders = append(folders, folder)
+		}
+		remote = named
+	}
+	dirs := []string{content}
+	for _, dir := range local.Roots {
+		dirs = append(dirs, dir)
+	}
+	if local.Root != "" {
+		dirs = append(dirs, local.Root)
+	}
+	for _, dir := range dirs {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive}); err != nil {
+		return err
+	}
+	s.Account = s.Drive.AddServiceAccount("sync@studio.iam.example")
+	s.Show = s.Drive.AddSharedDrive("SHOW")
+	s.Show.AddMember(s.Account, drive.ContentManager)
+	for _, folder := range folders {
+		s.Drive.Mkdir(s.Show, folder)
+	}
+	local.RemoteSite = RemoteSite
+	s.Studio = studio.New(s.Mongo.Client().Database("avalon"), local)
+	o.Presets.Sites = map[string]daemon.Site{
+		RemoteSite: {Credentials: s.Account.Credentials(), Root: remote, Endpoint: s.Drive.URL},
+	}
+	return nil
+}
+
+// sitesync starts sitesync and waits until it watches.
+func (s *Stage) sitesync(ctx context.Context, o Options, binary string) error {
+	presets := filepath.Join(s.Dir, "presets")
+	if err := os.Mkdir(presets, 0o700); err != nil {
+		return err
+	}
+	if err := o.Presets.Write(presets); err != nil {
+		return err
+	}
+	var err error
+	s.Daemon, err = daemon.Start(daemon.Options{Binary: binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args})
+	if err != nil {
+		return err
+	}
+	_, err = s.Daemon.Wait(ctx, daemon.Message("change stream open"))
+	return err
+}
+
+// Close ends what was started and removes what is on disk.
+func (s *Stage) Close() error {
+	var errs []error
+	if s.Daemon != nil {
+		errs = append(errs, s.Daemon.Stop())
+	}
+	if s.Drive != nil {
+		errs = append(errs, s.Drive.Close())
+	}
+	if s.Mongo != nil {
+		errs = append(errs, s.Mongo.Stop())
+	}
+	if s.Dir != "" {
+		errs = append(errs, os.RemoveAll(s.Dir))
+	}
+	return errors.Join(errs...)
+}
