@@ -13,7 +13,7 @@ import (
 )
 
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
-// draws it, and .golangci.yml has the same rules for editors.
+// draws it.
 var layers = map[string][]string{
 	".":                      {"avalon", "config", "uploader", "uploader/gdrive", "watcher"},
 	"config":                 {},

@@ -163,35 +163,49 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 	f := rep.Files[0]
 	check(t, os.Mkdir(f.Local, 0o755)) // a folder in place of the file
 
-	// The dates of the failures, from the record.
-	var dates []time.Time
-	s.eventually("four tries", func() bool {
-		record := s.record(rep, 0)
-		tries, ok := record.Lookup("tries").Int32OK()
-		if ok && int(tries) > len(dates) {
-			if int(tries) != len(dates)+1 {
-				t.Fatalf("tries went from %d to %d", len(dates), tries)
+	// failures are the times at which a representation has failed, as the log has them.
+	failures := func(rep *studio.Representation) (at []time.Time) {
+		for _, l := range d.Lines(func(l daemon.Line) bool {
+			return strings.HasPrefix(l.Message, "upload failed") && l.Text("representation") == rep.ID.Hex()
+		}) {
+			at = append(at, must(time.Parse(time.RFC3339Nano, l.Text("ts")))(t))
+			if got := int(l.Float("tries")); got != len(at) {
+				t.Errorf("try %d is logged as try %d", len(at), got)
 			}
-			dates = append(dates, record.Lookup("last_failed_dt").Time())
 		}
-		return tries == 4
-	})
-	for i := 1; i < len(dates); i++ {
-		if least := 100 * time.Millisecond << (i - 1); dates[i].Sub(dates[i-1]) < least {
-			t.Errorf("try %d came %s after the one before, want at least %s", i+1, dates[i].Sub(dates[i-1]), least)
-		}
+		return at
 	}
-	if text := s.record(rep, 0).Lookup("error").StringValue(); !strings.Contains(text, "not a regular file but a folder") {
-		t.Errorf("error is %q", text)
+	s.eventually("four tries", func() bool { return len(failures(rep)) == 4 })
+	at := failures(rep)
+	for i := 1; i < len(at); i++ {
+		if least := 100 * time.Millisecond << (i - 1); at[i].Sub(at[i-1]) < least {
+			t.Errorf("try %d came %s after the one before, want at least %s", i+1, at[i].Sub(at[i-1]), least)
+		}
 	}
 	if line := s.log(d, daemon.Message("failed for good")); line.Level != "error" || line.Float("tries") != 4 {
 		t.Errorf("the log says %v", line.Fields)
 	}
+	s.eventually("the fourth try is recorded", func() bool {
+		tries, ok := s.record(rep, 0).Lookup("tries").Int32OK()
+		return ok && tries == 4
+	})
+	record := s.record(rep, 0)
+	if text := record.Lookup("error").StringValue(); !strings.Contains(text, "not a regular file but a folder") {
+		t.Errorf("error is %q", text)
+	}
+	if _, ok := record.Lookup("last_failed_dt").TimeOK(); !ok {
+		t.Errorf("last_failed_dt is %v", record.Lookup("last_failed_dt"))
+	}
 
-	// It is left alone: other publishes go on, its record stays.
-	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 2}))
-	if tries := s.record(rep, 0).Lookup("tries").AsInt64(); tries != 4 {
-		t.Errorf("tries is %d", tries)
+	// It is left alone for longer than a fifth try would have taken to come: that is how long two others take to
+	// fail as often.
+	for version := 2; version <= 3; version++ {
+		other := s.publish(p, studio.Publish{Size: 100, Hold: true, Version: version})
+		check(t, os.Mkdir(other.Files[0].Local, 0o755))
+		s.eventually("the other's four tries", func() bool { return len(failures(other)) == 4 })
+	}
+	if n := len(failures(rep)); n != 4 {
+		t.Errorf("%d tries", n)
 	}
 
 	// Repaired, it is synced as soon as somebody deletes tries.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -125,6 +126,39 @@ func TestStopFinishesUploads(t *testing.T) {
 	s.synced(rep)
 }
 
+// A second signal ends it at once, whatever runs.
+func TestSecondSignal(t *testing.T) {
+	s := newSite(t)
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
+	d := s.start(append(streamOnly, "--shutdown-timeout", "10m")...)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 500 << 20, Sparse: true})
+	s.eventually("the upload has begun", func() bool { return s.drive.Calls()["upload.put"] > 0 })
+	check(t, d.Signal(syscall.SIGTERM))
+	s.log(d, daemon.Message("stopping"))
+	check(t, d.Signal(syscall.SIGTERM))
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	defer cancel()
+	if status := must(d.Exit(ctx))(t); status == 0 {
+		t.Error("it ends as if all were well")
+	}
+	if v := s.record(rep, 0); v.Lookup("created_dt").Type != 0 || v.Lookup("tries").Type != 0 {
+		t.Errorf("the record is %v", v)
+	}
+}
+
+// The log is for machines unless it goes to a terminal or is asked for otherwise.
+func TestLogFormat(t *testing.T) {
+	s := newSite(t)
+	check(t, s.presets.Write(s.dir))
+	for format, wantJSON := range map[string]bool{"auto": true, "json": true, "console": false} {
+		_, _, stderr := s.exits("run", "--once", "--log-format", format)
+		first, _, _ := strings.Cut(stderr, "\n")
+		if json.Valid([]byte(first)) != wantJSON || !strings.Contains(first, "sitesync starts") {
+			t.Errorf("%s: %s", format, first)
+		}
+	}
+}
+
 func TestOnce(t *testing.T) {
 	s := newSite(t)
 	p := s.project("Test")
@@ -203,7 +237,6 @@ func TestCheck(t *testing.T) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
 		}
 	}
-	t.Log(stdout)
 }
 
 // A service account has no storage of its own, which shows only at the first upload.

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -58,7 +59,8 @@ func Message(text string) func(Line) bool {
 type Daemon struct {
 	cmd    *exec.Cmd
 	exited chan struct{}
-	err    error // of Wait, once exited is closed
+	err    error       // of Wait, once exited is closed
+	ended  atomic.Bool // by us, or its end was asked for by Exit
 
 	mu      sync.Mutex
 	changed chan struct{}
@@ -122,9 +124,6 @@ func (d *Daemon) read(r io.Reader, copy io.Writer) {
 	}
 }
 
-// PID is the process id.
-func (d *Daemon) PID() int { return d.cmd.Process.Pid }
-
 // Lines returns the log lines so far that match.
 func (d *Daemon) Lines(match func(Line) bool) []Line {
 	d.mu.Lock()
@@ -179,6 +178,7 @@ func (d *Daemon) Tail(n int) string {
 func (d *Daemon) Exit(ctx context.Context) (int, error) {
 	select {
 	case <-d.exited:
+		d.ended.Store(true)
 		return d.cmd.ProcessState.ExitCode(), nil
 	case <-ctx.Done():
 		return 0, fmt.Errorf("sitesync still runs: %w\n%s", context.Cause(ctx), d.Tail(20))
@@ -186,11 +186,15 @@ func (d *Daemon) Exit(ctx context.Context) (int, error) {
 }
 
 // Stop stops it as a container runtime does, by SIGTERM. The error tells if that takes too long, in which
-// case it is killed, or ends with another status than 0. Stopping it again does nothing.
+// case it is killed, if it ends with another status than 0, or if it had ended by itself and nobody has
+// noticed by Exit. Stopping it again does nothing.
 func (d *Daemon) Stop() error {
+	if d.ended.Swap(true) {
+		return nil
+	}
 	select {
 	case <-d.exited:
-		return nil
+		return fmt.Errorf("sitesync has ended by itself: %s\n%s", d.cmd.ProcessState, d.Tail(20))
 	default:
 	}
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -208,8 +212,12 @@ func (d *Daemon) Stop() error {
 	return nil
 }
 
+// Signal sends it a signal.
+func (d *Daemon) Signal(s os.Signal) error { return d.cmd.Process.Signal(s) }
+
 // Kill ends it at once, as a power cut would, and returns when it is gone.
 func (d *Daemon) Kill() {
+	d.ended.Store(true)
 	_ = d.cmd.Process.Kill() // it may be gone already
 	<-d.exited
 }

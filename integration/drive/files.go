@@ -109,13 +109,9 @@ func (c *call) createFile() error {
 	if c.upload {
 		return c.receive()
 	}
-	data, err := c.readMetadata()
+	m, err := c.metadata()
 	if err != nil {
 		return err
-	}
-	m, refused := c.parseMetadata(data)
-	if refused != nil {
-		return refused
 	}
 	var content *blob
 	if !strings.HasPrefix(m.mime, nativeTypes) {
@@ -129,13 +125,9 @@ func (c *call) updateFile() error {
 	if c.upload {
 		return c.receive()
 	}
-	data, err := c.readMetadata()
+	m, err := c.metadata()
 	if err != nil {
 		return err
-	}
-	m, refused := c.parseMetadata(data)
-	if refused != nil {
-		return refused
 	}
 	return c.commit(m, "", nil)
 }

@@ -84,8 +84,8 @@ func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
 	return m, nil
 }
 
-// readMetadata reads a request whose whole body is JSON.
-func (c *call) readMetadata() ([]byte, error) {
+// metadata reads a create or update whose whole body is JSON.
+func (c *call) metadata() (*metadata, error) {
 	data, err := io.ReadAll(io.LimitReader(c.r.Body, maxMetadata+1))
 	if err != nil {
 		return nil, err
@@ -99,5 +99,9 @@ func (c *call) readMetadata() ([]byte, error) {
 				Message: fmt.Sprintf("Unsupported content with type: %s", c.r.Header.Get("Content-Type"))}
 		}
 	}
-	return data, nil
+	m, refused := c.parseMetadata(data)
+	if refused != nil {
+		return nil, refused
+	}
+	return m, nil
 }

@@ -43,13 +43,9 @@ type session struct {
 
 // startSession answers a resumable create or update with the session's URI.
 func (c *call) startSession() error {
-	data, err := c.readMetadata()
+	m, err := c.metadata()
 	if err != nil {
 		return err
-	}
-	m, refused := c.parseMetadata(data)
-	if refused != nil {
-		return refused
 	}
 	ss := &session{
 		account: c.account, target: c.target, meta: m, mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,

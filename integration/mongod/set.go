@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -268,6 +269,9 @@ func (rs *ReplicaSet) arguments(m *Member) []string {
 		"--setParameter", "diagnosticDataCollectionEnabled=false",
 		// An orderly stop would wait 15 s for a secondary to take over.
 		"--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100",
+	}
+	if runtime.GOOS != "windows" {
+		args = append(args, "--nounixsocket") // it would be left in the system's folder
 	}
 	if rs.name != "" {
 		args = append(args, "--replSet", rs.name, "--oplogSize", strconv.Itoa(rs.options.OplogSizeMB))
