@@ -1,9 +1,12 @@
 package avalon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -30,7 +33,7 @@ type Outcome struct {
 // gone. An error that is a [*RecordError] concerns only the files that it names; any other means that the
 // database could not be reached or refused, and that everything should be tried again.
 func (s *Store) Record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
-	var failed error
+	refused := map[FileKey]error{}
 	for len(outcomes) > 0 {
 		n := min(len(outcomes), maxGrouped)
 		group := outcomes[:n]
@@ -40,31 +43,33 @@ func (s *Store) Record(ctx context.Context, key Key, site string, outcomes []Out
 			// One poisoned entry must not lose the others' outcomes.
 			for i := range group {
 				if err := s.record(ctx, key, site, group[i:i+1]); isWriteError(err) {
-					failed = errors.Join(failed, &RecordError{File: group[i].File.Key(), Err: err})
+					refused[group[i].File.Key()] = err
 				} else if err != nil {
 					return err
 				}
 			}
 		} else if isWriteError(err) {
-			failed = errors.Join(failed, &RecordError{File: group[0].File.Key(), Err: err})
+			refused[group[0].File.Key()] = err
 		} else if err != nil {
 			return err
 		}
 	}
-	return failed
+	if len(refused) > 0 {
+		return &RecordError{Files: refused}
+	}
+	return nil
 }
 
-// RecordError says that the database will not take the outcome of one file, whatever is tried.
+// RecordError says that the database will not take the outcomes of some files, whatever is tried.
 type RecordError struct {
-	File FileKey
-	Err  error
+	Files map[FileKey]error // why, by file
 }
 
 func (e *RecordError) Error() string {
-	return fmt.Sprintf("file %s (%s): the record can't be written: %v", e.File.ID, e.File.Path, e.Err)
+	first := slices.MinFunc(slices.Collect(maps.Keys(e.Files)), func(a, b FileKey) int { return cmp.Compare(a.Path, b.Path) })
+	return fmt.Sprintf("the records of %d file(s) can't be written, such as that of %s (%s): %v",
+		len(e.Files), first.ID, first.Path, e.Files[first])
 }
-
-func (e *RecordError) Unwrap() error { return e.Err }
 
 func isWriteError(err error) bool {
 	var we mongo.WriteException

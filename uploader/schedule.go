@@ -287,7 +287,7 @@ func (s *schedule) settle(j *job) {
 	case j.again:
 		s.queue.Add(j.key, j.lane)
 	case j.wake > 0:
-		s.queue.AddAfter(j.key, j.wake)
+		s.queue.AddAfter(j.key, j.lane, j.wake)
 	}
 	delete(s.jobs, j.key)
 }

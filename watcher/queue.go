@@ -75,9 +75,9 @@ func (q *Queue) AddWait(ctx context.Context, key avalon.Key, lane Lane) error {
 	return q.wait(ctx, func() bool { return q.add(key, lane) })
 }
 
-// AddAfter adds a key to the live lane after a delay, unless it is added sooner, which ends the wait. Of
-// two delays the shorter one counts.
-func (q *Queue) AddAfter(key avalon.Key, after time.Duration) {
+// AddAfter adds a key to a lane after a delay, unless it is added sooner, which ends the wait. Of two delays
+// the shorter one counts.
+func (q *Queue) AddAfter(key avalon.Key, lane Lane, after time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	due := time.Now().Add(after)
@@ -93,7 +93,7 @@ func (q *Queue) AddAfter(key avalon.Key, after time.Duration) {
 		defer q.mu.Unlock()
 		if q.delayed[key].due.Equal(due) { // else it has been replaced or ended meanwhile
 			delete(q.delayed, key)
-			q.add(key, Live) // where there is no room, the poll finds it again
+			q.add(key, lane) // where there is no room, the poll finds it again
 		}
 	})}
 }

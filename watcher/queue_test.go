@@ -222,24 +222,24 @@ func TestQueueDelays(t *testing.T) {
 		do   func(*testing.T, *Queue)
 		want map[time.Duration]string // when the key is handed out, and which
 	}{
-		{"one", func(_ *testing.T, q *Queue) { q.AddAfter(key("a"), time.Second) },
+		{"one", func(_ *testing.T, q *Queue) { q.AddAfter(key("a"), Live, time.Second) },
 			map[time.Duration]string{time.Second: "a"}},
-		{"none", func(_ *testing.T, q *Queue) { q.AddAfter(key("a"), 0) },
+		{"none", func(_ *testing.T, q *Queue) { q.AddAfter(key("a"), Live, 0) },
 			map[time.Duration]string{0: "a"}},
 		{"the shorter one counts, coming later", func(_ *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Minute)
-			q.AddAfter(key("a"), time.Second)
+			q.AddAfter(key("a"), Live, time.Minute)
+			q.AddAfter(key("a"), Live, time.Second)
 		}, map[time.Duration]string{time.Second: "a"}},
 		{"the shorter one counts, coming first", func(_ *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Second)
-			q.AddAfter(key("a"), time.Minute)
+			q.AddAfter(key("a"), Live, time.Second)
+			q.AddAfter(key("a"), Live, time.Minute)
 		}, map[time.Duration]string{time.Second: "a"}},
 		{"an add ends the wait", func(t *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Second)
+			q.AddAfter(key("a"), Live, time.Second)
 			add(t, q, Live, "a")
 		}, map[time.Duration]string{0: "a"}},
 		{"a refused add does not", func(t *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Second)
+			q.AddAfter(key("a"), Live, time.Second)
 			add(t, q, Backlog, "b", "c")
 			if q.Add(key("a"), Backlog) {
 				t.Error("a full lane took a key")
@@ -247,22 +247,22 @@ func TestQueueDelays(t *testing.T) {
 		}, map[time.Duration]string{time.Second: "a"}},
 		{"of a key that is looked at", func(t *testing.T, q *Queue) {
 			add(t, q, Backlog, "a")
-			q.AddAfter(get(t, q, Backlog).Key, time.Second)
+			q.AddAfter(get(t, q, Backlog).Key, Live, time.Second)
 			q.Done(key("a"))
 		}, map[time.Duration]string{time.Second: "a"}},
 		{"of a key that moves up then", func(t *testing.T, q *Queue) {
 			add(t, q, Backlog, "a")
-			q.AddAfter(key("a"), time.Second)
+			q.AddAfter(key("a"), Live, time.Second)
 		}, map[time.Duration]string{time.Second: "a"}},
 		{"more than there is room for", func(_ *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Second)
-			q.AddAfter(key("b"), time.Minute)
-			q.AddAfter(key("c"), time.Hour)
+			q.AddAfter(key("a"), Live, time.Second)
+			q.AddAfter(key("b"), Live, time.Minute)
+			q.AddAfter(key("c"), Live, time.Hour)
 		}, map[time.Duration]string{time.Second: "a", time.Minute: "b"}},
 		{"closed", func(_ *testing.T, q *Queue) {
-			q.AddAfter(key("a"), time.Second)
+			q.AddAfter(key("a"), Live, time.Second)
 			q.Close()
-			q.AddAfter(key("b"), time.Second)
+			q.AddAfter(key("b"), Live, time.Second)
 		}, map[time.Duration]string{}},
 	}
 	for _, tt := range tests {
@@ -294,7 +294,7 @@ func TestQueueDelays(t *testing.T) {
 func TestQueueDelayedKeyFindsNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := NewQueue(1)
-		q.AddAfter(key("a"), time.Second)
+		q.AddAfter(key("a"), Live, time.Second)
 		add(t, q, Live, "b")
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -308,7 +308,7 @@ func TestQueueDelayedKeyFindsNoRoom(t *testing.T) {
 func TestQueueClose(t *testing.T) {
 	q := NewQueue(2)
 	add(t, q, Live, "a", "b")
-	q.AddAfter(key("c"), time.Hour)
+	q.AddAfter(key("c"), Live, time.Hour)
 	item := get(t, q, Live)
 	add(t, q, Live, "a")
 	q.Close()
@@ -334,7 +334,7 @@ func TestQueueIdle(t *testing.T) {
 		{"queued", func() { add(t, q, Backlog, "a") }, false},
 		{"looked at", func() { get(t, q, Backlog) }, false},
 		{"done", func() { q.Done(key("a")) }, true},
-		{"delayed", func() { q.AddAfter(key("a"), time.Hour) }, false},
+		{"delayed", func() { q.AddAfter(key("a"), Live, time.Hour) }, false},
 		{"closed", q.Close, true},
 	}
 	for _, s := range steps {
@@ -368,7 +368,7 @@ func TestQueueManyAtOnce(t *testing.T) {
 				busy[item.Key], dirty[item.Key] = true, false
 				mu.Unlock()
 				if q.Len(Live) > 2 {
-					q.AddAfter(item.Key, time.Microsecond)
+					q.AddAfter(item.Key, Live, time.Microsecond)
 				}
 				mu.Lock()
 				busy[item.Key] = false
