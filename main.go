@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -52,7 +51,7 @@ func main() {
 var errFailed = errors.New("failed")
 
 type runCmd struct {
-	Once bool `help:"Sync what is pending, then exit: 0 if all is synced, 1 if some failed."`
+	Once bool `help:"Sync what is pending and has tries left, then exit: 0 if all of it is synced, 1 if not."`
 }
 
 // Help is shown below the summary of the command.
@@ -118,7 +117,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 		ActiveSite: cfg.ActiveSite, RemoteSite: remote.Name,
 		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
 		Settle: cfg.Settle, Transfers: cfg.Transfers, LocalRoot: cfg.LocalRoot, RemoteRoot: remote.Root,
-		Grace: max(cfg.ShutdownTimeout-2*time.Second, cfg.ShutdownTimeout/2),
+		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: store, Site: drive, Poll: poll.Now, Log: log,
 	})
 	log.Info("sitesync starts", zap.Object("config", cfg))
@@ -130,8 +129,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	if once {
 		err = drain(ctx, poll, up)
 		cancel()
-		wg.Wait()
-		logTotals(log, up)
+		finish(log, cfg, &wg, up)
 		return err
 	}
 	stream := &watcher.Stream{Store: store, Site: remote.Name, Queue: queue, Poll: func() {}, Log: log}
@@ -144,12 +142,22 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	}
 	<-ctx.Done()
 	log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
-	wg.Wait()
-	logTotals(log, up)
+	finish(log, cfg, &wg, up)
 	return nil
 }
 
-func logTotals(log *zap.Logger, up *uploader.Uploader) {
+// finish waits for everything to end, but not for what hangs, such as a read from a storage that has gone.
+func finish(log *zap.Logger, cfg *config.Config, wg *sync.WaitGroup, up *uploader.Uploader) {
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(cfg.ShutdownTimeout * 9 / 10):
+		log.Warn("something does not end; it is left alone")
+	}
 	t := up.Totals()
 	log.Info("stopped", zap.Int64("synced", t.Synced), zap.Int64("failed_tries", t.Failed), zap.Int64("given_up", t.GivenUp))
 }
@@ -195,8 +203,8 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 			return errors.New("interrupted before everything was synced")
 		case <-tick.C:
 		}
-		if held := up.Held(); len(held) > 0 {
-			return fmt.Errorf("uploads are held: %s", strings.Join(held, "; "))
+		if err := up.SiteHeld(); err != nil {
+			return fmt.Errorf("uploads are held: %w", err)
 		}
 		select {
 		case err := <-polled:
@@ -207,8 +215,8 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 			if !up.Idle() {
 				continue
 			}
-			if n := up.Totals().GivenUp; n > 0 {
-				return fmt.Errorf("%d file(s) or document(s) can't be synced; see above", n)
+			if t := up.Totals(); t.GivenUp+t.Held > 0 {
+				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held up; see above", t.GivenUp, t.Held)
 			}
 			return nil
 		default:

@@ -8,69 +8,106 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"sitesync/uploader/site"
 )
 
-// Bounds of the wait between two probes of what is held.
 const (
+	// Bounds of the wait between two probes of what is held.
 	firstProbe = time.Second
 	lastProbe  = time.Minute
+
+	// forgetAfter is when a hold that can't be probed is forgotten, if nothing runs into it any more.
+	forgetAfter = time.Hour
+
+	// maxHolds bounds the holds that are remembered. There are as many as roots, but for nonsensical documents.
+	maxHolds = 100
 )
 
-// holds keeps what is held up by a trouble that is no file's own: the site (key ""), or one local root. Each
+// trouble is something that is no file's own: all files that it concerns are held up by it.
+type trouble struct {
+	name  string                      // tells it from others
+	probe func(context.Context) error // whether it has ended; nil if only a restart, or other documents, can end it
+}
+
+// what is held up, for people.
+func (t trouble) what() string {
+	if t.probe == nil {
+		return "files that the settings do not fit"
+	}
+	return t.name
+}
+
+// holds keeps what is held up by a trouble: the site, a local root, or a root that the settings do not know. Each
 // is probed, ever more slowly, and ends by itself.
 type holds struct {
-	site site.Site
 	log  *zap.Logger
-	poll func()
+	poll func() // finds again what was held up
 
 	mu      sync.Mutex
 	changed chan struct{}
 	held    map[string]*hold
-	delay   map[string]time.Duration // the next hold's first wait: it grows while nothing succeeds
+	ended   map[string]ending
 }
 
 type hold struct {
+	trouble
 	err   error
 	since time.Time
-	probe time.Time
+	delay time.Duration // between the last probe and the next
+	next  time.Time     // probe
 }
 
-func newHolds(s site.Site, log *zap.Logger, poll func()) *holds {
-	return &holds{site: s, log: log, poll: poll, changed: make(chan struct{}),
-		held: map[string]*hold{}, delay: map[string]time.Duration{}}
+// ending is how a hold was when it ended. One that comes again soon goes on where it was: the probe did not see
+// the trouble.
+type ending struct {
+	at    time.Time
+	delay time.Duration
 }
 
-// hold stops what the key stands for. It is told once.
-func (h *holds) hold(key string, err error) {
+func newHolds(log *zap.Logger, poll func()) *holds {
+	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[string]*hold{}, ended: map[string]ending{}}
+}
+
+// hold holds up what the trouble concerns. It is told once.
+func (h *holds) hold(t trouble, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.held[key] != nil {
+	now := time.Now()
+	if held := h.held[t.name]; held != nil {
+		if t.probe == nil {
+			held.next = now.Add(forgetAfter)
+		}
 		return
 	}
-	d := max(h.delay[key], firstProbe)
-	h.delay[key] = min(2*d, lastProbe)
-	h.held[key] = &hold{err: err, since: time.Now(), probe: time.Now().Add(d)}
+	if len(h.held) >= maxHolds {
+		return
+	}
+	delay := firstProbe
+	if last, ok := h.ended[t.name]; ok && now.Sub(last.at) < lastProbe {
+		delay = min(2*last.delay, lastProbe)
+	}
+	if t.probe == nil {
+		delay = forgetAfter
+	}
+	h.held[t.name] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay)}
 	h.notify()
-	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", name(key)), zap.Error(err))
+	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()), zap.Error(err))
 }
 
-// check returns why the key is held, nil if it is not.
-func (h *holds) check(key string) error {
+// check returns why something is held, nil if it is not.
+func (h *holds) check(name string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if held := h.held[key]; held != nil {
+	if held := h.held[name]; held != nil {
 		return held.err
 	}
 	return nil
 }
 
-// wait returns when the site is not held.
-func (h *holds) wait(ctx context.Context) error {
+// wait returns when it is not held.
+func (h *holds) wait(ctx context.Context, name string) error {
 	for {
 		h.mu.Lock()
-		held, changed := h.held[""] != nil, h.changed
+		held, changed := h.held[name] != nil, h.changed
 		h.mu.Unlock()
 		if !held {
 			return nil
@@ -83,64 +120,61 @@ func (h *holds) wait(ctx context.Context) error {
 	}
 }
 
-// succeeded says that an upload from a local root went through, so that the next hold is a new one.
-func (h *holds) succeeded(root string) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.delay, "")
-	delete(h.delay, root)
-}
-
 // run probes what is held until ctx ends.
 func (h *holds) run(ctx context.Context) {
 	for {
 		h.mu.Lock()
 		changed := h.changed
-		var key string
-		var next *hold
-		for k, held := range h.held {
-			if next == nil || held.probe.Before(next.probe) {
-				key, next = k, held
+		var first *hold
+		var due time.Time
+		for _, held := range h.held {
+			if first == nil || held.next.Before(due) {
+				first, due = held, held.next
 			}
 		}
 		h.mu.Unlock()
-		var due <-chan time.Time
-		if next != nil {
-			due = time.After(time.Until(next.probe))
+		var timer <-chan time.Time
+		if first != nil {
+			timer = time.After(time.Until(due))
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-			continue
-		case <-due:
-		}
-		err := h.probe(ctx, key)
-		if ctx.Err() != nil {
-			return
-		}
-		h.mu.Lock()
-		if err != nil {
-			next.err = err
-			next.probe = time.Now().Add(h.delay[key])
-			h.delay[key] = min(2*h.delay[key], lastProbe)
-		} else {
-			delete(h.held, key)
-		}
-		h.notify()
-		h.mu.Unlock()
-		if err == nil {
-			h.log.Info("uploads go on", zap.String("held", name(key)), zap.Duration("after", time.Since(next.since)))
-			h.poll()
+		case <-timer:
+			h.probe(ctx, first)
 		}
 	}
 }
 
-func (h *holds) probe(ctx context.Context, key string) error {
-	if key == "" {
-		return h.site.Check(ctx)
+// probe looks whether a hold has ended.
+func (h *holds) probe(ctx context.Context, held *hold) {
+	var err error
+	if held.probe != nil {
+		err = held.probe(ctx)
 	}
-	return mounted(key)
+	if ctx.Err() != nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	switch {
+	case held.probe == nil && now.Before(held.next): // somebody ran into it meanwhile
+	case err != nil:
+		held.err = err
+		held.delay = min(2*held.delay, lastProbe)
+		held.next = now.Add(held.delay)
+	default:
+		delete(h.held, held.name)
+		h.notify()
+		if held.probe == nil {
+			return
+		}
+		h.ended[held.name] = ending{now, held.delay}
+		h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
+		h.poll()
+	}
 }
 
 // list tells of every hold.
@@ -148,8 +182,8 @@ func (h *holds) list() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var out []string
-	for key, held := range h.held {
-		out = append(out, fmt.Sprintf("%s: %v", name(key), held.err))
+	for _, held := range h.held {
+		out = append(out, fmt.Sprintf("%s: %v", held.what(), held.err))
 	}
 	sort.Strings(out)
 	return out
@@ -158,11 +192,4 @@ func (h *holds) list() []string {
 func (h *holds) notify() {
 	close(h.changed)
 	h.changed = make(chan struct{})
-}
-
-func name(key string) string {
-	if key == "" {
-		return "site"
-	}
-	return key
 }

@@ -98,7 +98,8 @@ type source struct {
 	remote string // path on the site
 }
 
-// locate resolves a file's path on this machine and on the site.
+// locate resolves a file's path on this machine and on the site. The error is of class [site.Held] if the settings
+// do not know the root, which is no file's own trouble.
 func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
 	t, err := parsePath(f.Path, documentRoots)
 	if err != nil {
@@ -108,21 +109,21 @@ func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roo
 	if local.IsZero() {
 		s.root = documentRoots[t.root]
 		if s.root == "" {
-			return source{}, fmt.Errorf("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
+			return source{}, unknownRoot("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
 		}
 	} else {
 		var ok bool
 		if s.root, ok = local.Lookup(t.root); !ok {
-			return source{}, fmt.Errorf("local_root in config.json has no %s", rootName(t.root))
+			return source{}, unknownRoot("local_root in config.json has no %s", rootName(t.root))
 		}
 	}
 	if !filepath.IsAbs(s.root) {
-		return source{}, fmt.Errorf("root %q is not a path of this system (%s): it was published from another one; set local_root "+
+		return source{}, unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
 			"in config.json to where the storage is mounted here", s.root, runtime.GOOS)
 	}
 	target, ok := remote.Lookup(t.root)
 	if !ok {
-		return source{}, fmt.Errorf("root of the site in gdrive.json has no %s", rootName(t.root))
+		return source{}, unknownRoot("root of the site in gdrive.json has no %s", rootName(t.root))
 	}
 	// A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a
 	// file.
@@ -135,6 +136,10 @@ func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roo
 	}
 	s.remote = path.Join(target, s.rel)
 	return s, nil
+}
+
+func unknownRoot(format string, args ...any) error {
+	return site.Classed(site.Held, fmt.Errorf(format, args...))
 }
 
 func rootName(name string) string {
@@ -160,7 +165,14 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 	}
 	defer root.Close()
 	// Stat first: opening a FIFO would wait for a writer.
-	info, err := root.Stat(filepath.FromSlash(s.rel))
+	rel := filepath.FromSlash(s.rel)
+	info, err := root.Stat(rel)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		// A Root takes no absolute symbolic link, not even one that stays inside of it.
+		if rel, err = s.resolve(); err == nil {
+			info, err = root.Stat(rel)
+		}
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		if mountErr := mounted(s.root); mountErr != nil {
 			return nil, nil, site.Classed(site.Held, mountErr)
@@ -176,7 +188,7 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 	if size != avalon.UnknownSize && info.Size() != size {
 		return nil, nil, site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
 	}
-	f, err := root.Open(filepath.FromSlash(s.rel))
+	f, err := root.Open(rel)
 	if err != nil {
 		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
 	}
@@ -185,6 +197,23 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
 	}
 	return f, info, nil
+}
+
+// resolve returns the path below the root where symbolic links lead to.
+func (s source) resolve() (string, error) {
+	root, err := filepath.EvalSymlinks(s.root)
+	if err != nil {
+		return "", err
+	}
+	target, err := filepath.EvalSymlinks(s.String())
+	if err != nil {
+		return "", err
+	}
+	rel, err := filepath.Rel(root, target)
+	if err != nil || !filepath.IsLocal(rel) {
+		return "", errors.New("a symbolic link leads out of the root")
+	}
+	return rel, nil
 }
 
 // String is the path on this machine.

@@ -99,7 +99,15 @@ func TestLocateRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			got, err := locate(&avalon.File{Path: test.path}, test.roots, test.local, test.remote)
 			if err == nil || !strings.Contains(err.Error(), test.want) {
-				t.Errorf("%v, %v, want an error with %s", got, err, test.want)
+				t.Fatalf("%v, %v, want an error with %s", got, err, test.want)
+			}
+			// What the settings do not know is not the file's trouble.
+			class := site.File
+			if strings.Contains(test.want, "local_root") || strings.Contains(test.want, "gdrive.json") {
+				class = site.Held
+			}
+			if site.ClassOf(err) != class {
+				t.Errorf("the class is %s", site.ClassOf(err))
 			}
 		})
 	}
@@ -124,6 +132,9 @@ func TestOpenSource(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	must(t, os.Mkdir(filepath.Join(root, "folder"), 0o700))
 	must(t, os.Symlink("a.ma", filepath.Join(root, "inside.ma")))
+	must(t, os.Symlink(filepath.Join(root, "a.ma"), filepath.Join(root, "absolute.ma")))
+	must(t, os.Symlink(root, filepath.Join(root, "itself")))
+	must(t, os.Symlink(filepath.Join(root, "gone.ma"), filepath.Join(root, "dangling.ma")))
 	must(t, os.Symlink(outside, filepath.Join(root, "outside.ma")))
 	must(t, makeFIFO(filepath.Join(root, "fifo")))
 
@@ -136,7 +147,10 @@ func TestOpenSource(t *testing.T) {
 		"there":              {source{root: root, rel: "a.ma"}, 5, "", 0},
 		"of unknown size":    {source{root: root, rel: "a.ma"}, avalon.UnknownSize, "", 0},
 		"symlink inside":     {source{root: root, rel: "inside.ma"}, 5, "", 0},
-		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "escapes", site.File},
+		"absolute symlink":   {source{root: root, rel: "absolute.ma"}, 5, "", 0},
+		"through a symlink":  {source{root: root, rel: "itself/absolute.ma"}, 5, "", 0},
+		"dangling symlink":   {source{root: root, rel: "dangling.ma"}, 5, "is not there", site.Waiting},
+		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "leads out of the root", site.File},
 		"not there":          {source{root: root, rel: "b.ma"}, 5, "is not there", site.Waiting},
 		"folder not there":   {source{root: root, rel: "no/b.ma"}, 5, "is not there", site.Waiting},
 		"of another size":    {source{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.Waiting},

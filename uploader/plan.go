@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"sitesync/avalon"
@@ -73,8 +74,12 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
-		u.database.saw(nil)
+		u.reading.saw(nil)
 		p, roots = u.rules.plan(rep, time.Now()), rep.Roots
+		if refused := u.refusals.of(item.Key, item.Lane == watcher.Live); refused != nil {
+			p.problems = append(p.problems, refused.Error())
+			p.due = slices.DeleteFunc(p.due, func(f avalon.File) bool { return refused.Files[f.Key()] != nil })
+		}
 		u.reports.replace(item.Key, p.problems...)
 		u.waits.keep(item.Key, p.due)
 	case errors.As(err, &malformed):
@@ -84,7 +89,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 		u.reports.replace(item.Key)
 		u.waits.keep(item.Key, nil)
 	default:
-		u.database.saw(err)
+		u.reading.saw(err)
 		p.next = jitter(time.Second)
 	}
 	u.schedule.end(j, roots, p.due, p.next)

@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -11,17 +12,14 @@ import (
 	"sitesync/avalon"
 )
 
-// writeTimeout bounds the wait for the database once no more files may be uploaded.
-const writeTimeout = 2 * time.Second
-
 // recordLoop records what has become late, until ctx ends.
-func (u *Uploader) recordLoop(ctx, working context.Context) {
+func (u *Uploader) recordLoop(ctx, writing context.Context) {
 	for {
 		j, results, err := u.schedule.late(ctx)
 		if err != nil {
 			return
 		}
-		u.record(working, j, results)
+		u.record(writing, j, results)
 	}
 }
 
@@ -33,26 +31,24 @@ func (u *Uploader) record(ctx context.Context, j *job, results []result) {
 	}
 }
 
-// write writes results for as long as it takes: a file that is on the site and not marked would be looked at
-// again. When ctx ends, there is one last try.
+// write writes results for as long as it takes, until ctx ends: a file that is on the site and not marked would
+// be looked at again.
 func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 	outcomes := make([]avalon.Outcome, len(results))
 	for i, r := range results {
 		outcomes[i] = r.Outcome
 	}
 	for {
-		writing, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		stop := context.AfterFunc(ctx, func() { time.AfterFunc(writeTimeout, cancel) })
-		err := u.Store.Record(writing, j.key, u.RemoteSite, outcomes)
-		stop()
-		cancel()
+		err := u.Store.Record(ctx, j.key, u.RemoteSite, outcomes)
 		var refused *avalon.RecordError
 		if errors.As(err, &refused) {
-			u.reports.replace(j.key, err.Error())
-			return
+			u.refusals.add(j.key, refused)
+			u.reports.replace(j.key, refused.Error())
+			results = slices.DeleteFunc(results, func(r result) bool { return refused.Files[r.File.Key()] != nil })
+			err = nil
 		}
-		u.database.saw(err)
 		if err == nil {
+			u.writing.saw(nil)
 			u.tell(j, results)
 			return
 		}
@@ -60,6 +56,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 			u.about(j.key).Warn("results not recorded; the files are looked at again at the next start", zap.Error(err))
 			return
 		}
+		u.writing.saw(err)
 		select {
 		case <-time.After(jitter(time.Second)):
 		case <-ctx.Done():

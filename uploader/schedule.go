@@ -26,6 +26,7 @@ type task struct {
 	job   *job
 	file  avalon.File
 	roots avalon.Roots // of its document
+	lane  watcher.Lane // that it was handed out from
 }
 
 // result is an outcome, with what is told of it once it is recorded.
@@ -141,7 +142,7 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 				if len(j.pending) > 0 {
 					s.turn[lane] = append(s.turn[lane], j)
 				}
-				t = task{job: j, file: f, roots: j.roots}
+				t = task{job: j, file: f, roots: j.roots, lane: watcher.Lane(lane)}
 				s.notify()
 				return true
 			}

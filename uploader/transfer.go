@@ -16,15 +16,16 @@ import (
 // tried several times before it says so.
 const throttledWait = 5 * time.Second
 
-// transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working.
-func (u *Uploader) transferLoop(ctx, working context.Context) {
+// transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
+// result is written for as long as writing.
+func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
 	for {
 		t, err := u.schedule.next(ctx)
 		if err != nil {
 			return
 		}
 		r, wake := u.transfer(working, t)
-		u.record(working, t.job, u.schedule.finish(t, r, wake))
+		u.record(writing, t.job, u.schedule.finish(t, r, wake))
 	}
 }
 
@@ -32,7 +33,7 @@ func (u *Uploader) transferLoop(ctx, working context.Context) {
 // there is no need.
 func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
 	start := time.Now()
-	root, size, obj, err := u.put(ctx, t)
+	held, size, obj, err := u.put(ctx, t)
 	now := time.Now()
 	if err != nil && ctx.Err() != nil {
 		u.about(t.job.key).Info("upload stopped; it goes on at the next start", zap.String("path", t.file.Path))
@@ -41,7 +42,6 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	switch class := site.ClassOf(err); {
 	case err == nil:
 		u.service.saw(nil)
-		u.holds.succeeded(root)
 		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
 			bytes: size, took: now.Sub(start), seen: u.waits.done(t)}, 0
 	case class == site.Waiting:
@@ -54,9 +54,11 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		}
 		return u.failure(t, now, err)
 	case class == site.Held:
-		u.holds.hold(root, err)
-		if root == "" {
+		u.holds.hold(held, err)
+		if held.name == theSite {
 			u.schedule.again(t.job) // nothing is planned before the hold ends
+		} else {
+			u.held.Add(1) // the poll that follows the hold finds it
 		}
 		return nil, 0
 	case class == site.Throttled:
@@ -66,22 +68,23 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	return u.failure(t, now, err)
 }
 
-// put finds the source and uploads it. The error is classed. root is the local root of the source or, with
-// an error of class [site.Held], what that holds up: a local root, or ("") the site.
-func (u *Uploader) put(ctx context.Context, t task) (root string, size int64, obj site.Object, err error) {
-	if err := u.holds.check(""); err != nil {
-		return "", 0, obj, err
+// put finds the source and uploads it. The error is classed; held is what one of class [site.Held] holds up.
+func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, obj site.Object, err error) {
+	held = trouble{theSite, u.Site.Check}
+	if err := u.holds.check(held.name); err != nil {
+		return held, 0, obj, site.Classed(site.Held, err)
 	}
 	src, err := locate(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
-		return "", 0, obj, err
+		return trouble{name: err.Error()}, 0, obj, err
 	}
-	if err := u.holds.check(src.root); err != nil {
-		return src.root, 0, obj, err
+	local := trouble{src.root, func(context.Context) error { return mounted(src.root) }}
+	if err := u.holds.check(local.name); err != nil {
+		return local, 0, obj, site.Classed(site.Held, err)
 	}
 	f, info, err := src.open(t.file.Size)
 	if err != nil {
-		return src.root, 0, obj, err
+		return local, 0, obj, err
 	}
 	defer f.Close()
 	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime()})
@@ -90,10 +93,7 @@ func (u *Uploader) put(ctx context.Context, t task) (root string, size int64, ob
 		(err == nil || site.ClassOf(err) == site.File) {
 		err = site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", src))
 	}
-	if err != nil {
-		return "", 0, obj, err
-	}
-	return src.root, info.Size(), obj, nil
+	return held, info.Size(), obj, err
 }
 
 // maxErrorText bounds what is told of an error in a document or a log, bytes.

@@ -15,6 +15,9 @@ import (
 	"sitesync/watcher"
 )
 
+// theSite names the remote site among what can be held up.
+const theSite = "site"
+
 // planners is how many documents of a lane are read at once.
 const planners = 4
 
@@ -41,6 +44,7 @@ type Options struct {
 	LocalRoot              config.Roots  // where the storage is mounted here; zero: the documents say so
 	RemoteRoot             config.Roots  // where files go on the site
 	Grace                  time.Duration // how long uploads may go on once Run is told to stop
+	Stop                   time.Duration // how long results may be written then; longer than Grace
 	Queue                  *watcher.Queue
 	Store                  Store
 	Site                   site.Site
@@ -56,10 +60,12 @@ type Uploader struct {
 	holds    *holds
 	waits    waits
 	reports  reports
-	database outage
+	refusals refusals
+	reading  outage
+	writing  outage
 	service  outage
 
-	synced, failed, givenUp atomic.Int64
+	synced, failed, givenUp, held atomic.Int64
 }
 
 // New returns an uploader.
@@ -68,10 +74,11 @@ func New(o Options) *Uploader {
 		Options:  o,
 		rules:    rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
 		schedule: newSchedule(o.Transfers, o.Queue),
-		holds:    newHolds(o.Site, o.Log, o.Poll),
+		holds:    newHolds(o.Log, o.Poll),
 		reports:  reports{log: o.Log},
-		database: outage{log: o.Log, what: "the database"},
-		service:  outage{log: o.Log, what: "the remote site"},
+		reading:  outage{log: o.Log, what: "reading from the database"},
+		writing:  outage{log: o.Log, what: "writing to the database"},
+		service:  outage{log: o.Log, what: "uploading to the remote site"},
 	}
 }
 
@@ -79,27 +86,32 @@ func New(o Options) *Uploader {
 type Totals struct {
 	Synced  int64 // files uploaded and recorded
 	Failed  int64 // failed tries
-	GivenUp int64 // files that have failed so often that they are left alone, and documents that can't be read
+	GivenUp int64 // files that have failed so often that they are left alone, and documents that can't be worked with
+	Held    int64 // looks at files that were left alone as their storage, or the settings, are in trouble
 }
 
 // Totals returns the totals so far.
 func (u *Uploader) Totals() Totals {
-	return Totals{Synced: u.synced.Load(), Failed: u.failed.Load(), GivenUp: u.givenUp.Load() + u.reports.count()}
+	return Totals{Synced: u.synced.Load(), Failed: u.failed.Load(), GivenUp: u.givenUp.Load() + u.reports.count(),
+		Held: u.held.Load()}
 }
 
 // Held tells what holds uploads up: one line for each, none if nothing does.
 func (u *Uploader) Held() []string { return u.holds.list() }
 
+// SiteHeld returns what holds up all uploads, nil if nothing does.
+func (u *Uploader) SiteHeld() error { return u.holds.check(theSite) }
+
 // Idle reports that nothing is under way, queued or backing off.
 func (u *Uploader) Idle() bool { return u.schedule.idle() }
 
 // Run works until ctx ends. Then no new file is begun, uploads have Grace to finish, and what came of them
-// is recorded.
+// is recorded until Stop is over.
 func (u *Uploader) Run(ctx context.Context) {
-	working, abort := context.WithCancel(context.WithoutCancel(ctx))
+	working, abort := outlast(ctx, u.Grace)
 	defer abort()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(u.Grace, abort) })
-	defer stop()
+	writing, giveUp := outlast(ctx, u.Stop)
+	defer giveUp()
 
 	// None of these fails: each ends with its context.
 	var g errgroup.Group
@@ -109,20 +121,20 @@ func (u *Uploader) Run(ctx context.Context) {
 		}
 	}
 	for range u.Transfers {
-		g.Go(func() error { u.transferLoop(ctx, working); return nil })
+		g.Go(func() error { u.transferLoop(ctx, working, writing); return nil })
 	}
-	g.Go(func() error { u.recordLoop(ctx, working); return nil })
+	g.Go(func() error { u.recordLoop(ctx, writing); return nil })
 	g.Go(func() error { u.holds.run(ctx); return nil })
 	_ = g.Wait()
 	for j, results := range u.schedule.rest() {
-		u.write(working, j, results)
+		u.write(writing, j, results)
 	}
 }
 
 // planLoop plans what comes by a lane.
 func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	for {
-		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx) != nil {
+		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx, theSite) != nil {
 			return
 		}
 		item, err := u.Queue.Get(ctx, lane)
@@ -132,6 +144,13 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 		u.plan(ctx, item)
 		u.Queue.Done(item.Key)
 	}
+}
+
+// outlast returns a context that ends so long after the other.
+func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return longer, func() { stop(); cancel() }
 }
 
 // about is the log of what happens to a representation.

@@ -121,6 +121,7 @@ type world struct {
 	site  *scripted
 	up    *Uploader
 	logs  *observer.ObservedLogs
+	roots avalon.Roots
 	start time.Time
 	stop  func()
 }
@@ -131,14 +132,14 @@ func inBubble(t *testing.T, test func(*world)) {
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		w := &world{t: t, logs: logs, site: &scripted{}, store: &memory{rep: avalon.Representation{
+		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{}, store: &memory{rep: avalon.Representation{
 			Key: key("a"), Roots: avalon.Roots{"": root},
 			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.Site{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
 		}}}
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
 			ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: Backoff{First: 10 * time.Second, Max: time.Hour},
-			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 8 * time.Second,
+			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 7 * time.Second, Stop: 8 * time.Second,
 			Queue: q, Store: w.store, Site: w.site, Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
 		})
@@ -207,7 +208,7 @@ func TestThrottledCostsNoTry(t *testing.T) {
 		w.site.put = []error{busy, busy, busy, busy, busy}
 		w.run(time.Minute)
 		w.wantSynced()
-		if w.logged("out of reach or busy") != 1 || w.logged("is back") != 1 || w.up.Totals().Failed != 0 {
+		if w.logged("remote site does not work") != 1 || w.logged("remote site works again") != 1 || w.up.Totals().Failed != 0 {
 			t.Errorf("logged %v", w.logs.All())
 		}
 	})
@@ -253,7 +254,7 @@ func TestDatabaseOutage(t *testing.T) {
 		w.store.set(func(m *memory) { m.fail = nil })
 		w.run(2 * time.Second)
 		w.wantSynced()
-		if w.logged("database is out of reach") != 1 || w.logged("database is back") != 1 {
+		if w.logged("reading from the database does not work") != 1 || w.logged("reading from the database works again") != 1 {
 			t.Errorf("logged %v", w.logs.All())
 		}
 	})
@@ -281,6 +282,130 @@ func TestMalformedDocumentIsToldOfOnce(t *testing.T) {
 			t.Errorf("%d given up once it is mended", got)
 		}
 	})
+}
+
+// The probe of a full drive does not see that it is full. That is not told of each second for ever.
+func TestHoldThatComesBack(t *testing.T) {
+	inBubble(t, func(w *world) {
+		full := site.Classed(site.Held, errors.New("the drive is full"))
+		for range 1000 {
+			w.site.put = append(w.site.put, full)
+		}
+		w.run(time.Hour)
+		if n := len(w.site.puts); n < 50 || n > 80 {
+			t.Errorf("%d uploads were tried in an hour", n)
+		}
+		if w.logged("uploads are held") > 80 || w.up.Totals().Failed != 0 {
+			t.Errorf("%d lines, %+v", w.logged("uploads are held"), w.up.Totals())
+		}
+	})
+}
+
+// An outage that comes and goes is not told of each time.
+func TestPartialOutage(t *testing.T) {
+	var o outage
+	core, logs := observer.New(zap.InfoLevel)
+	o.log, o.what = zap.New(core), "it"
+	synctest.Test(t, func(*testing.T) {
+		for range 300 {
+			o.saw(errors.New("busy"))
+			o.saw(nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+	})
+	if logs.Len() != 2 {
+		t.Errorf("logged %v", logs.All())
+	}
+}
+
+// Documents whose root the settings do not know cost no try and are told of once, not each.
+func TestSettingsThatDoNotFit(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.rep.Roots = avalon.Roots{"": `P:\projects`} })
+		for range 10 {
+			w.run(time.Second)
+			w.up.Queue.Add(key("a"), watcher.Backlog)
+		}
+		if rec := w.store.record(); rec.Tries != 0 || len(w.site.puts) != 0 {
+			t.Errorf("the record is %+v after %d uploads", rec, len(w.site.puts))
+		}
+		held := w.up.Held()
+		if len(held) != 1 || !strings.Contains(held[0], "set local_root") || w.logged("uploads are held") != 1 {
+			t.Errorf("held %v, logged %v", held, w.logs.All())
+		}
+		if w.up.SiteHeld() != nil || w.up.Totals().Held == 0 {
+			t.Errorf("the site is held: %v; %+v", w.up.SiteHeld(), w.up.Totals())
+		}
+		// The document repaired, it is synced; the trouble is forgotten in time.
+		w.store.set(func(m *memory) { m.rep.Roots = w.roots })
+		w.up.Queue.Add(key("a"), watcher.Live)
+		w.run(2 * time.Hour)
+		w.wantSynced()
+		if held := w.up.Held(); len(held) != 0 {
+			t.Errorf("still held: %v", held)
+		}
+	})
+}
+
+// What the database refuses to record is told once, and not uploaded again with every poll.
+func TestRefusedRecord(t *testing.T) {
+	inBubble(t, func(w *world) {
+		file := w.store.rep.Files[0].Key()
+		w.store.set(func(m *memory) { m.fail = &avalon.RecordError{Files: map[avalon.FileKey]error{file: errors.New("no")}} })
+		w.up.Store = refusing{w.store}
+		for range 30 {
+			w.run(time.Second)
+			w.up.Queue.Add(key("a"), watcher.Backlog)
+		}
+		if len(w.site.puts) != 1 || w.logged("can't be worked with") != 1 {
+			t.Errorf("%d uploads, logged %v", len(w.site.puts), w.logs.All())
+		}
+		w.up.Queue.Add(key("a"), watcher.Live) // somebody has touched it
+		w.run(time.Second)
+		if len(w.site.puts) != 2 {
+			t.Errorf("%d uploads after the document has changed", len(w.site.puts))
+		}
+		w.store.set(func(m *memory) { m.fail = nil })
+		w.run(refusedFor)
+		w.up.Queue.Add(key("a"), watcher.Backlog)
+		w.run(time.Second)
+		w.wantSynced()
+	})
+}
+
+// refusing fails only when it writes.
+type refusing struct{ *memory }
+
+func (r refusing) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rep := r.rep
+	rep.Files = slices.Clone(rep.Files)
+	return &rep, nil
+}
+
+// A database that hangs does not keep sitesync from stopping.
+func TestStopWithoutDatabase(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.up.Store = hanging{w.store}
+		w.run(time.Second)
+		before := time.Now()
+		w.stop()
+		if took := time.Since(before); took != w.up.Stop {
+			t.Errorf("stopping took %s, want %s", took, w.up.Stop)
+		}
+		if w.logged("results not recorded") != 1 {
+			t.Errorf("logged %v", w.logs.All())
+		}
+	})
+}
+
+// hanging never writes.
+type hanging struct{ *memory }
+
+func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Outcome) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
 
 // A run that is told to stop records what was uploaded before it ends.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/watcher"
 )
 
 // Looks at a source that is not there yet: soon at first, as the rename that follows a publish takes
@@ -26,8 +27,8 @@ type wait struct {
 	since time.Time // when its source was first looked for
 }
 
-// next says when to look at the source again, a fifth of the time waited so far from now; 0 if the time to
-// settle is over.
+// next says when to look at the source again: a fifth of the time waited so far from now or, where nobody has just
+// published it, when it has been waited for twice as long. It is 0 if the time to settle is over.
 func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -47,6 +48,9 @@ func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration 
 	waited := now.Sub(found.since)
 	if waited >= settle {
 		return 0
+	}
+	if t.lane == watcher.Backlog {
+		return min(max(waited, lastLook), settle-waited)
 	}
 	return min(max(waited/5, firstLook), lastLook, settle-waited)
 }

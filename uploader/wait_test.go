@@ -1,10 +1,12 @@
 package uploader
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/watcher"
 )
 
 func TestWaits(t *testing.T) {
@@ -27,6 +29,20 @@ func TestWaits(t *testing.T) {
 		}
 	}
 
+	// Where nobody has just published it, it is looked at a few times only.
+	var looks []time.Duration
+	old := task{job: &job{key: key("old")}, file: file, lane: watcher.Backlog}
+	for at := start; ; {
+		wait := w.next(old, at, time.Minute)
+		if wait == 0 {
+			break
+		}
+		looks, at = append(looks, wait/time.Second), at.Add(wait)
+	}
+	if !slices.Equal(looks, []time.Duration{2, 2, 4, 8, 16, 28}) {
+		t.Errorf("waits of %v s in the backlog", looks)
+	}
+
 	// The reaction counts from when the file came to our notice.
 	later := k
 	later.job = &job{key: key("a"), seen: start.Add(time.Minute)}
@@ -40,6 +56,7 @@ func TestWaits(t *testing.T) {
 		t.Errorf("a new wait begins with %s", got)
 	}
 	w.keep(key("a"), []avalon.File{file})
+	w.done(old)
 	if len(w.all) != 1 {
 		t.Errorf("kept %v", w.all)
 	}

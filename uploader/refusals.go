@@ -1,0 +1,46 @@
+package uploader
+
+import (
+	"sync"
+	"time"
+
+	"sitesync/avalon"
+)
+
+// refusedFor is how long a file is left alone whose record the database has refused, unless somebody touches its
+// document. Without, it would be uploaded again with every poll.
+const refusedFor = time.Hour
+
+// refusals remembers the files whose records the database has refused. Its zero value is ready.
+type refusals struct {
+	mu  sync.Mutex
+	all map[avalon.Key]refusal
+}
+
+type refusal struct {
+	*avalon.RecordError
+	until time.Time
+}
+
+// add takes note of a refusal.
+func (r *refusals) add(key avalon.Key, err *avalon.RecordError) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.all == nil || len(r.all) >= maxReports {
+		r.all = map[avalon.Key]refusal{}
+	}
+	r.all[key] = refusal{err, time.Now().Add(refusedFor)}
+}
+
+// of returns the refusal of a representation, nil if there is none. touched says that somebody has changed the
+// document, so that it may be tried again.
+func (r *refusals) of(key avalon.Key, touched bool) *avalon.RecordError {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.all[key]
+	if ok && (touched || time.Now().After(found.until)) {
+		delete(r.all, key)
+		return nil
+	}
+	return found.RecordError
+}
