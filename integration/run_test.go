@@ -198,6 +198,56 @@ func TestOnceWithTheSiteHeld(t *testing.T) {
 	}
 }
 
+// A storage that is away does not keep the rest from being synced, but is told of in the end.
+func TestOnceWithOneRootAway(t *testing.T) {
+	s := newSite(t)
+	p := s.project("Test")
+	away := s.publish(p, studio.Publish{Size: 100, RecordOnly: true, ContextRoot: filepath.Join(t.TempDir(), "away")})
+	here := s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
+	check(t, s.presets.Write(s.dir))
+	status, _, stderr := s.exits("run", "--once")
+	if status != 1 || !strings.Contains(stderr, "not mounted") || !strings.Contains(stderr, "1 are held up") {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	s.synced(here)
+	if v := s.record(away, 0); v.Lookup("tries").Type != 0 {
+		t.Errorf("the record is %v", v)
+	}
+}
+
+// Publishers on Windows, and no local_root: a trouble of the settings, which costs no try.
+func TestSettingsThatDoNotFit(t *testing.T) {
+	s := newSite(t)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
+	d := s.start("--retry-delay", "10ms")
+	line := s.log(d, daemon.Message("uploads are held"))
+	if !strings.Contains(line.Text("error"), "set local_root") {
+		t.Errorf("the log says %v", line.Fields)
+	}
+	check(t, d.Stop())
+	if v := s.record(rep, 0); v.Lookup("tries").Type != 0 {
+		t.Errorf("the record is %v", v)
+	}
+	s.presets.LocalRoot = s.root
+	s.start()
+	s.synced(rep)
+}
+
+// A database that hangs does not keep it from stopping in time; d.Stop watches over that.
+func TestStopWhileMongoHangs(t *testing.T) {
+	set := mongod.StartTest(t, mongod.Options{})
+	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 100 * time.Millisecond })
+	d := s.start()
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Name: "exr", Frames: 200})
+	s.eventually("the upload has begun", func() bool { return s.creates() > 10 })
+	check(t, set.Members()[0].Pause())
+	check(t, d.Stop())
+	check(t, set.Members()[0].Resume())
+	s.start()
+	s.synced(rep)
+}
+
 func TestCheck(t *testing.T) {
 	s := newSite(t)
 	s.publish(s.project("Test"), studio.Publish{Size: 100})

@@ -103,6 +103,8 @@ func TestBadRoots(t *testing.T) {
 		{"no such folder", "/SHOW/none/pub", nil, []string{"no folder /SHOW/none ", "create or share it, or mend root"}},
 		{"no such folder in My Drive", "/My Drive/none", nil, []string{"no folder /My Drive/none ", "shared with sync@"}},
 		{"in the trash", "/SHOW/gone", func(s *studio) { s.Trash(s.Mkdir(s.show, "gone")) }, []string{"no folder /SHOW/gone "}},
+		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file or a shortcut", "mend root"}},
+		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file or a shortcut"}},
 		{"only readable", "/READ/pub", func(s *studio) {
 			d := s.AddSharedDrive("READ")
 			s.Mkdir(d, "pub")

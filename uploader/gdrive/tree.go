@@ -196,6 +196,10 @@ func (t *tree) child(ctx context.Context, parent *folder, p string) (*folder, er
 	if err != nil {
 		return nil, fmt.Errorf("look up folder %s: %w", p, err)
 	}
+	if found && !e.folder && !t.mayCreate(p) {
+		return nil, site.Classed(site.Held, fmt.Errorf("%s is a file or a shortcut on Drive, not a folder: mend root in "+
+			"gdrive.json, or put a folder there", p))
+	}
 	if found && !e.folder {
 		return nil, site.Classed(site.File, fmt.Errorf("%s is a file on Drive, not a folder", p))
 	}
