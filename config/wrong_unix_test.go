@@ -1,3 +1,5 @@
+//go:build unix
+
 package config
 
 import (
@@ -25,7 +27,6 @@ const (
 // Every wrong value is refused with a sentence that names the place, the value
 // and what would be right.
 func TestWrong(t *testing.T) {
-	skipWindows(t)
 	const (
 		retry   = ` but must be a whole number from 1 to 1000, e.g. 3`
 		delay   = ` but must be a number of seconds or a duration such as 90s, 5m or 1h, from 10ms to 24h`
@@ -269,7 +270,6 @@ func TestWrong(t *testing.T) {
 }
 
 func TestFiles(t *testing.T) {
-	skipWindows(t)
 	for _, test := range []struct {
 		name string
 		do   func(s *studio)
@@ -311,7 +311,6 @@ func (s *studio) remove(name string) {
 
 // Credentials that others can read only warn: Kubernetes mounts them so.
 func TestCredentialsMode(t *testing.T) {
-	skipWindows(t)
 	s := newStudio(t)
 	s.write("data/account.json", account())
 	if err := os.Chmod(filepath.Join(s.dir, "data/account.json"), 0o644); err != nil {
