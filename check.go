@@ -9,6 +9,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/uploader"
 )
 
 type checkCmd struct{}
@@ -52,7 +53,7 @@ func (checkCmd) Run(flags *config.Flags) error {
 		r.warn("remote_site is empty: nothing is synced")
 		return nil
 	}
-	checkMongo(ctx, &r, cfg, remote.Name)
+	checkMongo(ctx, &r, cfg, remote)
 	checkSite(ctx, &r, cfg, remote)
 	for name, root := range cfg.LocalRoot.All() {
 		checkLocalRoot(&r, name, root)
@@ -63,7 +64,7 @@ func (checkCmd) Run(flags *config.Flags) error {
 	return nil
 }
 
-func checkMongo(ctx context.Context, r *report, cfg *config.Config, site string) {
+func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
 	client, err := connect(cfg)
 	if err != nil {
 		r.fail("mongo", err)
@@ -81,7 +82,16 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, site string)
 	} else {
 		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
 	}
-	changes, err := store.Changes(ctx, site)
+	switch missing, err := store.MissingRights(ctx, cfg.Index); {
+	case err != nil:
+		r.fail("rights", err)
+	case len(missing) > 0:
+		r.fail("rights", fmt.Errorf("the user may not %s in database %s; grant it the role readWrite there",
+			strings.Join(missing, ", "), cfg.Mongo.Database))
+	default:
+		r.ok("rights to read and to write what is synced")
+	}
+	changes, err := store.Changes(ctx, remote.Name)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
 		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")
@@ -92,7 +102,8 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, site string)
 		_ = changes.Close(ctx) // it was only tried
 	}
 	if len(projects) > 0 {
-		checkIndex(ctx, r, cfg, store, projects, site)
+		checkIndex(ctx, r, cfg, store, projects, remote.Name)
+		checkSources(ctx, r, cfg, store, projects, remote)
 	}
 }
 
@@ -117,6 +128,48 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 		r.warn("index of pending files is missing, so each poll reads all documents of " + strings.Join(without, ", ") +
 			"; start without --no-index once, or create it by hand")
 	}
+}
+
+// checkSources looks where a pending file of each project would be read from.
+func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
+	found, told := 0, map[string]bool{}
+	for _, p := range projects {
+		f, roots, err := pendingFile(ctx, store, p, remote.Name, cfg.RetryCount)
+		if err == nil && f == nil {
+			continue
+		}
+		if err == nil {
+			_, err = uploader.Source(f, roots, cfg.LocalRoot, remote.Root)
+		}
+		if err == nil {
+			found++
+		} else if !told[err.Error()] {
+			told[err.Error()] = true
+			r.fail("storage of project "+p.Name, err)
+		}
+	}
+	if found > 0 {
+		r.ok(fmt.Sprintf("storage of %d project(s) with pending files", found))
+	}
+}
+
+// pendingFile returns a file of the project that waits for the site, nil if there is none.
+func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, site string, retryCount int) (*avalon.File, avalon.Roots, error) {
+	for key, err := range store.Pending(ctx, p.Name, site, retryCount) {
+		if err != nil {
+			return nil, nil, err
+		}
+		rep, err := store.Representation(ctx, key)
+		if err != nil {
+			continue // sitesync run tells of it
+		}
+		for i := range rep.Files {
+			if rec, ok := rep.Files[i].On(site); ok && !rec.Created && rep.Files[i].Problem == "" {
+				return &rep.Files[i], rep.Roots, nil
+			}
+		}
+	}
+	return nil, nil, nil
 }
 
 func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {

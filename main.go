@@ -112,7 +112,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	queue := watcher.NewQueue(100_000)
 	defer queue.Close()
 	poll := watcher.NewPoll(store, remote.Name, queue, log)
-	poll.RetryCount, poll.Interval, poll.Index = cfg.RetryCount, cfg.LoopDelay, cfg.Index
+	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay
 	up := uploader.New(uploader.Options{
 		ActiveSite: cfg.ActiveSite, RemoteSite: remote.Name,
 		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
@@ -126,6 +126,10 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { up.Run(ctx) })
+	if cfg.Index {
+		index := &watcher.Index{Store: store, Site: remote.Name, Interval: cfg.LoopDelay, Log: log}
+		wg.Go(func() { index.Run(ctx) })
+	}
 	if once {
 		err = drain(ctx, poll, up)
 		cancel()

@@ -14,6 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
@@ -36,9 +37,11 @@ type Store struct {
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
-// that none is rolled back by an election.
+// that none is rolled back by an election. Reads go to the primary, whatever the connection string prefers: a
+// secondary may not have yet what the change stream tells of.
 func NewStore(client *mongo.Client, database string) *Store {
-	return &Store{db: client.Database(database, options.Database().SetWriteConcern(writeconcern.Majority()))}
+	return &Store{db: client.Database(database, options.Database().
+		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
 }
 
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.

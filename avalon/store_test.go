@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 
 	"sitesync/integration/mongod"
 )
@@ -602,6 +604,10 @@ func TestChanges(t *testing.T) {
 		{"skeleton added to a dict", bson.D{}, upd("$set", "files.$[].sites.gdrive", bson.D{}), true},
 		{"record emptied in a dict", dict(done...), upd("$set", "files.0.sites.gdrive", bson.D{}), true},
 		{"record replaced", list(done...), upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}), true},
+		{"record replaced, its failure kept", list(failed...), upd("$set", "files.0.sites.1",
+			bson.D{{Key: "name", Value: gdrive}, {Key: "last_failed_dt", Value: published}}), true},
+		{"record replaced in a dict, its failure kept", dict(failed...), upd("$set", "files.0.sites.gdrive",
+			bson.D{{Key: "last_failed_dt", Value: published}}), true},
 		{"sites replaced", list(done...), upd("$set", "files.0.sites", list()), true},
 		{"file replaced", list(done...), upd("$set", "files.0", entry("{root}/a", list())), true},
 		{"files replaced", list(done...), upd("$set", "files", bson.A{entry("{root}/a", list())}), true},
@@ -743,5 +749,21 @@ func TestIndexed(t *testing.T) {
 	}
 	if !indexed() {
 		t.Error("not indexed once the index is created")
+	}
+}
+
+// What the change stream has told of must be there to be read.
+func TestReadsGoToThePrimary(t *testing.T) {
+	db := mongod.Database(t)
+	client, err := mongo.Connect(options.Client().ApplyURI(mongod.URI(t)).SetReadPreference(readpref.Secondary()).
+		SetServerSelectionTimeout(time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Disconnect(context.Background()) //nolint:errcheck // the server ends with the tests
+	s := NewStore(client, db.Name())
+	keys := insert(t, db.Collection(project), representation(entry("{root}/a", list())))
+	if _, err := s.Representation(t.Context(), keys[0]); err != nil {
+		t.Error(err) // there is no secondary
 	}
 }

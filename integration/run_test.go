@@ -262,7 +262,7 @@ func TestCheck(t *testing.T) {
 			t.Errorf("not ok: %s", line)
 		}
 	}
-	for _, want := range []string{"configuration", "replica set", "change stream", "index", "/SHOW/projects", s.account.Email, s.root} {
+	for _, want := range []string{"configuration", "replica set", "change stream", "index", "rights", "storage of 1 project(s)", "/SHOW/projects", s.account.Email, s.root} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
 		}
@@ -285,6 +285,39 @@ func TestCheck(t *testing.T) {
 	for _, want := range []string{"nowhere", "NO SUCH DRIVE", "no such file", "is the storage mounted"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
+		}
+	}
+}
+
+func TestCheckLooksForTheSources(t *testing.T) {
+	s := newSite(t)
+	s.publish(s.project("Windows"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
+	s.publish(s.project("Away"), studio.Publish{Size: 100, ContextRoot: filepath.Join(t.TempDir(), "away")})
+	s.publish(s.project("Here"), studio.Publish{Size: 100})
+	check(t, s.presets.Write(s.dir))
+	status, stdout, _ := s.exits("check")
+	for _, want := range []string{"fail  storage of project Windows: root \"P:/projects\"", "set local_root", "fail  storage of project Away: the storage is not mounted",
+		"ok    storage of 1 project(s)"} {
+		if status != 1 || !strings.Contains(stdout, want) {
+			t.Errorf("status %d, nothing about %s in\n%s", status, want, stdout)
+		}
+	}
+}
+
+func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
+	set := mongod.StartTest(t, mongod.Options{Auth: true})
+	db := set.Client().Database("avalon")
+	for role, want := range map[string]string{"read": "fail  rights: the user may not update, createIndex in database avalon", "readWrite": "ok    rights"} {
+		uri := must(set.CreateUser(t.Context(), "sync-"+role, "S3cr3t", mongod.Role{Role: role, DB: "avalon"}))(t)
+		s := newSiteOn(t, uri, db)
+		s.publish(s.project("Test"), studio.Publish{Size: 100, Seed: uint64(len(role))})
+		check(t, s.presets.Write(s.dir))
+		status, stdout, stderr := s.exits("check")
+		if !strings.Contains(stdout, want) || (status == 0) != (role == "readWrite") {
+			t.Errorf("%s: status %d\n%s%s", role, status, stdout, stderr)
+		}
+		if strings.Contains(stdout+stderr, "S3cr3t") {
+			t.Errorf("the password is told:\n%s%s", stdout, stderr)
 		}
 	}
 }

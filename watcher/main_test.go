@@ -35,6 +35,7 @@ type fixture struct {
 	store  *avalon.Store
 	queue  *Queue
 	poll   *Poll
+	index  *Index
 	stream *Stream
 	logs   *observer.ObservedLogs
 	app    string // by which fail points know the watcher's connections
@@ -63,7 +64,8 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	log := zap.New(core)
 	f.logs = logs
 	f.poll = NewPoll(f.store, site, f.queue, log)
-	f.poll.RetryCount, f.poll.Interval, f.poll.Index = retryCount, time.Hour, true
+	f.poll.RetryCount, f.poll.Interval = retryCount, time.Hour
+	f.index = &Index{Store: f.store, Site: site, Interval: time.Hour, Log: log}
 	f.stream = &Stream{Store: f.store, Site: site, Queue: f.queue, Poll: f.poll.Now, Log: log}
 	t.Cleanup(f.queue.Close)
 	return f

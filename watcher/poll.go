@@ -3,10 +3,8 @@ package watcher
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -26,19 +24,15 @@ type Poll struct {
 	Site       string        // the remote site
 	RetryCount int           // failed tries after which a file is left alone
 	Interval   time.Duration // from the end of one poll to the next; more than 0
-	Index      bool          // whether to create the index that the poll needs
 	Queue      *Queue
 	Log        *zap.Logger
 
-	now     chan struct{}
-	indexed map[avalon.Project]bool
-	slow    bool // it was told that an index can't be created
+	now chan struct{}
 }
 
 // NewPoll returns a poll; the caller fills in the rest of the fields.
 func NewPoll(store *avalon.Store, site string, queue *Queue, log *zap.Logger) *Poll {
-	return &Poll{Store: store, Site: site, Queue: queue, Log: log,
-		now: make(chan struct{}, 1), indexed: map[avalon.Project]bool{}}
+	return &Poll{Store: store, Site: site, Queue: queue, Log: log, now: make(chan struct{}, 1)}
 }
 
 // Now asks for a poll as soon as the present one has ended.
@@ -82,8 +76,6 @@ func (p *Poll) Once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	maps.DeleteFunc(p.indexed, func(gone avalon.Project, _ bool) bool { return !slices.Contains(projects, gone) })
-
 	type cursor struct {
 		next func() (avalon.Key, error, bool)
 		stop func()
@@ -95,7 +87,7 @@ func (p *Poll) Once(ctx context.Context) error {
 		}
 	}()
 	for _, project := range projects {
-		next, stop := iter.Pull2(p.pending(ctx, project))
+		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount))
 		open = append(open, cursor{next, stop})
 	}
 	failed := 0
@@ -122,14 +114,6 @@ func (p *Poll) Once(ctx context.Context) error {
 	return nil
 }
 
-// pending yields what is pending in the project, when the index is there to find it with.
-func (p *Poll) pending(ctx context.Context, project avalon.Project) iter.Seq2[avalon.Key, error] {
-	return func(yield func(avalon.Key, error) bool) {
-		p.ensureIndex(ctx, project)
-		p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount)(yield)
-	}
-}
-
 // take moves a project's share into the queue and reports whether there is more.
 func (p *Poll) take(ctx context.Context, next func() (avalon.Key, error, bool)) (more bool, err error) {
 	for range share {
@@ -142,22 +126,4 @@ func (p *Poll) take(ctx context.Context, next func() (avalon.Key, error, bool)) 
 		}
 	}
 	return true, nil
-}
-
-// ensureIndex makes the index unless it is known to be there. Without it the poll is slow, but works; that
-// is told once, since what keeps it from being made in one project will do so in all.
-func (p *Poll) ensureIndex(ctx context.Context, project avalon.Project) {
-	if !p.Index || p.indexed[project] {
-		return
-	}
-	switch err := p.Store.EnsureIndex(ctx, project, p.Site); {
-	case err == nil:
-		p.indexed[project] = true
-		p.slow = false
-	case errors.Is(err, avalon.ErrGone), ctx.Err() != nil, p.slow:
-	default:
-		p.slow = true
-		p.Log.Warn("no index for the poll, which will be slow in large projects; let the user create indexes, or create "+
-			"it by hand and run with --no-index", zap.String("project", project.Name), zap.Error(err))
-	}
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.uber.org/zap"
 
 	"sitesync/integration/mongod"
 	"sitesync/integration/studio"
@@ -37,7 +36,9 @@ func TestPollFindsWhatIsPending(t *testing.T) {
 	}
 	slices.Sort(want)
 	for _, index := range []bool{false, true} {
-		f.poll.Index = index
+		if index {
+			f.index.Once(t.Context())
+		}
 		must(t, f.poll.Once(t.Context()))
 		var got []string
 		for f.queue.Len(Backlog) > 0 {
@@ -166,49 +167,5 @@ func TestPollTellsWhatFailed(t *testing.T) {
 	}
 	if n := f.queue.Len(Backlog); n != 1 {
 		t.Errorf("%d keys, want that of project C", n)
-	}
-}
-
-func TestPollIndex(t *testing.T) {
-	f := newFixture(t)
-	p := f.project(t, "A")
-	f.project(t, "B")
-	indexes := func() int {
-		specs, err := p.Collection().Indexes().ListSpecifications(t.Context())
-		must(t, err)
-		return len(specs)
-	}
-	before := indexes()
-
-	f.poll.Index = false
-	must(t, f.poll.Once(t.Context()))
-	if n := indexes(); n != before {
-		t.Errorf("%d indexes, want %d as before", n, before)
-	}
-
-	f.poll.Index = true
-	off := f.fail(t, mongod.AlwaysOn, "", code(badValue), "createIndexes")
-	r := publish(t, p, studio.Publish{})[0]
-	for range 3 {
-		must(t, f.poll.Once(t.Context()))
-		if got := f.next(t, Backlog); got != keyOf(r) {
-			t.Errorf("got %s, want %s", got, r)
-		}
-	}
-	if n := f.logs.FilterLevelExact(zap.WarnLevel).Len(); n != 1 {
-		t.Errorf("told %d times that there is no index, want once", n)
-	}
-	off()
-	must(t, f.poll.Once(t.Context()))
-	if n := indexes(); n != before+2 {
-		t.Errorf("%d indexes once they can be made, want %d", n, before+2)
-	}
-
-	must(t, p.Collection().Drop(t.Context()))
-	must(t, f.poll.Once(t.Context()))
-	must(t, f.db.CreateCollection(t.Context(), "A"))
-	must(t, f.poll.Once(t.Context()))
-	if n := indexes(); n != before+2 {
-		t.Errorf("%d indexes in a project that was created again, want %d", n, before+2)
 	}
 }
