@@ -76,10 +76,21 @@ func (r runCmd) Run(flags *config.Flags) error {
 	for _, w := range warnings {
 		log.Warn(string(w))
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	context.AfterFunc(ctx, stop) // so that a second signal ends at once
-	return run(ctx, cfg, log, r.Once)
+	return run(untilSignal(), cfg, log, r.Once)
+}
+
+// untilSignal returns a context that the first SIGTERM or SIGINT ends. A second one ends the process at once.
+func untilSignal() context.Context {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(1)
+	}()
+	return ctx
 }
 
 // run wires the parts together and waits for them.
@@ -97,11 +108,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		_ = client.Disconnect(closing) // we are leaving anyway
-	}()
+	// It is not disconnected in the end: that takes its time when the server hangs, and the process ends anyway.
 	drive, err := openSite(ctx, cfg, remote)
 	if err != nil {
 		return err
