@@ -173,7 +173,7 @@ func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, sit
 }
 
 func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
-	s, err := openSite(ctx, cfg, remote)
+	s, err := openSite(ctx, cfg, remote, nil)
 	if err != nil {
 		r.fail("site", err)
 		return

@@ -164,6 +164,7 @@ func (c *Config) fields() [][2]string {
 		{"local_root", c.LocalRoot.String()},
 		{"mongo", c.Mongo.URI.Redacted()},
 		{"db", c.Mongo.Database},
+		{"state_db", c.Mongo.State},
 		{"transfers", fmt.Sprint(c.Transfers)},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},

@@ -117,7 +117,7 @@ func TestLoadDefaults(t *testing.T) {
 		Sites: map[string]Site{"gdrive": {
 			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
 		}},
-		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon"},
+		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
 		Transfers: 8, LogFormat: "auto", LogLevel: "info",
 		Settle: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
 		Index: true, Stream: true, Poll: true, ShutdownTimeout: 10 * time.Second,

@@ -17,6 +17,7 @@ type Flags struct {
 
 	Mongo   *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`
 	DB      *string `group:"Database" name:"db" placeholder:"NAME" help:"Database of the projects, default avalon. ($SITESYNC_DB, $AVALON_DB)"`
+	StateDB *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)"`
 	NoIndex *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
 
 	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8. ($SITESYNC_TRANSFERS)"`

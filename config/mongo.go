@@ -17,6 +17,8 @@ type Mongo struct {
 	URI URI
 	// Database is the one whose collections are the projects.
 	Database string
+	// State is sitesync's own database; another one than Database.
+	State string
 }
 
 // A URI is a MongoDB connection string. However it is printed or encoded, its
@@ -75,6 +77,11 @@ func (s *settings) mongo(flags Flags) Mongo {
 		}
 	}
 	m.Database = s.database(setting{name: "db", flag: flags.DB, also: []string{"AVALON_DB"}}, "avalon")
+	state := setting{name: "state-db", flag: flags.StateDB}
+	m.State = s.database(state, "sitesync")
+	if strings.EqualFold(m.State, m.Database) {
+		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one, as each collection of that is a project", m.State)
+	}
 	return m
 }
 

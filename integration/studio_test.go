@@ -91,7 +91,7 @@ func (s *site) launch(args ...string) *daemon.Daemon {
 	if err := s.presets.Write(s.dir); err != nil {
 		s.t.Fatal(err)
 	}
-	d, err := daemon.Start(daemon.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), Args: args})
+	d, err := daemon.Start(daemon.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -105,6 +105,9 @@ func (s *site) launch(args ...string) *daemon.Daemon {
 	})
 	return d
 }
+
+// state is the name of sitesync's own database, one for each test.
+func (s *site) state() string { return s.db.Name() + "-state" }
 
 // log waits for a line in the log.
 func (s *site) log(d *daemon.Daemon, match func(daemon.Line) bool) daemon.Line {

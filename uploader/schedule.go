@@ -2,6 +2,8 @@ package uploader
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,7 +49,7 @@ type job struct {
 	again    bool // look once more when it is over
 	known    map[avalon.FileKey]bool
 	pending  []avalon.File
-	running  int
+	running  map[avalon.FileKey]avalon.File
 	total    int           // files since the job began
 	wake     time.Duration // look once more so long after it is over; 0 if there is no need
 
@@ -84,7 +86,8 @@ func (s *schedule) begin(item watcher.Item) *job {
 	defer s.mu.Unlock()
 	j := s.jobs[item.Key]
 	if j == nil {
-		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, known: map[avalon.FileKey]bool{}}
+		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, known: map[avalon.FileKey]bool{},
+			running: map[avalon.FileKey]avalon.File{}}
 		s.jobs[item.Key] = j
 	} else {
 		// What is under way was planned by an older document.
@@ -133,7 +136,7 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 					continue
 				}
 				j.pending = j.pending[1:]
-				j.running++
+				j.running[f.Key()] = f
 				s.files[lane]--
 				if f.Size >= largeFile {
 					s.large++
@@ -152,6 +155,13 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 	return t, err
 }
 
+// unfinished returns the files of a job that are not done with.
+func (s *schedule) unfinished(j *job) []avalon.File {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append(slices.Collect(maps.Values(j.running)), j.pending...)
+}
+
 // room waits until a lane has few enough files waiting to be worth planning more.
 func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
 	limit := 8 * s.transfers
@@ -168,7 +178,7 @@ func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := t.job
-	j.running--
+	delete(j.running, t.file.Key())
 	if t.file.Size >= largeFile {
 		s.large--
 	}
@@ -255,7 +265,7 @@ func (s *schedule) take(j *job) []result {
 // due is when the results of a job are to be written.
 func (j *job) due() time.Time {
 	switch {
-	case len(j.pending)+j.running == 0:
+	case len(j.pending)+len(j.running) == 0:
 		return time.Time{} // these are the last
 	case len(j.results) >= (j.total+recordParts-1)/recordParts:
 		return j.recorded.Add(recordEvery)
@@ -281,7 +291,7 @@ func (s *schedule) again(j *job) {
 // is back in the queue, if there is reason, before it has left the schedule.
 func (s *schedule) settle(j *job) {
 	defer s.notify()
-	if j.planning || j.recording || len(j.pending)+j.running+len(j.results) > 0 || s.jobs[j.key] != j {
+	if j.planning || j.recording || len(j.pending)+len(j.running)+len(j.results) > 0 || s.jobs[j.key] != j {
 		return
 	}
 	switch {

@@ -87,13 +87,24 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 		return local, 0, obj, err
 	}
 	defer f.Close()
-	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime()})
+	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(),
+		Along: func() []string { return u.along(t) }})
 	after, statErr := f.Stat()
 	if statErr == nil && (after.Size() != info.Size() || !after.ModTime().Equal(info.ModTime())) &&
 		(err == nil || site.ClassOf(err) == site.File) {
 		err = site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", src))
 	}
 	return held, info.Size(), obj, err
+}
+
+// along returns where the other files of a task's representation will go.
+func (u *Uploader) along(t task) (paths []string) {
+	for _, f := range u.schedule.unfinished(t.job) {
+		if src, err := locate(&f, t.roots, u.LocalRoot, u.RemoteRoot); err == nil {
+			paths = append(paths, src.remote)
+		}
+	}
+	return paths
 }
 
 // maxErrorText bounds what is told of an error in a document or a log, bytes.

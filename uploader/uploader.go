@@ -106,12 +106,14 @@ func (u *Uploader) SiteHeld() error { return u.holds.check(theSite) }
 func (u *Uploader) Idle() bool { return u.schedule.idle() }
 
 // Run works until ctx ends. Then no new file is begun, uploads have Grace to finish, and what came of them
-// is recorded until Stop is over.
-func (u *Uploader) Run(ctx context.Context) {
+// is recorded until Stop is over. When fenced ends, everything does at once, as somebody else may be at work.
+func (u *Uploader) Run(ctx, fenced context.Context) {
 	working, abort := outlast(ctx, u.Grace)
 	defer abort()
+	defer context.AfterFunc(fenced, abort)()
 	writing, giveUp := outlast(ctx, u.Stop)
 	defer giveUp()
+	defer context.AfterFunc(fenced, giveUp)()
 
 	// None of these fails: each ends with its context.
 	var g errgroup.Group

@@ -156,7 +156,7 @@ func (w *world) run(d time.Duration) {
 		ctx, cancel := context.WithCancel(w.t.Context())
 		var wg sync.WaitGroup
 		w.start = time.Now()
-		wg.Go(func() { w.up.Run(ctx) })
+		wg.Go(func() { w.up.Run(ctx, context.Background()) })
 		w.stop = func() { cancel(); wg.Wait() }
 	}
 	time.Sleep(d)

@@ -26,6 +26,7 @@ type Options struct {
 	Presets  string // folder of the two files
 	Mongo    string // connection string
 	Database string
+	State    string    // sitesync's own database; "" for the default
 	Args     []string  // further arguments, after "run"
 	Env      []string  // further variables, NAME=VALUE
 	Log      io.Writer // gets a copy of the log; may be nil
@@ -70,6 +71,9 @@ type Daemon struct {
 // Start starts "sitesync run".
 func Start(o Options) (*Daemon, error) {
 	args := append([]string{"run", "--presets", o.Presets, "--db", o.Database, "--log-format", "json"}, o.Args...)
+	if o.State != "" {
+		args = append(args, "--state-db", o.State)
+	}
 	cmd := exec.Command(o.Binary, args...)
 	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+o.Mongo)
 	cmd.Env = append(cmd.Env, o.Env...)

@@ -3,6 +3,7 @@ package drive
 import (
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,8 @@ type LogEntry struct {
 
 // recorder counts requests by kind and keeps the last ones.
 type recorder struct {
+	received atomic.Int64 // bytes of all requests' bodies
+
 	mu     sync.Mutex
 	counts map[string]int
 	log    []LogEntry // a ring once it is full
@@ -58,6 +61,10 @@ func (s *Server) Calls() map[string]int {
 	defer s.calls.mu.Unlock()
 	return maps.Clone(s.calls.counts)
 }
+
+// Received returns how many bytes of requests' bodies have arrived since the start, those of requests under way
+// included.
+func (s *Server) Received() int64 { return s.calls.received.Load() }
 
 // TotalCalls returns how many requests arrived, those for tokens not counted.
 func (s *Server) TotalCalls() int {

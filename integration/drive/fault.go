@@ -337,6 +337,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.body.Read(p)
 	b.c.received += int64(n)
+	b.c.s.calls.received.Add(int64(n))
 	if b.cut > 0 {
 		b.cut -= int64(n)
 	}

@@ -51,6 +51,9 @@ func (s *Site) once(ctx context.Context, request func() error) error {
 	if err := s.pacer.wait(ctx); err != nil {
 		return err
 	}
+	if err := s.fence(); err != nil {
+		return site.Classed(site.Throttled, err)
+	}
 	err := classify(request())
 	switch {
 	case err == nil:

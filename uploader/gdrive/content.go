@@ -1,6 +1,7 @@
 package gdrive
 
 import (
+	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
@@ -33,6 +34,19 @@ func (c *content) seek(offset int64) {
 		c.hashed = 0
 	}
 	c.at, c.err = offset, nil
+}
+
+// skip sums up to an offset what needs no sending, as it was sent by another process. Nothing must have been read yet.
+func (c *content) skip(ctx context.Context, offset int64) error {
+	for buf := make([]byte, 256<<10); c.at < offset; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := c.Read(buf[:min(int64(len(buf)), offset-c.at)]); err != nil {
+			return c.blame(err)
+		}
+	}
+	return nil
 }
 
 // Read reads on, and tells of the progress. A source that is not of the upload's size fails before its last

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
@@ -12,52 +14,139 @@ import (
 	"sitesync/uploader/site"
 )
 
-// idBatch is how many ids are asked for at once; Drive gives up to 1000.
-const idBatch = 200
+const (
+	// idBatch is how many ids are asked for at once, at the least.
+	idBatch = 200
+
+	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
+	maxIDs = 1000
+
+	// noteAgain is from which age on a reservation is noted again before it is used. The journal forgets them, but
+	// not before a week.
+	noteAgain = 24 * time.Hour
+)
 
 // place is a name in a folder.
 type place struct{ folder, name string }
 
-// idPool holds ids for files and folders that are about to be created.
+// idPool holds ids for files and folders that are about to be created. An id is in the journal before it is used,
+// so that whoever comes after a crash creates the same file again, and not a second one.
 type idPool struct {
-	generate func(context.Context) ([]string, error)
+	generate func(ctx context.Context, count int) ([]string, error)
+	journal  Journal
 	filling  *semaphore.Weighted // one asks for ids, the others wait for that
+	busy     keyedMutex          // by folder: what is being read from the journal or noted in it
 
 	mu       sync.Mutex
 	free     []string
-	reserved map[place]string
+	reserved map[place]Reservation
+	read     map[string]bool // folders for which reserved has all that the journal says
 }
 
-func newIDPool(generate func(context.Context) ([]string, error)) *idPool {
-	return &idPool{generate: generate, filling: semaphore.NewWeighted(1), reserved: map[place]string{}}
+func newIDPool(journal Journal, generate func(context.Context, int) ([]string, error)) *idPool {
+	return &idPool{generate: generate, journal: journal, filling: semaphore.NewWeighted(1),
+		reserved: map[place]Reservation{}, read: map[string]bool{}}
 }
 
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
-// that a create whose outcome is not known can be repeated, also much later, without making a second file.
-func (p *idPool) reserve(ctx context.Context, at place) (string, error) {
+// that a create whose outcome is not known can be repeated, also much later and by another process, without making
+// a second file. Ids for the names along with it are reserved in the same write.
+func (p *idPool) reserve(ctx context.Context, at place, along []string) (string, error) {
+	if r, ok := p.of(at); ok && time.Since(r.At) < noteAgain {
+		return r.ID, nil
+	}
+	unlock, err := p.busy.lock(ctx, at.folder)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := p.load(ctx, at.folder); err != nil {
+		return "", err
+	}
+	r, ok := p.of(at)
+	if ok && time.Since(r.At) < noteAgain {
+		return r.ID, nil
+	}
+	ids := map[string]string{at.name: r.ID}
+	for _, name := range along {
+		if _, ok := p.of(place{at.folder, name}); !ok && len(ids) < maxIDs {
+			ids[name] = ""
+		}
+	}
+	for name, id := range ids {
+		if id == "" {
+			if ids[name], err = p.draw(ctx, len(ids)); err != nil {
+				return "", err
+			}
+		}
+	}
+	noted := time.Now()
+	if err := p.journal.Reserve(ctx, at.folder, ids); err != nil {
+		return "", journalError(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, id := range ids {
+		p.reserved[place{at.folder, name}] = Reservation{ID: id, At: noted}
+	}
+	return ids[at.name], nil
+}
+
+// of returns the reservation of a place.
+func (p *idPool) of(at place) (Reservation, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r, ok := p.reserved[at]
+	return r, ok
+}
+
+// load reads what the journal has for a folder, once. The folder must be locked.
+func (p *idPool) load(ctx context.Context, folder string) error {
+	p.mu.Lock()
+	read := p.read[folder]
+	p.mu.Unlock()
+	if read {
+		return nil
+	}
+	found, err := p.journal.Reserved(ctx, folder)
+	if err != nil {
+		return journalError(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for name, r := range found {
+		p.reserved[place{folder, name}] = r
+	}
+	p.read[folder] = true
+	return nil
+}
+
+// isNew says that a folder was made just now, so that the journal can have nothing for it.
+func (p *idPool) isNew(folder string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.read[folder] = true
+}
+
+// draw takes an id that is free. If there is none, it gets more, as many as are wanted.
+func (p *idPool) draw(ctx context.Context, wanted int) (string, error) {
 	for {
-		if id := p.take(at); id != "" {
+		p.mu.Lock()
+		if len(p.free) > 0 {
+			id := p.free[0]
+			p.free = p.free[1:]
+			p.mu.Unlock()
 			return id, nil
 		}
-		if err := p.fill(ctx); err != nil {
+		p.mu.Unlock()
+		if err := p.fill(ctx, wanted); err != nil {
 			return "", err
 		}
 	}
 }
 
-// take returns the id of the place, or reserves one. It returns "" if there is none.
-func (p *idPool) take(at place) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.reserved[at] == "" && len(p.free) > 0 {
-		p.reserved[at] = p.free[0]
-		p.free = p.free[1:]
-	}
-	return p.reserved[at]
-}
-
 // fill gets more ids if there are none.
-func (p *idPool) fill(ctx context.Context) error {
+func (p *idPool) fill(ctx context.Context, wanted int) error {
 	if err := p.filling.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -68,7 +157,7 @@ func (p *idPool) fill(ctx context.Context) error {
 	if n > 0 {
 		return nil
 	}
-	ids, err := p.generate(ctx)
+	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
 	if err != nil {
 		return err
 	}
@@ -78,18 +167,33 @@ func (p *idPool) fill(ctx context.Context) error {
 	return nil
 }
 
-// release says that what is at the place is known, so that its id is of no more use.
+// release says that what is at the place is known, so that its id is of no more use. The journal keeps it: the place
+// may be looked at by another process soon, in a listing that lags behind.
 func (p *idPool) release(at place) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.reserved, at)
 }
 
+// sweep forgets folders that are not in use. What is reserved in them is still in the journal.
+func (p *idPool) sweep(inUse func(folder string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.read, func(folder string, _ bool) bool { return !inUse(folder) })
+	maps.DeleteFunc(p.reserved, func(at place, _ Reservation) bool { return !inUse(at.folder) })
+}
+
+// journalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
+// to blame.
+func journalError(err error) error {
+	return site.Classed(site.Throttled, fmt.Errorf("sitesync's own database: %w", err))
+}
+
 // generateIDs asks Drive for ids.
-func (s *Site) generateIDs(ctx context.Context) ([]string, error) {
+func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
 	var got *drive.GeneratedIds
 	err := s.call(ctx, func(ctx context.Context) (err error) {
-		got, err = s.api.Files.GenerateIds().Count(idBatch).Space("drive").Type("files").Context(ctx).Do()
+		got, err = s.api.Files.GenerateIds().Count(int64(count)).Space("drive").Type("files").Context(ctx).Do()
 		if err == nil && len(got.Ids) == 0 {
 			err = site.Classed(site.Throttled, errors.New("google drive sent none"))
 		}

@@ -12,7 +12,7 @@ import (
 
 // numbered generates ids in batches of two and counts the batches.
 func numbered(batches *int) *idPool {
-	return newIDPool(func(context.Context) ([]string, error) {
+	return newIDPool(forgetful{}, func(context.Context, int) ([]string, error) {
 		*batches++
 		return []string{fmt.Sprint(*batches, "a"), fmt.Sprint(*batches, "b")}, nil
 	})
@@ -22,7 +22,7 @@ func TestIDsAreReserved(t *testing.T) {
 	var batches int
 	p := numbered(&batches)
 	reserve := func(folder, name string) string {
-		id, err := p.reserve(t.Context(), place{folder, name})
+		id, err := p.reserve(t.Context(), place{folder, name}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -53,24 +53,24 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 		var batches int
 		p := numbered(&batches)
 		fast := p.generate
-		p.generate = func(ctx context.Context) ([]string, error) {
+		p.generate = func(ctx context.Context, count int) ([]string, error) {
 			if err := sleep(ctx, time.Second); err != nil {
 				return nil, err
 			}
-			return fast(ctx)
+			return fast(ctx, count)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() {
-				if _, err := p.reserve(t.Context(), place{name: fmt.Sprint(i)}); err != nil {
+				if _, err := p.reserve(t.Context(), place{name: fmt.Sprint(i)}, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		synctest.Wait()
-		if _, err := p.reserve(ctx, place{name: "impatient"}); !interrupted(err) {
+		if _, err := p.reserve(ctx, place{name: "impatient"}, nil); !interrupted(err) {
 			t.Error(err)
 		}
 		wg.Wait()
@@ -85,12 +85,12 @@ func TestIDsFail(t *testing.T) {
 	p := numbered(&batches)
 	works := p.generate
 	broken := errors.New("broken")
-	p.generate = func(context.Context) ([]string, error) { return nil, broken }
-	if _, err := p.reserve(t.Context(), place{}); err != broken {
+	p.generate = func(context.Context, int) ([]string, error) { return nil, broken }
+	if _, err := p.reserve(t.Context(), place{}, nil); err != broken {
 		t.Error(err)
 	}
 	p.generate = works
-	if _, err := p.reserve(t.Context(), place{}); err != nil {
+	if _, err := p.reserve(t.Context(), place{}, nil); err != nil {
 		t.Error(err)
 	}
 }

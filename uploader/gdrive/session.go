@@ -19,16 +19,58 @@ import (
 var errSessionGone = site.Classed(site.File, errors.New("the upload session has expired"))
 
 // resumable sends a large file as one streamed PUT and, where that breaks, goes on from what the server has
-// got. It gives up when several attempts in a row get no byte further.
+// got, also if it was another process that has begun. It gives up when several attempts in a row get no byte further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
+	answer, session, offset, err := s.takeUp(ctx, t, u, body)
+	if err == nil && answer == nil {
+		answer, err = s.stream(ctx, t, u, body, session, offset)
+	}
+	if err == nil {
+		_ = s.journal.DropSession(ctx, t.id) // a session that is over is found out
+	}
+	return answer, err
+}
+
+// takeUp finds the session that another process has left behind, if there is one that is still good, and how much
+// the server has got of it. If that is everything, and the source is still the same, the answer is the file.
+func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
+	session, err = s.journal.Session(ctx, t.id, u.Size, u.ModTime)
+	if err != nil {
+		return nil, "", 0, journalError(err)
+	}
+	if session == "" {
+		return nil, "", 0, nil
+	}
+	answer, offset, err = s.sessionStatus(ctx, session, u.Size)
+	switch {
+	case err != nil && site.ClassOf(err) == site.File:
+		return nil, "", 0, nil // it has expired, or is of no use for another reason
+	case err != nil:
+		return nil, "", 0, err
+	case answer == nil:
+		return nil, session, offset, classify(body.skip(ctx, offset))
+	}
+	if err := body.skip(ctx, u.Size); err != nil {
+		return nil, "", 0, classify(err)
+	}
+	// The session tells how the file was when it ended.
+	if answer, err = s.get(ctx, answer.Id, uploadFields); err != nil || answer.Md5Checksum == body.sum() {
+		return answer, "", 0, err
+	}
+	return nil, "", 0, nil
+}
+
+// stream sends the content, from the offset on if a session is given.
+func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *content, session string, offset int64) (*drive.File, error) {
 	r := s.newRetry()
-	var session string // a bearer secret: it stays in here
-	var offset int64   // what the server has got of it
 	for {
 		if session == "" {
 			var err error
 			if session, err = s.startSession(ctx, t, u); err != nil {
 				return nil, err
+			}
+			if err = s.journal.SaveSession(ctx, t.id, u.Size, u.ModTime, session); err != nil {
+				return nil, journalError(err)
 			}
 			offset = 0
 		}

@@ -33,6 +33,11 @@ type Config struct {
 	Endpoint    string   // base URL of the API; empty for Google's own
 	Roots       []string // "/My Drive/..." or "/SHARED DRIVE/...": folders that must be there
 	Connections int      // how many requests are made at once, for keeping connections open
+	Journal     Journal  // nil for a site that nothing is uploaded to
+
+	// Fence is asked before each request, and while content is sent: its error means that another process may be at
+	// work on the site, so that this one must not be any more. May be nil.
+	Fence func() error
 }
 
 // Site puts files on Google Drive. It is safe for use by many goroutines.
@@ -46,6 +51,8 @@ type Site struct {
 	ids      *idPool
 	tree     *tree
 	putting  keyedMutex // by path: one Put at a time
+	journal  Journal
+	fence    func() error
 
 	// Constants that tests shorten.
 	stall time.Duration // stallTimeout
@@ -78,10 +85,18 @@ func New(ctx context.Context, c Config) (*Site, error) {
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		tokens: tokens,
-		pacer:  newPacer(),
-		stall:  stallTimeout,
-		wait:   firstWait,
+		tokens:  tokens,
+		pacer:   newPacer(),
+		journal: c.Journal,
+		fence:   c.Fence,
+		stall:   stallTimeout,
+		wait:    firstWait,
+	}
+	if s.journal == nil {
+		s.journal = forgetful{}
+	}
+	if s.fence == nil {
+		s.fence = func() error { return nil }
 	}
 	for _, r := range c.Roots {
 		s.roots = append(s.roots, path.Clean(r))
@@ -90,7 +105,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
-	s.ids = newIDPool(s.generateIDs)
+	s.ids = newIDPool(s.journal, s.generateIDs)
 	s.tree = newTree(s)
 	return s, nil
 }
@@ -179,7 +194,7 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 // create makes a new file, under an id that stays the same until it is known to be there.
 func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
 	at := place{parent.id, name}
-	id, err := s.ids.reserve(ctx, at)
+	id, err := s.ids.reserve(ctx, at, s.along(parent, u))
 	if err != nil {
 		return nil, err
 	}
@@ -199,6 +214,19 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		s.ids.release(at)
 	}
 	return f, err
+}
+
+// along returns the names that are about to be created in the folder too.
+func (s *Site) along(parent *folder, u site.Upload) (names []string) {
+	if u.Along == nil {
+		return nil
+	}
+	for _, p := range u.Along() {
+		if path.Dir(p) == path.Dir(u.Path) && !s.tree.has(parent, path.Base(p)) {
+			names = append(names, path.Base(p))
+		}
+	}
+	return names
 }
 
 // holds reports whether a file has the content already.

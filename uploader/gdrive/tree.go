@@ -114,11 +114,14 @@ func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
 func (t *tree) sweep() {
 	t.swept = time.Now()
 	maps.DeleteFunc(t.folders, func(_ string, f *folder) bool { return time.Since(f.seen) > listingLag })
+	inUse := map[string]bool{}
 	for _, f := range t.folders {
+		inUse[f.id] = true
 		maps.DeleteFunc(f.entries, func(_ string, e entry) bool {
 			return !t.isFresh(e.seen) && time.Since(e.written) > listingLag
 		})
 	}
+	t.site.ids.sweep(func(id string) bool { return inUse[id] })
 }
 
 // cached returns the folder that we know at a path, nil if we know none, and whether there is no need to
@@ -229,7 +232,7 @@ func (t *tree) child(ctx context.Context, parent *folder, p string) (*folder, er
 // create makes a folder.
 func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder, error) {
 	at := place{parent.id, name}
-	id, err := t.site.ids.reserve(ctx, at)
+	id, err := t.site.ids.reserve(ctx, at, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -245,6 +248,7 @@ func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder
 		made, err = t.site.get(ctx, id, uploadFields)
 	} else {
 		f.listed = time.Now() // we made it, so we know that nothing is in it
+		t.site.ids.isNew(id)
 	}
 	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id) {
 		t.site.ids.release(at)
@@ -322,6 +326,14 @@ func (t *tree) known(f *folder, name string) (e entry, found, known bool) {
 		return e, true, true
 	}
 	return entry{}, false, t.isFresh(f.listed)
+}
+
+// has reports whether something of the name is in a folder as far as we know.
+func (t *tree) has(f *folder, name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, found := f.entries[name]
+	return found
 }
 
 func (t *tree) isLong(f *folder) bool {

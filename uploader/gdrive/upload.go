@@ -116,7 +116,7 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 	alive := func() { stall.Reset(s.stall) }
 	done := func() { stall.Stop(); cancel(nil) }
 
-	sent := &requestBody{reader: body, alive: alive}
+	sent := &requestBody{reader: body, alive: alive, fence: s.fence}
 	var reader io.Reader = http.NoBody
 	if size > 0 {
 		reader = sent
@@ -161,6 +161,7 @@ func decodeFile(res *http.Response) (*drive.File, error) {
 // requestBody is the body of a request, and tells whenever it moves on.
 type requestBody struct {
 	alive func()
+	fence func() error
 
 	mu     sync.Mutex
 	reader io.Reader
@@ -172,6 +173,10 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	if b.over {
 		return 0, io.EOF
+	}
+	// A process that was paused must not go on where it was.
+	if err := b.fence(); err != nil {
+		return 0, err
 	}
 	b.alive()
 	return b.reader.Read(p)

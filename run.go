@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader"
+	"sitesync/uploader/gdrive"
+	"sitesync/uploader/state"
+	"sitesync/watcher"
+)
+
+// run waits for the lease of the remote site and works while it is held.
+func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) error {
+	remote, ok := cfg.Remote()
+	if !ok {
+		log.Warn("remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start")
+		if once {
+			return nil
+		}
+		<-ctx.Done()
+		return nil
+	}
+	client, err := connect(cfg)
+	if err != nil {
+		return err
+	}
+	// It is not disconnected in the end: that takes its time when the server hangs, and the process ends anyway.
+	d := &daemon{cfg: cfg, remote: remote, log: log, store: avalon.NewStore(client, cfg.Mongo.Database), once: once}
+	db := state.Open(client, cfg.Mongo.State)
+	lease := db.NewLease(state.LeaseName(cfg.Mongo.Database, remote.Name), state.Self(), log, d.report)
+	d.journal = &state.Journal{Database: db, Lease: lease}
+	// Credentials that can't be read are told of now, also by one that stands by.
+	drive, err := openSite(ctx, cfg, remote, nil)
+	if err != nil {
+		return err
+	}
+	drive.Close()
+	log.Info("sitesync starts", zap.Object("config", cfg))
+
+	var failed error
+	work := func(ctx, fenced context.Context) { failed = d.work(ctx, fenced) }
+	if once {
+		err = lease.TryRun(ctx, work)
+	} else {
+		lease.Run(ctx, work)
+	}
+	log.Info("stopped", zap.Int64("synced", d.totals.Synced), zap.Int64("failed_tries", d.totals.Failed),
+		zap.Int64("given_up", d.totals.GivenUp))
+	return errors.Join(failed, err)
+}
+
+// daemon is what works while the lease is held. Each time that it is, all is built anew: what another process may
+// have done meanwhile is not known.
+type daemon struct {
+	cfg     *config.Config
+	remote  config.Site
+	log     *zap.Logger
+	store   *avalon.Store
+	journal *state.Journal
+	once    bool
+	totals  uploader.Totals // of all that has ended
+
+	mu       sync.Mutex
+	uploader *uploader.Uploader // nil while nothing works
+	stream   *watcher.Stream
+}
+
+// fencedStore writes outcomes only while the lease is held.
+type fencedStore struct {
+	*avalon.Store
+	lease *state.Lease
+}
+
+var _ uploader.Store = fencedStore{}
+
+func (s fencedStore) Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) error {
+	if err := s.lease.Check(); err != nil {
+		return err
+	}
+	return s.Store.Record(ctx, key, site, outcomes)
+}
+
+// work wires the parts together and waits for them.
+func (d *daemon) work(ctx, fenced context.Context) error {
+	cfg, log := d.cfg, d.log
+	drive, err := openSite(ctx, cfg, d.remote, d.journal)
+	if err != nil {
+		return err
+	}
+	defer drive.Close()
+	queue := watcher.NewQueue(100_000)
+	defer queue.Close()
+	poll := watcher.NewPoll(d.store, d.remote.Name, queue, log)
+	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay
+	up := uploader.New(uploader.Options{
+		ActiveSite: cfg.ActiveSite, RemoteSite: d.remote.Name,
+		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
+		Settle: cfg.Settle, Transfers: cfg.Transfers, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
+		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
+		Queue: queue, Store: fencedStore{d.store, d.journal.Lease}, Site: drive, Poll: poll.Now, Log: log,
+	})
+	stream := &watcher.Stream{Store: d.store, Site: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
+	d.set(up, stream)
+	defer d.set(nil, nil)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { up.Run(ctx, fenced) })
+	wg.Go(func() {
+		if err := d.journal.Prepare(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("what is of no more use stays in sitesync's own database for now", zap.Error(err))
+		}
+	})
+	if cfg.Index {
+		index := &watcher.Index{Store: d.store, Site: d.remote.Name, Interval: cfg.LoopDelay, Log: log}
+		wg.Go(func() { index.Run(ctx) })
+	}
+	if d.once {
+		err = drain(ctx, poll, up)
+		cancel()
+	} else {
+		if cfg.Poll {
+			stream.Poll = poll.Now
+			wg.Go(func() { poll.Run(ctx) })
+		}
+		if cfg.Stream {
+			wg.Go(func() { stream.Run(ctx) })
+		}
+		<-ctx.Done()
+		if fenced.Err() == nil {
+			log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
+		}
+	}
+	d.finish(&wg, up)
+	return err
+}
+
+func (d *daemon) set(up *uploader.Uploader, stream *watcher.Stream) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.uploader, d.stream = up, stream
+}
+
+// report is what others can read of the work.
+func (d *daemon) report() state.Report {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.uploader == nil {
+		return state.Report{Stream: watcher.StreamClosed.String()}
+	}
+	return state.Report{Stream: d.stream.State().String(), Held: d.uploader.Held()}
+}
+
+// finish waits for everything to end, but not for what hangs, such as a read from a storage that has gone.
+func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(d.cfg.ShutdownTimeout * 9 / 10):
+		d.log.Warn("something does not end; it is left alone")
+	}
+	t := up.Totals()
+	d.totals.Synced += t.Synced
+	d.totals.Failed += t.Failed
+	d.totals.GivenUp += t.GivenUp
+}
+
+func connect(cfg *config.Config) (*mongo.Client, error) {
+	client, err := mongo.Connect(options.Client().SetAppName("sitesync").
+		// Short enough to find another primary while a publish is still fresh. The URI may say otherwise.
+		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(5 * time.Second).
+		ApplyURI(cfg.Mongo.URI.Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, err)
+	}
+	return client, nil
+}
+
+// openSite opens the remote site; without a journal, only for looking at it.
+func openSite(ctx context.Context, cfg *config.Config, remote config.Site, journal *state.Journal) (*gdrive.Site, error) {
+	var roots []string
+	for _, root := range remote.Root.All() {
+		roots = append(roots, root)
+	}
+	c := gdrive.Config{Credentials: remote.Credentials, Subject: remote.Subject,
+		Endpoint: remote.Endpoint, Roots: roots, Connections: cfg.Transfers + 4}
+	if journal != nil {
+		c.Journal, c.Fence = journal, journal.Lease.Check
+	}
+	s, err := gdrive.New(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("site %s: %w", remote.Name, err)
+	}
+	return s, nil
+}
+
+// drain polls once and waits until all that was found is synced or given up.
+func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	polled := make(chan error, 1)
+	go func() { polled <- poll.Once(ctx) }()
+	defer func() {
+		cancel()
+		<-polled
+	}()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted before everything was synced")
+		case <-tick.C:
+		}
+		if err := up.SiteHeld(); err != nil {
+			return fmt.Errorf("uploads are held: %w", err)
+		}
+		select {
+		case err := <-polled:
+			polled <- err
+			if err != nil {
+				return fmt.Errorf("poll: %w", err)
+			}
+			if !up.Idle() {
+				continue
+			}
+			if t := up.Totals(); t.GivenUp+t.Held > 0 {
+				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held up; see above", t.GivenUp, t.Held)
+			}
+			return nil
+		default:
+		}
+	}
+}

@@ -1,0 +1,58 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+)
+
+// codeUnauthorized is MongoDB's error code for what the user is not allowed to do.
+const codeUnauthorized = 13
+
+// keepFor is how long reservations and sessions are kept. Drive's listings lag behind by an hour at the most, its
+// upload sessions end after a week.
+const keepFor = 7 * 24 * time.Hour
+
+// Database is sitesync's own database.
+type Database struct {
+	db *mongo.Database
+}
+
+// Open returns the database of that name. Whatever is written is acknowledged by a majority of the replica set, so
+// that no election takes it back, and is read from the primary.
+func Open(client *mongo.Client, name string) *Database {
+	return &Database{client.Database(name, options.Database().
+		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
+}
+
+// Prepare creates the indexes. It does nothing where they are there. It may take long, as MongoDB waits for each member
+// of the set, also for one that is down; everything works without them.
+func (d *Database) Prepare(ctx context.Context) error {
+	expire := options.Index().SetExpireAfterSeconds(int32(keepFor / time.Second))
+	for name, indexes := range map[string][]mongo.IndexModel{
+		"ids": {{Keys: bson.D{{Key: "folder", Value: 1}}}, {Keys: bson.D{{Key: "at", Value: 1}}, Options: expire}},
+		"sessions": {{Keys: bson.D{{Key: "at", Value: 1}},
+			Options: options.Index().SetExpireAfterSeconds(int32(keepFor / time.Second))}},
+	} {
+		if _, err := d.db.Collection(name).Indexes().CreateMany(ctx, indexes); err != nil {
+			return d.wrap(err, "create the indexes of collection "+name)
+		}
+	}
+	return nil
+}
+
+// wrap says what was being done when err came, and what to do about it where only a person can.
+func (d *Database) wrap(err error, doing string) error {
+	var se mongo.ServerError
+	if errors.As(err, &se) && se.HasErrorCode(codeUnauthorized) {
+		return fmt.Errorf("%s in database %s: %w; grant the user the role readWrite on database %[2]s", doing, d.db.Name(), err)
+	}
+	return fmt.Errorf("%s in database %s: %w", doing, d.db.Name(), err)
+}

@@ -1,0 +1,47 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// thisSystem names what process ids are valid in: this boot of this machine, and this namespace of processes, as
+// each container has one of its own. It is "" if that can't be found out.
+func thisSystem() string {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(boot)) + " " + namespace
+}
+
+// startOf tells processes of one id apart, by when they were started. It is "" if it can't be found out.
+func startOf(pid int) string {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return ""
+	}
+	// The name of the program may have anything in it; what counts comes after it. See proc_pid_stat(5).
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return ""
+	}
+	return fields[19] // starttime
+}
+
+// hasEnded reports whether the process of that id and start is known to be no more. Processes of others can be
+// hidden in /proc, so that it is not enough not to see it there.
+func hasEnded(pid int, started string) bool {
+	if now := startOf(pid); now != "" {
+		return now != started
+	}
+	return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
