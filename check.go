@@ -7,9 +7,12 @@ import (
 	"os"
 	"strings"
 
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/uploader"
+	"sitesync/uploader/state"
 )
 
 type checkCmd struct{}
@@ -91,6 +94,7 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote confi
 	default:
 		r.ok("rights to read and to write what is synced")
 	}
+	checkState(ctx, r, cfg, client, remote.Name)
 	changes, err := store.Changes(ctx, remote.Name)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
@@ -104,6 +108,32 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote confi
 	if len(projects) > 0 {
 		checkIndex(ctx, r, cfg, store, projects, remote.Name)
 		checkSources(ctx, r, cfg, store, projects, remote)
+	}
+}
+
+// checkState looks at sitesync's own database, and who works.
+func checkState(ctx context.Context, r *report, cfg *config.Config, client *mongo.Client, site string) {
+	what := "sitesync's own database " + cfg.Mongo.State
+	missing, err := avalon.MissingActions(ctx, client.Database(cfg.Mongo.State), state.Actions)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("the user may not %s; grant it the role readWrite there", strings.Join(missing, ", "))
+	}
+	if err != nil {
+		r.fail(what, err)
+		return
+	}
+	standing, err := state.Open(client, cfg.Mongo.State).Standing(ctx, state.LeaseName(cfg.Mongo.Database, site))
+	switch {
+	case err != nil:
+		r.fail(what, err)
+	case standing == nil || standing.Expired:
+		r.ok(what + "; no sitesync runs now")
+	case len(standing.Report.Held) > 0:
+		for _, held := range standing.Report.Held {
+			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held))
+		}
+	default:
+		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))
 	}
 }
 

@@ -2,9 +2,11 @@ package avalon
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // Actions of MongoDB that sitesync needs to be allowed on the database.
@@ -14,9 +16,18 @@ var (
 )
 
 // MissingRights returns the actions that the user is not allowed on the database, which the role readWrite allows.
-// With index those are included that creating the index takes. Nothing is missing without authentication. What is
-// allowed on some collections only is taken as allowed.
+// With index those are included that creating the index takes.
 func (s *Store) MissingRights(ctx context.Context, index bool) ([]string, error) {
+	needed := neededActions
+	if index {
+		needed = slices.Concat(needed, indexActions)
+	}
+	return MissingActions(ctx, s.db, needed)
+}
+
+// MissingActions returns those of the actions that the user is not allowed on a database. Nothing is missing without
+// authentication. What is allowed on some collections only is taken as allowed.
+func MissingActions(ctx context.Context, db *mongo.Database, needed []string) ([]string, error) {
 	var status struct {
 		AuthInfo struct {
 			Users      []bson.Raw `bson:"authenticatedUsers"`
@@ -29,22 +40,18 @@ func (s *Store) MissingRights(ctx context.Context, index bool) ([]string, error)
 			} `bson:"authenticatedUserPrivileges"`
 		} `bson:"authInfo"`
 	}
-	err := s.db.RunCommand(ctx, bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}).Decode(&status)
+	err := db.RunCommand(ctx, bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}).Decode(&status)
 	if err != nil {
-		return nil, s.wrap(err, "ask for the rights on database %s", s.db.Name())
+		return nil, fmt.Errorf("ask for the rights on database %s: %w", db.Name(), err)
 	}
 	if len(status.AuthInfo.Users) == 0 {
 		return nil, nil
-	}
-	needed := neededActions
-	if index {
-		needed = slices.Concat(needed, indexActions)
 	}
 	var missing []string
 	for _, action := range needed {
 		allowed := false
 		for _, p := range status.AuthInfo.Privileges {
-			here := p.Resource.Any || p.Resource.DB != nil && (*p.Resource.DB == "" || *p.Resource.DB == s.db.Name())
+			here := p.Resource.Any || p.Resource.DB != nil && (*p.Resource.DB == "" || *p.Resource.DB == db.Name())
 			allowed = allowed || here && slices.Contains(p.Actions, action)
 		}
 		if !allowed {

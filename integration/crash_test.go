@@ -22,7 +22,7 @@ const lag = 10 * time.Minute
 // Killed when Drive has done the work but the answer has not come: nobody can see the file in a listing, and it is
 // not created again.
 func TestKilledBeforeTheAnswer(t *testing.T) {
-	for _, kind := range []string{"files.create.folder", "files.create.multipart", "upload.put"} {
+	for _, kind := range []string{"files.create", "files.create.multipart", "upload.put"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
@@ -94,7 +94,7 @@ func TestLargeFileGoesOnAfterKill(t *testing.T) {
 	}{
 		"unchanged": {func(*testing.T, *site, *studio.Representation) {}, 1, size + 4<<20},
 		"another time": {func(t *testing.T, s *site, rep *studio.Representation) {
-			check(t, os.Chtimes(rep.Files[0].Path, time.Time{}, time.Now().Add(-time.Hour)))
+			check(t, os.Chtimes(rep.Files[0].Local, time.Time{}, time.Now().Add(-time.Hour)))
 		}, 2, 2 * size},
 		"session expired": {func(t *testing.T, s *site, rep *studio.Representation) {
 			s.drive.AddFault(drive.Fault{Kind: "upload.status", Count: 1, Effect: drive.EffectStatus, Status: 404})
@@ -221,9 +221,12 @@ func TestOnceWhileAnotherWorks(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	s.start()
-	status, _, stderr := s.exits("run", "--once", "--state-db", s.state())
+	status, _, stderr := s.exits("run", "--once")
 	if status != 1 || !strings.Contains(stderr, "syncs this site already") {
 		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	if _, stdout, _ := s.exits("check"); !strings.Contains(stdout, "sitesync runs as process") {
+		t.Errorf("check does not say who works:\n%s", stdout)
 	}
 }
 

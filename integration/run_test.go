@@ -41,7 +41,7 @@ func (s *site) exits(args ...string) (status int, stdout, stderr string) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name())
+	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state())
 	var out, errOut strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil || ctx.Err() != nil {
@@ -307,14 +307,22 @@ func TestCheckLooksForTheSources(t *testing.T) {
 func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	db := set.Client().Database("avalon")
-	for role, want := range map[string]string{"read": "fail  rights: the user may not update, createIndex in database avalon", "readWrite": "ok    rights"} {
-		uri := must(set.CreateUser(t.Context(), "sync-"+role, "S3cr3t", mongod.Role{Role: role, DB: "avalon"}))(t)
+	for name, test := range map[string]struct {
+		avalon, state string // roles
+		want          string
+	}{
+		"reader":  {"read", "readWrite", "fail  rights: the user may not update, createIndex in database avalon"},
+		"guest":   {"readWrite", "read", "fail  sitesync's own database avalon-state: the user may not insert, update, remove, createIndex"},
+		"trusted": {"readWrite", "readWrite", "ok    rights"},
+	} {
+		uri := must(set.CreateUser(t.Context(), name, "S3cr3t", mongod.Role{Role: test.avalon, DB: "avalon"},
+			mongod.Role{Role: test.state, DB: "avalon-state"}))(t)
 		s := newSiteOn(t, uri, db)
-		s.publish(s.project("Test"), studio.Publish{Size: 100, Seed: uint64(len(role))})
+		s.publish(s.project("Test"), studio.Publish{Size: 100, Seed: uint64(len(name))})
 		check(t, s.presets.Write(s.dir))
 		status, stdout, stderr := s.exits("check")
-		if !strings.Contains(stdout, want) || (status == 0) != (role == "readWrite") {
-			t.Errorf("%s: status %d\n%s%s", role, status, stdout, stderr)
+		if !strings.Contains(stdout, test.want) || (status == 0) != (name == "trusted") {
+			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
 		}
 		if strings.Contains(stdout+stderr, "S3cr3t") {
 			t.Errorf("the password is told:\n%s%s", stdout, stderr)

@@ -20,6 +20,9 @@ const codeUnauthorized = 13
 // upload sessions end after a week.
 const keepFor = 7 * 24 * time.Hour
 
+// Actions are what the user has to be allowed on the database, as the role readWrite does.
+var Actions = []string{"find", "insert", "update", "remove", "createIndex"}
+
 // Database is sitesync's own database.
 type Database struct {
 	db *mongo.Database

@@ -69,6 +69,38 @@ type leaseDoc struct {
 // LeaseName names the lease for a remote site of an avalon database.
 func LeaseName(avalon, site string) string { return avalon + "/" + site }
 
+// Standing is how a lease stands, for whoever only looks.
+type Standing struct {
+	Holder  Holder
+	Report  Report
+	Expired bool // nobody works
+}
+
+// Standing reads how a lease stands. It is nil if nobody has ever held it.
+func (d *Database) Standing(ctx context.Context, name string) (*Standing, error) {
+	doc, err := d.lease(ctx, name)
+	if doc == nil || err != nil {
+		return nil, err
+	}
+	return &Standing{doc.Holder, doc.Report, doc.Expired || doc.Holder.isDead()}, nil
+}
+
+// lease reads a lease; nil if there is none.
+func (d *Database) lease(ctx context.Context, name string) (*leaseDoc, error) {
+	var doc leaseDoc
+	err := d.db.Collection("leases").FindOne(ctx, bson.D{{Key: "_id", Value: name}}, options.FindOne().SetProjection(bson.D{
+		{Key: "holder", Value: 1}, {Key: "report", Value: 1},
+		{Key: "expired", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}},
+	})).Decode(&doc)
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, d.wrap(err, "read the lease")
+	}
+	return &doc, nil
+}
+
 // NewLease returns a lease that is not held. report may be called at any time; it must not block.
 func (d *Database) NewLease(name string, self Holder, log *zap.Logger, report func() Report) *Lease {
 	return &Lease{database: d, name: name, self: self, log: log, report: report, times: usual}
@@ -184,15 +216,11 @@ func (l *Lease) waits(ctx context.Context, err error) {
 
 // try takes the lease if nobody has it.
 func (l *Lease) try(ctx context.Context) (bool, error) {
-	leases := l.database.db.Collection("leases")
-	var found leaseDoc
-	err := leases.FindOne(ctx, bson.D{{Key: "_id", Value: l.name}}, options.FindOne().SetProjection(bson.D{
-		{Key: "holder", Value: 1}, {Key: "expired", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}},
-	})).Decode(&found)
-	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-		return false, l.database.wrap(err, "read the lease")
+	found, err := l.database.lease(ctx, l.name)
+	if err != nil {
+		return false, err
 	}
-	isNew := err != nil
+	isNew := found == nil
 	if !isNew && !found.Expired && !found.Holder.isDead() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -200,16 +228,19 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 		return false, nil
 	}
 	// Whoever has it now is who had it when we looked.
-	filter := bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: found.Holder.ID}}
+	filter := bson.D{{Key: "_id", Value: l.name}}
 	if isNew {
-		filter[1].Value = bson.D{{Key: "$exists", Value: false}}
-	} else if found.Expired {
+		filter = append(filter, bson.E{Key: "holder.id", Value: bson.D{{Key: "$exists", Value: false}}})
+	} else {
+		filter = append(filter, bson.E{Key: "holder.id", Value: found.Holder.ID})
+	}
+	if !isNew && found.Expired {
 		filter = append(filter, bson.E{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}})
 	}
 	holder := l.self
 	holder.Since = time.Now().UTC()
 	asked := time.Now()
-	res, err := leases.UpdateOne(ctx, filter, l.extended(bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}}),
+	res, err := l.database.db.Collection("leases").UpdateOne(ctx, filter, l.extended(bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}}),
 		options.UpdateOne().SetUpsert(isNew))
 	if mongo.IsDuplicateKeyError(err) {
 		return false, nil // somebody was faster
