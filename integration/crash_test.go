@@ -180,7 +180,11 @@ func TestTakeover(t *testing.T) {
 func TestPausedHolder(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	s.drive.UpdateSettings(func(set *drive.Settings) { set.ListingLag = lag; set.Latency = 50 * time.Millisecond; set.UploadBandwidth = 8 << 20 })
+	s.drive.UpdateSettings(func(set *drive.Settings) {
+		set.ListingLag = lag
+		set.Latency = 50 * time.Millisecond
+		set.UploadBandwidth = 8 << 20
+	})
 	first := s.start()
 	second := s.launch()
 	s.log(second, daemon.Message("standing by"))

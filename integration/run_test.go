@@ -354,20 +354,3 @@ func TestMongoNotThere(t *testing.T) {
 	}
 	check(t, d.Stop())
 }
-
-func TestSecretsAreNotInTheLog(t *testing.T) {
-	s := newSite(t)
-	var key struct {
-		PrivateKey string `json:"private_key"`
-	}
-	check(t, json.Unmarshal(s.account.Credentials(), &key))
-	d := s.start("--log-level", "debug")
-	s.drive.AddFault(drive.Fault{Kind: "upload.put", Count: 2, Effect: drive.EffectStatus, Status: 503})
-	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 20 << 20}))
-	check(t, d.Stop())
-	for _, secret := range []string{"ya29.", "upload_id=", "Bearer", strings.Split(key.PrivateKey, "\n")[1]} {
-		if lines := d.Lines(daemon.Message(secret)); len(lines) > 0 || strings.Contains(d.Tail(10_000), secret) {
-			t.Errorf("the log has %q", secret)
-		}
-	}
-}

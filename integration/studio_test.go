@@ -51,6 +51,7 @@ func newSiteOn(t testing.TB, uri string, db *mongo.Database) *site {
 	s.show = s.drive.AddSharedDrive("SHOW")
 	s.show.AddMember(s.account, drive.Contributor)
 	s.drive.Mkdir(s.show, "projects")
+	t.Cleanup(s.hidesInDatabases)
 	s.studio = studio.New(db, studio.Options{Root: s.root})
 	s.presets = daemon.Presets{LoopDelay: "1", Sites: map[string]daemon.Site{
 		"gdrive": {Credentials: s.account.Credentials(), Root: "/SHOW/projects", Endpoint: s.drive.URL},
@@ -99,6 +100,7 @@ func (s *site) launch(args ...string) *daemon.Daemon {
 		if err := d.Stop(); err != nil {
 			s.t.Error(err)
 		}
+		s.hidesIn("the log", d.Raw())
 		if s.t.Failed() {
 			s.t.Logf("the end of sitesync's log:\n%s", d.Tail(30))
 		}

@@ -66,6 +66,7 @@ type Daemon struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	lines   []Line
+	raw     strings.Builder
 }
 
 // Start starts "sitesync run".
@@ -118,6 +119,7 @@ func (d *Daemon) read(r io.Reader, copy io.Writer) {
 			}
 			d.mu.Lock()
 			d.lines = append(d.lines, l)
+			d.raw.WriteString(text)
 			close(d.changed)
 			d.changed = make(chan struct{})
 			d.mu.Unlock()
@@ -176,6 +178,13 @@ func (d *Daemon) Tail(n int) string {
 		fmt.Fprintln(&b, l.Level, l.Message, l.Fields)
 	}
 	return b.String()
+}
+
+// Raw returns all that it has written, as it has written it.
+func (d *Daemon) Raw() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.raw.String()
 }
 
 // Exit waits until the process has ended by itself and returns its exit status.

@@ -67,6 +67,7 @@ type Server struct {
 	tree       *tree
 	tokens     tokens
 	sessions   sessions
+	secrets    secrets
 	calls      *recorder
 	faults     faults
 	limits     limits

@@ -65,6 +65,7 @@ func (c *call) startSession() error {
 	}
 	id := randomText(64)
 	c.s.sessions.add(id, ss)
+	c.s.secrets.add(id)
 	query := maps.Clone(c.query)
 	query.Set("upload_id", id)
 	h := c.w.Header()

@@ -90,6 +90,7 @@ func (c *call) handleToken() error {
 	var err *oauthError
 	switch grant := form.Get("grant_type"); grant {
 	case jwtBearer:
+		c.s.secrets.add(form.Get("assertion"))
 		token, err = c.s.fromAssertion(form.Get("assertion"), c.audiences())
 	case "refresh_token":
 		token, err = c.s.fromRefresh(form.Get("client_id"), form.Get("client_secret"), form.Get("refresh_token"))
@@ -104,8 +105,10 @@ func (c *call) handleToken() error {
 	c.account = token.account
 	life := or(c.s.Settings().TokenLifetime, googleTokenLifetime)
 	token.expires = c.s.now().Add(life)
+	access := c.s.tokens.issue(token)
+	c.s.secrets.add(access)
 	answer := map[string]any{
-		"access_token": c.s.tokens.issue(token),
+		"access_token": access,
 		"expires_in":   int64(life / time.Second),
 		"token_type":   "Bearer",
 	}
