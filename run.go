@@ -21,6 +21,13 @@ import (
 
 // run waits for the lease of the remote site and works while it is held.
 func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) error {
+	monitor := newMonitor(ctx, cfg, log)
+	if !once { // which is over soon, and a daemon on this machine may have the port
+		if err := monitor.Start(); err != nil {
+			return err
+		}
+		defer monitor.Stop()
+	}
 	remote, ok := cfg.Remote()
 	if !ok {
 		log.Warn("remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start")
@@ -35,10 +42,11 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 		return err
 	}
 	// It is not disconnected in the end: that takes its time when the server hangs, and the process ends anyway.
-	d := &daemon{cfg: cfg, remote: remote, log: log, store: avalon.NewStore(client, cfg.Mongo.Database), once: once}
+	d := &daemon{cfg: cfg, remote: remote, log: log, monitor: monitor, store: avalon.NewStore(client, cfg.Mongo.Database), once: once}
 	db := state.Open(client, cfg.Mongo.State)
 	lease := db.NewLease(state.LeaseName(cfg.Mongo.Database, remote.Name), state.Self(), log, d.report)
 	d.journal = &state.Journal{Database: db, Lease: lease}
+	monitor.watch(parts{client: client, lease: lease.State})
 	// Credentials that can't be read are told of now, also by one that stands by.
 	drive, err := openSite(ctx, cfg, remote, nil)
 	if err != nil {
@@ -65,6 +73,7 @@ type daemon struct {
 	cfg     *config.Config
 	remote  config.Site
 	log     *zap.Logger
+	monitor *monitor
 	store   *avalon.Store
 	journal *state.Journal
 	once    bool
@@ -108,10 +117,14 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		Settle: cfg.Settle, Transfers: cfg.Transfers, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: fencedStore{d.store, d.journal.Lease}, Site: drive, Poll: poll.Now, Log: log,
+		Synced: d.monitor.Synced,
 	})
 	stream := &watcher.Stream{Store: d.store, Site: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
 	d.set(up, stream)
 	defer d.set(nil, nil)
+	standing := d.monitor.watched()
+	defer d.monitor.watch(standing)
+	watched := parts{client: standing.client, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -131,12 +144,14 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		cancel()
 	} else {
 		if cfg.Poll {
+			watched.poll = poll
 			stream.Poll = poll.Now
 			wg.Go(func() { poll.Run(ctx) })
 		}
 		if cfg.Stream {
 			wg.Go(func() { stream.Run(ctx) })
 		}
+		d.monitor.watch(watched)
 		<-ctx.Done()
 		if fenced.Err() == nil {
 			log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))

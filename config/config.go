@@ -9,6 +9,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -50,6 +51,9 @@ type Config struct {
 
 	// Transfers is how many files are uploaded at once, 1 to 256.
 	Transfers int
+	// Listen is where health and metrics are served, HOST:PORT; empty if they
+	// are not.
+	Listen string
 	// LogFormat is auto, console or json.
 	LogFormat string
 	// LogLevel is debug, info, warn or error.
@@ -126,6 +130,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.Mongo = s.mongo(flags)
 
 	c.Transfers = s.integer(setting{name: "transfers", flag: flags.Transfers}, 8, 1, 256)
+	c.Listen = s.listen(setting{name: "listen", flag: flags.Listen}, "127.0.0.1:9105")
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
 	c.Settle = s.duration(setting{name: "settle", flag: flags.Settle}, c.LoopDelay, 0, 24*time.Hour)
@@ -166,6 +171,7 @@ func (c *Config) fields() [][2]string {
 		{"db", c.Mongo.Database},
 		{"state_db", c.Mongo.State},
 		{"transfers", fmt.Sprint(c.Transfers)},
+		{"listen", cmp.Or(c.Listen, "off")},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
 		{"settle", short(c.Settle)},

@@ -118,7 +118,7 @@ func TestLoadDefaults(t *testing.T) {
 			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
 		}},
 		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
-		Transfers: 8, LogFormat: "auto", LogLevel: "info",
+		Transfers: 8, Listen: "127.0.0.1:9105", LogFormat: "auto", LogLevel: "info",
 		Settle: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
 		Index: true, Stream: true, Poll: true, ShutdownTimeout: 10 * time.Second,
 	}
@@ -137,7 +137,7 @@ func TestEmptyVariable(t *testing.T) {
 	s := newStudio(t)
 	want := s.mustLoad(Flags{})
 	for _, name := range []string{
-		"MONGO", "DB", "STATE_DB", "RETRY_CNT", "LOOP_DELAY", "ACTIVE_SITE", "LOCAL_ROOT", "TRANSFERS", "LOG_FORMAT",
+		"MONGO", "DB", "STATE_DB", "RETRY_CNT", "LOOP_DELAY", "ACTIVE_SITE", "LOCAL_ROOT", "TRANSFERS", "LISTEN", "LOG_FORMAT",
 		"LOG_LEVEL", "SETTLE", "RETRY_DELAY", "MAX_RETRY_DELAY", "NO_INDEX", "NO_STREAM", "NO_POLL", "SHUTDOWN_TIMEOUT",
 	} {
 		s.env["SITESYNC_"+name] = ""

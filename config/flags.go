@@ -28,6 +28,7 @@ type Flags struct {
 	NoPoll          *bool   `group:"Transfer" help:"Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)"`
 	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
+	Listen    *string `group:"Output" placeholder:"HOST:PORT" help:"Where health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`
 	LogFormat *string `group:"Output" placeholder:"FORMAT" help:"auto, console or json; auto (the default) is console on a terminal, json otherwise. ($SITESYNC_LOG_FORMAT)"`
 	LogLevel  *string `group:"Output" placeholder:"LEVEL" help:"debug, info, warn or error, default info. ($SITESYNC_LOG_LEVEL)"`
 }

@@ -46,6 +46,7 @@ type holds struct {
 	changed chan struct{}
 	held    map[string]*hold
 	ended   map[string]ending
+	begun   Holds // since the start
 }
 
 type hold struct {
@@ -89,6 +90,7 @@ func (h *holds) hold(t trouble, err error) {
 		delay = forgetAfter
 	}
 	h.held[t.name] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay)}
+	h.begun.add(t)
 	h.notify()
 	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()), zap.Error(err))
 }

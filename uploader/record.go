@@ -71,9 +71,14 @@ func (u *Uploader) tell(j *job, results []result) {
 		if r.Error != "" {
 			continue
 		}
+		reaction := time.Since(r.seen)
 		u.synced.Add(1)
+		u.bytes.Add(r.bytes)
+		if u.Synced != nil {
+			u.Synced(r.took, reaction)
+		}
 		u.about(j.key).Info("synced", zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
 			zap.String("size", humanize.IBytes(uint64(r.bytes))), zap.Float64("seconds", r.took.Seconds()),
-			zap.Float64("reaction", time.Since(r.seen).Seconds()))
+			zap.Float64("reaction", reaction.Seconds()))
 	}
 }

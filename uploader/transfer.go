@@ -24,7 +24,9 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
 		if err != nil {
 			return
 		}
+		u.running.Add(1)
 		r, wake := u.transfer(working, t)
+		u.running.Add(-1)
 		u.record(writing, t.job, u.schedule.finish(t, r, wake))
 	}
 }

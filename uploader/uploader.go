@@ -34,7 +34,7 @@ type Store interface {
 
 var _ Store = (*avalon.Store)(nil)
 
-// Options are the settings of an Uploader. All must be given but LocalRoot.
+// Options are the settings of an Uploader. All must be given but LocalRoot and Synced.
 type Options struct {
 	ActiveSite, RemoteSite string
 	RetryCount             int           // failed tries after which a file is left alone
@@ -50,6 +50,10 @@ type Options struct {
 	Site                   site.Site
 	Poll                   func() // asks for a poll, after a hold has ended
 	Log                    *zap.Logger
+
+	// Synced is told of each file that is synced: how long its upload took, and how long it was from when the file
+	// came to our notice until it was recorded. It must be quick.
+	Synced func(upload, reaction time.Duration)
 }
 
 // Uploader uploads the files that are due.
@@ -65,7 +69,8 @@ type Uploader struct {
 	writing  outage
 	service  outage
 
-	synced, failed, givenUp, held atomic.Int64
+	synced, bytes, failed, givenUp, held atomic.Int64
+	running                              atomic.Int64 // transfers
 }
 
 // New returns an uploader.

@@ -133,6 +133,13 @@ func (q *Queue) Len(lane Lane) int {
 	return q.order[lane].Len()
 }
 
+// Delayed is how many keys wait for their time.
+func (q *Queue) Delayed() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.delayed)
+}
+
 // Idle reports that no key is queued, delayed or being looked at.
 func (q *Queue) Idle() bool {
 	q.mu.Lock()

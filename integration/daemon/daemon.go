@@ -27,7 +27,7 @@ type Options struct {
 	Mongo    string // connection string
 	Database string
 	State    string    // sitesync's own database; "" for the default
-	Args     []string  // further arguments, after "run"
+	Args     []string  // further arguments, after "run"; without --listen among them nothing is served
 	Env      []string  // further variables, NAME=VALUE
 	Log      io.Writer // gets a copy of the log; may be nil
 }

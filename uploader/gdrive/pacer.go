@@ -30,6 +30,8 @@ type pacer struct {
 	next   time.Time // nothing goes before
 	slowed time.Time // when the limit was last lowered
 
+	refused int64 // answers that said that we are too fast
+
 	// What is really done, by the second.
 	second  time.Time // when the present one began
 	present int       // requests in it
@@ -87,6 +89,7 @@ func (p *pacer) throttled(err error) {
 	if !hasStatus(err, http.StatusForbidden) && !hasStatus(err, http.StatusTooManyRequests) {
 		return
 	}
+	p.refused++
 	if now.Sub(p.slowed) < time.Second {
 		return // the answer to what was sent before we slowed down
 	}

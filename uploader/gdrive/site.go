@@ -47,6 +47,7 @@ type Site struct {
 	client   *http.Client
 	api      *drive.Service
 	tokens   *tokenSource
+	counts   *countedTransport
 	pacer    *pacer
 	ids      *idPool
 	tree     *tree
@@ -74,18 +75,20 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)
 	transport.ForceAttemptHTTP2 = false
-	tokens, err := newTokenSource(data, c.Subject, transport)
+	counted := &countedTransport{Transport: transport}
+	tokens, err := newTokenSource(data, c.Subject, counted)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
 	}
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
-			Transport: &authTransport{tokens: tokens, base: transport},
+			Transport: &authTransport{tokens: tokens, base: counted},
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		tokens:  tokens,
+		counts:  counted,
 		pacer:   newPacer(),
 		journal: c.Journal,
 		fence:   c.Fence,

@@ -128,7 +128,7 @@ func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
 // again.
 type authTransport struct {
 	tokens *tokenSource
-	base   *http.Transport
+	base   *countedTransport
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {

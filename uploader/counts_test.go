@@ -1,0 +1,49 @@
+package uploader
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"sitesync/uploader/site"
+)
+
+func TestCounts(t *testing.T) {
+	inBubble(t, func(w *world) {
+		type times struct{ upload, reaction time.Duration }
+		var told []times
+		w.up.Synced = func(upload, reaction time.Duration) { told = append(told, times{upload, reaction}) }
+		w.site.put = []error{errors.New("refused"), site.Classed(site.Held, errors.New("no storage"))}
+		w.site.check = []error{errors.New("still no storage")}
+
+		// The first try fails; the second, 10 s later, meets a site in trouble.
+		w.run(10*time.Second + 500*time.Millisecond)
+		if got, want := w.up.Counts(), (Counts{FailedTries: 1, Holding: Holds{Site: 1}, Holds: Holds{Site: 1}}); got != want {
+			t.Errorf("counts %+v, want %+v", got, want)
+		}
+		if len(told) != 0 {
+			t.Errorf("told of %v", told)
+		}
+		w.run(time.Minute)
+		w.wantSynced()
+		if got, want := w.up.Counts(), (Counts{Files: 1, Bytes: 5, FailedTries: 1, Holds: Holds{Site: 1}}); got != want {
+			t.Errorf("counts %+v, want %+v", got, want)
+		}
+		// The clock of the bubble stands still while anything is done.
+		if len(told) != 1 || told[0].upload != 0 || told[0].reaction < 0 || told[0].reaction > time.Minute {
+			t.Errorf("told of %v", told)
+		}
+	})
+}
+
+func TestHoldsByKind(t *testing.T) {
+	var h Holds
+	probe := func() trouble { return trouble{name: "/mnt/studio", probe: (&scripted{}).Check} }
+	h.add(trouble{theSite, (&scripted{}).Check})
+	h.add(probe())
+	h.add(probe())
+	h.add(trouble{name: "root P:/ is not known"})
+	if want := (Holds{Site: 1, LocalRoots: 2, Settings: 1}); h != want {
+		t.Errorf("%+v, want %+v", h, want)
+	}
+}

@@ -1,0 +1,121 @@
+package gdrive
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// Counts are the numbers of a site since it was opened, for metrics.
+type Counts struct {
+	Requests  map[Request]int64
+	Throttled int64   // answers that said that we are too fast
+	Limit     float64 // requests a second that are made at most, now; infinite if Drive has set no limit so far
+}
+
+// Request is a class of requests; there are few.
+type Request struct {
+	Kind    string // Google's name of the method such as files.list; how, of an upload; token; or other
+	Outcome string // see outcome
+}
+
+// Counts returns the numbers as they are now.
+func (s *Site) Counts() Counts {
+	c := Counts{Requests: s.counts.all()}
+	s.pacer.mu.Lock()
+	defer s.pacer.mu.Unlock()
+	c.Throttled, c.Limit = s.pacer.refused, s.pacer.limit
+	return c
+}
+
+// countedTransport counts all that goes to Drive and to its token service.
+type countedTransport struct {
+	*http.Transport
+
+	mu       sync.Mutex
+	requests map[Request]int64
+}
+
+// RoundTrip makes a request and counts it.
+func (t *countedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.Transport.RoundTrip(req)
+	r := Request{kind(req), outcome(req.Context(), res, err)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.requests == nil {
+		t.requests = map[Request]int64{}
+	}
+	t.requests[r]++
+	return res, err
+}
+
+func (t *countedTransport) all() map[Request]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.requests)
+}
+
+// kind names a request after Google's method, without ids.
+func kind(req *http.Request) string {
+	if req.Method == http.MethodPut { // to a session, wherever that is
+		if strings.HasPrefix(req.Header.Get("Content-Range"), "bytes */") {
+			return "upload.status"
+		}
+		return "upload.put"
+	}
+	before, method, ok := strings.Cut(req.URL.Path, "/drive/v3/")
+	if !ok {
+		return "token" // nothing else is asked of anybody
+	}
+	collection, id, one := strings.Cut(method, "/")
+	k := map[string]string{
+		"GET about": "about.get", "GET drives": "drives.list", "GET drives/": "drives.get",
+		"GET files": "files.list", "GET files/": "files.get", "POST files": "files.create", "PATCH files/": "files.update",
+	}
+	name := req.Method + " " + collection
+	if one {
+		name += "/"
+	}
+	switch {
+	case id == "generateIds":
+		return "files.generateIds"
+	case k[name] == "":
+		return "other"
+	case strings.HasSuffix(before, "/upload") && req.URL.Query().Get("uploadType") == "resumable":
+		return k[name] + ".resumable"
+	case strings.HasSuffix(before, "/upload"):
+		return k[name] + ".multipart"
+	}
+	return k[name]
+}
+
+// outcome says how a request was answered. 403 may be about rights, a quota or the rate; that is in the body, which is
+// read later.
+func outcome(ctx context.Context, res *http.Response, err error) string {
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), context.Canceled):
+		return "canceled" // by us
+	case err != nil:
+		return "no_answer"
+	case res.StatusCode < 400: // 308 too, Drive's "resume incomplete"
+		return "ok"
+	case res.StatusCode >= 500:
+		return "server_error"
+	}
+	switch res.StatusCode {
+	case http.StatusUnauthorized:
+		return "unauthorized"
+	case http.StatusForbidden:
+		return "forbidden"
+	case http.StatusNotFound, http.StatusGone:
+		return "not_found"
+	case http.StatusConflict:
+		return "conflict"
+	case http.StatusTooManyRequests:
+		return "too_many_requests"
+	}
+	return "refused"
+}

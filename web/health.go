@@ -1,0 +1,100 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// health is the answer of /healthz.
+type health struct {
+	Status string     `json:"status"` // ok, held, standby or idle
+	Holder *holder    `json:"holder,omitempty"`
+	Held   *heldCount `json:"held,omitempty"`
+}
+
+// holder is the sitesync that a standby waits for.
+type holder struct {
+	Host  string    `json:"host"`
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"`
+}
+
+// heldCount is what holds uploads up. Why, is in the log.
+type heldCount struct {
+	Site       int64 `json:"site,omitempty"`
+	LocalRoots int64 `json:"local_roots,omitempty"`
+	Settings   int64 `json:"settings,omitempty"`
+}
+
+func healthOf(s Snapshot) health {
+	switch {
+	case s.Idle:
+		return health{Status: "idle"}
+	case s.Lease.Standby:
+		h := health{Status: "standby"}
+		if s.Lease.Host != "" {
+			h.Holder = &holder{s.Lease.Host, s.Lease.PID, s.Lease.Since.UTC()}
+		}
+		return h
+	case s.Uploader.Holding != Holds{}:
+		held := heldCount(s.Uploader.Holding)
+		return health{Status: "held", Held: &held}
+	}
+	return health{Status: "ok"}
+}
+
+// healthz is answered for as long as the process works. A restart would help nothing of what it tells.
+func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, healthOf(s.Snapshot()))
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons,omitempty"` // why not
+}
+
+// notReady tells what keeps sitesync from doing its work; for a standby, from taking over.
+func notReady(s Snapshot, databaseAnswers bool) []string {
+	if s.Stopping {
+		return []string{"sitesync is stopping"}
+	}
+	if s.Idle {
+		return nil // it does all that there is to do
+	}
+	var reasons []string
+	if !databaseAnswers {
+		reasons = append(reasons, "the database does not answer")
+	}
+	if s.Lease.Standby {
+		return reasons // it watches nothing yet
+	}
+	if !s.Lease.Held {
+		reasons = append(reasons, "the lease is not held")
+	}
+	if w := s.Watcher; w.Stream != streamOpen && (!w.Polls || w.PollFailing) {
+		reasons = append(reasons, "publishes are not seen: the change stream is not open, and the poll is off or fails")
+	}
+	return reasons
+}
+
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	snapshot := s.Snapshot()
+	reasons := notReady(snapshot, snapshot.Idle || s.ping())
+	status := http.StatusOK
+	if len(reasons) > 0 {
+		status = http.StatusServiceUnavailable
+	}
+	answer(w, status, readiness{Ready: len(reasons) == 0, Reasons: reasons})
+}
+
+// ping asks the database whether it answers. The error is not told: it may name servers, and the log has it.
+func (s *Server) ping() bool {
+	_, err, _ := s.pings.Do("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
+		defer cancel()
+		return nil, s.Ping(ctx)
+	})
+	return err == nil
+}

@@ -1,0 +1,109 @@
+package web
+
+import (
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// full has another number in each place.
+var full = Snapshot{
+	Lease: Lease{Held: true},
+	Watcher: Watcher{Stream: "open", Opened: 1, Lost: map[string]int64{"primary changed": 2, "history lost": 3},
+		Polls: true, PollRuns: 4, PollFailures: 5, PollSucceeded: time.UnixMilli(1_764_000_000_250)},
+	Queue: Queue{Live: 6, Backlog: 7, Delayed: 8},
+	Uploader: Uploader{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
+		Holding: Holds{Site: 15, LocalRoots: 16, Settings: 17}, Holds: Holds{Site: 18, LocalRoots: 19, Settings: 20}},
+	Drive: Drive{Requests: map[Request]int64{{"files.list", "ok"}: 21, {"upload.put", "no_answer"}: 22}, Throttled: 23, Limit: 24.5},
+}
+
+// scrape returns the metrics of our own, but for what says which build it is.
+func scrape(t *testing.T, s *Server) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	s.handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("%d %s", answer.Code, answer.Body)
+	}
+	var out strings.Builder
+	for line := range strings.Lines(answer.Body.String()) {
+		if strings.Contains(line, "sitesync_") && !strings.Contains(line, "_build_info{") {
+			out.WriteString(line)
+		}
+	}
+	return out.String()
+}
+
+func TestMetrics(t *testing.T) {
+	s := New(Options{Snapshot: always(full), Ping: well})
+	s.Synced(3*time.Millisecond, 20*time.Millisecond)
+	s.Synced(time.Second, 2*time.Hour)
+	got := scrape(t, s)
+	const golden = "testdata/metrics.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), got); diff != "" {
+		t.Errorf("metrics (-want +got; go test -update writes them anew):\n%s", diff)
+	}
+}
+
+// What has no number yet is scraped all the same, so that a rate from the start on is right.
+func TestMetricsAtTheStart(t *testing.T) {
+	got := scrape(t, New(Options{Snapshot: always(Snapshot{}), Ping: well}))
+	for _, want := range []string{
+		"sitesync_synced_files_total 0", "sitesync_lease_held 0", `sitesync_holds_total{kind="site"} 0`, `sitesync_queue_keys{lane="live"} 0`,
+		`sitesync_stream_state{state="closed"} 1`, `sitesync_stream_state{state="open"} 0`, "sitesync_poll_last_success_timestamp_seconds 0",
+		"sitesync_drive_limit_requests_per_second +Inf", "sitesync_reaction_seconds_count 0",
+	} {
+		if !strings.Contains(got, want+"\n") {
+			t.Errorf("no line %s in\n%s", want, got)
+		}
+	}
+}
+
+// The registry has all that dashboards expect, and Prometheus's linter finds nothing in it.
+func TestMetricsLint(t *testing.T) {
+	s := New(Options{Snapshot: always(full), Ping: well})
+	problems, err := testutil.GatherAndLint(s.metrics.registry)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	for _, name := range []string{"sitesync_build_info", "go_goroutines", "process_start_time_seconds"} {
+		if n, err := testutil.GatherAndCount(s.metrics.registry, name); err != nil || n != 1 {
+			t.Errorf("%s is there %d times, %v", name, n, err)
+		}
+	}
+}
+
+// One state is 1 and the others are 0.
+func TestStreamStates(t *testing.T) {
+	for _, state := range []string{"closed", "open", "not available"} {
+		got := scrape(t, New(Options{Snapshot: always(Snapshot{Watcher: Watcher{Stream: state}}), Ping: well}))
+		for _, other := range []string{"closed", "open", "not available"} {
+			want := fmt.Sprintf(`sitesync_stream_state{state="%s"} %v`, strings.ReplaceAll(other, " ", "_"), oneIf(other == state))
+			if !strings.Contains(got, want+"\n") {
+				t.Errorf("%s: no line %s in\n%s", state, want, got)
+			}
+		}
+	}
+}

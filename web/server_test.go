@@ -1,0 +1,269 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func well(context.Context) error { return nil }
+
+// start starts a server that tells of the snapshot, and returns its URL.
+func start(t *testing.T, snapshot func() Snapshot, ping func(context.Context) error) string {
+	t.Helper()
+	s := New(Options{Listen: "127.0.0.1:0", Snapshot: snapshot, Ping: ping, Log: zap.NewNop()})
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return "http://" + s.Addr().String()
+}
+
+func always(s Snapshot) func() Snapshot { return func() Snapshot { return s } }
+
+// ask makes a request without keeping the connection.
+func ask(t *testing.T, method, url string) (*http.Response, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Close = true
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, strings.TrimSpace(string(body))
+}
+
+var (
+	since   = time.Date(2026, 11, 24, 5, 11, 44, 0, time.FixedZone("CET", 3600))
+	working = Snapshot{Lease: Lease{Held: true}, Watcher: Watcher{Stream: "open", Polls: true}}
+	standby = Snapshot{Lease: Lease{Standby: true, Host: "render07", PID: 4711, Since: since}}
+)
+
+// with changes a copy of a snapshot.
+func with(s Snapshot, change func(*Snapshot)) Snapshot {
+	change(&s)
+	return s
+}
+
+func TestHealthz(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		snapshot Snapshot
+		want     string
+	}{
+		"just started":                {Snapshot{}, `{"status":"ok"}`},
+		"working":                     {working, `{"status":"ok"}`},
+		"idle":                        {Snapshot{Idle: true}, `{"status":"idle"}`},
+		"standby":                     {standby, `{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
+		"standby of somebody unknown": {Snapshot{Lease: Lease{Standby: true}}, `{"status":"standby"}`},
+		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = Holds{Site: 1, LocalRoots: 2} }),
+			`{"status":"held","held":{"site":1,"local_roots":2}}`},
+		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = Holds{Site: 3} }), `{"status":"ok"}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := start(t, always(test.snapshot), func(context.Context) error { return errors.New("liveness is not the database's") })
+			res, body := ask(t, http.MethodGet, url+"/healthz")
+			if res.StatusCode != http.StatusOK || body != test.want {
+				t.Errorf("%s %s, want %s", res.Status, body, test.want)
+			}
+		})
+	}
+}
+
+func TestReadyz(t *testing.T) {
+	t.Parallel()
+	const (
+		noDatabase = "the database does not answer"
+		noLease    = "the lease is not held"
+		unseen     = "publishes are not seen: the change stream is not open, and the poll is off or fails"
+	)
+	away := func(context.Context) error { return errors.New("mongodb://sync:S3cr3t@mongo1 is away") }
+	for name, test := range map[string]struct {
+		snapshot Snapshot
+		ping     func(context.Context) error
+		reasons  []string
+	}{
+		"just started":       {Snapshot{}, well, []string{noLease, unseen}},
+		"working":            {working, well, nil},
+		"no database":        {working, away, []string{noDatabase}},
+		"database hangs":     {working, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, []string{noDatabase}},
+		"idle":               {Snapshot{Idle: true}, away, nil},
+		"standby":            {standby, well, nil},
+		"standby, no access": {standby, away, []string{noDatabase}},
+		"lease lost":         {with(working, func(s *Snapshot) { s.Lease.Held = false }), well, []string{noLease}},
+		"stream lost":        {with(working, func(s *Snapshot) { s.Watcher.Stream = "closed" }), well, nil},
+		"standalone":         {with(working, func(s *Snapshot) { s.Watcher.Stream = "not available" }), well, nil},
+		"poll fails":         {with(working, func(s *Snapshot) { s.Watcher.PollFailing = true }), well, nil},
+		"blind": {with(working, func(s *Snapshot) { s.Watcher.Stream, s.Watcher.PollFailing = "closed", true }), well,
+			[]string{unseen}},
+		"blind without poll": {with(working, func(s *Snapshot) { s.Watcher = Watcher{Stream: "closed"} }), well, []string{unseen}},
+		"held":               {with(working, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), well, nil},
+		"stopping":           {with(working, func(s *Snapshot) { s.Stopping = true }), well, []string{"sitesync is stopping"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			res, body := ask(t, http.MethodGet, start(t, always(test.snapshot), test.ping)+"/readyz")
+			status := http.StatusOK
+			if test.reasons != nil {
+				status = http.StatusServiceUnavailable
+			}
+			var got readiness
+			if err := json.Unmarshal([]byte(body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != status || got.Ready != (test.reasons == nil) || strings.Join(got.Reasons, "|") != strings.Join(test.reasons, "|") {
+				t.Errorf("%s %s, want %v", res.Status, body, test.reasons)
+			}
+			if strings.Contains(body, "S3cr3t") {
+				t.Errorf("the password is told: %s", body)
+			}
+		})
+	}
+}
+
+// However many ask whether it is ready, the database is asked by one at a time.
+func TestReadyzSparesTheDatabase(t *testing.T) {
+	t.Parallel()
+	const askers = 10
+	var asked, pinging, most atomic.Int32
+	all := make(chan struct{})
+	snapshot := func() Snapshot {
+		if asked.Add(1) == askers {
+			close(all)
+		}
+		return working
+	}
+	url := start(t, snapshot, func(context.Context) error {
+		most.Store(max(most.Load(), pinging.Add(1)))
+		defer pinging.Add(-1)
+		<-all
+		return nil
+	})
+	var wg sync.WaitGroup
+	for range askers {
+		wg.Go(func() { ask(t, http.MethodGet, url+"/readyz") })
+	}
+	wg.Wait()
+	if most.Load() != 1 {
+		t.Errorf("%d pings at once", most.Load())
+	}
+}
+
+func TestMethodsAndHeaders(t *testing.T) {
+	t.Parallel()
+	url := start(t, always(working), well)
+	for path, contentType := range map[string]string{
+		"/healthz": "application/json", "/readyz": "application/json", "/metrics": "text/plain",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			res, body := ask(t, method, url+path)
+			if res.StatusCode != http.StatusOK || (body == "") != (method == http.MethodHead) {
+				t.Errorf("%s %s: %s, %d bytes", method, path, res.Status, len(body))
+			}
+			h := res.Header
+			if !strings.HasPrefix(h.Get("Content-Type"), contentType) || h.Get("Cache-Control") != "no-store" ||
+				h.Get("X-Content-Type-Options") != "nosniff" {
+				t.Errorf("%s %s: %v", method, path, h)
+			}
+		}
+		for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions} {
+			if res, _ := ask(t, method, url+path); res.StatusCode != http.StatusMethodNotAllowed {
+				t.Errorf("%s %s: %s", method, path, res.Status)
+			}
+		}
+	}
+	for _, path := range []string{"/", "/debug/pprof/", "/metrics/x", "/healthz/"} {
+		if res, _ := ask(t, http.MethodGet, url+path); res.StatusCode != http.StatusNotFound {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := New(Options{Listen: l.Addr().String(), Snapshot: always(working), Ping: well, Log: zap.NewNop()})
+	err = s.Start()
+	if err == nil {
+		s.Stop()
+		t.Fatal("it starts")
+	}
+	for _, want := range []string{l.Addr().String(), "address already in use", "--listen HOST:PORT", "--listen off"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, without %s", err, want)
+		}
+	}
+	s.Stop()
+}
+
+func TestOff(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Snapshot: always(working), Ping: well, Log: zap.NewNop()})
+	if err := s.Start(); err != nil || s.Addr() != nil {
+		t.Errorf("%v, listens at %v", err, s.Addr())
+	}
+	s.Synced(time.Second, time.Second)
+	s.Stop()
+}
+
+// A request that is under way is answered, and nobody is served any more afterwards.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	entered, release := make(chan struct{}), make(chan struct{})
+	s := New(Options{Listen: "127.0.0.1:0", Snapshot: always(working), Log: zap.NewNop(), Ping: func(context.Context) error {
+		close(entered)
+		<-release
+		return nil
+	}})
+	s.patience = time.Minute
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	addr := s.Addr().String()
+	answered := make(chan int, 1)
+	go func() {
+		res, _ := ask(t, http.MethodGet, "http://"+addr+"/readyz")
+		answered <- res.StatusCode
+	}()
+	<-entered
+	stopped := make(chan struct{})
+	go func() { s.Stop(); close(stopped) }()
+	// The listener is closed at once, the request goes on.
+	for {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			break
+		}
+		c.Close()
+	}
+	close(release)
+	if status := <-answered; status != http.StatusOK {
+		t.Errorf("answered %d", status)
+	}
+	<-stopped
+}
