@@ -11,8 +11,8 @@ import (
 func TestCounts(t *testing.T) {
 	inBubble(t, func(w *world) {
 		type times struct{ upload, reaction time.Duration }
-		var told []times
-		w.up.Synced = func(upload, reaction time.Duration) { told = append(told, times{upload, reaction}) }
+		told := make(chan times, 10)
+		w.up.Synced = func(upload, reaction time.Duration) { told <- times{upload, reaction} }
 		w.site.put = []error{errors.New("refused"), site.Classed(site.Held, errors.New("no storage"))}
 		w.site.check = []error{errors.New("still no storage")}
 
@@ -22,7 +22,7 @@ func TestCounts(t *testing.T) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		if len(told) != 0 {
-			t.Errorf("told of %v", told)
+			t.Errorf("told of %d files", len(told))
 		}
 		w.run(time.Minute)
 		w.wantSynced()
@@ -30,8 +30,11 @@ func TestCounts(t *testing.T) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		// The clock of the bubble stands still while anything is done.
-		if len(told) != 1 || told[0].upload != 0 || told[0].reaction < 0 || told[0].reaction > time.Minute {
-			t.Errorf("told of %v", told)
+		if n := len(told); n != 1 {
+			t.Fatalf("told of %d files", n)
+		}
+		if got := <-told; got.upload != 0 || got.reaction < 0 || got.reaction > time.Minute {
+			t.Errorf("told of %v", got)
 		}
 	})
 }

@@ -71,10 +71,11 @@ type Daemon struct {
 
 // Start starts "sitesync run".
 func Start(o Options) (*Daemon, error) {
-	args := append([]string{"run", "--presets", o.Presets, "--db", o.Database, "--log-format", "json"}, o.Args...)
+	args := []string{"run", "--presets", o.Presets, "--db", o.Database, "--log-format", "json", "--listen", "off"}
 	if o.State != "" {
 		args = append(args, "--state-db", o.State)
 	}
+	args = append(args, o.Args...) // of a flag that is given twice the last counts
 	cmd := exec.Command(o.Binary, args...)
 	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+o.Mongo)
 	cmd.Env = append(cmd.Env, o.Env...)
