@@ -1,6 +1,7 @@
 package integration_test
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -156,8 +157,17 @@ func TestTakeover(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			first := s.start()
-			second := s.launch()
+			second := s.launch(serve...)
 			s.log(second, daemon.Message("standing by"))
+			page := s.page(second)
+			says := func(path, what string) func() bool {
+				return func() bool {
+					status, body := page.get(path)
+					return status == http.StatusOK && strings.Contains(body, what)
+				}
+			}
+			s.eventually("its health page says so", says("/healthz", `"status":"standby"`))
+			s.eventually("it is ready", says("/readyz", ""))
 			p := s.project("Test")
 			s.synced(s.publish(p, studio.Publish{Size: 1000}))
 			if n := len(second.Lines(daemon.Message("synced"))); n != 0 {
@@ -166,6 +176,7 @@ func TestTakeover(t *testing.T) {
 			end.end(t, first)
 			ended := time.Now()
 			s.log(second, daemon.Message("change stream open"))
+			s.eventually("its health page says that it works", says("/healthz", `"status":"ok"`))
 			rep := s.publish(p, studio.Publish{Size: 1000, Version: 2})
 			s.synced(rep)
 			if took := time.Since(ended); took > end.within {

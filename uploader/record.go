@@ -53,7 +53,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 			return
 		}
 		if ctx.Err() != nil {
-			u.about(j.key).Warn("results not recorded; the files are looked at again at the next start", zap.Error(err))
+			u.about(j.key).Warn("results not recorded; the files are looked at again later", zap.Error(err))
 			return
 		}
 		u.writing.saw(err)

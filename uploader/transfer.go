@@ -38,7 +38,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	held, size, obj, err := u.put(ctx, t)
 	now := time.Now()
 	if err != nil && ctx.Err() != nil {
-		u.about(t.job.key).Info("upload stopped; it goes on at the next start", zap.String("path", t.file.Path))
+		u.about(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
 		return nil, 0
 	}
 	switch class := site.ClassOf(err); {
