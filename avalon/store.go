@@ -25,6 +25,7 @@ const (
 	codeIndexOptionsConflict = 85
 	codeIndexKeySpecsExist   = 86
 	codeUUIDMismatch         = 361
+	codeTooLarge             = 10334
 	codeUnknownField         = 40415
 )
 

@@ -712,6 +712,9 @@ func TestChangesEnd(t *testing.T) {
 	for {
 		c, err := next(t, ch)
 		if errors.Is(err, errInvalidated) {
+			if got := ReasonOf(err); got != Invalidated {
+				t.Errorf("reason %q", got)
+			}
 			break
 		}
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,6 +17,9 @@ import (
 // share is how many keys of one project the poll takes before it looks at the next, so that a project with
 // a long backlog does not hold up the others.
 const share = 200
+
+// firstRetry is how long after a failed poll it is tried again; the wait doubles, up to the interval.
+const firstRetry = time.Second
 
 // Poll feeds the queue's backlog lane with everything that is pending: at once, every Interval, and when
 // it is asked to. It goes at the pace at which the queue drains.
@@ -28,6 +32,23 @@ type Poll struct {
 	Log        *zap.Logger
 
 	now chan struct{}
+
+	mu     sync.Mutex
+	counts PollCounts
+}
+
+// PollCounts count polls since the start.
+type PollCounts struct {
+	Runs     int64     // that have ended, however they did
+	Failures int64     // runs in which a project could not be read, or none
+	Success  time.Time // when the last one without failure ended; zero if none has yet
+}
+
+// Counts returns the counts so far.
+func (p *Poll) Counts() PollCounts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.counts
 }
 
 // NewPoll returns a poll; the caller fills in the rest of the fields.
@@ -43,26 +64,36 @@ func (p *Poll) Now() {
 	}
 }
 
-// Run polls until ctx ends.
+// Run polls until ctx ends. A poll that failed is tried again sooner than the next one would be, as it may be the
+// one that was to find what the stream has missed.
 func (p *Poll) Run(ctx context.Context) {
 	troubled := false // already told
+	retry := firstRetry
 	for {
 		err := p.Once(ctx)
+		wait := p.Interval
+		if err != nil {
+			wait = min(retry, p.Interval)
+			retry = min(2*retry, p.Interval)
+		} else {
+			retry = firstRetry
+		}
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err != nil && !troubled:
-			p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("every", p.Interval))
+			p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("in", wait))
 		case err != nil:
-			p.Log.Debug("poll failed again", zap.Error(err))
+			p.Log.Debug("poll failed again", zap.Error(err), zap.Duration("in", wait))
 		case troubled:
 			p.Log.Info("poll works again")
 		}
 		troubled = err != nil
 
 		select {
-		case <-time.After(p.Interval):
+		case <-time.After(wait):
 		case <-p.now:
+			retry = firstRetry
 		case <-ctx.Done():
 			return
 		}
@@ -72,6 +103,22 @@ func (p *Poll) Run(ctx context.Context) {
 // Once puts every pending key of every project into the queue. A project that can't be read does not keep
 // the others from being polled; the error tells how many could not, and why the first one.
 func (p *Poll) Once(ctx context.Context) error {
+	err := p.once(ctx)
+	if ctx.Err() != nil {
+		return err // it was told to stop, which says nothing of the database
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.Runs++
+	if err != nil {
+		p.counts.Failures++
+	} else {
+		p.counts.Success = time.Now()
+	}
+	return err
+}
+
+func (p *Poll) once(ctx context.Context) error {
 	projects, err := p.Store.Projects(ctx)
 	if err != nil {
 		return err

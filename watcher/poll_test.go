@@ -145,7 +145,24 @@ func TestPollFailingProject(t *testing.T) {
 		if n := f.logged(pollFailed); n != outage {
 			t.Errorf("told of %d times in %d outage(s)", n, outage)
 		}
+		counts := f.poll.Counts()
+		if counts.Failures < 3 || counts.Runs <= counts.Failures || counts.Success.IsZero() {
+			t.Errorf("counts %+v", counts)
+		}
 		off = f.fail(t, mongod.AlwaysOn, "A broken", code(badValue), "find")
+	}
+}
+
+// A poll that fails is tried again long before the next one, as nobody else may find what it was to find.
+func TestPollIsTriedAgain(t *testing.T) {
+	f := newFixture(t) // its interval is an hour
+	r := publish(t, f.project(t, "Test"), studio.Publish{})[0]
+	f.fail(t, mongod.Times(2), "Test", code(badValue), "find")
+	start(t, f.poll.Run)
+	f.until(t, Backlog, keyOf(r))
+	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 3 })
+	if counts := f.poll.Counts(); counts.Failures != 2 || counts.Success.IsZero() {
+		t.Errorf("counts %+v", counts)
 	}
 }
 

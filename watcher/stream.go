@@ -3,6 +3,8 @@ package watcher
 import (
 	"context"
 	"errors"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,10 +40,27 @@ type Stream struct {
 	Log   *zap.Logger
 
 	state atomic.Int32
+
+	mu     sync.Mutex
+	counts StreamCounts
+}
+
+// StreamCounts count what was told of the stream since the start. A stream that is lost and can't be opened again is
+// lost once, however often it is tried.
+type StreamCounts struct {
+	Opened int64
+	Lost   map[avalon.Reason]int64
 }
 
 // State tells how the stream is.
 func (s *Stream) State() State { return State(s.state.Load()) }
+
+// Counts returns the counts so far.
+func (s *Stream) Counts() StreamCounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return StreamCounts{Opened: s.counts.Opened, Lost: maps.Clone(s.counts.Lost)}
+}
 
 // Run works until ctx ends. Where there are no change streams it keeps asking, as members of a replica set
 // are known to be started without it for maintenance.
@@ -52,7 +71,8 @@ func (s *Stream) Run(ctx context.Context) {
 		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0))
 	const nothing = State(-1)
-	told := nothing // what was logged last
+	told := nothing        // what was logged last
+	var lost avalon.Reason // that was logged last, while told is not StreamOpen
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func(proved bool) {
 			if proved {
@@ -62,6 +82,9 @@ func (s *Stream) Run(ctx context.Context) {
 			if told == nothing || proved && told != StreamOpen {
 				s.Log.Info("change stream open")
 				told = StreamOpen
+				s.mu.Lock()
+				s.counts.Opened++
+				s.mu.Unlock()
 			}
 		})
 		if ctx.Err() != nil {
@@ -72,21 +95,38 @@ func (s *Stream) Run(ctx context.Context) {
 			now = StreamNotHere
 		}
 		s.state.Store(int32(now))
+		reason := avalon.ReasonOf(err)
+		// During an outage it may turn out that somebody has to do something about it.
+		refused := reason == avalon.Unauthorized && lost != reason
 		switch {
-		case now == told:
-			s.Log.Debug("change stream still can't be opened", zap.Error(err))
+		case now == told && !refused:
+			s.Log.Debug("change stream still can't be opened", zap.String("reason", string(reason)), zap.Error(err))
 		case now == StreamNotHere:
 			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream: publishes are found by " +
 				"the poll only; make it a replica set (one member will do) for reactions within milliseconds")
 		default:
-			s.Log.Warn("change stream lost; reopening, meanwhile the poll works", zap.Error(err))
+			s.Log.Warn("change stream lost; reopening, meanwhile the poll works",
+				zap.String("reason", string(reason)), zap.Error(err))
 		}
-		told = now
+		if now != told || refused {
+			told, lost = now, reason
+			s.count(reason)
+		}
 		select {
 		case <-time.After(retry.NextBackOff()):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// count takes note of a loss.
+func (s *Stream) count(reason avalon.Reason) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.counts.Lost == nil {
+		s.counts.Lost = map[avalon.Reason]int64{}
+	}
+	s.counts.Lost[reason]++
 }
 
 // follow opens a stream and reads it until it dies. It calls opened when the stream is open, and again when an

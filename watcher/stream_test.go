@@ -214,6 +214,37 @@ func TestStreamOutage(t *testing.T) {
 		}
 		_, err := p.Collection().DeleteMany(t.Context(), bson.D{{Key: "type", Value: "representation"}})
 		must(t, err)
+		want := StreamCounts{Opened: int64(outage) + 1, Lost: map[avalon.Reason]int64{avalon.HistoryLost: int64(outage)}}
+		eventually(t, "told that the stream is open", func() bool { return f.logged(streamOpen) > outage })
+		if diff := cmp.Diff(want, f.stream.Counts()); diff != "" {
+			t.Errorf("counts (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// In an outage it may turn out that nothing but a person can end it, which is told too, once.
+func TestStreamOutageBecomesARefusal(t *testing.T) {
+	const unauthorized = 13
+	f := newFixture(t)
+	f.project(t, "Test")
+	f.open(t)
+	for _, outage := range []int{historyLost, unauthorized, historyLost} {
+		again := f.logged(streamRetry) + 2 // one of them is certainly later than this
+		f.fail(t, mongod.AlwaysOn, "", code(outage), "aggregate", "getMore")
+		eventually(t, "opening it is tried again", func() bool { return f.logged(streamRetry) >= again })
+	}
+	f.fail(t, mongod.Times(0), "", code(historyLost), "aggregate")
+	f.waitOpen(t)
+	var reasons []string
+	for _, e := range f.logs.FilterMessage(streamLost).All() {
+		reasons = append(reasons, e.ContextMap()["reason"].(string))
+	}
+	if diff := cmp.Diff([]string{"history_lost", "unauthorized"}, reasons); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	want := map[avalon.Reason]int64{avalon.HistoryLost: 1, avalon.Unauthorized: 1}
+	if diff := cmp.Diff(want, f.stream.Counts().Lost); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }
 
