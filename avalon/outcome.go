@@ -16,6 +16,13 @@ import (
 // maxGrouped bounds the outcomes written by one update: the server compares each with each file.
 const maxGrouped = 250
 
+// Waits before a write is repeated whose error passes by itself, 3 s in all: a document of 16 MB is too much for a
+// small MongoDB while it is busy.
+const (
+	firstRewrite = 100 * time.Millisecond
+	lastRewrite  = 1600 * time.Millisecond
+)
+
 // Outcome is what became of one file on one site.
 type Outcome struct {
 	File     File      // as it was read when the work was planned
@@ -71,6 +78,18 @@ func (e *RecordError) Error() string {
 		len(e.Files), first.ID, first.Path, e.Files[first])
 }
 
+// Codes of write errors that pass by themselves: MongoDB was short of cache, or somebody else wrote.
+var passing = []int{
+	112,    // WriteConflict
+	365,    // TemporarilyUnavailable, of MongoDB 6.1 and later
+	-31800, // WT_ROLLBACK of the storage engine, which MongoDB 6.0 hands on
+}
+
+// passes reports whether the error will pass by itself, and soon.
+func passes(err error) bool {
+	return isWriteError(err) && slices.ContainsFunc(passing, func(code int) bool { return hasCode(err, code) })
+}
+
 func isWriteError(err error) bool {
 	var we mongo.WriteException
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
@@ -106,9 +125,20 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 		})
 	}
 	files := mapped("$files", "f", call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}))
-	_, err := s.db.Collection(key.Project).UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
-		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}})
+	write := func() error {
+		_, err := s.db.Collection(key.Project).UpdateOne(ctx,
+			bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
+			mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}})
+		return err
+	}
+	err := write()
+	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		err = write()
+	}
 	if err != nil {
 		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
 	}
