@@ -196,9 +196,12 @@ func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
 }
 
 func connect(cfg *config.Config) (*mongo.Client, error) {
-	client, err := mongo.Connect(options.Client().SetAppName("sitesync").
+	var opened connections
+	client, err := mongo.Connect(options.Client().SetAppName("sitesync").SetDialer(&opened).SetMonitor(opened.monitor()).
 		// Short enough to find another primary while a publish is still fresh. The URI may say otherwise.
 		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(5 * time.Second).
+		// A server that hangs is given up after this and twice the time to connect; the driver's 10 s are too long.
+		SetHeartbeatInterval(2 * time.Second).
 		ApplyURI(cfg.Mongo.URI.Reveal()))
 	if err != nil {
 		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, err)

@@ -1,0 +1,468 @@
+package integration_test
+
+import (
+	"context"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
+)
+
+// recovery is how soon after MongoDB takes writes again sitesync reacts through the change stream.
+const recovery = 15 * time.Second
+
+// fault is a studio whose MongoDB gets into trouble. Its sitesync polls once an hour, so that what it finds, it finds
+// by the stream, or by the poll that follows an opening of the stream.
+type fault struct {
+	*site
+	d     *daemon.Daemon
+	p     *studio.Project
+	reps  []*studio.Representation
+	since int // lines in the log when the fault began
+}
+
+// newFault sets a studio up in a database of its own, and starts sitesync.
+func newFault(t *testing.T, uri string, db *mongo.Database) *fault {
+	t.Helper()
+	f := &fault{site: newSiteOn(t, uri, db)}
+	f.presets.LoopDelay = "3600"
+	f.p = f.project("Test")
+	f.d = f.start()
+	return f
+}
+
+// publish publishes the next version.
+func (f *fault) publish(pub studio.Publish) *studio.Representation {
+	f.t.Helper()
+	pub.Size, pub.Version = 1000, len(f.reps)+1
+	rep := f.site.publish(f.p, pub)
+	f.reps = append(f.reps, rep)
+	return rep
+}
+
+// begin is to be called before the fault. It leaves something that is synced and something that is under way.
+func (f *fault) begin() {
+	f.t.Helper()
+	f.synced(f.publish(studio.Publish{}))
+	f.publish(studio.Publish{Name: "exr", Frames: 40})
+	f.mark()
+}
+
+// mark is where the log of a fault begins.
+func (f *fault) mark() { f.since = len(f.d.Lines(daemon.Message(""))) }
+
+// logged returns the lines since the fault began that contain a text in their message.
+func (f *fault) logged(text string) []daemon.Line {
+	var lines []daemon.Line
+	for _, l := range f.d.Lines(daemon.Message(""))[f.since:] {
+		if strings.Contains(l.Message, text) {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// writable waits until MongoDB takes a majority write and returns when it did.
+func (f *fault) writable() time.Time {
+	f.t.Helper()
+	f.eventually("MongoDB takes writes", func() bool {
+		ctx, cancel := context.WithTimeout(f.ctx, time.Second)
+		defer cancel()
+		_, err := f.db.Client().Database("elsewhere").Collection("writes").InsertOne(ctx, bson.D{})
+		return err == nil
+	})
+	return time.Now()
+}
+
+// recovers checks that a fault is over once MongoDB has been writable since then: a publish of this moment is found,
+// and later ones are found through the stream.
+func (f *fault) recovers(since time.Time) {
+	f.t.Helper()
+	ctx, cancel := context.WithDeadline(f.ctx, since.Add(recovery))
+	defer cancel()
+	for i := range 3 { // what the poll after the opening finds is the first one, and perhaps the second
+		rep := f.publish(studio.Publish{})
+		at, err := f.studio.WaitSynced(ctx, rep)
+		if err != nil {
+			f.t.Fatalf("not synced within %s: %v", recovery, err)
+		}
+		if i == 0 {
+			f.t.Logf("found again %.1f s after the database was writable", at.Sub(since).Seconds())
+		}
+	}
+}
+
+// once checks that all that was ever published is synced, once, and that the fault was told of once. The stream was
+// lost for one of the reasons; an empty one allows that the driver has resumed it.
+func (f *fault) once(reasons ...string) {
+	f.t.Helper()
+	files := 0
+	for _, rep := range f.reps {
+		f.synced(rep)
+		files += len(rep.Files)
+	}
+	if dup := f.drive.Duplicates(); len(dup) > 0 {
+		f.t.Errorf("twice on Drive: %v", dup)
+	}
+	if n := f.creates(); n != files {
+		f.t.Errorf("%d uploads of %d files", n, files)
+	}
+	f.told(reasons...)
+}
+
+// told checks what the log says of the fault.
+func (f *fault) told(reasons ...string) {
+	f.t.Helper()
+	for _, text := range []string{"poll failed", "poll works again", "reading from the database does not work", "reading from the database works again",
+		"writing to the database does not work", "writing to the database works again"} {
+		if lines := f.logged(text); len(lines) > 1 {
+			f.t.Errorf("told %d times: %v", len(lines), lines)
+		}
+	}
+	var got []string
+	for _, l := range f.logged("change stream lost") {
+		got = append(got, l.Text("reason"))
+	}
+	if len(got) == 0 {
+		got = []string{""}
+	}
+	for _, want := range reasons {
+		if want == strings.Join(got, " ") {
+			return
+		}
+	}
+	f.t.Errorf("the stream was lost for %q, want one of %q", got, reasons)
+}
+
+// Faults of the primary of a set that can elect another one.
+func TestPrimaryFaults(t *testing.T) {
+	t.Parallel()
+	set := mongod.StartTest(t, mongod.Options{Members: 3})
+	primary := func(t *testing.T) *mongod.Member { return must(set.Primary(t.Context()))(t) }
+	for _, tt := range []struct {
+		name string
+		act  func(*testing.T) (mend func(*testing.T))
+	}{
+		{"stepped down", func(t *testing.T) func(*testing.T) {
+			check(t, set.StepDown(t.Context()))
+			return func(*testing.T) {}
+		}},
+		{"stopped", func(t *testing.T) func(*testing.T) {
+			m := primary(t)
+			check(t, m.Stop(t.Context()))
+			return func(t *testing.T) { check(t, m.Restart(t.Context())) }
+		}},
+		{"killed", func(t *testing.T) func(*testing.T) {
+			m := primary(t)
+			check(t, m.Kill())
+			return func(t *testing.T) { check(t, m.Restart(t.Context())) }
+		}},
+		{"paused", func(t *testing.T) func(*testing.T) {
+			m := primary(t)
+			check(t, m.Pause())
+			return func(t *testing.T) { check(t, m.Resume()) }
+		}},
+	} {
+		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
+			f := newFault(t, set.URI(), set.Client().Database("primary_"+strings.ReplaceAll(tt.name, " ", "_")))
+			f.begin()
+			mend := tt.act(t)
+			f.recovers(f.writable())
+			f.once("", "network", "primary_change")
+			f.mark()
+			mend(t) // the old primary comes back, and may take over again
+			f.recovers(f.writable())
+			f.once("", "network", "primary_change")
+		})
+	}
+
+	// Longer than the driver looks for a primary by itself.
+	t.Run("no_majority", func(t *testing.T) {
+		f := newFault(t, set.URI(), set.Client().Database("no_majority"))
+		f.begin()
+		down := []*mongod.Member{primary(t)}
+		for _, m := range set.Members() {
+			if m != down[0] && len(down) < 2 {
+				down = append(down, m)
+			}
+		}
+		for _, m := range down {
+			check(t, m.Kill())
+		}
+		f.log(f.d, daemon.Message("change stream lost"))
+		for _, m := range down {
+			check(t, m.Restart(t.Context()))
+		}
+		f.recovers(f.writable())
+		f.once("network", "primary_change")
+	})
+}
+
+// Faults of a MongoDB alone in its set, with a small oplog and with authentication.
+func TestServerFaults(t *testing.T) {
+	t.Parallel()
+	set := mongod.StartTest(t, mongod.Options{OplogSizeMB: 1, Auth: true})
+	member, admin := set.Members()[0], set.Client().Database("admin")
+	command := func(t *testing.T, cmd ...bson.E) {
+		t.Helper()
+		check(t, admin.RunCommand(t.Context(), bson.D(cmd)).Err())
+	}
+	// sync is a user of its own, and its role.
+	sync := func(t *testing.T, name string) (uri string, db *mongo.Database, user string, roles bson.E) {
+		role := mongod.Role{Role: "readWrite", DB: name}
+		uri = must(set.CreateUser(t.Context(), name, "S3cr3t", role))(t)
+		return uri, set.Client().Database(name), name, bson.E{Key: "roles", Value: []mongod.Role{role}}
+	}
+
+	t.Run("down", func(t *testing.T) {
+		uri, db, _, _ := sync(t, "down")
+		f := &fault{site: newSiteOn(t, uri, db)}
+		f.presets.LoopDelay = "3600"
+		f.p = f.project("Test")
+		f.publish(studio.Publish{})
+		check(t, member.Kill())
+		f.d = f.launch()
+		f.log(f.d, daemon.Message("poll failed"))
+		f.log(f.d, daemon.Message("change stream lost"))
+		check(t, member.Restart(t.Context()))
+		f.recovers(f.writable())
+		f.once("network")
+
+		f.begin()
+		check(t, member.Kill())
+		f.log(f.d, daemon.Message("change stream lost"))
+		time.Sleep(25 * time.Second) // it is down for that long, and nothing is waited for
+		check(t, member.Restart(t.Context()))
+		f.recovers(f.writable())
+		f.once("network", "primary_change")
+	})
+
+	t.Run("paused", func(t *testing.T) {
+		uri, db, _, _ := sync(t, "paused")
+		f := newFault(t, uri, db)
+		f.begin()
+		check(t, member.Pause())
+		f.log(f.d, daemon.Message("change stream lost"))
+		check(t, member.Resume())
+		f.recovers(f.writable())
+		f.once("network")
+	})
+
+	// It was busy elsewhere for so long that the oplog has gone on without it.
+	t.Run("oplog_rolled_over", func(t *testing.T) {
+		uri, db, _, _ := sync(t, "oplog")
+		f := newFault(t, uri, db)
+		f.synced(f.publish(studio.Publish{}))
+		f.mark()
+		check(t, f.d.Signal(syscall.SIGSTOP))
+		f.publish(studio.Publish{Name: "exr", Frames: 40})
+		first := func() bson.RawValue {
+			doc := must(set.Client().Database("local").Collection("oplog.rs").FindOne(f.ctx, bson.D{}).Raw())(t)
+			return doc.Lookup("ts")
+		}
+		last := func() bson.RawValue {
+			var status bson.Raw
+			check(t, admin.RunCommand(f.ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&status))
+			return status.Lookup("lastWrite", "opTime", "ts")
+		}
+		from := last()
+		load := strings.Repeat("x", 1<<20)
+		f.eventually("the oplog has rolled over", func() bool {
+			_, err := set.Client().Database("elsewhere").Collection("load").InsertOne(f.ctx, bson.D{{Key: "x", Value: load}})
+			check(t, err)
+			at, i := first().Timestamp()
+			t0, i0 := from.Timestamp()
+			return at > t0 || at == t0 && i > i0
+		})
+		check(t, f.d.Signal(syscall.SIGCONT))
+		f.recovers(f.writable())
+		f.once("history_lost")
+	})
+
+	t.Run("rights_revoked", func(t *testing.T) {
+		uri, db, user, roles := sync(t, "rights")
+		f := newFault(t, uri, db)
+		f.begin()
+		command(t, bson.E{Key: "revokeRolesFromUser", Value: user}, roles)
+		f.log(f.d, daemon.Message("change stream lost"))
+		f.publish(studio.Publish{})
+		command(t, bson.E{Key: "grantRolesToUser", Value: user}, roles)
+		f.recovers(f.writable())
+		f.once("unauthorized")
+	})
+
+	t.Run("user_dropped", func(t *testing.T) {
+		uri, db, user, roles := sync(t, "dropped")
+		f := newFault(t, uri, db)
+		f.begin()
+		command(t, bson.E{Key: "dropUser", Value: user})
+		f.log(f.d, daemon.Message("change stream lost"))
+		f.publish(studio.Publish{})
+		command(t, bson.E{Key: "createUser", Value: user}, bson.E{Key: "pwd", Value: "S3cr3t"}, roles)
+		f.recovers(f.writable())
+		f.once("unauthorized")
+	})
+
+	// A connection that was let in stays so; after a restart of MongoDB nobody is let in with the old password.
+	t.Run("password_changed", func(t *testing.T) {
+		uri, db, user, _ := sync(t, "password")
+		f := newFault(t, uri, db)
+		f.begin()
+		command(t, bson.E{Key: "updateUser", Value: user}, bson.E{Key: "pwd", Value: "another"})
+		f.recovers(f.writable())
+		f.once("")
+
+		f.begin()
+		check(t, member.Restart(t.Context()))
+		f.log(f.d, func(l daemon.Line) bool {
+			return l.Message != "" && l.Text("reason") == "unauthorized"
+		})
+		f.writable()
+		f.publish(studio.Publish{})
+		command(t, bson.E{Key: "updateUser", Value: user}, bson.E{Key: "pwd", Value: "S3cr3t"})
+		f.recovers(f.writable())
+		f.once("unauthorized", "network unauthorized", "primary_change unauthorized")
+	})
+}
+
+// What people do to collections and to the database.
+func TestDroppedAndRenamed(t *testing.T) {
+	t.Parallel()
+
+	t.Run("database", func(t *testing.T) {
+		f := newFault(t, mongod.URI(t), mongod.Database(t))
+		f.synced(f.publish(studio.Publish{}))
+		f.mark()
+		check(t, f.db.Drop(f.ctx))
+		f.reps = f.reps[:0] // they are synced, and gone
+		f.drive.ResetCalls()
+		since := f.writable()
+		f.studio = studio.New(f.db, studio.Options{Root: f.root})
+		f.p = f.project("Test")
+		f.publish(studio.Publish{Asset: "Cube"}) // as the first Cylinder is on Drive already
+		f.recovers(since)
+		f.once("invalidated")
+	})
+
+	// Its files belong to the new name.
+	t.Run("project renamed", func(t *testing.T) {
+		f := newFault(t, mongod.URI(t), mongod.Database(t))
+		f.begin()
+		rep := f.publish(studio.Publish{Hold: true})
+		rename := func(from, to string) {
+			check(t, f.db.Client().Database("admin").RunCommand(f.ctx, bson.D{
+				{Key: "renameCollection", Value: f.db.Name() + "." + from}, {Key: "to", Value: f.db.Name() + "." + to}}).Err())
+		}
+		rename("Test", "Renamed")
+		f.publish(studio.Publish{}) // into a collection of the old name
+		check(t, rep.Finish())
+		for _, rep := range f.reps[:len(f.reps)-1] {
+			f.eventually("it is synced under its new name", func() bool {
+				n, err := f.db.Collection("Renamed").CountDocuments(f.ctx, bson.D{{Key: "_id", Value: rep.ID},
+					{Key: "files.sites", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+						{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: nil}}}}}}}})
+				check(t, err)
+				return n == 1
+			})
+		}
+		f.synced(f.reps[len(f.reps)-1])
+		check(t, f.db.Collection("Test").Drop(f.ctx))
+		rename("Renamed", "Test") // where f looks for it
+		f.reps = f.reps[:len(f.reps)-1]
+		f.recovers(f.writable())
+		// The one that has gone was synced too, and is on Drive as well as this one, which has its name.
+		f.told("")
+	})
+
+	t.Run("project dropped", func(t *testing.T) {
+		f := newFault(t, mongod.URI(t), mongod.Database(t))
+		f.begin()
+		f.publish(studio.Publish{Hold: true})
+		check(t, f.p.Collection().Drop(f.ctx))
+		f.reps = nil
+		f.p = f.project("Test") // created again
+		f.recovers(f.writable())
+		f.told("")
+		if lines := f.logged("failed"); len(lines) > 0 {
+			t.Errorf("the log says %v", lines)
+		}
+	})
+}
+
+const maxDocument = 16 << 20 // bytes, MongoDB's limit
+
+// filled has something in a document that leaves so many bytes free in it.
+func filled(t *testing.T, free int) func(bson.D) bson.D {
+	return func(doc bson.D) bson.D {
+		size := len(must(bson.Marshal(append(doc, bson.E{Key: "blob", Value: ""})))(t))
+		return append(doc, bson.E{Key: "blob", Value: strings.Repeat("x", maxDocument-size-free)})
+	}
+}
+
+// A change of a document of 16 MB would make an event that is larger than a document may be.
+func TestLargestDocuments(t *testing.T) {
+	t.Parallel()
+	f := newFault(t, mongod.URI(t), mongod.Database(t))
+	synced := func() int { return len(f.d.Lines(daemon.Message("synced"))) }
+	// change changes documents as a person would. Now and then the test's small MongoDB has no room for the change.
+	change := func(what func() error) {
+		t.Helper()
+		f.eventually("the document is changed", func() bool {
+			err := what()
+			if err != nil && !strings.Contains(err.Error(), "storage engine cache") {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+	}
+	update := func(rep *studio.Representation, update bson.D) {
+		t.Helper()
+		change(func() error { _, err := f.p.Collection().UpdateByID(f.ctx, rep.ID, update); return err })
+	}
+	wakes := func(what func()) {
+		t.Helper()
+		before := synced()
+		what()
+		f.eventually("it is synced again", func() bool { return synced() > before })
+	}
+
+	large := f.publish(studio.Publish{Change: filled(t, 1000)})
+	f.synced(large)
+	wakes(func() { change(func() error { return large.Resync(f.ctx, "gdrive") }) })
+
+	// A change that is nearly as large as the document is then.
+	var published bson.D
+	grown := f.publish(studio.Publish{Change: func(doc bson.D) bson.D { published = doc; return doc }})
+	f.synced(grown)
+	wakes(func() {
+		update(grown, bson.D{{Key: "$set", Value: bson.D{{Key: "blob", Value: strings.Repeat("x", maxDocument-3000)}}},
+			{Key: "$unset", Value: bson.D{{Key: "files.0.sites.1.created_dt", Value: ""}}}})
+	})
+	wakes(func() {
+		change(func() error {
+			_, err := f.p.Collection().ReplaceOne(f.ctx, bson.D{{Key: "_id", Value: grown.ID}}, filled(t, 1000)(published))
+			return err
+		})
+	})
+
+	// There is no room in the document for what became of the upload.
+	full := f.publish(studio.Publish{Change: filled(t, 10)})
+	line := f.log(f.d, daemon.Message("can't be worked with"))
+	if line.Text("representation") != full.ID.Hex() || !strings.Contains(line.Text("reason"), "16777216") {
+		t.Errorf("the log says %v", line.Fields)
+	}
+	f.synced(f.publish(studio.Publish{}))
+	if lines := f.logged("can't be worked with"); len(lines) != 1 {
+		t.Errorf("told %d times", len(lines))
+	}
+	update(full, bson.D{{Key: "$unset", Value: bson.D{{Key: "blob", Value: ""}}},
+		{Key: "$set", Value: bson.D{{Key: "files.0.sites.1.tries", Value: 0}}}})
+	f.once("")
+}
