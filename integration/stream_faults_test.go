@@ -2,6 +2,8 @@ package integration_test
 
 import (
 	"context"
+	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,6 +28,11 @@ type fault struct {
 	p     *studio.Project
 	reps  []*studio.Representation
 	since int // lines in the log when the fault began
+
+	// elections counts the elections so far, where there are others than the one that the fault brings about: a busy
+	// machine has a primary lose its office now and then.
+	elections func() int
+	elected   int // when the fault began
 }
 
 // newFault sets a studio up in a database of its own, and starts sitesync.
@@ -56,7 +63,12 @@ func (f *fault) begin() {
 }
 
 // mark is where the log of a fault begins.
-func (f *fault) mark() { f.since = len(f.d.Lines(daemon.Message(""))) }
+func (f *fault) mark() {
+	f.since = len(f.d.Lines(daemon.Message("")))
+	if f.elections != nil {
+		f.elected = f.elections()
+	}
+}
 
 // logged returns the lines since the fault began that contain a text in their message.
 func (f *fault) logged(text string) []daemon.Line {
@@ -99,8 +111,7 @@ func (f *fault) recovers(since time.Time) {
 	}
 }
 
-// once checks that all that was ever published is synced, once, and that the fault was told of once. The stream was
-// lost for one of the reasons; an empty one allows that the driver has resumed it.
+// once checks that all that was ever published is synced, once, and what is told of the fault.
 func (f *fault) once(reasons ...string) {
 	f.t.Helper()
 	files := 0
@@ -117,28 +128,37 @@ func (f *fault) once(reasons ...string) {
 	f.told(reasons...)
 }
 
-// told checks what the log says of the fault.
+// told checks that the log says everything once. The stream was lost for one of the reasons, or for several, with a
+// space between; an empty one allows that the driver has resumed it.
 func (f *fault) told(reasons ...string) {
 	f.t.Helper()
-	for _, text := range []string{"poll failed", "poll works again", "reading from the database does not work", "reading from the database works again",
-		"writing to the database does not work", "writing to the database works again"} {
-		if lines := f.logged(text); len(lines) > 1 {
-			f.t.Errorf("told %d times: %v", len(lines), lines)
+	faults := 1
+	if f.elections != nil {
+		faults = max(faults, f.elections()-f.elected)
+	}
+	count := map[string]int{}
+	var lost []string
+	for _, l := range f.logged("") {
+		switch {
+		case l.Message == "synced":
+		case strings.Contains(l.Message, "change stream lost"):
+			lost = append(lost, l.Text("reason"))
+		default:
+			count[l.Message]++
 		}
 	}
-	var got []string
-	for _, l := range f.logged("change stream lost") {
-		got = append(got, l.Text("reason"))
-	}
-	if len(got) == 0 {
-		got = []string{""}
-	}
-	for _, want := range reasons {
-		if want == strings.Join(got, " ") {
-			return
+	for message, n := range count {
+		if n > faults {
+			f.t.Errorf("told %d times, of %d fault(s): %s", n, faults, message)
 		}
 	}
-	f.t.Errorf("the stream was lost for %q, want one of %q", got, reasons)
+	ok := slices.Contains(reasons, strings.Join(lost, " "))
+	if faults > 1 {
+		ok = len(lost) <= faults && !slices.ContainsFunc(lost, func(reason string) bool { return !slices.Contains(reasons, reason) })
+	}
+	if !ok {
+		f.t.Errorf("the stream was lost for %q in %d fault(s), want one of %q", lost, faults, reasons)
+	}
 }
 
 // Faults of the primary of a set that can elect another one.
@@ -146,6 +166,15 @@ func TestPrimaryFaults(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Members: 3})
 	primary := func(t *testing.T) *mongod.Member { return must(set.Primary(t.Context()))(t) }
+	start := func(t *testing.T) *fault {
+		f := newFault(t, set.URI(), set.Client().Database(path.Base(t.Name())))
+		f.elections = func() int {
+			var status struct{ Term int }
+			check(t, primary(t).Command(t.Context(), bson.D{{Key: "replSetGetStatus", Value: 1}}, &status))
+			return status.Term
+		}
+		return f
+	}
 	for _, tt := range []struct {
 		name string
 		act  func(*testing.T) (mend func(*testing.T))
@@ -170,8 +199,8 @@ func TestPrimaryFaults(t *testing.T) {
 			return func(t *testing.T) { check(t, m.Resume()) }
 		}},
 	} {
-		t.Run(strings.ReplaceAll(tt.name, " ", "_"), func(t *testing.T) {
-			f := newFault(t, set.URI(), set.Client().Database("primary_"+strings.ReplaceAll(tt.name, " ", "_")))
+		t.Run(tt.name, func(t *testing.T) {
+			f := start(t)
 			f.begin()
 			mend := tt.act(t)
 			f.recovers(f.writable())
@@ -184,8 +213,8 @@ func TestPrimaryFaults(t *testing.T) {
 	}
 
 	// Longer than the driver looks for a primary by itself.
-	t.Run("no_majority", func(t *testing.T) {
-		f := newFault(t, set.URI(), set.Client().Database("no_majority"))
+	t.Run("no majority", func(t *testing.T) {
+		f := start(t)
 		f.begin()
 		down := []*mongod.Member{primary(t)}
 		for _, m := range set.Members() {
@@ -256,7 +285,7 @@ func TestServerFaults(t *testing.T) {
 	})
 
 	// It was busy elsewhere for so long that the oplog has gone on without it.
-	t.Run("oplog_rolled_over", func(t *testing.T) {
+	t.Run("oplog rolled over", func(t *testing.T) {
 		uri, db, _, _ := sync(t, "oplog")
 		f := newFault(t, uri, db)
 		f.synced(f.publish(studio.Publish{}))
@@ -286,7 +315,7 @@ func TestServerFaults(t *testing.T) {
 		f.once("history_lost")
 	})
 
-	t.Run("rights_revoked", func(t *testing.T) {
+	t.Run("rights revoked", func(t *testing.T) {
 		uri, db, user, roles := sync(t, "rights")
 		f := newFault(t, uri, db)
 		f.begin()
@@ -298,7 +327,7 @@ func TestServerFaults(t *testing.T) {
 		f.once("unauthorized")
 	})
 
-	t.Run("user_dropped", func(t *testing.T) {
+	t.Run("user dropped", func(t *testing.T) {
 		uri, db, user, roles := sync(t, "dropped")
 		f := newFault(t, uri, db)
 		f.begin()
@@ -311,7 +340,7 @@ func TestServerFaults(t *testing.T) {
 	})
 
 	// A connection that was let in stays so; after a restart of MongoDB nobody is let in with the old password.
-	t.Run("password_changed", func(t *testing.T) {
+	t.Run("password changed", func(t *testing.T) {
 		uri, db, user, _ := sync(t, "password")
 		f := newFault(t, uri, db)
 		f.begin()
@@ -406,7 +435,7 @@ func filled(t *testing.T, free int) func(bson.D) bson.D {
 	}
 }
 
-// A change of a document of 16 MB would make an event that is larger than a document may be.
+// A change of a document of 16 MB and the document make an event that is larger than a document may be.
 func TestLargestDocuments(t *testing.T) {
 	t.Parallel()
 	f := newFault(t, mongod.URI(t), mongod.Database(t))
