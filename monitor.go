@@ -82,9 +82,17 @@ func (m *monitor) snapshot() web.Snapshot {
 		s.Queue = web.Queue{Live: p.queue.Len(watcher.Live), Backlog: p.queue.Len(watcher.Backlog), Delayed: p.queue.Delayed()}
 	}
 	if p.stream != nil {
-		s.Watcher.Stream = p.stream.State().String()
+		c := p.stream.Counts()
+		s.Watcher.Stream, s.Watcher.Opened, s.Watcher.Lost = p.stream.State().String(), c.Opened, map[string]int64{}
+		for reason, n := range c.Lost {
+			s.Watcher.Lost[string(reason)] = n
+		}
 	}
-	s.Watcher.Polls = p.poll != nil
+	if p.poll != nil {
+		c := p.poll.Counts()
+		s.Watcher.Polls, s.Watcher.PollFailing = true, c.Failing
+		s.Watcher.PollRuns, s.Watcher.PollFailures, s.Watcher.PollSucceeded = c.Runs, c.Failures, c.Success
+	}
 	if p.uploader != nil {
 		c := p.uploader.Counts()
 		s.Uploader = web.Uploader{Files: c.Files, Bytes: c.Bytes, FailedTries: c.FailedTries, GivenUp: c.GivenUp,

@@ -41,6 +41,7 @@ type Poll struct {
 type PollCounts struct {
 	Runs     int64     // that have ended, however they did
 	Failures int64     // runs in which a project could not be read, or none
+	Failing  bool      // the last run was one of them
 	Success  time.Time // when the last one without failure ended; zero if none has yet
 }
 
@@ -110,6 +111,7 @@ func (p *Poll) Once(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts.Runs++
+	p.counts.Failing = err != nil
 	if err != nil {
 		p.counts.Failures++
 	} else {
