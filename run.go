@@ -131,8 +131,12 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { up.Run(ctx, fenced) })
 	wg.Go(func() {
-		if err := d.journal.Prepare(ctx); err != nil && ctx.Err() == nil {
+		for err := d.journal.Prepare(ctx); err != nil && ctx.Err() == nil; err = d.journal.Prepare(ctx) {
 			log.Warn("what is of no more use stays in sitesync's own database for now", zap.Error(err))
+			select {
+			case <-time.After(time.Hour):
+			case <-ctx.Done():
+			}
 		}
 	})
 	if cfg.Index {

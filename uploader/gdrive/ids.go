@@ -21,8 +21,8 @@ const (
 	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
 	maxIDs = 1000
 
-	// noteAgain is from which age on a reservation is noted again before it is used. The journal forgets them, but
-	// not before a week.
+	// noteAgain is from which age on a reservation is noted again before it is used: the journal forgets them in the
+	// end, when listings show what was created.
 	noteAgain = 24 * time.Hour
 )
 
@@ -50,8 +50,9 @@ func newIDPool(journal Journal, generate func(context.Context, int) ([]string, e
 
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
 // that a create whose outcome is not known can be repeated, also much later and by another process, without making
-// a second file. Ids for the names along with it are reserved in the same write.
-func (p *idPool) reserve(ctx context.Context, at place, along []string) (string, error) {
+// a second file. Ids for the names that along returns are reserved in the same write; it leaves out those that are
+// reserved, and may be nil.
+func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string) (string, error) {
 	if r, ok := p.of(at); ok && time.Since(r.At) < noteAgain {
 		return r.ID, nil
 	}
@@ -68,9 +69,15 @@ func (p *idPool) reserve(ctx context.Context, at place, along []string) (string,
 		return r.ID, nil
 	}
 	ids := map[string]string{at.name: r.ID}
-	for _, name := range along {
-		if _, ok := p.of(place{at.folder, name}); !ok && len(ids) < maxIDs {
-			ids[name] = ""
+	if along != nil {
+		for _, name := range along(func(name string) bool {
+			r, ok := p.of(place{at.folder, name})
+			return ok && time.Since(r.At) < noteAgain
+		}) {
+			if len(ids) < maxIDs {
+				r, _ := p.of(place{at.folder, name})
+				ids[name] = r.ID
+			}
 		}
 	}
 	for name, id := range ids {

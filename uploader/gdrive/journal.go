@@ -15,15 +15,15 @@ type Journal interface {
 	// Reserve notes ids for names in a folder, by name. What was noted for a name before counts no more.
 	Reserve(ctx context.Context, folder string, ids map[string]string) error
 
-	// Session returns the upload session of a file, by its id, if there is one for a source of that size and time,
+	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time,
 	// and "" otherwise. The URI is a bearer secret.
-	Session(ctx context.Context, file string, size int64, modTime time.Time) (uri string, err error)
+	Session(ctx context.Context, key string, size int64, modTime time.Time) (uri string, err error)
 
-	// SaveSession notes an upload session, in place of the file's last one.
-	SaveSession(ctx context.Context, file string, size int64, modTime time.Time, uri string) error
+	// SaveSession notes an upload session, in place of the key's last one.
+	SaveSession(ctx context.Context, key string, size int64, modTime time.Time, uri string) error
 
-	// DropSession says that the file's upload session is over.
-	DropSession(ctx context.Context, file string) error
+	// DropSession says that the key's upload session is over.
+	DropSession(ctx context.Context, key string) error
 }
 
 // Reservation is an id that the next create of a name takes.

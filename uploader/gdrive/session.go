@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 
@@ -18,6 +19,12 @@ import (
 // the request.
 var errSessionGone = site.Classed(site.File, errors.New("the upload session has expired"))
 
+// What a session may answer that makes no sense. It is asked again, as with any other trouble of the service.
+var (
+	errOddRange   = site.Classed(site.Throttled, errors.New("google drive says that it has an impossible range"))
+	errIncomplete = site.Classed(site.Throttled, errors.New("google drive did not take all that was sent"))
+)
+
 // resumable sends a large file as one streamed PUT and, where that breaks, goes on from what the server has
 // got, also if it was another process that has begun. It gives up when several attempts in a row get no byte further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
@@ -25,25 +32,34 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 	if err == nil && answer == nil {
 		answer, err = s.stream(ctx, t, u, body, session, offset)
 	}
-	if err == nil {
-		_ = s.journal.DropSession(ctx, t.id) // a session that is over is found out
+	if err == nil || spoiled(err) {
+		_ = s.journal.DropSession(ctx, t.key()) // one that is over is found out later
 	}
 	return answer, err
+}
+
+// spoiled reports whether an upload should begin with a new session, after an error that was not mended by several
+// attempts: the session may be the reason. An outage or a rate limit is none to throw away what has arrived.
+func spoiled(err error) bool {
+	var source *sourceError
+	var answer *answerError
+	return errors.Is(err, errOddRange) || errors.Is(err, errIncomplete) || errors.As(err, &answer) && answer.status >= 500 ||
+		site.ClassOf(err) == site.File && !errors.As(err, &source)
 }
 
 // takeUp finds the session that another process has left behind, if there is one that is still good, and how much
 // the server has got of it. If that is everything, and the source is still the same, the answer is the file.
 func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
-	session, err = s.journal.Session(ctx, t.id, u.Size, u.ModTime)
+	session, err = s.journal.Session(ctx, t.key(), u.Size, u.ModTime)
 	if err != nil {
 		return nil, "", 0, journalError(err)
 	}
-	if session == "" {
+	if session == "" || !s.isOurs(session) {
 		return nil, "", 0, nil
 	}
 	answer, offset, err = s.sessionStatus(ctx, session, u.Size)
 	switch {
-	case err != nil && site.ClassOf(err) == site.File:
+	case err != nil && (site.ClassOf(err) == site.File || errors.Is(err, errOddRange)):
 		return nil, "", 0, nil // it has expired, or is of no use for another reason
 	case err != nil:
 		return nil, "", 0, err
@@ -60,6 +76,14 @@ func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *conten
 	return nil, "", 0, nil
 }
 
+// isOurs reports whether a session is at the API's own address. Whoever can write to the journal's database must not be
+// able to have our token sent elsewhere.
+func (s *Site) isOurs(session string) bool {
+	at, err := url.Parse(session)
+	api, apiErr := url.Parse(s.endpoint)
+	return err == nil && apiErr == nil && at.Scheme == api.Scheme && at.Host == api.Host
+}
+
 // stream sends the content, from the offset on if a session is given.
 func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *content, session string, offset int64) (*drive.File, error) {
 	r := s.newRetry()
@@ -69,7 +93,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 			if session, err = s.startSession(ctx, t, u); err != nil {
 				return nil, err
 			}
-			if err = s.journal.SaveSession(ctx, t.id, u.Size, u.ModTime, session); err != nil {
+			if err = s.journal.SaveSession(ctx, t.key(), u.Size, u.ModTime, session); err != nil {
 				return nil, journalError(err)
 			}
 			offset = 0
@@ -146,7 +170,7 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u sit
 		}
 		defer res.Body.Close()
 		if res.StatusCode == http.StatusPermanentRedirect {
-			return site.Classed(site.Throttled, errors.New("google drive did not take all that was sent"))
+			return errIncomplete
 		}
 		answer, err = decodeFile(res)
 		return err
@@ -169,7 +193,7 @@ func (s *Site) sessionStatus(ctx context.Context, session string, size int64) (a
 		}
 		have := res.Header.Get("Range")
 		if got, err = parseRange(have); err != nil || got >= size {
-			return site.Classed(site.Throttled, fmt.Errorf("google drive says that it has the range %q of %d bytes", have, size))
+			return fmt.Errorf("%w: %q of %d bytes", errOddRange, have, size)
 		}
 		return nil
 	})

@@ -24,7 +24,7 @@ import (
 const googleEndpoint = "https://www.googleapis.com"
 
 // uploadFields are what is asked of a file that was written or is about to be.
-const uploadFields = "id,md5Checksum,size,trashed,createdTime,parents"
+const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,createdTime,parents"
 
 // Config says which Drive a site is.
 type Config struct {
@@ -169,12 +169,18 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 		err = fmt.Errorf("%w: %v", errStale, err)
 	case err == nil && f.Trashed:
 		err = fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
+	case err == nil && (f.Name != name || parentOf(f) != parent.id):
+		err = fmt.Errorf("%w: the file was renamed or moved", errStale)
 	}
 	if errors.Is(err, errStale) {
 		s.tree.drop(parent, name)
 	}
 	if err == nil {
 		s.tree.remember(parent, name, entryOf(f))
+	}
+	if err == nil || errors.Is(err, errStale) {
+		// Only now, so that at any time a name is reserved or known to be there.
+		s.ids.release(place{parent.id, name})
 	}
 	return f, err
 }
@@ -187,7 +193,11 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 		if err != nil || f.Trashed {
 			return f, err
 		}
-		if same, err := holds(ctx, f, u); same || err != nil {
+		same, err := holds(ctx, f, u)
+		if same && u.Size > multipartLimit {
+			_ = s.journal.DropSession(ctx, target{id: f.Id, create: true}.key()) // it may be just finished
+		}
+		if same || err != nil {
 			return f, err
 		}
 	}
@@ -197,7 +207,7 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 // create makes a new file, under an id that stays the same until it is known to be there.
 func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
 	at := place{parent.id, name}
-	id, err := s.ids.reserve(ctx, at, s.along(parent, u))
+	id, err := s.ids.reserve(ctx, at, func(reserved func(string) bool) []string { return s.along(parent, u, reserved) })
 	if err != nil {
 		return nil, err
 	}
@@ -207,26 +217,25 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		f, err = s.get(ctx, id, uploadFields)
 		switch {
 		case err != nil || f.Trashed:
-		case parentOf(f) != parent.id:
-			err = errStale // somebody has moved it since
+		case parentOf(f) != parent.id, f.Name != name, f.MimeType == folderType:
+			err = errStale // somebody has moved or renamed it since, or the id was used for a folder
 		default:
 			f, err = s.update(ctx, entryOf(f), u)
 		}
 	}
-	if err == nil || isNotFound(err) || errors.Is(err, errStale) {
-		s.ids.release(at)
-	}
 	return f, err
 }
 
-// along returns the names that are about to be created in the folder too.
-func (s *Site) along(parent *folder, u site.Upload) (names []string) {
+// along returns the names that are about to be created in the folder too, without those that are reserved.
+func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
 	if u.Along == nil {
 		return nil
 	}
 	for _, p := range u.Along() {
-		if path.Dir(p) == path.Dir(u.Path) && !s.tree.has(parent, path.Base(p)) {
-			names = append(names, path.Base(p))
+		name := path.Base(p)
+		// In this order: what is no longer reserved is known to be there.
+		if path.Dir(p) == path.Dir(u.Path) && !reserved(name) && !s.tree.has(parent, name) {
+			names = append(names, name)
 		}
 	}
 	return names

@@ -246,19 +246,19 @@ func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder
 	if isConflict(err) {
 		// An earlier create did its work and its answer was lost.
 		made, err = t.site.get(ctx, id, uploadFields)
-	} else {
+	} else if err == nil {
 		f.listed = time.Now() // we made it, so we know that nothing is in it
 		t.site.ids.isNew(id)
 	}
-	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id) {
+	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id || made.Name != name || made.MimeType != folderType) {
 		t.site.ids.release(at)
 		return nil, errStale
 	}
 	if err != nil {
 		return nil, err
 	}
-	t.site.ids.release(at)
 	t.remember(parent, name, entry{id: id, folder: true, created: made.CreatedTime})
+	t.site.ids.release(at)
 	return f, nil
 }
 

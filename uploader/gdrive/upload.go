@@ -65,6 +65,14 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 	return answer, nil
 }
 
+// key is what the journal knows the target's upload session by: one that creates a file is of no use for updating it.
+func (t target) key() string {
+	if t.create {
+		return "create " + t.id
+	}
+	return "update " + t.id
+}
+
 // uploadURL is where an upload goes.
 func (s *Site) uploadURL(t target, kind string) (method, address string) {
 	q := url.Values{"uploadType": {kind}, "supportsAllDrives": {"true"}, "fields": {uploadFields}}

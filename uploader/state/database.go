@@ -16,9 +16,12 @@ import (
 // codeUnauthorized is MongoDB's error code for what the user is not allowed to do.
 const codeUnauthorized = 13
 
-// keepFor is how long reservations and sessions are kept. Drive's listings lag behind by an hour at the most, its
-// upload sessions end after a week.
-const keepFor = 7 * 24 * time.Hour
+// How long things are kept. Drive's listings lag behind by an hour at the most, and a reservation is noted again when it
+// is used a day later. Its upload sessions end after a week.
+const (
+	keepIDs      = 2 * 24 * time.Hour
+	keepSessions = 7 * 24 * time.Hour
+)
 
 // Actions are what the user has to be allowed on the database, as the role readWrite does.
 var Actions = []string{"find", "insert", "update", "remove", "createIndex"}
@@ -38,11 +41,13 @@ func Open(client *mongo.Client, name string) *Database {
 // Prepare creates the indexes. It does nothing where they are there. It may take long, as MongoDB waits for each member
 // of the set, also for one that is down; everything works without them.
 func (d *Database) Prepare(ctx context.Context) error {
-	expire := options.Index().SetExpireAfterSeconds(int32(keepFor / time.Second))
+	expire := func(after time.Duration) mongo.IndexModel {
+		return mongo.IndexModel{Keys: bson.D{{Key: "at", Value: 1}},
+			Options: options.Index().SetExpireAfterSeconds(int32(after / time.Second))}
+	}
 	for name, indexes := range map[string][]mongo.IndexModel{
-		"ids": {{Keys: bson.D{{Key: "folder", Value: 1}}}, {Keys: bson.D{{Key: "at", Value: 1}}, Options: expire}},
-		"sessions": {{Keys: bson.D{{Key: "at", Value: 1}},
-			Options: options.Index().SetExpireAfterSeconds(int32(keepFor / time.Second))}},
+		"ids":      {{Keys: bson.D{{Key: "folder", Value: 1}}}, expire(keepIDs)},
+		"sessions": {expire(keepSessions)},
 	} {
 		if _, err := d.db.Collection(name).Indexes().CreateMany(ctx, indexes); err != nil {
 			return d.wrap(err, "create the indexes of collection "+name)

@@ -4,8 +4,8 @@
 // It has these collections:
 //
 //	leases    one document for each pair of avalon database and remote site: which process works on it
-//	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after a week
-//	sessions  upload sessions of large files, by the file's id; forgotten after a week, as they end then
+//	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after two days
+//	sessions  upload sessions of large files; forgotten after a week, as they end then
 //
 // An upload session's URI lets anybody upload who knows it. It is written here and nowhere else.
 package state

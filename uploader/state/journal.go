@@ -3,6 +3,7 @@ package state
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -17,6 +18,8 @@ import (
 type Journal struct {
 	*Database
 	Lease *Lease
+
+	writes atomic.Int64
 }
 
 var _ gdrive.Journal = (*Journal)(nil)
@@ -25,15 +28,17 @@ var _ gdrive.Journal = (*Journal)(nil)
 type reserved struct {
 	Folder string    `bson:"folder"`
 	Names  []string  `bson:"names"`
-	IDs    []string  `bson:"ids"` // of the names
+	IDs    []string  `bson:"ids"`  // of the names
+	Term   int64     `bson:"term"` // of the lease
+	Write  int64     `bson:"n"`    // counts the writes of a term
 	At     time.Time `bson:"at"`
 }
 
 // Reserved reads the ids that are reserved for names in a folder.
 func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]gdrive.Reservation, error) {
-	// An _id begins with the time.
+	// What a process writes that has lost the lease unnoticed comes before what its successor has written.
 	cur, err := j.db.Collection("ids").Find(ctx, bson.D{{Key: "folder", Value: folder}},
-		options.Find().SetSort(bson.D{{Key: "_id", Value: 1}}))
+		options.Find().SetSort(bson.D{{Key: "term", Value: 1}, {Key: "n", Value: 1}}))
 	if err != nil {
 		return nil, j.wrap(err, "read reserved ids")
 	}
@@ -52,19 +57,23 @@ func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]gdriv
 
 // Reserve notes ids for names in a folder, in one write.
 func (j *Journal) Reserve(ctx context.Context, folder string, ids map[string]string) error {
-	doc := reserved{Folder: folder, At: time.Now()}
+	term, err := j.Lease.Term()
+	if err != nil {
+		return err
+	}
+	doc := reserved{Folder: folder, Term: term, Write: j.writes.Add(1), At: time.Now()}
 	for name, id := range ids {
 		doc.Names, doc.IDs = append(doc.Names, name), append(doc.IDs, id)
 	}
 	if _, err := j.db.Collection("ids").InsertOne(ctx, doc); err != nil {
 		return j.wrap(err, "reserve ids")
 	}
-	return j.Lease.Check()
+	return j.Lease.Confirm(ctx, term)
 }
 
 // session is a document of the collection sessions. Its URI is a secret.
 type session struct {
-	File    string    `bson:"_id"`
+	Key     string    `bson:"_id"`
 	Size    int64     `bson:"size"`
 	ModTime int64     `bson:"mod_time"` // nanoseconds since 1970, as a BSON date has milliseconds only
 	URI     string    `bson:"uri"`
@@ -72,9 +81,9 @@ type session struct {
 }
 
 // Session reads the upload session of a file.
-func (j *Journal) Session(ctx context.Context, file string, size int64, modTime time.Time) (string, error) {
+func (j *Journal) Session(ctx context.Context, key string, size int64, modTime time.Time) (string, error) {
 	var doc session
-	err := j.db.Collection("sessions").FindOne(ctx, bson.D{{Key: "_id", Value: file}}).Decode(&doc)
+	err := j.db.Collection("sessions").FindOne(ctx, bson.D{{Key: "_id", Value: key}}).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return "", nil
 	}
@@ -88,9 +97,9 @@ func (j *Journal) Session(ctx context.Context, file string, size int64, modTime 
 }
 
 // SaveSession notes the upload session of a file.
-func (j *Journal) SaveSession(ctx context.Context, file string, size int64, modTime time.Time, uri string) error {
-	_, err := j.db.Collection("sessions").ReplaceOne(ctx, bson.D{{Key: "_id", Value: file}},
-		session{file, size, modTime.UnixNano(), uri, time.Now()}, options.Replace().SetUpsert(true))
+func (j *Journal) SaveSession(ctx context.Context, key string, size int64, modTime time.Time, uri string) error {
+	_, err := j.db.Collection("sessions").ReplaceOne(ctx, bson.D{{Key: "_id", Value: key}},
+		session{key, size, modTime.UnixNano(), uri, time.Now()}, options.Replace().SetUpsert(true))
 	if err != nil {
 		return j.wrap(err, "note an upload session")
 	}
@@ -98,8 +107,8 @@ func (j *Journal) SaveSession(ctx context.Context, file string, size int64, modT
 }
 
 // DropSession forgets the upload session of a file.
-func (j *Journal) DropSession(ctx context.Context, file string) error {
-	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.D{{Key: "_id", Value: file}}); err != nil {
+func (j *Journal) DropSession(ctx context.Context, key string) error {
+	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.D{{Key: "_id", Value: key}}); err != nil {
 		return j.wrap(err, "forget an upload session")
 	}
 	return nil

@@ -64,6 +64,32 @@ func TestReserve(t *testing.T) {
 	}
 }
 
+// What a process writes that has lost its lease without noticing counts less than what its successor has written.
+func TestLateReservation(t *testing.T) {
+	db := open(t)
+	paused := newLease(t, db, "a")
+	if ok, err := paused.try(t.Context()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	j := &Journal{Database: db, Lease: paused.Lease}
+	if _, err := db.db.Collection("leases").UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
+		{Key: "expires", Value: time.Now().Add(-time.Second)}}}}); err != nil {
+		t.Fatal(err)
+	}
+	successor := journal(t, db)
+	if err := successor.Reserve(t.Context(), "folder", map[string]string{"a": "successor"}); err != nil {
+		t.Fatal(err)
+	}
+	// Its clocks have stood still, so that it takes the lease for its own.
+	if err := j.Reserve(t.Context(), "folder", map[string]string{"a": "paused", "b": "paused"}); err == nil {
+		t.Error("the paused one may go on")
+	}
+	found, err := successor.Reserved(t.Context(), "folder")
+	if diff := cmp.Diff(map[string]string{"a": "successor", "b": "paused"}, ids(t, found, err)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // However many ids are reserved at once, it is one write of one document.
 func TestReserveIsOneWrite(t *testing.T) {
 	db := open(t)
@@ -134,14 +160,14 @@ func TestForgets(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, name := range []string{"ids", "sessions"} {
+	for name, after := range map[string]int32{"ids": 2 * 24 * 3600, "sessions": 7 * 24 * 3600} {
 		specs, err := db.db.Collection(name).Indexes().ListSpecifications(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		found := false
 		for _, s := range specs {
-			found = found || s.ExpireAfterSeconds != nil && *s.ExpireAfterSeconds == 7*24*3600
+			found = found || s.ExpireAfterSeconds != nil && *s.ExpireAfterSeconds == after
 		}
 		if !found {
 			t.Errorf("collection %s never forgets: %v", name, specs)

@@ -46,6 +46,7 @@ type Lease struct {
 
 	mu    sync.Mutex
 	held  bool
+	term  int64
 	until time.Time // by our clocks; see passed
 	other *Holder   // who holds it, while we wait
 	told  string    // what was logged last
@@ -60,6 +61,7 @@ type Report struct {
 // leaseDoc is a document of the collection leases.
 type leaseDoc struct {
 	Name    string    `bson:"_id"`
+	Term    int64     `bson:"term"` // how often it was taken
 	Holder  Holder    `bson:"holder"`
 	Expires time.Time `bson:"expires"`
 	Report  Report    `bson:"report"`
@@ -130,6 +132,30 @@ func (l *Lease) Check() error {
 	return nil
 }
 
+// Term returns a number that is higher with each holder. The error is that of Check.
+func (l *Lease) Term() (int64, error) {
+	if err := l.Check(); err != nil {
+		return 0, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.term, nil
+}
+
+// Confirm asks the database whether the lease is still that of the term, as the clocks of a machine that is paused
+// can stand still with it.
+func (l *Lease) Confirm(ctx context.Context, term int64) error {
+	n, err := l.database.db.Collection("leases").CountDocuments(ctx,
+		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}, {Key: "term", Value: term}})
+	if err != nil {
+		return l.database.wrap(err, "confirm the lease")
+	}
+	if n == 0 {
+		return errNotHeld
+	}
+	return l.Check()
+}
+
 // passed reports whether a time has come, by either of the two clocks that a [time.Time] has: one of them stands
 // still while the machine sleeps, the other can be set.
 func passed(t time.Time) bool {
@@ -172,7 +198,9 @@ func (l *Lease) TryRun(ctx context.Context, work func(ctx, fenced context.Contex
 // the lease has worked, and the context's otherwise.
 func (l *Lease) acquire(ctx context.Context) error {
 	for {
-		held, err := l.try(ctx)
+		attempt, cancel := context.WithTimeout(ctx, l.times.length)
+		held, err := l.try(attempt)
+		cancel()
 		if held {
 			return nil
 		}
@@ -221,7 +249,8 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	isNew := found == nil
-	if !isNew && !found.Expired && !found.Holder.isDead() {
+	// It is ours already if the answer to the last attempt was lost.
+	if !isNew && !found.Expired && found.Holder.ID != l.self.ID && !found.Holder.isDead() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.other = &found.Holder
@@ -240,20 +269,20 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 	holder := l.self
 	holder.Since = time.Now().UTC()
 	asked := time.Now()
-	res, err := l.database.db.Collection("leases").UpdateOne(ctx, filter, l.extended(bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}}),
-		options.UpdateOne().SetUpsert(isNew))
-	if mongo.IsDuplicateKeyError(err) {
+	var taken leaseDoc
+	err = l.database.db.Collection("leases").FindOneAndUpdate(ctx, filter, l.extended(
+		bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}},
+		bson.E{Key: "term", Value: bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}},
+	), options.FindOneAndUpdate().SetUpsert(isNew).SetReturnDocument(options.After)).Decode(&taken)
+	if mongo.IsDuplicateKeyError(err) || errors.Is(err, mongo.ErrNoDocuments) {
 		return false, nil // somebody was faster
 	}
 	if err != nil {
 		return false, l.database.wrap(err, "take the lease")
 	}
-	if res.MatchedCount+res.UpsertedCount == 0 {
-		return false, nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held, l.until, l.other = true, asked.Add(l.times.length-l.times.safety), nil
+	l.held, l.term, l.until, l.other = true, taken.Term, asked.Add(l.times.length-l.times.safety), nil
 	if l.told != "" {
 		l.log.Info("the lease of the site is held; syncing")
 	}
@@ -365,7 +394,8 @@ func (l *Lease) release() {
 	defer cancel()
 	_, err := l.database.db.Collection("leases").UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}},
-		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "expires", Value: "$$NOW"}}}}})
+		// Without the id, so that a renewal which is still on its way does nothing.
+		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "expires", Value: "$$NOW"}, {Key: "holder.id", Value: ""}}}}})
 	if err != nil {
 		l.log.Warn("the lease can't be given back; another process has to wait for its end", zap.Error(err))
 	}

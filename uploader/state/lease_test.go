@@ -207,6 +207,37 @@ func TestRace(t *testing.T) {
 	}
 }
 
+// The lease was taken, but the answer was lost: it is not waited for.
+func TestLostAnswer(t *testing.T) {
+	db := open(t)
+	a := newLease(t, db, "a")
+	for range 2 {
+		if ok, err := a.try(t.Context()); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		a.held = false
+	}
+	if a.term != 2 {
+		t.Errorf("term %d", a.term)
+	}
+}
+
+// A renewal that comes late does not undo that the lease was given back.
+func TestLateRenewal(t *testing.T) {
+	db := open(t)
+	a := newLease(t, db, "a")
+	if ok, err := a.try(t.Context()); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	a.release()
+	if err := a.extend(t.Context()); err != errTaken {
+		t.Error(err)
+	}
+	if ok, err := newLease(t, db, "b").try(t.Context()); !ok || err != nil {
+		t.Error(ok, err)
+	}
+}
+
 // A database that does not answer ends the work before the lease ends, and lets it go on when it is back.
 func TestDatabaseAway(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{})
