@@ -1,3 +1,5 @@
+//go:build unix
+
 package integration_test
 
 import (
@@ -10,7 +12,6 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
-	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
@@ -244,9 +245,6 @@ func TestOnceWhileAnotherWorks(t *testing.T) {
 		t.Errorf("check does not say who works:\n%s", stdout)
 	}
 }
-
-// stateDB is sitesync's own database.
-func (s *site) stateDB() *mongo.Database { return s.db.Client().Database(s.state()) }
 
 // noneTwice checks that no folder on Drive has two files or folders of one name.
 func (s *site) noneTwice() {

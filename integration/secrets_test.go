@@ -49,6 +49,9 @@ func firstSecret(text string, secrets []string) (before string, found bool) {
 // hidesInDatabases fails the test if a secret stands in a database, but for upload sessions where they belong.
 func (s *site) hidesInDatabases() {
 	s.t.Helper()
+	if s.t.Failed() {
+		return // perhaps with a database that hangs
+	}
 	client, err := mongo.Connect(options.Client().ApplyURI(s.mongo))
 	check(s.t, err)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)

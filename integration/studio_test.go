@@ -111,6 +111,9 @@ func (s *site) launch(args ...string) *daemon.Daemon {
 // state is the name of sitesync's own database, one for each test.
 func (s *site) state() string { return s.db.Name() + "-state" }
 
+// stateDB is sitesync's own database.
+func (s *site) stateDB() *mongo.Database { return s.db.Client().Database(s.state()) }
+
 // log waits for a line in the log.
 func (s *site) log(d *daemon.Daemon, match func(daemon.Line) bool) daemon.Line {
 	s.t.Helper()
