@@ -87,8 +87,8 @@ func (r *retry) again(ctx context.Context, err error) error {
 		r.refused = true // the token was dropped; the next one is fresh
 		return nil
 	}
-	if site.ClassOf(err) != site.Throttled {
-		return err
+	if site.ClassOf(err) != site.Throttled || isConflict(err) {
+		return err // after a conflict, somebody has to look at what is there first
 	}
 	if r.failures++; r.failures == maxAttempts {
 		return err

@@ -1,6 +1,7 @@
 package gdrive
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,30 +19,46 @@ import (
 // rule says what an answer of Drive means. The first rule that fits counts.
 type rule struct {
 	status int    // HTTP status; 0 fits all from 500 up
-	reason string // Google's reason; "" fits any
+	reason string // Google's reason; "" fits any, noReason an answer without one
 	class  site.Class
 	mend   string // what a person should do about it, if anything
 }
 
 // rules is the one place that says what Google's reasons mean. An answer that no rule fits is the file's
-// trouble. Source: https://developers.google.com/workspace/drive/api/guides/handle-errors
+// trouble, unless it came to a request that is about no file (ofSite). Sources:
+// https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's
+// APIs, https://developers.google.com/doubleclick-advertisers/core_errors
 var rules = []rule{
 	{401, "", site.Held, "the credentials are not accepted; give the site a valid key file"},
 	{403, "userRateLimitExceeded", site.Throttled, ""},
 	{403, "rateLimitExceeded", site.Throttled, ""},
 	{403, "sharingRateLimitExceeded", site.Throttled, ""},
+	{403, "concurrentLimitExceeded", site.Throttled, ""},
+	{403, "servingLimitExceeded", site.Throttled, ""},
+	{403, noReason, site.Throttled, "something on the way to Google, such as a proxy, may refuse it"},
 	{403, "dailyLimitExceeded", site.Held, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
+	{403, "quotaExceeded", site.Held, "a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
 	{403, "accessNotConfigured", site.Held, "enable the Google Drive API in the credentials' Google Cloud project"},
 	{403, "insufficientPermissions", site.Held, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
 	{403, "domainPolicy", site.Held, "allow Drive for apps in the Google Workspace admin console"},
+	{403, "accountDeleted", site.Held, noAccount},
+	{403, "accountDisabled", site.Held, noAccount},
+	{403, "accountUnverified", site.Held, noAccount},
 	{403, "storageQuotaExceeded", site.Held, noStorage},
 	{403, "activeItemCreationLimitExceeded", site.Held, "the account has created all the items it may; delete some, or use another"},
 	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
 	{403, "teamDriveMembershipRequired", site.Held, "make the account a member of the shared drive"},
 	{408, "", site.Throttled, ""},
+	{409, "", site.Throttled, ""}, // a create looks at what is there; see retry.again
+	{412, "", site.Throttled, ""}, // we set no conditions, so somebody else is at it
 	{429, "", site.Throttled, ""},
 	{0, "", site.Throttled, ""},
 }
+
+// noReason stands for an answer that tells none. Drive's always do, so it may be a proxy's.
+const noReason = "none"
+
+const noAccount = "the account can't be used any more; have it enabled again, or give the site another"
 
 const noStorage = "there is no storage left; service accounts own none: use a shared drive, or set \"subject\" to act as a user"
 
@@ -80,7 +97,7 @@ func classifyAnswer(ge *googleapi.Error) error {
 	}
 	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header)}
 	for _, r := range rules {
-		if (r.status == e.status || r.status == 0 && e.status >= 500) && (r.reason == "" || r.reason == e.reason) {
+		if (r.status == e.status || r.status == 0 && e.status >= 500) && (r.reason == "" || r.reason == cmp.Or(e.reason, noReason)) {
 			classed.Class = r.class
 			if r.mend != "" {
 				classed.Err = fmt.Errorf("%w: %s", e, r.mend)
@@ -143,10 +160,19 @@ func isNotFound(err error) bool     { return hasStatus(err, http.StatusNotFound)
 func isConflict(err error) bool     { return hasStatus(err, http.StatusConflict) }
 func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthorized) }
 
-// isForbidden reports whether the account may not write where it tried to.
-func isForbidden(err error) bool {
+// isRefused reports whether Drive has refused something and the file seems to be the reason.
+func isRefused(err error) bool {
 	var ae *answerError
-	return errors.As(err, &ae) && (ae.reason == "insufficientFilePermissions" || ae.reason == "insufficientParentPermissions")
+	return site.ClassOf(err) == site.File && errors.As(err, &ae)
+}
+
+// ofSite is for requests that are about no file in particular: what would be the file's trouble is the site's. The
+// error does not tell its status any more, so that nobody takes a 404 for a file that is gone.
+func ofSite(err error) error {
+	if isRefused(err) {
+		return site.Classed(site.Held, errors.New(err.Error()))
+	}
+	return err
 }
 
 // longestRetryAfter bounds what is believed of a Retry-After.

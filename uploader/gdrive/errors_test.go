@@ -24,6 +24,7 @@ func TestClassify(t *testing.T) {
 		class  site.Class
 		mend   string // part of it; "" for none
 	}{
+		{302, "", site.File, ""},
 		{400, "badRequest", site.File, ""},
 		{400, "", site.File, ""},
 		{401, "authError", site.Held, "valid key file"},
@@ -31,10 +32,16 @@ func TestClassify(t *testing.T) {
 		{403, "userRateLimitExceeded", site.Throttled, ""},
 		{403, "rateLimitExceeded", site.Throttled, ""},
 		{403, "sharingRateLimitExceeded", site.Throttled, ""},
+		{403, "concurrentLimitExceeded", site.Throttled, ""},
+		{403, "servingLimitExceeded", site.Throttled, ""},
 		{403, "dailyLimitExceeded", site.Held, "raise it"},
+		{403, "quotaExceeded", site.Held, "raise it"},
 		{403, "accessNotConfigured", site.Held, "enable the Google Drive API"},
 		{403, "insufficientPermissions", site.Held, "scope"},
 		{403, "domainPolicy", site.Held, "admin console"},
+		{403, "accountDeleted", site.Held, "enabled again"},
+		{403, "accountDisabled", site.Held, "enabled again"},
+		{403, "accountUnverified", site.Held, "enabled again"},
 		{403, "storageQuotaExceeded", site.Held, "use a shared drive"},
 		{403, "activeItemCreationLimitExceeded", site.Held, "delete some"},
 		{403, "teamDriveFileLimitExceeded", site.Held, "empty its trash"},
@@ -43,10 +50,13 @@ func TestClassify(t *testing.T) {
 		{403, "insufficientParentPermissions", site.File, ""},
 		{403, "numChildrenInNonRootLimitExceeded", site.File, ""},
 		{403, "teamDriveHierarchyTooDeep", site.File, ""},
-		{403, "", site.File, ""},
+		{403, "aReasonOfTomorrow", site.File, ""},
+		{403, "", site.Throttled, "proxy"},
 		{404, "notFound", site.File, ""},
 		{408, "", site.Throttled, ""},
-		{409, "fileIdInUse", site.File, ""},
+		{409, "fileIdInUse", site.Throttled, ""},
+		{410, "", site.File, ""},
+		{412, "conditionNotMet", site.Throttled, ""},
 		{413, "uploadTooLarge", site.File, ""},
 		{429, "rateLimitExceeded", site.Throttled, ""},
 		{429, "", site.Throttled, ""},
@@ -111,6 +121,29 @@ func TestClassifyOthers(t *testing.T) {
 		})
 	}
 	if err := classify(nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is about no file can't be its trouble, and a 404 to it says nothing of a file that is gone.
+func TestOfSite(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want site.Class
+	}{
+		{classify(&googleapi.Error{Code: 400}), site.Held},
+		{classify(&googleapi.Error{Code: 404}), site.Held},
+		{classify(&googleapi.Error{Code: 503}), site.Throttled},
+		{fmt.Errorf("wrapped: %w", errStale), site.Throttled},
+		{errors.New("not an answer"), site.File},
+	} {
+		err := ofSite(test.err)
+		wantClass(t, err, test.want, test.err.Error())
+		if isNotFound(err) {
+			t.Errorf("taken for what is gone: %v", err)
+		}
+	}
+	if err := ofSite(nil); err != nil {
 		t.Error(err)
 	}
 }

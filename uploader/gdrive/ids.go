@@ -207,7 +207,7 @@ func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("generate ids: %w", err)
+		return nil, fmt.Errorf("generate ids: %w", ofSite(err))
 	}
 	return got.Ids, nil
 }

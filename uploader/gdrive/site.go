@@ -134,7 +134,7 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 		}
 		s.tree.doubt(path.Dir(u.Path))
 	}
-	if isForbidden(err) {
+	if isRefused(err) {
 		err = s.blameRoot(ctx, u.Path, err)
 	}
 	if err != nil {
@@ -296,7 +296,7 @@ func (s *Site) Check(ctx context.Context) error {
 // CheckRoot makes sure that one root is there and can be written to, as it is now and not as remembered.
 func (s *Site) CheckRoot(ctx context.Context, root string) error {
 	if err := s.checkRoot(ctx, root); err != nil {
-		return fmt.Errorf("root %s: %w", root, err)
+		return fmt.Errorf("root %s: %w", root, ofSite(err))
 	}
 	return nil
 }

@@ -93,6 +93,9 @@ func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
 		return f, nil
 	}
 	f, err := t.find(ctx, p)
+	if err != nil && !t.mayCreate(p) {
+		return nil, ofSite(err) // a root, or above one
+	}
 	if err != nil {
 		return nil, err
 	}
