@@ -25,7 +25,7 @@ const (
 // to repeat.
 func (s *Site) call(ctx context.Context, request func(context.Context) error) error {
 	return s.attempt(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
 		defer cancel()
 		return request(ctx)
 	})

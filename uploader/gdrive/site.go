@@ -56,8 +56,9 @@ type Site struct {
 	fence    func() error
 
 	// Constants that tests shorten.
-	stall time.Duration // stallTimeout
-	wait  time.Duration // firstWait
+	stall   time.Duration // stallTimeout
+	timeout time.Duration // metadataTimeout; the token source has its own
+	wait    time.Duration // firstWait
 }
 
 var _ site.Site = (*Site)(nil)
@@ -93,6 +94,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		journal: c.Journal,
 		fence:   c.Fence,
 		stall:   stallTimeout,
+		timeout: metadataTimeout,
 		wait:    firstWait,
 	}
 	if s.journal == nil {
@@ -336,7 +338,7 @@ func (s *Site) checkStorage(ctx context.Context) error {
 			return err
 		}
 		defer res.Body.Close()
-		return json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&about)
+		return json.NewDecoder(res.Body).Decode(&about)
 	})
 	if err != nil {
 		return fmt.Errorf("storage quota: %w", err)

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"time"
 
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
@@ -18,6 +20,7 @@ import (
 type tokenSource struct {
 	account string // who we are, for messages
 	fetch   func(context.Context) (*oauth2.Token, error)
+	timeout time.Duration // metadataTimeout, which tests shorten
 
 	mu  *semaphore.Weighted // guards tok; unlike a Mutex's, its lock can be given up waiting for
 	tok *oauth2.Token
@@ -53,8 +56,6 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		return nil, fmt.Errorf("type is %q; use a service account's key or authorized-user credentials", about.Type)
 	}
 	fetch := func(ctx context.Context) (*oauth2.Token, error) {
-		ctx, cancel := context.WithTimeout(ctx, metadataTimeout)
-		defer cancel()
 		bound := &boundTransport{ctx: ctx, base: base}
 		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: bound})
 		// Credentials keep their token and their context, so a fresh token takes fresh credentials.
@@ -69,7 +70,7 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		}
 		return tok, err
 	}
-	return &tokenSource{account: account, fetch: fetch, mu: semaphore.NewWeighted(1)}, nil
+	return &tokenSource{account: account, fetch: fetch, timeout: metadataTimeout, mu: semaphore.NewWeighted(1)}, nil
 }
 
 // boundTransport binds the request for a token to a context, which oauth2 makes without one for service
@@ -105,6 +106,8 @@ func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {
 	if s.tok.Valid() {
 		return s.tok, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	tok, err := s.fetch(ctx)
 	if err != nil {
 		return nil, err
@@ -124,8 +127,8 @@ func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
 	}
 }
 
-// authTransport signs requests, and drops a token that is answered 401; whoever made the request makes it
-// again.
+// authTransport signs requests, bounds answers, and drops a token that is answered 401; whoever made the
+// request makes it again.
 type authTransport struct {
 	tokens *tokenSource
 	base   *countedTransport
@@ -142,10 +145,20 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	req = req.Clone(req.Context())
 	tok.SetAuthHeader(req)
 	res, err := t.base.RoundTrip(req)
-	if err == nil && res.StatusCode == http.StatusUnauthorized {
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusUnauthorized {
 		t.tokens.refused(req.Context(), tok)
 	}
-	return res, err
+	res.Body = &boundBody{io.LimitReader(res.Body, maxAnswer), res.Body}
+	return res, nil
+}
+
+// boundBody is the body of an answer, cut off where it gets too long: Google's client reads whatever there is.
+type boundBody struct {
+	io.Reader
+	io.Closer
 }
 
 // CloseIdleConnections lets http.Client reach the connections.

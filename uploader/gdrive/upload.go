@@ -27,8 +27,8 @@ const (
 	// stallTimeout is how long a request may stand still, not a byte sent or answered.
 	stallTimeout = time.Minute
 
-	// maxAnswer bounds the answers that are read, bytes.
-	maxAnswer = 1 << 20
+	// maxAnswer bounds the answers that are read, bytes. A listing of 1000 long names stays below.
+	maxAnswer = 8 << 20
 
 	contentType = "application/octet-stream"
 )
@@ -146,8 +146,8 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 		}
 		return nil, err
 	}
-	alive()
-	res.Body = &answerBody{ReadCloser: res.Body, alive: alive, done: done}
+	alive() // for the last time: an answer is small, and one that only drips in is given up too
+	res.Body = &answerBody{ReadCloser: res.Body, done: done}
 	if res.StatusCode == http.StatusPermanentRedirect { // Drive's "resume incomplete"
 		return res, nil
 	}
@@ -160,7 +160,7 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 
 func decodeFile(res *http.Response) (*drive.File, error) {
 	var f drive.File
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&f); err != nil {
+	if err := json.NewDecoder(res.Body).Decode(&f); err != nil {
 		return nil, site.Classed(site.Throttled, fmt.Errorf("google drive's answer can't be read: %w", err))
 	}
 	return &f, nil
@@ -198,16 +198,10 @@ func (b *requestBody) end() {
 	b.over = true
 }
 
-// answerBody is the body of an answer, and tells whenever it moves on.
+// answerBody is the body of an answer, and tells when it is done with.
 type answerBody struct {
 	io.ReadCloser
-	alive func()
-	done  func()
-}
-
-func (b *answerBody) Read(p []byte) (int, error) {
-	b.alive()
-	return b.ReadCloser.Read(p)
+	done func()
 }
 
 func (b *answerBody) Close() error {
