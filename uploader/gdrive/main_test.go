@@ -13,13 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"sitesync/integration/drive"
+	"sitesync/integration/mongod"
 	"sitesync/uploader/site"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
 
 // studio is a Drive with a service account that is Content manager of the shared drive SHOW.
 type studio struct {
