@@ -154,6 +154,11 @@ func (t *tree) find(ctx context.Context, p string) (*folder, error) {
 		if still {
 			return old, nil
 		}
+		// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
+		t.doubt(path.Dir(p))
+		if parent, err = t.resolve(ctx, path.Dir(p)); err != nil {
+			return nil, err
+		}
 		t.drop(parent, path.Base(p))
 		t.dropBelow(p)
 	}
