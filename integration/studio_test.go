@@ -148,12 +148,18 @@ func (s *site) publish(p *studio.Project, pub studio.Publish) *studio.Representa
 // synced waits until the representation is synced, then compares what is on Drive with what was published.
 func (s *site) synced(rep *studio.Representation) {
 	s.t.Helper()
+	s.wait(rep)
+	s.onDrive(s.show, "projects", rep)
+}
+
+// wait waits until the representation is synced.
+func (s *site) wait(rep *studio.Representation) {
+	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	if _, err := s.studio.WaitSynced(ctx, rep); err != nil {
 		s.t.Fatal(err)
 	}
-	s.onDrive(s.show, "projects", rep)
 }
 
 // onDrive checks that the files of a representation are on Drive, once each, below the folder of a place, with
