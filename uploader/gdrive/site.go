@@ -24,7 +24,7 @@ import (
 const googleEndpoint = "https://www.googleapis.com"
 
 // uploadFields are what is asked of a file that was written or is about to be.
-const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,createdTime,parents"
+const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents"
 
 // Config says which Drive a site is.
 type Config struct {
@@ -180,7 +180,9 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	if err == nil {
 		s.tree.remember(parent, name, entryOf(f))
 	}
-	if err == nil || errors.Is(err, errStale) {
+	switch {
+	case f != nil && trashedAlong(f): // comes back with its folder, and is known by its id then
+	case err == nil || errors.Is(err, errStale):
 		// Only now, so that at any time a name is reserved or known to be there.
 		s.ids.release(place{parent.id, name})
 	}
@@ -216,7 +218,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	f, err := s.upload(ctx, target{id: id, parent: parent.id, name: name, create: true}, u)
 	if isConflict(err) {
 		// An earlier create did its work and its answer was lost.
-		f, err = s.get(ctx, id, uploadFields)
+		f, err = s.made(ctx, id)
 		switch {
 		case err != nil || f.Trashed:
 		case parentOf(f) != parent.id, f.Name != name, f.MimeType == folderType:
@@ -242,6 +244,22 @@ func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) b
 	}
 	return names
 }
+
+// made asks for what a create has made whose answer was lost. Drive says that it is there, so a 404 is given time to
+// mend itself before it is believed.
+func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
+		if err = classify(err); isNotFound(err) {
+			err = site.Classed(site.Throttled, err)
+		}
+		return err
+	})
+	return f, err
+}
+
+// trashedAlong reports whether a file is in the trash because a folder above it is.
+func trashedAlong(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTrashed }
 
 // holds reports whether a file has the content already.
 func holds(ctx context.Context, f *drive.File, u site.Upload) (bool, error) {

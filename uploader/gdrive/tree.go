@@ -253,13 +253,15 @@ func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder
 	f := &folder{id: id, driveID: parent.driveID, parent: parent.id}
 	if isConflict(err) {
 		// An earlier create did its work and its answer was lost.
-		made, err = t.site.get(ctx, id, uploadFields)
+		made, err = t.site.made(ctx, id)
 	} else if err == nil {
 		f.listed = time.Now() // we made it, so we know that nothing is in it
 		t.site.ids.isNew(id)
 	}
 	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id || made.Name != name || made.MimeType != folderType) {
-		t.site.ids.release(at)
+		if err != nil || !trashedAlong(made) {
+			t.site.ids.release(at)
+		}
 		return nil, errStale
 	}
 	if err != nil {
