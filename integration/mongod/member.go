@@ -219,6 +219,9 @@ func (m *Member) connect() error {
 	o := options.Client().SetHosts([]string{m.Host()}).SetDirect(true)
 	// A member that hangs must not hold a command for longer than its context.
 	o.SetRetryReads(false).SetRetryWrites(false).SetReadConcern(readconcern.Local())
+	if config := m.set.tlsConfig(); config != nil {
+		o.SetTLSConfig(config)
+	}
 	if user := m.set.user; user != "" {
 		o.SetAuth(options.Credential{Username: user, Password: m.set.password, AuthSource: "admin"})
 	}

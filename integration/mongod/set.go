@@ -32,6 +32,9 @@ type Options struct {
 	Standalone bool
 	// Auth demands authentication. URI and Client carry a user with every right.
 	Auth bool
+	// TLS demands TLS of every connection. The set has a CA of its own, which URI
+	// and Client trust; see CAFile.
+	TLS bool
 	// TestCommands allows Member.FailPoint.
 	TestCommands bool
 	// OplogSizeMB is the size of the oplog, default 64. With 1 it rolls over
@@ -56,6 +59,8 @@ type ReplicaSet struct {
 	client  *mongo.Client
 
 	user, password string // "" until the user exists
+
+	ca *authority // nil without TLS
 }
 
 const defaultOplogMB = 64
@@ -118,6 +123,11 @@ func start(ctx context.Context, o Options) (rs *ReplicaSet, err error) {
 			return rs, err
 		}
 	}
+	if o.TLS {
+		if err := rs.certify(); err != nil {
+			return rs, err
+		}
+	}
 	for i, port := range ports {
 		m := &Member{set: rs, name: fmt.Sprintf("member%d", i), port: port}
 		if err := os.Mkdir(filepath.Join(dir, m.name), 0o700); err != nil {
@@ -163,24 +173,37 @@ func (rs *ReplicaSet) Stop() error {
 }
 
 // URI returns the connection string, with credentials if Options.Auth asked for
-// authentication.
+// authentication, and with the CA if Options.TLS asked for TLS.
 func (rs *ReplicaSet) URI() string { return rs.uri(rs.user, rs.password) }
 
 func (rs *ReplicaSet) uri(user, password string) string {
-	var hosts []string
-	for _, m := range rs.members {
-		hosts = append(hosts, m.Host())
+	query := rs.query()
+	if user == "" {
+		return rs.address(nil, query)
 	}
-	u := url.URL{Scheme: "mongodb", Host: strings.Join(hosts, ","), Path: "/"}
+	query.Set("authSource", "admin")
+	return rs.address(url.UserPassword(user, password), query)
+}
+
+// query are the options that every connection string of the set has.
+func (rs *ReplicaSet) query() url.Values {
 	query := url.Values{}
 	if rs.name != "" {
 		query.Set("replicaSet", rs.name)
 	}
-	if user != "" {
-		u.User = url.UserPassword(user, password)
-		query.Set("authSource", "admin")
+	if rs.ca != nil {
+		query.Set("tls", "true")
+		query.Set("tlsCAFile", rs.CAFile())
 	}
-	u.RawQuery = query.Encode()
+	return query
+}
+
+func (rs *ReplicaSet) address(user *url.Userinfo, query url.Values) string {
+	var hosts []string
+	for _, m := range rs.members {
+		hosts = append(hosts, m.Host())
+	}
+	u := url.URL{Scheme: "mongodb", User: user, Host: strings.Join(hosts, ","), Path: "/", RawQuery: query.Encode()}
 	return u.String()
 }
 
@@ -286,6 +309,10 @@ func (rs *ReplicaSet) arguments(m *Member) []string {
 		if rs.name != "" {
 			args = append(args, "--keyFile", rs.keyPath())
 		}
+	}
+	if rs.options.TLS {
+		args = append(args, "--tlsMode", "requireTLS", "--tlsCertificateKeyFile", rs.certificatePath(),
+			"--tlsCAFile", rs.CAFile(), "--tlsAllowConnectionsWithoutCertificates")
 	}
 	if rs.options.TestCommands {
 		args = append(args, "--setParameter", "enableTestCommands=1")
