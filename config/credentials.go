@@ -68,11 +68,16 @@ func checkCredentials(where, path string, r *report) credentialsKind {
 		r.wrong(where, "names the credentials file %s, which cannot be read: %s%s", path, plain(err), mend)
 		return ""
 	}
-	// The mode of the file itself: Kubernetes mounts links to it.
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		r.odd(where, "names the credentials file %s, which others can read (mode %04o); run chmod 600 on it (Kubernetes: set defaultMode: 0400 on the secret's volume)", path, mode)
-	}
+	warnReadable(where+" names the credentials file "+path, info, r)
 	return checkCredentialsContent(where+" names the credentials file "+path+", which", data, r)
+}
+
+// warnReadable warns of a file with a secret that others can read. The mode is that of the file itself: Kubernetes
+// mounts links to it.
+func warnReadable(file string, info fs.FileInfo, r *report) {
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		r.odd(file+",", "which others can read (mode %04o); run chmod 600 on it (Kubernetes: set defaultMode: 0400 on the secret's volume)", mode)
+	}
 }
 
 func checkCredentialsContent(where string, data []byte, r *report) credentialsKind {

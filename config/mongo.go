@@ -72,9 +72,7 @@ func (s *settings) mongo(flags Flags) Mongo {
 		s.report.wrong("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo, e.g. mongodb://HOST:27017/?replicaSet=NAME")
 	} else {
 		m.URI = URI(strings.TrimSpace(v.text))
-		if reason := m.URI.check(); reason != "" {
-			s.report.wrong(v.where, "is %q but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %%XX for special characters in the password: %s", m.URI, reason)
-		}
+		s.checkURI(v.where, m.URI)
 	}
 	m.Database = s.database(setting{name: "db", flag: flags.DB, also: []string{"AVALON_DB"}}, "avalon")
 	state := setting{name: "state-db", flag: flags.StateDB}
@@ -83,6 +81,17 @@ func (s *settings) mongo(flags Flags) Mongo {
 		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one, as each collection of that is a project", m.State)
 	}
 	return m
+}
+
+func (s *settings) checkURI(where string, u URI) {
+	if !checkTLS(where, u, s.report) {
+		return // the driver would not say which file it is
+	}
+	if reason := u.check(); reason != "" {
+		s.report.wrong(where, "is %q but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %%XX for special characters in the password: %s", u, reason)
+	} else if where == "--mongo" && u.Redacted() != u.Reveal() {
+		s.report.odd(where, "has a password in it, which everybody on this machine can see in the list of processes; give it by SITESYNC_MONGO")
+	}
 }
 
 func (s *settings) database(st setting, def string) string {
