@@ -68,7 +68,8 @@ func (checkCmd) Run(flags *config.Flags) error {
 }
 
 func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
-	client, err := connect(cfg)
+	var seen servers
+	client, err := connect(cfg, &seen)
 	if err != nil {
 		r.fail("mongo", err)
 		return
@@ -77,7 +78,7 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote confi
 	store := avalon.NewStore(client, cfg.Mongo.Database)
 	projects, err := store.Projects(ctx)
 	if err != nil {
-		r.fail("mongo "+cfg.Mongo.URI.Redacted(), err)
+		r.fail("mongo "+cfg.Mongo.URI.Redacted(), seen.explain(err))
 		return
 	}
 	if len(projects) == 0 {

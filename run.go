@@ -37,7 +37,9 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 		<-ctx.Done()
 		return nil
 	}
-	client, err := connect(cfg)
+	client, err := connect(cfg, &servers{tell: func(host, trouble string) {
+		log.Warn("no connection to a server of MongoDB", zap.String("server", host), zap.String("error", trouble))
+	}})
 	if err != nil {
 		return err
 	}
@@ -199,14 +201,16 @@ func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
 	d.totals.GivenUp += t.GivenUp
 }
 
-func connect(cfg *config.Config) (*mongo.Client, error) {
+func connect(cfg *config.Config, seen *servers) (*mongo.Client, error) {
 	var opened connections
-	client, err := mongo.Connect(options.Client().SetAppName("sitesync").SetDialer(&opened).SetMonitor(opened.monitor()).
+	o := options.Client().SetAppName("sitesync").SetDialer(&opened).SetMonitor(opened.monitor()).SetServerMonitor(seen.monitor()).
 		// Short enough to find another primary while a publish is still fresh. The URI may say otherwise.
 		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(5 * time.Second).
 		// A server that hangs is given up after this and twice the time to connect; the driver's 10 s are too long.
 		SetHeartbeatInterval(2 * time.Second).
-		ApplyURI(cfg.Mongo.URI.Reveal()))
+		ApplyURI(cfg.Mongo.URI.Reveal())
+	seen.tls = o.TLSConfig != nil
+	client, err := mongo.Connect(o)
 	if err != nil {
 		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, err)
 	}

@@ -22,7 +22,8 @@ func (s *site) secrets() []string {
 	all := s.drive.Secrets()
 	if u, err := url.Parse(s.mongo); err == nil && u.User != nil {
 		if password, ok := u.User.Password(); ok {
-			all = append(all, password)
+			_, escaped, _ := strings.Cut(u.User.String(), ":")
+			all = append(all, password, escaped)
 		}
 	}
 	return all
