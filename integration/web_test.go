@@ -40,7 +40,9 @@ func (p page) get(path string) (status int, body string) {
 	req.Close = true
 	res := must(http.DefaultClient.Do(req))(p.s.t)
 	defer res.Body.Close()
-	return res.StatusCode, strings.TrimSpace(string(must(io.ReadAll(res.Body))(p.s.t)))
+	body = strings.TrimSpace(string(must(io.ReadAll(res.Body))(p.s.t)))
+	p.s.hidesIn("what is served at "+path, body)
+	return res.StatusCode, body
 }
 
 // is tells whether a path answers so.
