@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
 // servers are MongoDB's, as the driver sees them. It tries all of them again and again, whatever is wrong, so what only
@@ -56,8 +57,16 @@ func (s *servers) saw(connection string, err error) {
 	}
 }
 
-// explain adds to an error what is wrong with the servers.
+// codeAuthenticationFailed is MongoDB's error code for a login that it refuses.
+const codeAuthenticationFailed = 18
+
+// explain adds to an error what is wrong with the servers, or with the login.
 func (s *servers) explain(err error) error {
+	var refused mongo.ServerError
+	if errors.As(err, &refused) && refused.HasErrorCode(codeAuthenticationFailed) {
+		return fmt.Errorf("%w; check the user and the password in the connection string, with %%XX for special characters, and "+
+			"authSource, the database that the user is created in", err)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, host := range slices.Sorted(maps.Keys(s.troubles)) {

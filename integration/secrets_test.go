@@ -147,7 +147,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 	s.log(d, daemon.Message("lease of the site can't be had"))
 	_, stdout, stderr = s.exits("check")
 	s.hidesIn("check with a wrong password", stdout+stderr)
-	if !strings.Contains(stdout, "uthentication failed") {
+	if !strings.Contains(stdout, "uthentication failed") || !strings.Contains(stdout, "authSource") {
 		t.Errorf("check does not know of a wrong password:\n%s", stdout)
 	}
 	check(t, d.Stop())

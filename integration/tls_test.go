@@ -97,12 +97,26 @@ func TestTLS(t *testing.T) {
 				t.Errorf("check ends with status %d:\n%s", status, stdout)
 			}
 			check(t, d.Stop())
+			if strings.Contains(stdout+stderr+d.Raw(), "S3cr3t") {
+				t.Error("a part of the password is told")
+			}
 			if lines := d.Lines(daemon.Message("no connection to a server of MongoDB")); len(lines) != 1 {
 				t.Errorf("it is told %d times", len(lines))
 			}
 		})
 	}
 	s.mongo = uri
+
+	t.Run("not escaped", func(t *testing.T) {
+		s.mongo = "mongodb://s@nc:" + awkward + "@" + set.Members()[0].Host() + "/?" + query
+		defer func() { s.mongo = uri }()
+		for _, command := range []string{"check", "run"} {
+			status, stdout, stderr := s.exits(command)
+			if status != 1 || !strings.Contains(stdout+stderr, "with %XX for special characters") || strings.Contains(stdout+stderr, "S3cr3t") {
+				t.Errorf("%s ends with status %d:\n%s%s", command, status, stdout, stderr)
+			}
+		}
+	})
 }
 
 // A server that does not talk TLS at all.
