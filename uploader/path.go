@@ -164,7 +164,7 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 		return nil, nil, site.Classed(site.Held, fmt.Errorf("the storage is not mounted: %w", err))
 	}
 	defer root.Close()
-	// Stat first: opening a FIFO would wait for a writer.
+	// Stat first: opening a device may do something to it.
 	rel := filepath.FromSlash(s.rel)
 	info, err := root.Stat(rel)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -173,30 +173,63 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 			info, err = root.Stat(rel)
 		}
 	}
-	if errors.Is(err, os.ErrNotExist) {
-		if mountErr := mounted(s.root); mountErr != nil {
-			return nil, nil, site.Classed(site.Held, mountErr)
-		}
-		return nil, nil, site.Classed(site.Waiting, fmt.Errorf("the source %s is not there", s))
-	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+		return nil, nil, s.missed(err)
 	}
-	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("the source %s is not a regular file but %s", s, kind(info.Mode()))
+	if err := s.fits(info, size); err != nil {
+		return nil, nil, err
 	}
-	if size != avalon.UnknownSize && info.Size() != size {
-		return nil, nil, site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
-	}
-	f, err := root.Open(rel)
+	// Not to wait: by now it may be a FIFO, which nobody may ever write to.
+	f, err := root.OpenFile(rel, os.O_RDONLY|nonblock, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+		return nil, nil, s.missed(err)
 	}
 	if info, err = f.Stat(); err != nil {
+		err = s.missed(err)
+	} else {
+		err = s.fits(info, size)
+	}
+	if err != nil {
 		f.Close()
-		return nil, nil, fmt.Errorf("the source %s: %w", s, err)
+		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// missed tells why the source could not be found or opened.
+func (s source) missed(err error) error {
+	if mountErr := mounted(s.root); mountErr != nil {
+		return site.Classed(site.Held, mountErr)
+	}
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return site.Classed(site.Waiting, fmt.Errorf("the source %s is not there", s))
+	case leased(err):
+		return site.Classed(site.Waiting, fmt.Errorf("the source %s is still held by who wrote it: %w", s, err))
+	}
+	return fmt.Errorf("the source %s: %w", s, err)
+}
+
+// fits tells whether what was found is the file that was published.
+func (s source) fits(info os.FileInfo, size int64) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("the source %s is not a regular file but %s", s, kind(info.Mode()))
+	}
+	if size != avalon.UnknownSize && info.Size() != size {
+		return site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
+	}
+	return nil
+}
+
+// changed tells whether the source is still what it was when it was opened: the open file, and the one that now
+// has its name. Inodes are not compared, as some network storages give a file a new one each time.
+func (s source) changed(f *os.File, before os.FileInfo) error {
+	for _, stat := range []func() (os.FileInfo, error){f.Stat, func() (os.FileInfo, error) { return os.Stat(s.String()) }} {
+		if now, err := stat(); err != nil || now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) {
+			return site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", s))
+		}
+	}
+	return nil
 }
 
 // resolve returns the path below the root where symbolic links lead to.

@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -91,10 +90,10 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	defer f.Close()
 	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(),
 		Along: func() []string { return u.along(t) }})
-	after, statErr := f.Stat()
-	if statErr == nil && (after.Size() != info.Size() || !after.ModTime().Equal(info.ModTime())) &&
-		(err == nil || site.ClassOf(err) == site.File) {
-		err = site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", src))
+	if err == nil || site.ClassOf(err) == site.File {
+		if changed := src.changed(f, info); changed != nil {
+			err = changed
+		}
 	}
 	return held, info.Size(), obj, err
 }
