@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"unicode/utf8"
 
 	"sitesync/avalon"
 	"sitesync/config"
@@ -81,6 +82,9 @@ func relative(rel string) (string, error) {
 		default:
 			if strings.ContainsRune(part, 0) {
 				return "", fmt.Errorf("path %q has a NUL in it", rel)
+			}
+			if !utf8.ValidString(part) { // two such names could become one on the site
+				return "", fmt.Errorf("path %q is not UTF-8", rel)
 			}
 			parts = append(parts, part)
 		}

@@ -81,6 +81,7 @@ func TestLocateRefuses(t *testing.T) {
 		"leaves the root":          {path: "{root}/Test/../../etc/passwd", roots: mounted, remote: one, want: `leaves its root by ".."`},
 		"leaves it by backslashes": {path: `{root}\..\etc\passwd`, roots: mounted, remote: one, want: `leaves its root by ".."`},
 		"NUL":                      {path: "{root}/a\x00b", roots: mounted, remote: one, want: "NUL"},
+		"not UTF-8":                {path: "{root}/a\xff.ma", roots: mounted, remote: one, want: "not UTF-8"},
 		"the root itself":          {path: "{root}/./", roots: mounted, remote: one, want: "is the root itself"},
 		"no separator":             {path: "{root}Test/a.ma", roots: mounted, remote: one, want: "a separator must follow"},
 		"open brace":               {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
