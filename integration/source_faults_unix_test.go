@@ -4,6 +4,7 @@ package integration_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -303,5 +305,26 @@ func TestSourceChangesWhileItIsUploaded(t *testing.T) {
 	}
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
 		t.Errorf("twice on Drive: %v", dup)
+	}
+}
+
+// Beyond what 32 bits count. On disk it is a hole, at the studio and on the emulated Drive.
+func TestHugeFile(t *testing.T) {
+	const (
+		size = 5_000_000_000
+		sum  = "64abde2ceff455137016e4be01ce9355" // of md5sum, which takes as long as the upload
+	)
+	s := newSite(t)
+	s.start(streamOnly...)
+	rep := s.publish(s.project("Test"), studio.Publish{Size: size, Sparse: true, NoTmp: true})
+	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Minute)
+	defer cancel()
+	must(s.studio.WaitSynced(ctx, rep))(t)
+	found := s.drive.Find(s.show, "projects/"+rep.Files[0].Rel)
+	if len(found) != 1 || found[0].Size != size || found[0].MD5 != sum {
+		t.Errorf("on Drive is %+v, want %d bytes with the MD5 %s", found, size, sum)
+	}
+	if n := s.drive.Calls()["upload.put"]; n != 1 {
+		t.Errorf("%d requests sent the content", n)
 	}
 }

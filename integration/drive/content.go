@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"bytes"
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
@@ -87,8 +88,8 @@ func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
 		if file == nil {
 			return
 		}
-		if closeErr := file.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("store content: %w", closeErr)
+		if storeErr := errors.Join(file.Truncate(d.size), file.Close()); err == nil && storeErr != nil {
+			err = fmt.Errorf("store content: %w", storeErr)
 		}
 	}()
 	for limit != 0 {
@@ -110,8 +111,9 @@ func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
 					return err
 				}
 			}
-			if file != nil {
-				if _, err := file.Write(b[:n]); err != nil {
+			// Zeros stay a hole, so that a large sparse file takes no room here either.
+			if file != nil && !bytes.Equal(b[:n], zeros[:n]) {
+				if _, err := file.WriteAt(b[:n], d.size); err != nil {
 					return fmt.Errorf("store content: %w", err)
 				}
 			}
@@ -129,14 +131,17 @@ func (d *draft) readFrom(r io.Reader, limit int64, granules bool) (err error) {
 	return nil
 }
 
-// file opens the draft's file to write at its end.
+// zeros is a granule of a hole.
+var zeros [granule]byte
+
+// file opens the draft's file for writing.
 func (d *draft) file() (*os.File, error) {
 	var f *os.File
 	var err error
 	if d.path == "" {
 		f, err = os.CreateTemp(d.store.dir, "content-")
 	} else {
-		f, err = os.OpenFile(d.path, os.O_WRONLY|os.O_APPEND, 0)
+		f, err = os.OpenFile(d.path, os.O_WRONLY, 0)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store content: %w", err)

@@ -141,6 +141,26 @@ func TestDraftKeepsWholeGranules(t *testing.T) {
 	}
 }
 
+// Holes are kept as such, at the end too.
+func TestDraftKeepsHoles(t *testing.T) {
+	d := newStore(t.TempDir(), false).draft()
+	parts := [][]byte{make([]byte, 2*granule), []byte("x"), make([]byte, 2*granule+5)}
+	for _, part := range parts {
+		if err := d.readFrom(bytes.NewReader(part), -1, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := d.finish()
+	f, err := b.open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, bytes.Join(parts, nil)) || b.size != int64(len(got)) {
+		t.Fatal(len(got), b.size, err)
+	}
+}
+
 // A folder may hold what an earlier server left there.
 func TestStoresShareAFolder(t *testing.T) {
 	dir := t.TempDir()
