@@ -1,0 +1,109 @@
+package integration_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/drive"
+	"sitesync/integration/studio"
+)
+
+// twoStorages makes the studio one with the roots work and render, which go to folders of their own.
+func (s *site) twoStorages() (roots map[string]string) {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	roots = map[string]string{"work": filepath.Join(dir, "work"), "render": filepath.Join(dir, "render")}
+	for _, root := range roots {
+		check(s.t, os.Mkdir(root, 0o755))
+	}
+	s.studio = studio.New(s.db, studio.Options{Roots: roots})
+	s.drive.Mkdir(s.show, "renders")
+	s.remoteRoot(map[string]string{"work": "/SHOW/projects", "render": "/SHOW/renders"}, s.account)
+	return roots
+}
+
+// A storage that is away, in whatever way, holds up what is on it and nothing else, is told of once, costs no try, and
+// is found when it is back.
+func TestOneStorageAway(t *testing.T) {
+	for name, left := range map[string]func(root string) error{
+		"missing":           func(string) error { return nil },
+		"empty mount point": func(root string) error { return os.Mkdir(root, 0o755) },
+		"a file":            func(root string) error { return os.WriteFile(root, nil, 0o644) },
+		"a dangling link":   func(root string) error { return os.Symlink(root+"-nowhere", root) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			roots := s.twoStorages()
+			p := s.project("Test")
+			sequence := s.publish(p, studio.Publish{Size: 100, Root: "render", Name: "exr", Frames: 20})
+			single := s.publish(p, studio.Publish{Size: 100, Root: "render", Version: 2})
+			check(t, os.Rename(roots["render"], roots["render"]+"-away"))
+			check(t, left(roots["render"]))
+
+			d := s.start("--retry-delay", "10ms", "--settle", "10ms")
+			held := s.log(d, daemon.Message("uploads are held"))
+			if held.Text("held") != roots["render"] || !strings.Contains(held.Text("error"), "the storage is not mounted") {
+				t.Errorf("the log says %v", held.Fields)
+			}
+			s.synced(s.publish(p, studio.Publish{Size: 100, Root: "work", Version: 3}))
+			for i := range sequence.Files {
+				if rec := s.record(sequence, i); rec.Lookup("tries").Type != 0 || rec.Lookup("error").Type != 0 || rec.Lookup("created_dt").Type != 0 {
+					t.Errorf("the record is %v", rec)
+				}
+			}
+
+			check(t, os.RemoveAll(roots["render"]))
+			check(t, os.Rename(roots["render"]+"-away", roots["render"]))
+			for _, rep := range []*studio.Representation{sequence, single} {
+				must(s.studio.WaitSynced(s.ctx, rep))(t)
+				s.onDrive(s.show, "renders", rep)
+			}
+			for message, want := range map[string]int{"uploads are held": 1, "uploads go on": 1, "upload failed": 0} {
+				if lines := d.Lines(daemon.Message(message)); len(lines) != want {
+					t.Errorf("%q is told %d times: %v", message, len(lines), lines)
+				}
+			}
+		})
+	}
+}
+
+// A storage that goes away under running uploads, and comes back with something else under the name of one.
+func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
+	s := newSite(t)
+	roots := s.twoStorages()
+	p := s.project("Test")
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 8 << 20 })
+	d := s.start("--settle", "10m")
+	const size = 16 << 20
+	same := s.publish(p, studio.Publish{Size: size, Root: "render", NoTmp: true})
+	other := s.publish(p, studio.Publish{Size: size, Root: "render", Version: 2, NoTmp: true})
+	s.eventually("both are uploaded", func() bool { return s.drive.Calls()["upload.put"] == 2 })
+	check(t, os.Rename(roots["render"], roots["render"]+"-away"))
+	check(t, os.Mkdir(roots["render"], 0o755))
+	if synced := d.Lines(daemon.Message("synced")); len(synced) > 0 {
+		t.Fatalf("it was too late for %v", synced)
+	}
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
+	s.log(d, daemon.Message("uploads are held"))
+
+	away := strings.Replace(other.Files[0].Local, roots["render"], roots["render"]+"-away", 1)
+	check(t, os.WriteFile(away, make([]byte, size), 0o644))
+	check(t, os.Chtimes(away, time.Time{}, time.Now().Add(-time.Hour)))
+	check(t, os.Remove(roots["render"]))
+	check(t, os.Rename(roots["render"]+"-away", roots["render"]))
+	for _, rep := range []*studio.Representation{same, other} {
+		must(s.studio.WaitSynced(s.ctx, rep))(t)
+		s.onDrive(s.show, "renders", rep)
+	}
+	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+		t.Errorf("tries were spent: %v", failed)
+	}
+	if dup := s.drive.Duplicates(); len(dup) > 0 {
+		t.Errorf("twice on Drive: %v", dup)
+	}
+}
