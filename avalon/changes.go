@@ -75,7 +75,7 @@ func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error)
 func (c *Changes) Close(ctx context.Context) error { return c.cs.Close(ctx) }
 
 func change(event bson.Raw) Change {
-	id, ok := idOf(event.Lookup("documentKey", "_id"))
+	id, ok := documentIDOf(event.Lookup("documentKey", "_id"))
 	if !ok {
 		return Change{Rescan: true}
 	}

@@ -40,6 +40,11 @@ func idOf(v bson.RawValue) (ID, bool) {
 	return ID{}, false
 }
 
+// documentIDOf reads the _id of a document, which can be anything that MongoDB takes for one: null too.
+func documentIDOf(v bson.RawValue) (ID, bool) {
+	return ID{kind: v.Type, raw: string(v.Value)}, v.Type != 0
+}
+
 // IsZero reports whether there is no id.
 func (id ID) IsZero() bool { return id.kind == 0 }
 

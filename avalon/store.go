@@ -161,7 +161,7 @@ func (s *Store) pending(ctx context.Context, project string, filter bson.D, yiel
 		_ = cur.Close(closing) // the server forgets it in the end
 	}()
 	for cur.Next(ctx) {
-		if id, ok := idOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
+		if id, ok := documentIDOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
 			return false, nil
 		}
 	}

@@ -76,6 +76,10 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	case err == nil:
 		u.reading.saw(nil)
 		p, roots = u.rules.plan(rep, time.Now()), rep.Roots
+		if len(p.due) > 0 && len(roots) == 0 && u.LocalRoot.IsZero() {
+			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no local_root")
+			p.due = nil
+		}
 		if refused := u.refusals.of(item.Key, item.Lane == watcher.Live); refused != nil {
 			p.problems = append(p.problems, refused.Error())
 			p.due = slices.DeleteFunc(p.due, func(f avalon.File) bool { return refused.Files[f.Key()] != nil })

@@ -121,7 +121,8 @@ func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Dura
 	rec, _ := t.file.On(u.RemoteSite)
 	tries := rec.Tries + 1
 	u.failed.Add(1)
-	log := u.about(t.job.key).With(zap.String("path", t.file.Path), zap.Error(err),
+	reason := truncate(err.Error())
+	log := u.about(t.job.key).With(zap.String("path", truncate(t.file.Path)), zap.String("error", reason),
 		zap.Int("tries", tries), zap.Int("retry_cnt", u.RetryCount))
 	var wake time.Duration
 	if tries < u.RetryCount {
@@ -131,5 +132,5 @@ func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Dura
 		u.givenUp.Add(1)
 		log.Error("upload failed for good; repair the cause and delete tries from the record to start again")
 	}
-	return &result{Outcome: avalon.Outcome{File: t.file, Error: truncate(err.Error()), At: now}}, wake
+	return &result{Outcome: avalon.Outcome{File: t.file, Error: reason, At: now}}, wake
 }

@@ -1,0 +1,185 @@
+package integration_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/studio"
+)
+
+// 10,000 malformed documents, half of them there at the start, half of them coming while sitesync runs, among 1,000
+// good ones.
+func TestMalformedDocuments(t *testing.T) {
+	const seed, malformed, good, batch = 1, 10_000, 1_000, 50
+	s := newSite(t)
+	p := s.project("Test")
+	var reps []*studio.Representation
+	publish := func(n int) (live []*studio.Representation) {
+		var pubs []studio.Publish
+		for range n {
+			i := len(reps) + len(pubs)
+			pubs = append(pubs, studio.Publish{Asset: fmt.Sprintf("Asset%02d", i%20), Subset: "modelMain", Version: 1 + i/20, Name: "ma",
+				Size: 100, NoTmp: true})
+		}
+		live = must(p.PublishAll(s.ctx, pubs...))(t)
+		reps = append(reps, live...)
+		return live
+	}
+	for range good / 2 / batch {
+		publish(batch)
+	}
+	docs := must(s.studio.MalformedDocuments(seed, malformed, reps))(t)
+	insert := func(docs []studio.Malformed) {
+		var many []any
+		for _, d := range docs {
+			many = append(many, d.Doc)
+		}
+		must(p.Collection().InsertMany(s.ctx, many, options.InsertMany().SetOrdered(false)))(t)
+	}
+	insert(docs[:malformed/2])
+
+	d := s.start("--settle", "100ms", "--retry-delay", "20ms", "--loop-delay", "5s")
+	rest := docs[malformed/2:]
+	live := map[string]bool{}
+	for range good / 2 / batch {
+		n := len(rest) / (good / 2 / batch)
+		if len(reps) == good-batch {
+			n = len(rest)
+		}
+		insert(rest[:n])
+		rest = rest[n:]
+		for _, rep := range publish(batch) {
+			live[rep.ID.Hex()] = true
+		}
+	}
+	if len(rest) > 0 || len(reps) != good {
+		t.Fatalf("%d are left to be inserted, %d are published", len(rest), len(reps))
+	}
+	for _, rep := range reps {
+		s.synced(rep)
+	}
+
+	// told are the lines of the log, by representation.
+	told := func(message string) map[string][]daemon.Line {
+		out := map[string][]daemon.Line{}
+		for _, l := range d.Lines(daemon.Message(message)) {
+			out[l.Text("representation")] = append(out[l.Text("representation")], l)
+		}
+		return out
+	}
+	fates := map[studio.Fate]int{}
+	for _, doc := range docs {
+		fates[doc.Fate]++
+	}
+	s.eventually("all are told of that can't be synced", func() bool {
+		return len(told("can't be worked with")) >= fates[studio.Reported]+fates[studio.Half] &&
+			len(told("failed for good")) >= fates[studio.Failing]
+	})
+	s.eventually("all are synced that can be", func() bool {
+		synced := told("synced")
+		n := 0
+		for _, doc := range docs {
+			if (doc.Fate == studio.Odd || doc.Fate == studio.Half) && len(synced[doc.ID]) > 0 {
+				n++
+			}
+		}
+		return n == fates[studio.Odd]+fates[studio.Half]
+	})
+	// A whole poll more tells of none again: the last thing that it finds is one that no stream told of.
+	last := s.publish(p, studio.Publish{Size: 100, Asset: "Last", DictSites: true, Change: func(doc bson.D) bson.D { return with(doc, "type", "draft") }})
+	must(p.Collection().UpdateByID(s.ctx, last.ID, bson.D{{Key: "$set", Value: bson.D{{Key: "type", Value: "representation"}}}}))(t)
+	s.synced(last)
+	check(t, d.Stop())
+
+	reported, failed, synced := told("can't be worked with"), told("failed for good"), told("synced")
+	var slowest, average time.Duration
+	for id := range live {
+		reaction := time.Duration(synced[id][0].Float("reaction") * float64(time.Second))
+		slowest = max(slowest, reaction)
+		average += reaction / time.Duration(len(live))
+	}
+	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v", fates, len(live), average, slowest)
+	if slowest > 10*time.Second {
+		t.Errorf("a publish had to wait %v", slowest)
+	}
+	wrong := 0
+	complain := func(doc studio.Malformed, format string, args ...any) {
+		if wrong++; wrong <= 20 {
+			t.Errorf("%s, which is %s: %s", doc.What, doc.Fate, fmt.Sprintf(format, args...))
+		}
+	}
+	idOf := func(doc bson.Raw) string { return doc.Lookup("_id").Type.String() + string(doc.Lookup("_id").Value) }
+	now := map[string]bson.Raw{}
+	cursor := must(p.Collection().Find(s.ctx, bson.D{}))(t)
+	for cursor.Next(s.ctx) {
+		now[idOf(cursor.Current)] = bytes.Clone(cursor.Current)
+	}
+	check(t, cursor.Err())
+	for _, doc := range docs {
+		want := map[studio.Fate]int{studio.Reported: 1, studio.Half: 1}[doc.Fate]
+		lines := reported[doc.ID]
+		if len(lines) != want {
+			complain(doc, "it is told of %d times: %v", len(lines), lines)
+		}
+		for _, l := range lines {
+			if l.Text("project") != "Test" || l.Text("reason") == "" || l.Level != "warn" {
+				complain(doc, "told as %v", l.Fields)
+			}
+		}
+		if n := len(failed[doc.ID]); (n > 0) != (doc.Fate == studio.Failing) || n > 2 {
+			complain(doc, "%d of its files have failed for good", n)
+		}
+		after := now[idOf(doc.Doc)]
+		if unchanged := bytes.Equal(after, doc.Doc); unchanged != (doc.Fate == studio.Reported || doc.Fate == studio.Silent) {
+			complain(doc, "unchanged: %v", unchanged)
+		}
+		if doc.Fate == studio.Odd {
+			if pending := pendingRecords(after); pending > 0 {
+				complain(doc, "%d record(s) are not marked, files are now %.500s", pending, after.Lookup("files"))
+			}
+		}
+	}
+	if wrong > 20 {
+		t.Errorf("... and %d more", wrong-20)
+	}
+	for message, want := range map[string]int{"panic": 0, "goroutine ": 0, "uploads are held": 0, "does not work": 0} {
+		if lines := d.Lines(daemon.Message(message)); len(lines) != want {
+			t.Errorf("%q is told %d times, first %v", message, len(lines), lines[0])
+		}
+	}
+	if dup := s.drive.Duplicates(); len(dup) > 0 {
+		t.Errorf("twice on Drive: %v", dup)
+	}
+}
+
+// pendingRecords counts the records of the remote site that have no date.
+func pendingRecords(doc bson.Raw) (n int) {
+	files, _ := doc.Lookup("files").ArrayOK()
+	entries, _ := files.Values()
+	for _, e := range entries {
+		sites := e.Document().Lookup("sites")
+		if dict, ok := sites.DocumentOK(); ok {
+			if dict.Lookup("gdrive", "created_dt").Type != bson.TypeDateTime {
+				n++
+			}
+			continue
+		}
+		list, _ := sites.ArrayOK()
+		records, _ := list.Values()
+		for _, r := range records {
+			rec, ok := r.DocumentOK()
+			if name, _ := rec.Lookup("name").StringValueOK(); ok && strings.EqualFold(name, "gdrive") &&
+				rec.Lookup("created_dt").Type != bson.TypeDateTime {
+				n++
+			}
+		}
+	}
+	return n
+}
