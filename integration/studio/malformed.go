@@ -49,7 +49,8 @@ func (s *Studio) MalformedDocuments(seed uint64, n int, like []*Representation) 
 		by[v.fate] = append(by[v.fate], v)
 	}
 	// Most of them want something that can't be done.
-	shares := []Fate{Reported, Reported, Reported, Silent, Reported, Odd, Reported, Reported, Half, Failing}
+	shares := []Fate{Reported, Reported, Silent, Reported, Reported, Odd, Reported, Reported, Half, Reported,
+		Reported, Reported, Silent, Reported, Reported, Odd, Reported, Reported, Odd, Failing}
 	var out []Malformed
 	var made [Failing + 1]int
 	for i := range n {
@@ -234,13 +235,13 @@ func (m *malformer) variants() []variant {
 		d["files"] = bson.A{entry, second}
 	})
 	add(Odd, "a file twice", func(d, entry draft, _ File) { d["files"] = bson.A{entry, entry} })
-	add(Reported, "2,000 files without a path", func(d, entry draft, _ File) {
+	add(Reported, "1,000 files without a path", func(d, entry draft, _ File) {
 		delete(entry, "path")
 		entry["sites"] = bson.A{draft{"name": remote}}
-		d["files"] = slices.Repeat(bson.A{entry}, 2000)
+		d["files"] = slices.Repeat(bson.A{entry}, 1000)
 	})
-	add(Half, "a file among 2,000 that are none", func(d, entry draft, _ File) {
-		d["files"] = append(slices.Repeat(bson.A{nil}, 2000), entry)
+	add(Half, "a file among 1,000 that are none", func(d, entry draft, _ File) {
+		d["files"] = append(slices.Repeat(bson.A{nil}, 1000), entry)
 	})
 
 	// Its sites.
