@@ -95,10 +95,32 @@ func isWriteError(err error) bool {
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
 }
 
-// record writes one update. It is a pipeline, as MongoDB then logs, and tells change streams, just the fields
-// that changed. Of an update by array filters that changes two elements it logs the array, which nobody could
-// tell from an array that a person replaced.
+// record writes one update.
 func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
+	update := outcomeUpdate(site, outcomes)
+	write := func() error {
+		_, err := s.db.Collection(key.Project).UpdateOne(ctx,
+			bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, update)
+		return err
+	}
+	err := write()
+	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		err = write()
+	}
+	if err != nil {
+		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
+	}
+	return nil
+}
+
+// outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and tells change
+// streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
+// array, which nobody could tell from an array that a person replaced.
+func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 	var cases bson.A
 	for _, o := range outcomes {
 		found, _ := o.File.On(site)
@@ -125,24 +147,7 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 		})
 	}
 	files := mapped("$files", "f", call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}))
-	write := func() error {
-		_, err := s.db.Collection(key.Project).UpdateOne(ctx,
-			bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
-			mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}})
-		return err
-	}
-	err := write()
-	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-		}
-		err = write()
-	}
-	if err != nil {
-		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
-	}
-	return nil
+	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}}
 }
 
 // applies is what must still be true of the site's record. A person who deleted tries while the upload ran

@@ -184,6 +184,11 @@ func (s *Store) Representation(ctx context.Context, key Key) (*Representation, e
 	if err != nil {
 		return nil, s.wrap(err, "read representation %s", key)
 	}
+	return Decode(key, doc)
+}
+
+// Decode reads a representation from its document. The error is a [*MalformedError].
+func Decode(key Key, doc bson.Raw) (*Representation, error) {
 	r, err := decode(key, doc)
 	if err != nil {
 		return nil, &MalformedError{err}
