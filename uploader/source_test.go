@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/uploader/site"
+	"sitesync/watcher"
 )
 
 // Between the look at a source and its opening anything may take its place.
@@ -203,6 +205,26 @@ func TestStorageGoesWhileASourceIsLookedFor(t *testing.T) {
 func TestSourceOfUnknownSize(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.store.set(func(m *memory) { m.rep.Files[0].Size = avalon.UnknownSize })
+		w.run(time.Second)
+		w.wantSynced()
+	})
+}
+
+// Without a root in the document it is the document's trouble, unless the settings have one.
+func TestNoRootInTheDocument(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.rep.Roots = nil })
+		for range 3 {
+			w.run(time.Second)
+			w.up.Queue.Add(key("a"), watcher.Backlog)
+		}
+		if w.logged("can't be worked with") != 1 || len(w.up.Held()) != 0 || len(w.site.puts) != 0 || w.store.record().Tries != 0 {
+			t.Errorf("held %v, logged %v", w.up.Held(), w.logs.All())
+		}
+	})
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.rep.Roots = nil })
+		w.up.LocalRoot = config.OneRoot(w.roots[""])
 		w.run(time.Second)
 		w.wantSynced()
 	})

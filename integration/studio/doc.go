@@ -13,5 +13,6 @@
 //
 // The documents are built here and not with package avalon, so that a mistake in
 // its model cannot hide by being on both sides. What is wrong with a document on
-// purpose is made with Publish.Change.
+// purpose is made with Publish.Change, or, thousands of them in all ways, with
+// Studio.MalformedDocuments.
 package studio
