@@ -92,6 +92,13 @@ type rangeWriter struct {
 }
 
 func (w *rangeWriter) WriteHeader(status int) {
+	// The last 0 bytes, "bytes=-0", are no range (RFC 9110, 14.1.2), but ServeContent sends them.
+	if h := w.Header(); status == http.StatusPartialContent && h.Get("Content-Length") == "0" {
+		status = http.StatusRequestedRangeNotSatisfiable
+		_, size, _ := strings.Cut(h.Get("Content-Range"), "/")
+		h.Set("Content-Range", "bytes */"+size)
+		h.Del("Content-Length")
+	}
 	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
 		w.ResponseWriter.WriteHeader(status)
 	}
