@@ -1,0 +1,285 @@
+package avalon
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Tally counts the files of a project that have a record of a site. A file that several representations name counts
+// each time: each of them has a record.
+type Tally struct {
+	Pending  Count     // what can be uploaded now, or is being uploaded
+	Waiting  Count     // for the next try
+	Failed   Count     // no tries are left
+	Synced   Count     // on the site
+	Absent   Count     // neither on the site nor on the active one, so there is nothing to upload
+	Unusable Count     // the record can't be worked with
+	Oldest   time.Time // when the first of what is pending or waiting was published; zero if that is not known
+}
+
+// Count is a number of files.
+type Count struct {
+	Files int64
+	Bytes int64 // without files of unknown size
+}
+
+// Add counts more.
+func (c *Count) Add(more Count) {
+	c.Files += more.Files
+	if c.Bytes += more.Bytes; c.Bytes < 0 {
+		c.Bytes = math.MaxInt64 // sizes that are not true
+	}
+}
+
+// Add counts the files of another tally too.
+func (t *Tally) Add(more Tally) {
+	t.Pending.Add(more.Pending)
+	t.Waiting.Add(more.Waiting)
+	t.Failed.Add(more.Failed)
+	t.Synced.Add(more.Synced)
+	t.Absent.Add(more.Absent)
+	t.Unusable.Add(more.Unusable)
+	t.published(more.Oldest)
+}
+
+// published notes when something pending or waiting was published.
+func (t *Tally) published(at time.Time) {
+	if !at.IsZero() && (t.Oldest.IsZero() || at.Before(t.Oldest)) {
+		t.Oldest = at
+	}
+}
+
+// IsZero reports whether nothing was counted.
+func (t *Tally) IsZero() bool { return *t == Tally{} }
+
+// TallyRules say what counts as what.
+type TallyRules struct {
+	ActiveSite, RemoteSite string
+	RetryCount             int
+	// Backoff is the wait after so many failed tries. It does not get shorter with more of them.
+	Backoff func(tries int) time.Duration
+}
+
+// waits are the different waits before a next try, the shortest first.
+func (r TallyRules) waits() []time.Duration {
+	var all []time.Duration
+	for n := 1; n < r.RetryCount; n++ {
+		if w := r.Backoff(n); w > 0 && (len(all) == 0 || w > all[len(all)-1]) {
+			all = append(all, w)
+		}
+	}
+	return all
+}
+
+// group is what the server counts as one: files that only their number, sizes and ages tell apart.
+type group struct {
+	ID struct {
+		Created  bool          `bson:"created"`
+		Unusable bool          `bson:"unusable"`
+		Active   bool          `bson:"active"` // the active site has them
+		Tries    bson.RawValue `bson:"tries"`  // as found
+		// Late is how many of the waits are over since last_failed_dt. The server need not know which one counts.
+		Late int `bson:"late"`
+	} `bson:"_id"`
+	Files int64         `bson:"files"`
+	Bytes bson.RawValue `bson:"bytes"` // a double if an int64 can't hold it
+	First bson.RawValue `bson:"first"` // the first _id, which begins with the time
+}
+
+// Tally counts the files of a project. The server reads all of the project's representations for it, and answers with
+// a few lines: what has the same tries is counted there, what that means is decided here, as for an upload.
+func (s *Store) Tally(ctx context.Context, project string, r TallyRules, now time.Time) (Tally, error) {
+	waits := r.waits()
+	cur, err := s.db.Collection(project).Aggregate(ctx, tallyPipeline(r, waits, now))
+	var groups []group
+	if err == nil {
+		err = cur.All(ctx, &groups)
+	}
+	if err != nil {
+		return Tally{}, s.wrap(err, "count the files of project %s", project)
+	}
+	var t Tally
+	for _, g := range groups {
+		count := Count{Files: g.Files, Bytes: math.MaxInt64}
+		if n, ok := integer(g.Bytes); ok && g.Bytes.Type != bson.TypeDouble {
+			count.Bytes = n
+		}
+		n := tries(g.ID.Tries)
+		switch {
+		case g.ID.Created:
+			t.Synced.Add(count)
+			continue
+		case g.ID.Unusable:
+			t.Unusable.Add(count)
+			continue
+		case n >= r.RetryCount:
+			t.Failed.Add(count)
+			continue
+		case !g.ID.Active:
+			t.Absent.Add(count)
+			continue
+		case n > 0 && slices.Contains(waits[min(g.ID.Late, len(waits)):], r.Backoff(n)):
+			t.Waiting.Add(count)
+		default:
+			t.Pending.Add(count)
+		}
+		if id, ok := g.First.ObjectIDOK(); ok {
+			t.published(id.Timestamp().UTC())
+		}
+	}
+	return t, nil
+}
+
+// tallyPipeline has the server read a project, as [Tally] says. It is what [File.On] and decode are for one document.
+func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pipeline {
+	sized := call("$and", isOf("$f.size", "int", "long", "double", "decimal"), call("$gte", "$f.size", 0))
+	late := bson.A{} // of each wait 1 if it is over
+	for _, w := range waits {
+		late = append(late, call("$cond", call("$gt", "$r.last_failed_dt", now.Add(-w).UTC()), 0, 1))
+	}
+	allLate := any(len(waits)) // also without a date
+	if len(waits) > 0 {
+		allLate = call("$cond", isOf("$r.last_failed_dt", "date"), call("$add", late...), len(waits))
+	}
+	created := call("$and", isOf("$r", "object"), call("$not", is("$r.created_dt", nil)))
+	return append(records(r, bson.A{
+		bson.D{{Key: "files.sites.name", Value: r.RemoteSite}},
+		bson.D{{Key: "files.sites." + r.RemoteSite, Value: bson.D{{Key: "$exists", Value: true}}}},
+	}),
+		bson.D{{Key: "$group", Value: bson.D{
+			{Key: "_id", Value: call("$cond", created, bson.D{{Key: "created", Value: literal(true)}},
+				call("$cond", call("$not", usable()), bson.D{{Key: "unusable", Value: literal(true)}}, bson.D{
+					{Key: "active", Value: active(r.ActiveSite)},
+					{Key: "tries", Value: "$r.tries"},
+					{Key: "late", Value: allLate},
+				}))},
+			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
+			{Key: "bytes", Value: bson.D{{Key: "$sum", Value: call("$cond", sized, call("$convert", bson.D{
+				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"}, {Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
+			}), int64(0))}}},
+			{Key: "first", Value: bson.D{{Key: "$min", Value: call("$cond", isOf("$f._id", "objectId"), "$f._id", nil)}}},
+		}}})
+}
+
+// records yields each file that has a record of the remote site, of the representations that fit one of the filters:
+// the file as f, the record as r.
+func records(r TallyRules, filters bson.A) mongo.Pipeline {
+	dict := "files.sites." + r.RemoteSite
+	// Of several records with one name the first that is not created counts; see File.On.
+	named := call("$filter", bson.D{{Key: "input", Value: "$files.sites"}, {Key: "as", Value: "s"},
+		{Key: "cond", Value: call("$eq", "$$s.name", literal(r.RemoteSite))}})
+	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
+	inList := let("named", named, call("$ifNull", first(open), first("$$named")))
+	return mongo.Pipeline{
+		{{Key: "$match", Value: bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}}},
+		{{Key: "$project", Value: bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}}},
+		{{Key: "$project", Value: bson.D{
+			{Key: "files", Value: call("$cond", call("$and", isOf("$type", "string"), call("$isArray", "$files")), "$files", bson.A{})},
+		}}},
+		{{Key: "$unwind", Value: "$files"}},
+		{{Key: "$project", Value: bson.D{
+			{Key: "f", Value: "$files"},
+			{Key: "r", Value: call("$switch", bson.D{{Key: "branches", Value: bson.A{
+				bson.D{{Key: "case", Value: call("$not", isOf("$files", "object"))}, {Key: "then", Value: "$$REMOVE"}},
+				bson.D{{Key: "case", Value: call("$isArray", "$files.sites")}, {Key: "then", Value: inList}},
+				bson.D{{Key: "case", Value: isOf("$files.sites", "object")}, {Key: "then", Value: "$" + dict}},
+			}}, {Key: "default", Value: "$$REMOVE"}})},
+		}}},
+		{{Key: "$match", Value: bson.D{{Key: "r", Value: bson.D{{Key: "$exists", Value: true}}}}}},
+	}
+}
+
+// usable is true if the record of a file can be worked with; see file and sites.
+func usable() bson.D {
+	return call("$and", isOf("$r", "object"), call("$gt", "$f.path", ""), isOf("$f.path", "string"),
+		isOf("$f._id", "objectId", "string", "int", "long", "double", "binData", "object", "date", "bool", "timestamp", "decimal", "symbol"))
+}
+
+// active is true if the active site has the file: it has records, and all are created.
+func active(site string) bson.D {
+	named := call("$filter", bson.D{{Key: "input", Value: "$f.sites"}, {Key: "as", Value: "s"},
+		{Key: "cond", Value: call("$eq", "$$s.name", literal(site))}})
+	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
+	rec := "$f.sites." + site
+	return call("$cond", call("$isArray", "$f.sites"),
+		let("named", named, call("$and", call("$gt", call("$size", "$$named"), 0), call("$eq", call("$size", open), 0))),
+		call("$and", isOf(rec, "object"), call("$not", is(rec+".created_dt", nil))))
+}
+
+// isOf is true if the field has one of the types.
+func isOf(field string, types ...string) bson.D {
+	if len(types) == 1 {
+		return call("$eq", call("$type", field), types[0])
+	}
+	return call("$in", call("$type", field), types)
+}
+
+func first(list any) bson.D { return call("$arrayElemAt", list, 0) }
+
+func let(name string, value, in any) bson.D {
+	return call("$let", bson.D{{Key: "vars", Value: bson.D{{Key: name, Value: value}}}, {Key: "in", Value: in}})
+}
+
+// FailedFile is a file without tries left.
+type FailedFile struct {
+	Key        Key
+	Path       string
+	Tries      int
+	Error      string    // of the last try
+	LastFailed time.Time // zero if unknown
+}
+
+// Failed returns files of a project that have no tries left, the last to fail first, but not more than so many.
+func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most int) ([]FailedFile, error) {
+	if most <= 0 {
+		return nil, nil
+	}
+	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
+	dict := "files.sites." + r.RemoteSite
+	pipeline := append(records(r, bson.A{ // as pendingFilter finds them, from the index
+		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+			{Key: "name", Value: r.RemoteSite}, {Key: "created_dt", Value: nil}, {Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}},
+		}}}}},
+		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}, {Key: dict + ".created_dt", Value: nil}},
+	}),
+		bson.D{{Key: "$match", Value: bson.D{
+			{Key: "r.created_dt", Value: nil},
+			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
+			{Key: "$expr", Value: usable()},
+		}}},
+		bson.D{{Key: "$project", Value: bson.D{{Key: "path", Value: "$f.path"}, {Key: "r", Value: 1}}}},
+		bson.D{{Key: "$sort", Value: bson.D{{Key: "r.last_failed_dt", Value: -1}, {Key: "path", Value: 1}}}})
+	cur, err := s.db.Collection(project).Aggregate(ctx, pipeline, options.Aggregate().SetAllowDiskUse(true))
+	if err != nil {
+		return nil, s.wrap(err, "find the failed files of project %s", project)
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = cur.Close(closing) // the server forgets it in the end
+	}()
+	var list []FailedFile
+	for len(list) < most && cur.Next(ctx) {
+		rec, _ := cur.Current.Lookup("r").DocumentOK()
+		id, _ := idOf(cur.Current.Lookup("_id"))
+		f := site(r.RemoteSite, rec)
+		if f.Tries >= r.RetryCount {
+			list = append(list, FailedFile{Key{project, id}, text(cur.Current.Lookup("path")), f.Tries, f.Error, f.LastFailed})
+		}
+	}
+	if err := cur.Err(); err != nil {
+		return nil, s.wrap(err, "find the failed files of project %s", project)
+	}
+	// What is no date the server sorts by its type.
+	slices.SortStableFunc(list, func(a, b FailedFile) int {
+		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Path, b.Path))
+	})
+	return list, nil
+}
