@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// nearest is the word that was probably meant; empty if none is near.
-func nearest(word string, known []string) string {
+// Nearest is the word that was probably meant; empty if none is near.
+func Nearest(word string, known []string) string {
 	plain := strings.NewReplacer("-", "_", " ", "_")
 	w := []rune(plain.Replace(strings.ToLower(word)))
 	best, bestDistance := "", 0
@@ -43,7 +43,7 @@ func distance(a, b []rune) int {
 }
 
 func didYouMean(word string, known []string) string {
-	if n := nearest(word, known); n != "" {
+	if n := Nearest(word, known); n != "" {
 		return fmt.Sprintf("; did you mean %q?", n)
 	}
 	return ""

@@ -22,11 +22,11 @@ func TestNearest(t *testing.T) {
 		"":            "",
 		"rööt":        "",
 	} {
-		if got := nearest(word, known); got != want {
+		if got := Nearest(word, known); got != want {
 			t.Errorf("nearest to %q is %q, want %q", word, got, want)
 		}
 	}
-	if got := nearest("a", nil); got != "" {
+	if got := Nearest("a", nil); got != "" {
 		t.Errorf("nearest of nothing is %q", got)
 	}
 }

@@ -1,0 +1,499 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/term"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader"
+	"sitesync/uploader/state"
+)
+
+const (
+	// readTimeout bounds the reading of one project, in the server too.
+	readTimeout = 5 * time.Minute
+	// readAtOnce is how many projects are read at once. The server has other things to do.
+	readAtOnce = 2
+	// progressAfter is when somebody at a terminal begins to wonder.
+	progressAfter = 2 * time.Second
+)
+
+type statusCmd struct {
+	Project string `arg:"" optional:"" help:"Only this project, and its failed files."`
+	Output  string `short:"o" enum:"table,json" default:"table" help:"table (the default) or json."`
+	Limit   int    `default:"20" placeholder:"N" help:"How many failed files of PROJECT are listed, default 20."`
+}
+
+// Help is shown below the summary of the command.
+func (statusCmd) Help() string {
+	return `Examples:
+  sitesync status                  who works, what holds uploads up, and how far each project is
+  sitesync status MY_PROJECT       the same of one project, with its failed files
+  sitesync status -o json | jq '.total.failed.files'
+
+PENDING files are uploaded now or next, WAITING ones are waiting for their next try, FAILED ones have no tries left.
+TO UPLOAD is the size of the pending and waiting ones, OLDEST the time since the first of them was published.
+
+Nothing is changed. The exit status is 0 if all could be read, whatever it says, and 1 if not; 80 if the command line
+is wrong.`
+}
+
+// status is what sitesync status tells. Its JSON is for scripts: fields may come, but none changes or goes.
+type status struct {
+	At         time.Time       `json:"at"`
+	ActiveSite string          `json:"active_site"`
+	RemoteSite string          `json:"remote_site"` // "": nothing is synced
+	Sitesync   worker          `json:"sitesync"`
+	Projects   []projectStatus `json:"projects"`
+	Total      tally           `json:"total"`
+}
+
+// worker is the process that works.
+type worker struct {
+	Runs   bool       `json:"runs"`
+	Host   string     `json:"host,omitempty"` // of the last one, if none runs
+	PID    int        `json:"pid,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`
+	Stream string     `json:"stream,omitempty"` // open, closed or not available
+	Held   []string   `json:"held"`             // what holds uploads up
+	Error  string     `json:"error,omitempty"`  // why this could not be read
+}
+
+type projectStatus struct {
+	Project string `json:"project"`
+	tally
+	FailedFiles []failedFile `json:"failed_files,omitempty"`
+	Error       string       `json:"error,omitempty"` // why the project could not be read
+}
+
+// tally is an [avalon.Tally] for scripts.
+type tally struct {
+	Pending  count      `json:"pending"`
+	Waiting  count      `json:"waiting"`
+	Failed   count      `json:"failed"`
+	Synced   count      `json:"synced"`
+	Absent   count      `json:"absent"`
+	Unusable count      `json:"unusable"`
+	Oldest   *time.Time `json:"oldest,omitempty"`
+}
+
+type count struct {
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"`
+}
+
+func tallyOf(t avalon.Tally) tally {
+	out := tally{count(t.Pending), count(t.Waiting), count(t.Failed), count(t.Synced), count(t.Absent), count(t.Unusable), nil}
+	if !t.Oldest.IsZero() {
+		out.Oldest = &t.Oldest
+	}
+	return out
+}
+
+type failedFile struct {
+	Representation string     `json:"representation"`
+	Path           string     `json:"path"`
+	Tries          int        `json:"tries"`
+	Error          string     `json:"error"`
+	LastFailed     *time.Time `json:"last_failed,omitempty"`
+}
+
+// Run is sitesync status.
+func (c statusCmd) Run(flags *config.Flags) error {
+	cfg, _, err := config.Load(*flags, os.LookupEnv) // check tells what is odd
+	if err != nil {
+		return err
+	}
+	p := startProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
+	s, err := c.read(context.Background(), cfg, p)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		out := json.NewEncoder(os.Stdout)
+		out.SetIndent("", "  ")
+		out.SetEscapeHTML(false)
+		err = out.Encode(s)
+	} else {
+		color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == "" // https://no-color.org
+		_, err = io.WriteString(os.Stdout, s.text(color))
+	}
+	if err == nil && s.incomplete() {
+		err = errFailed
+	}
+	return err
+}
+
+// read reads it all from the two databases.
+func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*status, error) {
+	s := &status{At: time.Now().UTC(), ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite,
+		Sitesync: worker{Held: []string{}}, Projects: []projectStatus{}}
+	remote, ok := cfg.Remote()
+	if !ok {
+		return s, nil
+	}
+	var seen servers
+	client, err := connect(cfg, &seen)
+	if err != nil {
+		return nil, err
+	}
+	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
+	store := avalon.NewStore(client, cfg.Mongo.Database)
+	listed, err := store.Projects(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, seen.explain(err))
+	}
+	projects, err := c.projects(listed, cfg.Mongo.Database)
+	if err != nil {
+		return nil, err
+	}
+	standing, err := state.Open(client, cfg.Mongo.State).Standing(ctx, state.LeaseName(cfg.Mongo.Database, remote.Name))
+	s.Sitesync = workerOf(standing, err)
+
+	rules := avalon.TallyRules{ActiveSite: cfg.ActiveSite, RemoteSite: remote.Name, RetryCount: cfg.RetryCount,
+		Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay}.After}
+	p.total.Store(int64(len(projects)))
+	rows := make([]projectStatus, len(projects))
+	tallies := make([]avalon.Tally, len(projects))
+	var reading errgroup.Group
+	reading.SetLimit(readAtOnce)
+	for i, project := range projects {
+		reading.Go(func() error {
+			rows[i], tallies[i] = c.project(ctx, store, project, rules, s.At)
+			p.done.Add(1)
+			return nil
+		})
+	}
+	_ = reading.Wait() // each error is in its row
+	var total avalon.Tally
+	for i, row := range rows {
+		total.Add(tallies[i])
+		if !tallies[i].IsZero() || row.Error != "" || c.Project != "" {
+			s.Projects = append(s.Projects, row)
+		}
+	}
+	s.Total = tallyOf(total)
+	return s, nil
+}
+
+// projects are the names of those to tell of.
+func (c statusCmd) projects(listed []avalon.Project, database string) ([]string, error) {
+	var names []string
+	for _, p := range listed {
+		names = append(names, p.Name)
+	}
+	if c.Project == "" {
+		return names, nil
+	}
+	if slices.Contains(names, c.Project) {
+		return []string{c.Project}, nil
+	}
+	return nil, unknownProject(c.Project, database, names)
+}
+
+func unknownProject(name, database string, known []string) error {
+	const most = 10
+	switch near := config.Nearest(name, known); {
+	case near != "":
+		return fmt.Errorf("database %s has no project %q; did you mean %q?", database, name, near)
+	case len(known) == 0:
+		return fmt.Errorf("database %s has no project %q, nor any other; is it the right one? (--db)", database, name)
+	case len(known) > most:
+		return fmt.Errorf("database %s has no project %q, but %d others, such as %q", database, name, len(known), known[0])
+	}
+	return fmt.Errorf("database %s has no project %q, but %q", database, name, known)
+}
+
+// project reads one project.
+func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, rules avalon.TallyRules, now time.Time) (projectStatus, avalon.Tally) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	row := projectStatus{Project: name}
+	t, err := store.Tally(ctx, name, rules, now)
+	row.tally = tallyOf(t)
+	if err == nil && c.Project != "" && t.Failed.Files > 0 {
+		var failed []avalon.FailedFile
+		failed, err = store.Failed(ctx, name, rules, c.Limit)
+		for _, f := range failed {
+			out := failedFile{Representation: f.Key.ID.String(), Path: f.Path, Tries: f.Tries, Error: f.Error}
+			if !f.LastFailed.IsZero() {
+				out.LastFailed = &f.LastFailed
+			}
+			row.FailedFiles = append(row.FailedFiles, out)
+		}
+	}
+	if err != nil {
+		row.Error = err.Error()
+	}
+	return row, t
+}
+
+// workerOf is the process that holds the lease, or was the last one.
+func workerOf(s *state.Standing, err error) worker {
+	w := worker{Held: []string{}}
+	if err != nil {
+		w.Error = err.Error()
+	}
+	if s == nil {
+		return w
+	}
+	w.Host, w.PID = s.Holder.Host, s.Holder.PID
+	if s.Expired {
+		return w
+	}
+	since := s.Holder.Since.UTC()
+	w.Runs, w.Since, w.Stream = true, &since, s.Report.Stream
+	w.Held = append(w.Held, s.Report.Held...)
+	return w
+}
+
+// incomplete reports whether something could not be read.
+func (s *status) incomplete() bool {
+	return s.Sitesync.Error != "" || slices.ContainsFunc(s.Projects, func(p projectStatus) bool { return p.Error != "" })
+}
+
+// text is the status for people.
+func (s *status) text(color bool) string {
+	t := page{color: color}
+	if s.RemoteSite == "" {
+		t.line("remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start")
+		return t.String()
+	}
+	t.worker(s)
+	t.line("")
+	if len(s.Projects) == 0 {
+		t.line("no project has files for site %s", s.RemoteSite)
+		return t.String()
+	}
+	t.projects(s)
+	for _, p := range s.Projects {
+		name := printable(p.Project)
+		if p.Error != "" {
+			t.line("%s: %s", t.paint(red, name), printable(p.Error))
+		}
+		if n := p.Absent.Files; n > 0 {
+			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n), s.ActiveSite)
+		}
+		if n := p.Unusable.Files; n > 0 {
+			t.line("%s: %s file(s) have a record that can't be worked with; the log of sitesync says why", t.paint(red, name), humanize.Comma(n))
+		}
+	}
+	for _, p := range s.Projects {
+		t.failed(p, s.At)
+	}
+	return t.String()
+}
+
+// page is text that may have colors.
+type page struct {
+	strings.Builder
+	color bool
+}
+
+const (
+	bold   = "1"
+	red    = "31"
+	green  = "32"
+	yellow = "33"
+)
+
+func (t *page) paint(how, text string) string {
+	if !t.color || how == "" {
+		return text
+	}
+	return "\x1b[" + how + "m" + text + "\x1b[0m"
+}
+
+func (t *page) line(format string, args ...any) { fmt.Fprintf(t, format+"\n", args...) }
+
+func (t *page) worker(s *status) {
+	w := s.Sitesync
+	switch {
+	case w.Error != "":
+		t.line("sitesync  %s", t.paint(red, "it can't be told who works: "+printable(w.Error)))
+		return
+	case !w.Runs && w.Host == "":
+		t.line("sitesync  %s", t.paint(red, "no sitesync runs for site "+s.RemoteSite))
+		return
+	case !w.Runs:
+		t.line("sitesync  %s; the last one was process %d on %s", t.paint(red, "no sitesync runs for site "+s.RemoteSite), w.PID, printable(w.Host))
+		return
+	}
+	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, printable(w.Host), s.RemoteSite,
+		w.Since.Local().Format(time.DateTime), age(s.At.Sub(*w.Since)))
+	stream := t.paint(green, w.Stream)
+	if w.Stream != "open" {
+		stream = t.paint(yellow, printable(w.Stream)+"; publishes are found by the poll only")
+	}
+	t.line("stream    %s", stream)
+	if len(w.Held) == 0 {
+		t.line("held      nothing")
+	}
+	for _, held := range w.Held {
+		t.line("held      %s", t.paint(red, printable(held)))
+	}
+}
+
+// cell is a cell of a table, and its color.
+type cell struct{ text, how string }
+
+func (t *page) projects(s *status) {
+	var rows [][]cell
+	var header []cell
+	for _, name := range []string{"PROJECT", "PENDING", "WAITING", "FAILED", "SYNCED", "TO UPLOAD", "UPLOADED", "OLDEST"} {
+		header = append(header, cell{name, bold})
+	}
+	rows = append(rows, header)
+	row := func(name string, c tally, how string) {
+		files := func(n int64, how string) cell {
+			if n == 0 {
+				how = ""
+			}
+			return cell{humanize.Comma(n), how}
+		}
+		oldest := ""
+		if c.Oldest != nil {
+			oldest = age(s.At.Sub(*c.Oldest))
+		}
+		left := avalon.Count(c.Pending)
+		left.Add(avalon.Count(c.Waiting))
+		rows = append(rows, []cell{{printable(name), how}, files(c.Pending.Files, ""), files(c.Waiting.Files, yellow), files(c.Failed.Files, red),
+			files(c.Synced.Files, green), {humanize.IBytes(uint64(left.Bytes)), ""}, {humanize.IBytes(uint64(c.Synced.Bytes)), ""}, {oldest, ""}})
+	}
+	for _, p := range s.Projects {
+		if p.Error == "" || p.tally != (tally{}) {
+			row(p.Project, p.tally, "")
+		} else {
+			rows = append(rows, []cell{{printable(p.Project), red}, {"?", red}, {"?", red}, {"?", red}, {"?", red}, {"?", red}, {"?", red}, {"?", red}})
+		}
+	}
+	if len(s.Projects) > 1 {
+		row("total", s.Total, bold)
+	}
+	t.table(rows)
+}
+
+// table aligns the first column left, the others right. (A tabwriter would count colors as text.)
+func (t *page) table(rows [][]cell) {
+	widths := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, c := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, c := range row {
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(c.text))
+			if i == 0 {
+				line.WriteString(t.paint(c.how, c.text) + pad)
+			} else {
+				line.WriteString("  " + pad + t.paint(c.how, c.text))
+			}
+		}
+		t.line("%s", strings.TrimRight(line.String(), " "))
+	}
+}
+
+// failed lists the failed files of a project, if they were asked for.
+func (t *page) failed(p projectStatus, now time.Time) {
+	if len(p.FailedFiles) == 0 {
+		return
+	}
+	t.line("\n%s, the last to fail first; repair the cause, then delete tries:", t.paint(bold, "failed files of "+printable(p.Project)))
+	for _, f := range p.FailedFiles {
+		when := ""
+		if f.LastFailed != nil {
+			when = ", " + age(now.Sub(*f.LastFailed)) + " ago"
+		}
+		t.line("  %s\n      representation %s, %d tries%s: %s", printable(f.Path), printable(f.Representation), f.Tries, when,
+			t.paint(red, printable(cmp.Or(f.Error, "no error is recorded"))))
+	}
+	if more := p.Failed.Files - int64(len(p.FailedFiles)); more > 0 {
+		t.line("  ... and %s more (--limit)", humanize.Comma(more))
+	}
+}
+
+// printable is a text that others wrote, without what could control a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case !unicode.IsPrint(r):
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+// age is a duration in one unit, for people.
+func age(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", max(d, 0)/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d d", d/day)
+}
+
+// progress tells somebody at a terminal how far the reading is, if it takes long.
+type progress struct {
+	total, done atomic.Int64
+	end         chan struct{}
+	ended       sync.WaitGroup
+}
+
+func startProgress(out io.Writer, terminal bool) *progress {
+	p := &progress{end: make(chan struct{})}
+	if !terminal {
+		return p
+	}
+	p.ended.Go(func() {
+		select {
+		case <-time.After(progressAfter):
+		case <-p.end:
+			return
+		}
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		const start = "\r\x1b[K" // of an empty line
+		for {
+			fmt.Fprintf(out, start+"reading the projects, %d of %d done ...", p.done.Load(), p.total.Load())
+			select {
+			case <-tick.C:
+			case <-p.end:
+				fmt.Fprint(out, start)
+				return
+			}
+		}
+	})
+	return p
+}
+
+// stop removes what was told.
+func (p *progress) stop() {
+	close(p.end)
+	p.ended.Wait()
+}
