@@ -19,6 +19,10 @@ import (
 	"sitesync/watcher"
 )
 
+// queueRoom is how many keys wait in each lane of the queue, about 3 MB. The poll waits for room, so more would only be
+// more.
+const queueRoom = 10_000
+
 // run waits for the lease of the remote site and works while it is held.
 func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) error {
 	monitor := newMonitor(ctx, cfg, log)
@@ -109,7 +113,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		return err
 	}
 	defer drive.Close()
-	queue := watcher.NewQueue(100_000)
+	queue := watcher.NewQueue(queueRoom)
 	defer queue.Close()
 	poll := watcher.NewPoll(d.store, d.remote.Name, queue, log)
 	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay

@@ -35,6 +35,10 @@ const (
 
 	// sweepEvery is how often what is of no more use is forgotten.
 	sweepEvery = 10 * time.Minute
+
+	// mostKnown is how many folders, and names in them, are remembered at the most: about 5 MB. What is forgotten
+	// before listings show it is still in the journal.
+	mostKnown = 10_000
 )
 
 // tree remembers folders by path and what is in them, so that a new file in a known folder costs one
@@ -43,10 +47,12 @@ type tree struct {
 	site  *Site
 	busy  keyedMutex // what is being found out
 	fresh time.Duration
+	most  int
 
 	mu      sync.Mutex
 	folders map[string]*folder // by path
 	swept   time.Time
+	learnt  int // folders and names since then
 }
 
 // folder is a folder on Drive.
@@ -57,6 +63,7 @@ type folder struct {
 
 	// Guarded by tree.mu.
 	seen    time.Time        // when it was last known to be at its path
+	used    time.Time        // when it was last asked for
 	entries map[string]entry // what we know to be in it, by name
 	listed  time.Time        // when entries was complete; zero if it never was
 	long    bool             // longer than maxPages
@@ -73,7 +80,7 @@ type entry struct {
 }
 
 func newTree(s *Site) *tree {
-	return &tree{site: s, fresh: freshFor, folders: map[string]*folder{}}
+	return &tree{site: s, fresh: freshFor, most: mostKnown, folders: map[string]*folder{}}
 }
 
 func (t *tree) isFresh(seen time.Time) bool { return time.Since(seen) < t.fresh }
@@ -104,25 +111,44 @@ func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
 	if old := t.folders[p]; old != nil && old.id == f.id {
 		f = old // with what we know of it
 	}
-	f.seen = time.Now()
+	f.seen, f.used = time.Now(), time.Now()
 	t.folders[p] = f
-	if time.Since(t.swept) > sweepEvery {
-		t.sweep()
-	}
+	t.learn(1)
 	return f, nil
 }
 
-// sweep forgets what was not used for longer than a listing may lag, so that memory is bounded by what is
-// uploaded in that time. t.mu must be held.
+// learn takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
+func (t *tree) learn(n int) {
+	if t.learnt += n; t.learnt > t.most/2 || time.Since(t.swept) > sweepEvery {
+		t.sweep()
+	}
+}
+
+// sweep forgets what was not used for longer than a listing may lag and, where that is not enough, the folders that
+// were not used for the longest time. t.mu must be held.
 func (t *tree) sweep() {
-	t.swept = time.Now()
+	t.swept, t.learnt = time.Now(), 0
 	maps.DeleteFunc(t.folders, func(_ string, f *folder) bool { return time.Since(f.seen) > listingLag })
-	inUse := map[string]bool{}
+	known := len(t.folders)
 	for _, f := range t.folders {
-		inUse[f.id] = true
 		maps.DeleteFunc(f.entries, func(_ string, e entry) bool {
 			return !t.isFresh(e.seen) && time.Since(e.written) > listingLag
 		})
+	}
+	for _, f := range t.folders {
+		known += len(f.entries)
+	}
+	byUse := slices.SortedFunc(maps.Keys(t.folders), func(a, b string) int { return t.folders[a].used.Compare(t.folders[b].used) })
+	for _, p := range byUse {
+		if known <= t.most/2 {
+			break
+		}
+		known -= 1 + len(t.folders[p].entries)
+		delete(t.folders, p)
+	}
+	inUse := map[string]bool{}
+	for _, f := range t.folders {
+		inUse[f.id] = true
 	}
 	t.site.ids.sweep(func(id string) bool { return inUse[id] })
 }
@@ -132,7 +158,9 @@ func (t *tree) sweep() {
 func (t *tree) cached(p string) (f *folder, fresh bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f = t.folders[p]
+	if f = t.folders[p]; f != nil {
+		f.used = time.Now()
+	}
 	return f, f != nil && t.isFresh(f.seen)
 }
 
@@ -403,6 +431,7 @@ func (t *tree) list(ctx context.Context, f *folder, name string) error {
 		return nil
 	}
 	f.entries, f.long = entries, page.NextPageToken != ""
+	t.learn(len(entries))
 	if !f.long {
 		f.listed = asked
 	}
@@ -451,6 +480,7 @@ func (t *tree) remember(f *folder, name string, e entry) {
 		f.entries = map[string]entry{}
 	}
 	f.entries[name] = e
+	t.learn(1)
 }
 
 // drop forgets one entry of a folder, which turned out to be gone.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -354,5 +355,33 @@ func TestQuote(t *testing.T) {
 		if got := quote(in); got != want {
 			t.Errorf("quote(%q) = %s, want %s", in, got, want)
 		}
+	}
+}
+
+// Memory is bounded, however much is uploaded; what was forgotten is not made twice, also if listings don't show it.
+func TestMostKnown(t *testing.T) {
+	s, j := newLagging(t)
+	d := s.next(t, j)
+	d.tree.most = 40
+	path := func(i int) string { return fmt.Sprintf("/SHOW/pub/v%03d/a", i) }
+	for range 2 {
+		for i := range 100 {
+			put(t, d, path(i), fmt.Sprint(i))
+			d.tree.mu.Lock()
+			known := len(d.tree.folders)
+			for _, f := range d.tree.folders {
+				known += len(f.entries)
+			}
+			d.tree.mu.Unlock()
+			if known > 40+1 {
+				t.Fatalf("%d folders and names are remembered", known)
+			}
+		}
+	}
+	for i := range 100 {
+		s.wantOne(t, s.show, strings.TrimPrefix(path(i), "/SHOW/"), fmt.Sprint(i))
+	}
+	if n := len(s.Find(s.show, "pub/v000")); n != 1 {
+		t.Errorf("%d folders", n)
 	}
 }
