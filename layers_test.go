@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	"integration/daemon": {},
 	"integration/stage":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
 	"integration/bench":  {"integration/stage", "integration/studio"},
+	"integration/chaos":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/stage", "integration/studio"},
 	"integration/demo":   {"integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
 }
 

@@ -7,6 +7,7 @@ package stage
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 
@@ -19,12 +20,20 @@ import (
 // RemoteSite is the site's name in the presets and the records.
 const RemoteSite = "gdrive"
 
+// requests is how many of the last requests Drive remembers: all of a long run.
+const requests = 100_000
+
 // Options say what is set up. The zero value is a studio with one root, on a Drive without latency.
 type Options struct {
 	Roots   map[string]string // names of the studio's roots, each with its folder on SHOW; none: one root, "projects"
 	Drive   drive.Settings
 	Presets daemon.Presets // its sites are filled in
 	Args    []string       // of sitesync run
+	Members int            // of the replica set; default 1
+	Dir     string         // where everything on disk is; default is a temporary folder that Close removes
+	Seed    uint64         // of Drive's dice
+	Log     io.Writer      // gets a copy of sitesync's log; may be nil
+	Build   []string       // further flags of go build, such as -race
 	// Step does a step, and may tell of it: what is being done, and a hint in case that it takes long.
 	Step func(what, hint string, do func() error) error
 }
@@ -38,18 +47,24 @@ type Stage struct {
 	Show    *drive.SharedDrive // where it uploads to
 	Studio  *studio.Studio
 	Daemon  *daemon.Daemon
+
+	sitesync  daemon.Options
+	temporary bool // Dir is removed in the end
 }
 
 // Start starts it all and waits until sitesync watches.
 func Start(ctx context.Context, o Options) (_ *Stage, err error) {
-	s := &Stage{}
+	s := &Stage{Dir: o.Dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
 		}
 	}()
-	if s.Dir, err = os.MkdirTemp("", "sitesync-"); err != nil {
-		return nil, err
+	if s.Dir == "" {
+		if s.Dir, err = os.MkdirTemp("", "sitesync-"); err != nil {
+			return nil, err
+		}
+		s.temporary = true
 	}
 	var binary, mongodPath string
 	for _, step := range []struct {
@@ -57,7 +72,7 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 		do         func() error
 	}{
 		{"building sitesync", "the first time, its dependencies are compiled too", func() (err error) {
-			binary, err = daemon.Build(ctx, s.Dir)
+			binary, err = daemon.Build(ctx, s.Dir, o.Build...)
 			return err
 		}},
 		{"looking for MongoDB", "the first time, it is downloaded and kept in your cache folder", func() (err error) {
@@ -65,11 +80,11 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 			return err
 		}},
 		{"starting a MongoDB replica set", "", func() (err error) {
-			s.Mongo, err = mongod.Start(ctx, mongod.Options{Path: mongodPath, Dir: s.Dir})
+			s.Mongo, err = mongod.Start(ctx, mongod.Options{Path: mongodPath, Dir: s.Dir, Members: o.Members})
 			return err
 		}},
 		{"starting Google Drive (emulated) and the studio", "", func() error { return s.open(&o) }},
-		{"starting sitesync", "", func() error { return s.sitesync(ctx, o, binary) }},
+		{"starting sitesync", "", func() error { return s.start(ctx, o, binary) }},
 	} {
 		do := step.do
 		if o.Step != nil {
@@ -115,7 +130,7 @@ func (s *Stage) open(o *Options) (err error) {
 			return err
 		}
 	}
-	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive}); err != nil {
+	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: requests}); err != nil {
 		return err
 	}
 	s.Account = s.Drive.AddServiceAccount("sync@studio.iam.example")
@@ -132,8 +147,8 @@ func (s *Stage) open(o *Options) (err error) {
 	return nil
 }
 
-// sitesync starts sitesync and waits until it watches.
-func (s *Stage) sitesync(ctx context.Context, o Options, binary string) error {
+// start starts sitesync and waits until it watches.
+func (s *Stage) start(ctx context.Context, o Options, binary string) error {
 	presets := filepath.Join(s.Dir, "presets")
 	if err := os.Mkdir(presets, 0o700); err != nil {
 		return err
@@ -141,16 +156,24 @@ func (s *Stage) sitesync(ctx context.Context, o Options, binary string) error {
 	if err := o.Presets.Write(presets); err != nil {
 		return err
 	}
-	var err error
-	s.Daemon, err = daemon.Start(daemon.Options{Binary: binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args})
-	if err != nil {
+	s.sitesync = daemon.Options{Binary: binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
+	if err := s.Restart(); err != nil {
 		return err
 	}
-	_, err = s.Daemon.Wait(ctx, daemon.Message("change stream open"))
+	_, err := s.Daemon.Wait(ctx, daemon.Message("change stream open"))
 	return err
 }
 
-// Close ends what was started and removes what is on disk.
+// Restart starts a sitesync in place of one that was stopped or killed. It does not wait for it.
+func (s *Stage) Restart() error {
+	d, err := daemon.Start(s.sitesync)
+	if err == nil {
+		s.Daemon = d
+	}
+	return err
+}
+
+// Close ends what was started and removes what is on disk, but for a Dir that was given.
 func (s *Stage) Close() error {
 	var errs []error
 	if s.Daemon != nil {
@@ -162,7 +185,7 @@ func (s *Stage) Close() error {
 	if s.Mongo != nil {
 		errs = append(errs, s.Mongo.Stop())
 	}
-	if s.Dir != "" {
+	if s.temporary {
 		errs = append(errs, os.RemoveAll(s.Dir))
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"sitesync/integration/drive"
+	"sitesync/integration/stage"
+	"sitesync/integration/studio"
+)
+
+// checker compares what was published with what the records say and with what is on Drive.
+type checker struct {
+	db     *mongo.Database
+	server *drive.Server
+	folder string                                   // the site's root, below that of its shared drive
+	reps   map[bson.ObjectID]*studio.Representation // as each was published last
+}
+
+// findings are what is there in the end. Each text of the lists tells of one case.
+type findings struct {
+	files    int // published, by path
+	records  int // of published files: several may be of one path
+	bytes    int64
+	synced   int // records that are as they should be
+	tries    int64
+	lost     []string // records of files that are not on Drive, or not under the id of the record
+	doubled  []string // paths of more than one file or folder on Drive
+	doubles  int      // files and folders too many of these paths
+	wrong    []string // files with other content than the storage has
+	orphaned []string // files that no record names, and folders without any that one names
+}
+
+// record is the remote site's record of one file.
+type record struct {
+	created bool
+	id      string
+	tries   int64
+	text    string // all of it
+}
+
+// records reads the records of every published representation, by id and path. Archived ones are none.
+func records(ctx context.Context, db *mongo.Database, reps map[bson.ObjectID]*studio.Representation) (map[bson.ObjectID]map[string]record, error) {
+	out := map[bson.ObjectID]map[string]record{}
+	seen := map[string]bool{}
+	for _, rep := range reps {
+		if seen[rep.Project] {
+			continue
+		}
+		seen[rep.Project] = true
+		cursor, err := db.Collection(rep.Project).Find(ctx, bson.D{{Key: "type", Value: "representation"}},
+			options.Find().SetProjection(bson.D{{Key: "files.path", Value: 1}, {Key: "files.sites", Value: 1}}))
+		if err != nil {
+			return nil, fmt.Errorf("read the records: %w", err)
+		}
+		var docs []struct {
+			ID    bson.ObjectID `bson:"_id"`
+			Files []struct {
+				Path  string
+				Sites bson.RawValue
+			}
+		}
+		if err := cursor.All(ctx, &docs); err != nil {
+			return nil, fmt.Errorf("read the records: %w", err)
+		}
+		for _, doc := range docs {
+			out[doc.ID] = map[string]record{}
+			for _, f := range doc.Files {
+				if r, ok := recordOf(f.Sites); ok {
+					out[doc.ID][f.Path] = r
+				}
+			}
+		}
+	}
+	return out, nil
+}
+
+// recordOf finds the remote site's record among a file's sites, in either form.
+func recordOf(sites bson.RawValue) (record, bool) {
+	var found bson.Raw
+	if dict, ok := sites.DocumentOK(); ok {
+		found, _ = dict.Lookup(stage.RemoteSite).DocumentOK()
+	} else if list, ok := sites.ArrayOK(); ok {
+		values, _ := list.Values()
+		for _, v := range values {
+			doc, _ := v.DocumentOK()
+			if name, ok := doc.Lookup("name").StringValueOK(); ok && name == stage.RemoteSite {
+				found = doc
+			}
+		}
+	}
+	if found == nil {
+		return record{}, false
+	}
+	r := record{text: found.String()}
+	_, r.created = found.Lookup("created_dt").DateTimeOK()
+	r.id, _ = found.Lookup("id").StringValueOK()
+	r.tries, _ = found.Lookup("tries").AsInt64OK()
+	return r, true
+}
+
+// check finds out what is there. Nothing may change meanwhile.
+func (c *checker) check(ctx context.Context) (*findings, error) {
+	all, err := records(ctx, c.db, c.reps)
+	if err != nil {
+		return nil, err
+	}
+	byID, byPath := map[string]drive.File{}, map[string][]drive.File{}
+	for _, f := range c.server.Files() {
+		byID[f.ID] = f
+		if !f.Trashed {
+			byPath[f.Path] = append(byPath[f.Path], f)
+		}
+	}
+	found := &findings{}
+	named := map[string]bool{}            // ids that records name
+	published := map[string]studio.File{} // by path on Drive
+	for id, rep := range c.reps {
+		for _, f := range rep.Files {
+			at := path.Join(c.folder, f.Rel)
+			published[at] = f
+			found.records++
+			r, ok := all[id][f.Path]
+			found.tries += r.tries
+			if r.id != "" {
+				named[r.id] = true
+			}
+			there, onDrive := byID[r.id]
+			switch {
+			case !ok:
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s: there is no record of it", f.Rel, rep))
+			case !r.created:
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record is %s; on Drive: %s", f.Rel, rep, r.text, describe(byPath[at])))
+			case !onDrive || there.Trashed || there.Folder || there.Path != at:
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record names %q, which is not there; on Drive: %s", f.Rel, rep, r.id, describe(byPath[at])))
+			default:
+				found.synced++
+			}
+		}
+	}
+	found.files = len(published)
+	for at, f := range published {
+		found.bytes += f.Size
+		if err := c.compare(ctx, found, f, byPath[at], named); err != nil {
+			return nil, err
+		}
+	}
+	for at, there := range byPath {
+		if len(there) > 1 {
+			found.doubles += len(there) - 1
+			found.doubled = append(found.doubled, fmt.Sprintf("%s: on Drive: %s", at, describe(there)))
+		}
+	}
+	needed := c.needed(byID, named)
+	for id, f := range byID {
+		if !named[id] && !needed[id] {
+			found.orphaned = append(found.orphaned, fmt.Sprintf("%s: %s", f.Path, describe([]drive.File{f})))
+		}
+	}
+	for _, cases := range [][]string{found.lost, found.doubled, found.wrong, found.orphaned} {
+		slices.Sort(cases)
+	}
+	return found, nil
+}
+
+// compare compares the content of what is on Drive at a path with the storage: of what records name, or of all if
+// they name none of it.
+func (c *checker) compare(ctx context.Context, found *findings, f studio.File, there []drive.File, named map[string]bool) error {
+	sum, err := f.Sum()
+	if err != nil {
+		return err
+	}
+	var wrong string
+	for _, t := range there {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if t.Folder || len(there) > 1 && !named[t.ID] {
+			continue
+		}
+		got, err := c.sum(t.ID)
+		if err != nil {
+			return err
+		}
+		if got != sum || t.MD5 != sum {
+			wrong = fmt.Sprintf("%s: MD5 %s on the storage, %s of what Drive holds; on Drive: %s", f.Rel, sum, got, describe(there))
+		}
+	}
+	if wrong != "" {
+		found.wrong = append(found.wrong, wrong)
+	}
+	return nil
+}
+
+// sum reads a file on Drive and returns its MD5.
+func (c *checker) sum(id string) (string, error) {
+	content, err := c.server.Content(id)
+	if err != nil {
+		return "", err
+	}
+	defer content.Close()
+	h := md5.New()
+	_, err = io.Copy(h, content)
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
+// needed are the folders that something named is in, and the root with what is above it.
+func (c *checker) needed(byID map[string]drive.File, named map[string]bool) map[string]bool {
+	out := map[string]bool{}
+	for id := range named {
+		for f, ok := byID[byID[id].Parent]; ok && !out[f.ID]; f, ok = byID[f.Parent] {
+			out[f.ID] = true
+		}
+	}
+	for id, f := range byID {
+		if f.Folder && strings.HasPrefix(c.folder+"/", f.Path+"/") {
+			out[id] = true
+		}
+	}
+	return out
+}
+
+// describe tells of what is on Drive at a path.
+func describe(there []drive.File) string {
+	if len(there) == 0 {
+		return "nothing"
+	}
+	var out []string
+	for _, f := range there {
+		kind := fmt.Sprintf("%d bytes with MD5 %s, written %d times", f.Size, f.MD5, f.Revision)
+		if f.Folder {
+			kind = "a folder"
+		}
+		if f.Trashed {
+			kind += " in the trash"
+		}
+		out = append(out, fmt.Sprintf("%s (%s, in %s since %s)", f.ID, kind, f.Parent, f.CreatedTime.Format(time.TimeOnly+".000")))
+	}
+	return strings.Join(out, ", ")
+}
+
+// badness is one line of what must not be.
+type badness struct {
+	name  string
+	n     int
+	what  string
+	cases []string
+}
+
+// bad is all that must not be.
+func (f *findings) bad() []badness {
+	return []badness{
+		{"lost", len(f.lost), "records of files that are not on Drive under the recorded id", f.lost},
+		{"doubled", f.doubles, "files and folders too many of the same path", f.doubled},
+		{"wrong MD5", len(f.wrong), "files with other content than the storage has", f.wrong},
+		{"orphaned", len(f.orphaned), "files that no record names, and folders without such a file", f.orphaned},
+	}
+}

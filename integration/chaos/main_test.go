@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"sitesync/integration/mongod"
+)
+
+func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
+
+// short is the profile of --short.
+func short(seed *uint64) profile {
+	return settings{Short: true, FaultRate: 0.05, ListingLag: 30 * time.Second, Seed: seed}.profile()
+}
+
+// A minute of everything that can go wrong: nothing is lost, doubled, of other content or orphaned. When something is,
+// logs and data stay where the output says.
+func TestChaos(t *testing.T) {
+	fixed := uint64(1)
+	for name, seed := range map[string]*uint64{"fixed seed": &fixed, "random seed": nil} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out strings.Builder
+			err := run(t.Context(), short(seed), &out)
+			t.Log(out.String())
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// Ctrl-C: an end at once, and everything is cleaned up.
+func TestAbort(t *testing.T) {
+	for name, at := range map[string]string{"starting": "starting a MongoDB", "publishing": "  publishing: "} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			t.Setenv("TMPDIR", dir)
+			ctx, abort := context.WithCancelCause(t.Context())
+			interrupted := errors.New("interrupted")
+			out := &watchedWriter{text: at, then: func() { abort(interrupted) }}
+			if err := run(ctx, short(nil), out); !errors.Is(err, interrupted) {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+			if left, err := filepath.Glob(filepath.Join(dir, "sitesync*")); err != nil || len(left) > 0 {
+				t.Errorf("%v is left, %v", left, err)
+			}
+		})
+	}
+}
+
+// watchedWriter does something when a text is written.
+type watchedWriter struct {
+	strings.Builder
+	text string
+	then func()
+}
+
+func (w *watchedWriter) Write(p []byte) (int, error) {
+	if strings.Contains(string(p), w.text) {
+		w.then()
+	}
+	return w.Builder.Write(p)
+}
