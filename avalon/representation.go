@@ -32,6 +32,10 @@ type File struct {
 	Size  int64  // bytes, or UnknownSize
 	Sites []Site // in the order of the document; a dict's in the order of its keys
 
+	// Modified is when the file that was published was last modified; zero if unknown. The file at its path may be
+	// newer: what is there already is copied over.
+	Modified time.Time
+
 	// Problem says what is wrong with the entry if it can't be worked with ("" if nothing is).
 	Problem string
 
@@ -114,6 +118,7 @@ func file(v bson.RawValue) File {
 	if n, ok := integer(f.rawSize); ok && n >= 0 {
 		f.Size = n
 	}
+	f.Modified = modified(text(f.rawHash))
 	var problems []string
 	id := doc.Lookup("_id")
 	if f.ID, ok = idOf(id); !ok {

@@ -88,6 +88,9 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 		return local, 0, obj, err
 	}
 	defer f.Close()
+	if err := u.stale(t, src, info); err != nil {
+		return local, 0, obj, err
+	}
 	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(),
 		Along: func() []string { return u.along(t) }})
 	if err == nil || site.ClassOf(err) == site.File {

@@ -55,6 +55,14 @@ func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration 
 	return min(max(waited/5, firstLook), lastLook, settle-waited)
 }
 
+// over reports whether a source was waited for, and the time to settle is over.
+func (w *waits) over(t task, now time.Time, settle time.Duration) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	found, ok := w.all[t.job.key][t.file.Key()]
+	return ok && now.Sub(found.since) >= settle
+}
+
 // done ends the wait for a source and returns when the file came to our notice.
 func (w *waits) done(t task) (seen time.Time) {
 	w.mu.Lock()

@@ -1,0 +1,46 @@
+package uploader
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/uploader/site"
+)
+
+// How much older than published a source may be. Python 2 rounds the time in the hash to 10 ms. Some storages keep
+// whole seconds (FAT: two), but show more to who has just written.
+const (
+	timeRounding = 10 * time.Millisecond
+	coarseTime   = 2 * time.Second
+)
+
+// stale says that the source still is what was there before: when a path is published again, IntegrateNew inserts
+// the document first and then copies over the file, which is of the same size often enough. A file that was waited
+// for as long as for a missing one counts as it is: not every storage keeps times.
+func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
+	if rec, _ := t.file.On(u.RemoteSite); rec.Tries > 0 || !older(info.ModTime(), &t.file) {
+		return nil
+	}
+	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, info.ModTime().UTC().Format(time.RFC3339Nano))
+	if u.waits.over(t, time.Now(), u.Settle) {
+		u.about(t.job.key).Warn("no newer file has come; it is uploaded as it is", zap.Error(err))
+		return nil
+	}
+	return site.Classed(site.Waiting, err)
+}
+
+// older reports whether a file of that time was written before the one that was published.
+func older(modified time.Time, f *avalon.File) bool {
+	if f.Modified.IsZero() {
+		return false
+	}
+	tolerance := timeRounding
+	if modified.Nanosecond() == 0 {
+		tolerance = coarseTime
+	}
+	return modified.Add(tolerance).Before(f.Modified)
+}
