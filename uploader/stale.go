@@ -11,6 +11,10 @@ import (
 	"sitesync/uploader/site"
 )
 
+// staleFor is how long a newer source is waited for. It comes milliseconds after the document, as a rule; where the clock
+// of the storage is behind that of whoever publishes, none does.
+const staleFor = 10 * time.Second
+
 // How much older than published a source may be. Python 2 rounds the time in the hash to 10 ms. Some storages keep
 // whole seconds (FAT: two), but show more to who has just written.
 const (
@@ -20,14 +24,17 @@ const (
 
 // stale says that the source still is what was there before: when a path is published again, IntegrateNew inserts
 // the document first and then copies over the file, which is of the same size often enough. A file that was waited
-// for as long as for a missing one counts as it is: not every storage keeps times.
+// for counts as it is: not every storage keeps times. That is told once.
 func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
 	if rec, _ := t.file.On(u.RemoteSite); rec.Tries > 0 || !older(info.ModTime(), &t.file) {
 		return nil
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, info.ModTime().UTC().Format(time.RFC3339Nano))
-	if u.waits.over(t, time.Now(), u.Settle) {
-		u.about(t.job.key).Warn("no newer file has come; it is uploaded as it is", zap.Error(err))
+	if u.waits.over(t, time.Now(), min(u.Settle, staleFor)) {
+		u.toldOfStale.Do(func() {
+			u.about(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each after a wait; "+
+				"look at the clock of the storage if that goes on", zap.Duration("wait", staleFor), zap.Error(err))
+		})
 		return nil
 	}
 	return site.Classed(site.Waiting, err)

@@ -71,11 +71,11 @@ func TestOldSourceIsNotUploaded(t *testing.T) {
 func TestOldSourceIsUploadedInTheEnd(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.publishedNow(time.Now().Add(-time.Hour))
-		w.run(w.up.Settle - time.Millisecond)
+		w.run(staleFor - time.Millisecond)
 		if w.site.uploads() != 0 {
 			t.Error("it is not waited for")
 		}
-		w.run(time.Second)
+		w.run(2 * time.Second)
 		w.wantSynced()
 		if w.site.uploads() != 1 || w.up.Totals().Failed != 0 || w.logged("uploaded as it is") != 1 {
 			t.Errorf("%d uploads, %+v, logged %v", w.site.uploads(), w.up.Totals(), w.logs.All())

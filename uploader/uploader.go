@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,15 +60,16 @@ type Options struct {
 // Uploader uploads the files that are due.
 type Uploader struct {
 	Options
-	rules    rules
-	schedule *schedule
-	holds    *holds
-	waits    waits
-	reports  reports
-	refusals refusals
-	reading  outage
-	writing  outage
-	service  outage
+	rules       rules
+	schedule    *schedule
+	holds       *holds
+	waits       waits
+	reports     reports
+	refusals    refusals
+	reading     outage
+	writing     outage
+	service     outage
+	toldOfStale sync.Once
 
 	synced, bytes, failed, givenUp, held atomic.Int64
 	running                              atomic.Int64 // transfers
