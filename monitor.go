@@ -42,7 +42,7 @@ type parts struct {
 func newMonitor(ctx context.Context, cfg *config.Config, log *zap.Logger) *monitor {
 	_, works := cfg.Remote()
 	m := &monitor{ctx: ctx, idle: !works}
-	m.Server = web.New(web.Options{Listen: cfg.Listen, Snapshot: m.snapshot, Ping: m.ping, Log: log})
+	m.Server = web.New(web.Options{Listen: cfg.Listen, Pprof: cfg.Pprof, Snapshot: m.snapshot, Ping: m.ping, Log: log})
 	return m
 }
 

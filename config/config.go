@@ -54,6 +54,8 @@ type Config struct {
 	// Listen is where health and metrics are served, HOST:PORT; empty if they
 	// are not.
 	Listen string
+	// Pprof is whether profiles for go tool pprof are served there too.
+	Pprof bool
 	// LogFormat is auto, console or json.
 	LogFormat string
 	// LogLevel is debug, info, warn or error.
@@ -130,6 +132,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.Mongo = s.mongo(flags)
 
 	c.Transfers = s.integer(setting{name: "transfers", flag: flags.Transfers}, 8, 1, 256)
+	c.Pprof = s.boolean("pprof", flags.Pprof)
 	c.Listen = s.listen(setting{name: "listen", flag: flags.Listen}, "127.0.0.1:9105")
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
@@ -172,6 +175,7 @@ func (c *Config) fields() [][2]string {
 		{"state_db", c.Mongo.State},
 		{"transfers", fmt.Sprint(c.Transfers)},
 		{"listen", cmp.Or(c.Listen, "off")},
+		{"pprof", fmt.Sprint(c.Pprof)},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
 		{"settle", short(c.Settle)},

@@ -29,6 +29,7 @@ type Flags struct {
 	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
 	Listen    *string `group:"Output" placeholder:"HOST:PORT" help:"Where health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`
+	Pprof     *bool   `group:"Output" help:"Serve profiles for go tool pprof there too, under /debug/pprof/. ($SITESYNC_PPROF)"`
 	LogFormat *string `group:"Output" placeholder:"FORMAT" help:"auto, console or json; auto (the default) is console on a terminal, json otherwise. ($SITESYNC_LOG_FORMAT)"`
 	LogLevel  *string `group:"Output" placeholder:"LEVEL" help:"debug, info, warn or error, default info. ($SITESYNC_LOG_LEVEL)"`
 }

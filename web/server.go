@@ -23,9 +23,10 @@ const (
 	stopTimeout = 500 * time.Millisecond
 )
 
-// Options say what is served, and where. All must be given.
+// Options say what is served, and where. All must be given but Pprof.
 type Options struct {
 	Listen   string                      // HOST:PORT, port 0 for any free one; empty: nothing is served
+	Pprof    bool                        // whether profiles are served too
 	Snapshot func() Snapshot             // how sitesync is now; called for each request, so it must be quick
 	Ping     func(context.Context) error // whether the database answers
 	Log      *zap.Logger
@@ -113,6 +114,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", s.healthz)
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	if s.Pprof {
+		profiles(mux)
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
