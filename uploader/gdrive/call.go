@@ -48,20 +48,38 @@ func (s *Site) attempt(ctx context.Context, request func() error) error {
 // once makes a request when the pacer allows it, and tells the pacer what came of it. Its error is classed,
 // or the context's.
 func (s *Site) once(ctx context.Context, request func() error) error {
-	if err := s.pacer.wait(ctx); err != nil {
+	sent, err := s.pacer.wait(ctx)
+	if err != nil {
 		return err
 	}
+	if err = s.fenced(ctx, sent, request); err == nil {
+		s.pacer.succeeded()
+	}
+	return err
+}
+
+// onceData is once for data of an upload session: Drive counts the request that opened the session, and not what is
+// sent to it.
+func (s *Site) onceData(ctx context.Context, request func() error) error {
+	sent, err := s.pacer.waitHeld(ctx)
+	if err != nil {
+		return err
+	}
+	return s.fenced(ctx, sent, request)
+}
+
+// fenced makes a request at the time, which is now, if that is still for us to do.
+func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error) error {
 	if err := s.fence(); err != nil {
 		return site.Classed(site.Throttled, err)
 	}
 	err := classify(request())
 	switch {
 	case err == nil:
-		s.pacer.succeeded()
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case site.ClassOf(err) == site.Throttled:
-		s.pacer.throttled(err)
+		s.pacer.throttled(sent, err)
 	}
 	return err
 }

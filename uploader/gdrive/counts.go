@@ -27,7 +27,7 @@ func (s *Site) Counts() Counts {
 	c := Counts{Requests: s.counts.all()}
 	s.pacer.mu.Lock()
 	defer s.pacer.mu.Unlock()
-	c.Throttled, c.Limit = s.pacer.refused, s.pacer.limit
+	c.Throttled, c.Limit = s.pacer.refused, s.pacer.pace.limit
 	return c
 }
 

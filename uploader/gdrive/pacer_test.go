@@ -27,7 +27,7 @@ func pass(t *testing.T, p *pacer, n int) time.Duration {
 	t.Helper()
 	start := time.Now()
 	for range n {
-		if err := p.wait(t.Context()); err != nil {
+		if _, err := p.wait(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -42,17 +42,17 @@ func TestPacerIsUnlimitedAtFirst(t *testing.T) {
 	})
 }
 
-// A rate error slows down to three quarters of what was done in the last second.
+// Rate errors slow down; an outage is no reason to.
 func TestPacerSlowsDown(t *testing.T) {
 	for _, test := range []struct {
-		err  error
-		want float64
+		err   error
+		slows bool
 	}{
-		{rateError(403, "userRateLimitExceeded", ""), 30},
-		{rateError(403, "rateLimitExceeded", ""), 30},
-		{rateError(429, "", ""), 30},
-		{rateError(503, "", ""), math.Inf(1)}, // an outage is no reason to
-		{classify(context.DeadlineExceeded), math.Inf(1)},
+		{rateError(403, "userRateLimitExceeded", ""), true},
+		{rateError(403, "rateLimitExceeded", ""), true},
+		{rateError(429, "", ""), true},
+		{rateError(503, "", ""), false},
+		{classify(context.DeadlineExceeded), false},
 	} {
 		t.Run(test.err.Error(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -60,80 +60,41 @@ func TestPacerSlowsDown(t *testing.T) {
 				pass(t, p, 40)
 				time.Sleep(time.Second)
 				pass(t, p, 1)
-				p.throttled(test.err)
-				if math.Abs(p.limit-test.want) > 1e-9 {
-					t.Errorf("limit %v, want %v", p.limit, test.want)
-				}
-				pass(t, p, 1)
-				if !math.IsInf(test.want, 1) {
-					if d, want := pass(t, p, 30), time.Second; (d - want).Abs() > time.Millisecond {
-						t.Errorf("30 requests took %v, want %v", d, want)
-					}
+				p.throttled(time.Now(), test.err)
+				if d := pass(t, p, 30); test.slows && (d-time.Second).Abs() > 2*refill || !test.slows && d > 0 {
+					t.Errorf("30 requests waited %v", d)
 				}
 			})
 		})
 	}
 }
 
-// Many rate errors that answer what was sent at the same time count once, and the next ones again.
-func TestPacerSlowsDownOnceASecond(t *testing.T) {
+// Data of an upload session is not held up by what requests wait for, but by a Retry-After.
+func TestPacerDoesNotCountData(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer()
-		pass(t, p, 100)
-		want := 100.0
+		pass(t, p, 1)
+		p.throttled(time.Now(), rateError(429, "", ""))
+		var wg sync.WaitGroup
 		for range 3 {
-			want *= 0.75
-			for range 10 {
-				p.throttled(rateError(429, "", ""))
+			wg.Go(func() { pass(t, p, 1) })
+		}
+		synctest.Wait()
+		data := func() time.Duration {
+			start := time.Now()
+			if _, err := p.waitHeld(t.Context()); err != nil {
+				t.Error(err)
 			}
-			if math.Abs(p.limit-want) > 1 {
-				t.Errorf("limit %v, want about %v", p.limit, want)
-			}
-			pass(t, p, int(2*p.limit))
+			return time.Since(start)
 		}
-	})
-}
-
-func TestPacerIsNeverSlowerThanTheSlowest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPacer()
-		for range 20 {
-			pass(t, p, 1)
-			p.throttled(rateError(429, "", ""))
+		if d := data(); d != 0 {
+			t.Errorf("data waited %v", d)
 		}
-		if p.limit != slowest {
-			t.Errorf("limit %v, want %v", p.limit, slowest)
+		p.throttled(time.Now(), rateError(503, "", "5"))
+		if d := data(); d != 5*time.Second {
+			t.Errorf("data waited %v, want 5 s", d)
 		}
-		if d := pass(t, p, 2); d > 2*time.Duration(float64(time.Second)/slowest) {
-			t.Errorf("waited %v", d)
-		}
-	})
-}
-
-// Success lets it climb, by about a tenth a second, until there is no limit.
-func TestPacerClimbs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPacer()
-		pass(t, p, 40)
-		p.throttled(rateError(429, "", ""))
-		p.succeeded() // of what was sent before
-		if p.limit != 30 {
-			t.Fatalf("limit %v, want 30", p.limit)
-		}
-		for start := time.Now(); time.Since(start) < 2*time.Second; {
-			pass(t, p, 1)
-			p.succeeded()
-		}
-		if p.limit < 32 || p.limit > 34 {
-			t.Errorf("limit %v after two seconds, one of them climbing, want about 33", p.limit)
-		}
-		for range 10 * fastest {
-			pass(t, p, 1)
-			p.succeeded()
-		}
-		if !math.IsInf(p.limit, 1) {
-			t.Errorf("limit %v, want none", p.limit)
-		}
+		wg.Wait()
 	})
 }
 
@@ -143,11 +104,11 @@ func TestPacerRetryAfter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPacer()
 			start := time.Now()
-			p.throttled(rateError(status, "userRateLimitExceeded", "2"))
+			p.throttled(time.Now(), rateError(status, "userRateLimitExceeded", "2"))
 			var wg sync.WaitGroup
 			for range 3 {
 				wg.Go(func() {
-					if err := p.wait(t.Context()); err != nil {
+					if _, err := p.wait(t.Context()); err != nil {
 						t.Error(err)
 					}
 					if d := time.Since(start); d < 7*time.Second {
@@ -156,8 +117,8 @@ func TestPacerRetryAfter(t *testing.T) {
 				})
 			}
 			time.Sleep(time.Second)
-			p.throttled(rateError(status, "userRateLimitExceeded", "6"))
-			p.throttled(rateError(status, "userRateLimitExceeded", "1")) // does not shorten it
+			p.throttled(time.Now(), rateError(status, "userRateLimitExceeded", "6"))
+			p.throttled(time.Now(), rateError(status, "userRateLimitExceeded", "1")) // does not shorten it
 			wg.Wait()
 		})
 	}
@@ -166,14 +127,14 @@ func TestPacerRetryAfter(t *testing.T) {
 func TestPacerHonoursContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPacer()
-		p.throttled(rateError(429, "", "3600"))
+		p.throttled(time.Now(), rateError(429, "", "3600"))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
 		for range 3 {
 			wg.Go(func() {
 				start := time.Now()
-				if err := p.wait(ctx); !interrupted(err) || time.Since(start) != time.Second {
+				if _, err := p.wait(ctx); !interrupted(err) || time.Since(start) != time.Second {
 					t.Errorf("%v after %v", err, time.Since(start))
 				}
 			})
@@ -201,7 +162,7 @@ func TestPacingAgainstDrive(t *testing.T) {
 	if n := len(s.Find(s.show, "pub/new/99")); n != 1 {
 		t.Errorf("%d files", n)
 	}
-	if math.IsInf(d.pacer.limit, 1) {
+	if math.IsInf(d.pacer.pace.limit, 1) {
 		t.Error("the pacer was not told")
 	}
 	if dup := s.Duplicates(); len(dup) > 0 {
@@ -226,7 +187,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	eventually(t, "the pacer is told", func() bool {
 		d.pacer.mu.Lock()
 		defer d.pacer.mu.Unlock()
-		return time.Until(d.pacer.next) > time.Minute
+		return time.Until(d.pacer.pace.next) > time.Minute
 	})
 	go try("/SHOW/pub/b")
 	eventually(t, "the other Put waits too", func() bool {

@@ -158,7 +158,7 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 
 // sendFrom sends the content from an offset to its end, and returns the finished file.
 func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u site.Upload, body *content) (answer *drive.File, err error) {
-	err = s.once(ctx, func() error {
+	err = s.onceData(ctx, func() error {
 		body.seek(offset)
 		header := http.Header{"Content-Type": {contentType}}
 		if offset > 0 {
