@@ -46,6 +46,10 @@ func TestPaceBeginsWellBelowWhatWasDone(t *testing.T) {
 	if d := p.take(at(9.5)); d != refill {
 		t.Errorf("the next request waits %v", d)
 	}
+	p = newPace()
+	work(&p, at(0), at(1), 1)
+	p.refuse(at(0), at(1))
+	wantLimit(t, p, wellBelow*guess)
 }
 
 // Between two refusals what was accepted is what the bucket has gained.

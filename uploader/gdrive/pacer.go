@@ -82,6 +82,7 @@ func (p *pacer) succeeded() {
 // Bounds of the pace, in requests a second.
 const (
 	slowest = 0.5
+	guess   = 10   // the first limit, if no more was asked for
 	fastest = 1000 // no account is allowed this much, so beyond it there is no limit
 )
 
@@ -185,11 +186,15 @@ func (p *pace) refuse(sent, now time.Time) {
 	if sent.Before(p.slowed) {
 		return
 	}
-	if measured := p.accepted / now.Sub(p.since).Seconds(); !math.IsInf(p.limit, 1) && p.accepted >= enough {
-		p.top, p.below = min(p.limit, measured), justBelow
+	if unlimited := math.IsInf(p.limit, 1); !unlimited && p.accepted >= enough {
+		p.top, p.below = min(p.limit, p.accepted/now.Sub(p.since).Seconds()), justBelow
 		p.flat = max(60, 5*p.top) // five seconds, and so many requests that few of them are refused
 	} else {
-		p.top, p.below = min(p.limit, max(p.before, p.present)), wellBelow
+		done := max(p.before, p.present)
+		if unlimited {
+			done = max(done, guess)
+		}
+		p.top, p.below = min(p.limit, done), wellBelow
 		p.flat = max(20, p.top) // a second, and enough to measure
 	}
 	p.top = max(p.top, slowest)
