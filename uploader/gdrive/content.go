@@ -86,6 +86,35 @@ func (c *content) Read(p []byte) (int, error) {
 // sum is the MD5 of what was read.
 func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
 
+// sumOf reads all of an upload's source and returns its MD5.
+func sumOf(ctx context.Context, u site.Upload) (string, error) {
+	u.Sent = nil // nothing is
+	body := newContent(u)
+	for buf := make([]byte, 256<<10); ; {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		switch _, err := body.Read(buf); err {
+		case nil:
+		case io.EOF:
+			return body.sum(), nil
+		default:
+			return "", classify(body.blame(err))
+		}
+	}
+}
+
+// digest is an MD5 as it is remembered; zero for none.
+type digest [md5.Size]byte
+
+// parseDigest reads an MD5 as Drive tells it, in hexadecimal.
+func parseDigest(text string) (d digest) {
+	if sum, err := hex.DecodeString(text); err == nil && len(sum) == len(d) {
+		copy(d[:], sum)
+	}
+	return d
+}
+
 // blame returns the source's error, if there was one, instead of what came of it in a request.
 func (c *content) blame(err error) error {
 	if err != nil && c.err != nil {

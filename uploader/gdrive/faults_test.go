@@ -91,7 +91,9 @@ var requests = []request{
 		}
 		tr.doubtAll(tr.site)
 	}},
-	{name: "files.get, to compare", probed: true, json: true, md5: true, prepare: existing(smallSize)},
+	{name: "files.get, to compare", probed: true, json: true, md5: true, prepare: func(tr *trial) {
+		tr.AddFile(tr.folder, tr.name, []byte(large(smallSize)))
+	}},
 	{name: "files.get, after a conflict", probed: true, json: true, md5: true, before: []drive.Fault{
 		{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectReset, When: drive.After}}},
 	{name: "about.get", mine: true, site: true, json: true, before: []drive.Fault{ // only Check asks

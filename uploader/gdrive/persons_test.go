@@ -75,7 +75,7 @@ var acts = []act{
 		late: []string{"about.get"}, never: needsRoot},
 	{name: "rights taken", do: func(tr *trial) { tr.show.AddMember(tr.account, drive.Reader) },
 		undo: func(tr *trial) { tr.show.AddMember(tr.account, drive.ContentManager) }, want: held,
-		late: []string{"files.get, after a conflict", "upload.status, of a finished session"}, never: needsMember},
+		late: []string{"files.get, to compare", "files.get, after a conflict", "upload.status, of a finished session"}, never: needsMember},
 }
 
 // What a person does on Drive just before each kind of request neither loses a file nor doubles it, and costs no try.

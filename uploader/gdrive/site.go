@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path"
@@ -192,17 +191,23 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 // update makes a file that is there hold the content.
 func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File, error) {
 	if e.size == u.Size {
-		// Very likely the same content: republished, or shared by several representations.
-		f, err := s.get(ctx, e.id, uploadFields)
-		if err != nil || f.Trashed {
-			return f, err
+		// It may be the same content: republished, or shared by several representations.
+		sum, err := sumOf(ctx, u)
+		if err != nil {
+			return nil, err
 		}
-		same, err := holds(ctx, f, u)
-		if same && u.Size > multipartLimit {
-			_ = s.journal.DropSession(ctx, target{id: f.Id, create: true}.key()) // it may be just finished
-		}
-		if same || err != nil {
-			return f, err
+		if e.md5 == (digest{}) || e.md5 == parseDigest(sum) {
+			// Somebody may have changed it since.
+			f, err := s.get(ctx, e.id, uploadFields)
+			if err != nil || f.Trashed {
+				return f, err
+			}
+			if f.Size == u.Size && f.Md5Checksum == sum {
+				if u.Size > multipartLimit {
+					_ = s.journal.DropSession(ctx, target{id: f.Id, create: true}.key()) // it may be just finished
+				}
+				return f, nil
+			}
 		}
 	}
 	return s.upload(ctx, target{id: e.id}, u)
@@ -260,27 +265,6 @@ func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
 
 // trashedAlong reports whether a file is in the trash because a folder above it is.
 func trashedAlong(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTrashed }
-
-// holds reports whether a file has the content already.
-func holds(ctx context.Context, f *drive.File, u site.Upload) (bool, error) {
-	if f.Size != u.Size {
-		return false, nil
-	}
-	u.Sent = nil // nothing is
-	body := newContent(u)
-	for buf := make([]byte, 256<<10); ; {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		switch _, err := body.Read(buf); err {
-		case nil:
-		case io.EOF:
-			return body.sum() == f.Md5Checksum, nil
-		default:
-			return false, classify(body.blame(err))
-		}
-	}
-}
 
 // get asks for a file's metadata.
 func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *drive.File, err error) {

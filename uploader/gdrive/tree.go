@@ -74,6 +74,7 @@ type entry struct {
 	id      string
 	folder  bool
 	size    int64
+	md5     digest    // of a file's content when it was seen
 	created string    // RFC 3339, to tell the oldest of several of one name
 	seen    time.Time // when it was last known to be there
 	written time.Time // when we put it there; zero if we did not
@@ -393,7 +394,7 @@ func (t *tree) list(ctx context.Context, f *folder, name string) error {
 		token := page.NextPageToken
 		err := t.site.call(ctx, func(ctx context.Context) (err error) {
 			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).
-				Fields("nextPageToken,files(id,name,mimeType,size,createdTime)").
+				Fields("nextPageToken,files(id,name,mimeType,size,md5Checksum,createdTime)").
 				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
 			if f.driveID != "" {
 				list = list.Corpora("drive").DriveId(f.driveID)
@@ -439,7 +440,7 @@ func (t *tree) list(ctx context.Context, f *folder, name string) error {
 }
 
 func entryOf(f *drive.File) entry {
-	return entry{id: f.Id, folder: f.MimeType == folderType, size: f.Size, created: f.CreatedTime}
+	return entry{id: f.Id, folder: f.MimeType == folderType, size: f.Size, md5: parseDigest(f.Md5Checksum), created: f.CreatedTime}
 }
 
 // older orders those of one name: the oldest counts, so that everybody who looks finds the same.

@@ -104,6 +104,25 @@ func TestSameContent(t *testing.T) {
 	s.wantOne(t, s.show, "pub/a", "CONTENT")
 }
 
+// Other content of the same size is sent at once: the folder's listing says that it is another. What seems to be there
+// is looked at, as somebody may have changed it since.
+func TestSameSize(t *testing.T) {
+	s := newStudio(t)
+	s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
+	d := s.open(t)
+	put(t, d, "/SHOW/pub/a", "CONTENT")
+	s.wantCalls(t, "files.get", 0)
+	put(t, d, "/SHOW/pub/a", "Content")
+	s.wantCalls(t, "files.get", 0)
+	put(t, d, "/SHOW/pub/a", "Content")
+	s.wantCalls(t, "files.get", 1)
+	s.wantCalls(t, "files.update.multipart", 2)
+
+	put(t, s.openAs(t, s.account.Credentials(), "", "/SHOW/pub"), "/SHOW/pub/a", "changed")
+	put(t, d, "/SHOW/pub/a", "Content")
+	s.wantOne(t, s.show, "pub/a", "Content")
+}
+
 // Puts of one file wait for each other: the second finds what the first has made.
 func TestPutsOfOneFile(t *testing.T) {
 	s := newStudio(t)
