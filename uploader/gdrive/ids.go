@@ -51,8 +51,9 @@ func newIDPool(journal Journal, generate func(context.Context, int) ([]string, e
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
 // that a create whose outcome is not known can be repeated, also much later and by another process, without making
 // a second file. Ids for the names that along returns are reserved in the same write; it leaves out those that are
-// reserved, and may be nil.
-func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string) (string, error) {
+// reserved, and may be nil. So are ids for what is about to be created in the place, if that is a folder whose id is
+// a new one: inside has the names in it, then those in the first of these, and so on.
+func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (string, error) {
 	if r, ok := p.of(at); ok && time.Since(r.At) < noteAgain {
 		return r.ID, nil
 	}
@@ -87,14 +88,30 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 			}
 		}
 	}
+	all := map[string]map[string]string{at.folder: ids}
+	if folder := ids[at.name]; folder != r.ID && inside != nil {
+		for _, names := range inside() {
+			ids := map[string]string{}
+			for _, name := range names[:min(len(names), maxIDs)] {
+				if ids[name], err = p.draw(ctx, len(names)); err != nil {
+					return "", err
+				}
+			}
+			all[folder] = ids
+			folder = ids[names[0]]
+		}
+	}
 	noted := time.Now()
-	if err := p.journal.Reserve(ctx, at.folder, ids); err != nil {
+	if err := p.journal.Reserve(ctx, all); err != nil {
 		return "", journalError(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, id := range ids {
-		p.reserved[place{at.folder, name}] = Reservation{ID: id, At: noted}
+	for folder, ids := range all {
+		for name, id := range ids {
+			p.reserved[place{folder, name}] = Reservation{ID: id, At: noted}
+		}
+		p.read[folder] = true // a new id: the journal can have nothing else for it
 	}
 	return ids[at.name], nil
 }
@@ -126,13 +143,6 @@ func (p *idPool) load(ctx context.Context, folder string) error {
 	}
 	p.read[folder] = true
 	return nil
-}
-
-// isNew says that a folder was made just now, so that the journal can have nothing for it.
-func (p *idPool) isNew(folder string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.read[folder] = true
 }
 
 // draw takes an id that is free. If there is none, it gets more, as many as are wanted.

@@ -22,7 +22,7 @@ func TestIDsAreReserved(t *testing.T) {
 	var batches int
 	p := numbered(&batches)
 	reserve := func(folder, name string) string {
-		id, err := p.reserve(t.Context(), place{folder, name}, nil)
+		id, err := p.reserve(t.Context(), place{folder, name}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,13 +64,13 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() {
-				if _, err := p.reserve(t.Context(), place{name: fmt.Sprint(i)}, nil); err != nil {
+				if _, err := p.reserve(t.Context(), place{name: fmt.Sprint(i)}, nil, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		synctest.Wait()
-		if _, err := p.reserve(ctx, place{name: "impatient"}, nil); !interrupted(err) {
+		if _, err := p.reserve(ctx, place{name: "impatient"}, nil, nil); !interrupted(err) {
 			t.Error(err)
 		}
 		wg.Wait()
@@ -86,11 +86,11 @@ func TestIDsFail(t *testing.T) {
 	works := p.generate
 	broken := errors.New("broken")
 	p.generate = func(context.Context, int) ([]string, error) { return nil, broken }
-	if _, err := p.reserve(t.Context(), place{}, nil); err != broken {
+	if _, err := p.reserve(t.Context(), place{}, nil, nil); err != broken {
 		t.Error(err)
 	}
 	p.generate = works
-	if _, err := p.reserve(t.Context(), place{}, nil); err != nil {
+	if _, err := p.reserve(t.Context(), place{}, nil, nil); err != nil {
 		t.Error(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,15 +45,17 @@ func (k *kept) Reserved(_ context.Context, folder string) (map[string]Reservatio
 	return out, nil
 }
 
-func (k *kept) Reserve(_ context.Context, folder string, ids map[string]string) error {
+func (k *kept) Reserve(_ context.Context, ids map[string]map[string]string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writes++
-	if k.ids[folder] == nil {
-		k.ids[folder] = map[string]Reservation{}
-	}
-	for name, id := range ids {
-		k.ids[folder][name] = Reservation{id, time.Now()}
+	for folder, names := range ids {
+		if k.ids[folder] == nil {
+			k.ids[folder] = map[string]Reservation{}
+		}
+		for name, id := range names {
+			k.ids[folder][name] = Reservation{id, time.Now()}
+		}
 	}
 	return nil
 }
@@ -163,11 +166,75 @@ func TestReservedAlong(t *testing.T) {
 	u.Along = func() []string { return frames }
 	if _, err := d.ids.reserve(t.Context(), place{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
 		return d.along(folder, u, reserved)
-	}); err != nil {
+	}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if after := j.ids[folder.id]["a.exr"]; after != before {
 		t.Errorf("a file that is there was reserved again: %v, then %v", before, after)
+	}
+}
+
+// So are the folders that are made for them. Whoever comes after a crash finds all of it.
+func TestReservedWithFolders(t *testing.T) {
+	s, j := newLagging(t)
+	frames := []string{"/SHOW/pub/subset/v001/a.exr", "/SHOW/pub/subset/v001/b.exr"}
+	putFrame := func(d *Site, path string) error {
+		u := upload(path, []byte(path))
+		u.Along = func() []string { return frames }
+		_, err := d.Put(t.Context(), u)
+		return err
+	}
+	fault := s.AddFault(drive.Fault{Kind: "files.create", Effect: drive.EffectStatus, Status: 503, When: drive.After})
+	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Throttled)
+	fault.Remove()
+	fault = s.AddFault(drive.Fault{Kind: "files.create.multipart", Effect: drive.EffectReset, When: drive.After})
+	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Throttled)
+	fault.Remove()
+	d := s.next(t, j)
+	for _, frame := range frames {
+		if err := putFrame(d, frame); err != nil {
+			t.Fatal(err)
+		}
+		s.wantOne(t, s.show, strings.TrimPrefix(frame, "/SHOW/"), frame)
+	}
+	if j.writes != 1 {
+		t.Errorf("%d writes", j.writes)
+	}
+	if dup := s.Duplicates(); len(dup) > 0 {
+		t.Error("duplicates:", dup)
+	}
+
+	// The next version has a folder of its own, in one that is known.
+	frames = []string{"/SHOW/pub/subset/v002/a.exr", "/SHOW/pub/subset/v002/b.exr"}
+	for _, frame := range frames {
+		if err := putFrame(d, frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if j.writes != 2 {
+		t.Errorf("%d writes", j.writes)
+	}
+}
+
+// What was reserved long ago, in folders too, is reserved again under the same ids.
+func TestReservedLongAgo(t *testing.T) {
+	s, j := newLagging(t)
+	const file = "/SHOW/pub/subset/v001/a.exr"
+	for _, kind := range []string{"files.create", "files.create.multipart"} {
+		fault := s.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectReset, When: drive.After})
+		_, err := s.next(t, j).Put(t.Context(), upload(file, []byte("content")))
+		wantClass(t, err, site.Throttled)
+		fault.Remove()
+		for _, names := range j.ids {
+			for name, r := range names {
+				names[name] = Reservation{r.ID, r.At.Add(-noteAgain)}
+			}
+		}
+	}
+	put(t, s.next(t, j), file, "content")
+	s.wantOne(t, s.show, "pub/subset/v001/a.exr", "content")
+	if dup := s.Duplicates(); len(dup) > 0 {
+		t.Error("duplicates:", dup)
 	}
 }
 
@@ -264,7 +331,7 @@ func TestForeignSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := d.ids.reserve(t.Context(), place{folder.id, "a"}, nil)
+	id, err := d.ids.reserve(t.Context(), place{folder.id, "a"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -148,7 +148,7 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 // Drive than we thought.
 func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	name := path.Base(u.Path)
-	parent, err := s.tree.resolve(ctx, path.Dir(u.Path))
+	parent, err := s.tree.resolveFor(ctx, path.Dir(u.Path), &coming{path.Dir(u.Path), func() []string { return siblings(u) }})
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 // create makes a new file, under an id that stays the same until it is known to be there.
 func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
 	at := place{parent.id, name}
-	id, err := s.ids.reserve(ctx, at, func(reserved func(string) bool) []string { return s.along(parent, u, reserved) })
+	id, err := s.ids.reserve(ctx, at, func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -235,15 +235,25 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	return f, err
 }
 
-// along returns the names that are about to be created in the folder too, without those that are reserved.
-func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
+// siblings returns the names that are about to be created in the upload's folder, its own first.
+func siblings(u site.Upload) []string {
+	names := []string{path.Base(u.Path)}
 	if u.Along == nil {
-		return nil
+		return names
 	}
 	for _, p := range u.Along() {
-		name := path.Base(p)
+		if p != u.Path && path.Dir(p) == path.Dir(u.Path) {
+			names = append(names, path.Base(p))
+		}
+	}
+	return names
+}
+
+// along returns the names that are about to be created in the folder too, without those that are reserved.
+func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
+	for _, name := range siblings(u)[1:] {
 		// In this order: what is no longer reserved is known to be there.
-		if path.Dir(p) == path.Dir(u.Path) && !reserved(name) && !s.tree.has(parent, name) {
+		if !reserved(name) && !s.tree.has(parent, name) {
 			names = append(names, name)
 		}
 	}

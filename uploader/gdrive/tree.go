@@ -86,9 +86,36 @@ func newTree(s *Site) *tree {
 
 func (t *tree) isFresh(seen time.Time) bool { return time.Since(seen) < t.fresh }
 
+// coming is what is about to be created in a folder.
+type coming struct {
+	folder string // its path
+	names  func() []string
+}
+
+// inside tells the names of what will be created in the folder at a path, which is the one or is above it: those of the
+// folders between the two, each in the one before, and then those in the folder.
+func (c *coming) inside(p string) func() [][]string {
+	if c == nil {
+		return nil
+	}
+	return func() [][]string {
+		names := [][]string{c.names()}
+		for at := c.folder; at != p; at = path.Dir(at) {
+			names = append(names, []string{path.Base(at)})
+		}
+		slices.Reverse(names)
+		return names
+	}
+}
+
 // resolve returns the folder at a path. Below the site's roots it is created if it is not there; a root
 // that is missing is a trouble of the site, not something to be made up for a typing error.
 func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
+	return t.resolveFor(ctx, p, nil)
+}
+
+// resolveFor is resolve for somebody who will create something in the folder; nil if that is not known.
+func (t *tree) resolveFor(ctx context.Context, p string, c *coming) (*folder, error) {
 	if f, fresh := t.cached(p); fresh {
 		return f, nil
 	}
@@ -100,7 +127,7 @@ func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
 	if f, fresh := t.cached(p); fresh {
 		return f, nil
 	}
-	f, err := t.find(ctx, p)
+	f, err := t.find(ctx, p, c)
 	if err != nil && !t.mayCreate(p) {
 		return nil, ofSite(err) // a root, or above one
 	}
@@ -166,11 +193,11 @@ func (t *tree) cached(p string) (f *folder, fresh bool) {
 }
 
 // find finds the folder at a path on Drive, or creates it.
-func (t *tree) find(ctx context.Context, p string) (*folder, error) {
+func (t *tree) find(ctx context.Context, p string, c *coming) (*folder, error) {
 	if path.Dir(p) == "/" {
 		return t.top(ctx, path.Base(p))
 	}
-	parent, err := t.resolve(ctx, path.Dir(p))
+	parent, err := t.resolveFor(ctx, path.Dir(p), c)
 	if err != nil {
 		return nil, err
 	}
@@ -185,13 +212,13 @@ func (t *tree) find(ctx context.Context, p string) (*folder, error) {
 		}
 		// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
 		t.doubt(path.Dir(p))
-		if parent, err = t.resolve(ctx, path.Dir(p)); err != nil {
+		if parent, err = t.resolveFor(ctx, path.Dir(p), c); err != nil {
 			return nil, err
 		}
 		t.drop(parent, path.Base(p))
 		t.dropBelow(p)
 	}
-	return t.child(ctx, parent, p)
+	return t.child(ctx, parent, p, c)
 }
 
 // top returns what a path's first component names: My Drive or a shared drive.
@@ -230,7 +257,7 @@ func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 }
 
 // child returns the folder at a path whose parent is known.
-func (t *tree) child(ctx context.Context, parent *folder, p string) (*folder, error) {
+func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (*folder, error) {
 	name := path.Base(p)
 	e, found, err := t.lookup(ctx, parent, name)
 	if err != nil {
@@ -259,17 +286,17 @@ func (t *tree) child(ctx context.Context, parent *folder, p string) (*folder, er
 		return nil, site.Classed(site.Held, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
 			"share it, or mend root in gdrive.json", p, t.site.Account()))
 	}
-	f, err := t.create(ctx, parent, name)
+	f, err := t.create(ctx, parent, name, c.inside(p))
 	if err != nil {
 		return nil, fmt.Errorf("create folder %s: %w", p, err)
 	}
 	return f, nil
 }
 
-// create makes a folder.
-func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder, error) {
+// create makes a folder. If it is known what will be created in it, inside tells that; see idPool.reserve.
+func (t *tree) create(ctx context.Context, parent *folder, name string, inside func() [][]string) (*folder, error) {
 	at := place{parent.id, name}
-	id, err := t.site.ids.reserve(ctx, at, nil)
+	id, err := t.site.ids.reserve(ctx, at, nil, inside)
 	if err != nil {
 		return nil, err
 	}
@@ -285,7 +312,6 @@ func (t *tree) create(ctx context.Context, parent *folder, name string) (*folder
 		made, err = t.site.made(ctx, id)
 	} else if err == nil {
 		f.listed = time.Now() // we made it, so we know that nothing is in it
-		t.site.ids.isNew(id)
 	}
 	if isNotFound(err) || err == nil && (made.Trashed || parentOf(made) != parent.id || made.Name != name || made.MimeType != folderType) {
 		if err != nil || !trashedAlong(made) {

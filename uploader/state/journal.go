@@ -55,17 +55,21 @@ func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]gdriv
 	return out, nil
 }
 
-// Reserve notes ids for names in a folder, in one write.
-func (j *Journal) Reserve(ctx context.Context, folder string, ids map[string]string) error {
+// Reserve notes ids for names in folders, in one write.
+func (j *Journal) Reserve(ctx context.Context, ids map[string]map[string]string) error {
 	term, err := j.Lease.Term()
 	if err != nil {
 		return err
 	}
-	doc := reserved{Folder: folder, Term: term, Write: j.writes.Add(1), At: time.Now()}
-	for name, id := range ids {
-		doc.Names, doc.IDs = append(doc.Names, name), append(doc.IDs, id)
+	var docs []reserved
+	for folder, names := range ids {
+		doc := reserved{Folder: folder, Term: term, Write: j.writes.Add(1), At: time.Now()}
+		for name, id := range names {
+			doc.Names, doc.IDs = append(doc.Names, name), append(doc.IDs, id)
+		}
+		docs = append(docs, doc)
 	}
-	if _, err := j.db.Collection("ids").InsertOne(ctx, doc); err != nil {
+	if _, err := j.db.Collection("ids").InsertMany(ctx, docs); err != nil {
 		return j.wrap(err, "reserve ids")
 	}
 	return j.Lease.Confirm(ctx, term)
