@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"integration/studio": {}, // not even avalon: a mistake in its model could hide by being on both sides
 	"integration/daemon": {},
 	"integration/stage":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
-	"integration/bench":  {"integration/stage", "integration/studio"},
+	"integration/bench":  {"integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
 	"integration/chaos":  {"integration/daemon", "integration/drive", "integration/mongod", "integration/stage", "integration/studio"},
 	"integration/demo":   {"integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
 }

@@ -1,69 +1,127 @@
-// Command bench measures sitesync on this machine: a real MongoDB replica set, the emulated Drive without
-// latency, and sitesync as a process of its own. Every row is a ratio of two things that were measured in
-// turn, in the same run, so that what else the machine does hits both.
+// Command bench measures sitesync on this machine: a real MongoDB replica set, the emulated Drive, and sitesync as a
+// process of its own, against what a studio could use instead: rclone and curl, as they are installed. Every row is a
+// ratio of two things that were measured in turn, in the same run, so that what else the machine does hits both.
+//
+// What is measured is in one file each: reaction.go, throughput.go, large.go, calls.go, cpu.go; who is measured is in
+// sitesync.go, rclone.go and curl.go.
 package main
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
-	"text/tabwriter"
 
 	"github.com/alecthomas/kong"
-
-	"sitesync/integration/stage"
 )
 
+const description = `Measures sitesync and prints a table of ratios, each of two things that were measured in turn.
+
+Examples:
+  go run ./integration/bench
+  go run ./integration/bench --only throughput --rounds 5
+  go run ./integration/bench --json --picture docs/performance.svg > performance.json
+  go run ./integration/bench --short
+
+rclone and curl are used as they are installed: apt install rclone curl`
+
+// cli is the command line.
 type cli struct {
-	Publishes int `default:"500" help:"Single publishes, one after the other, for the reaction time."`
+	Only      []string `enum:"reaction,throughput,large,calls,cpu" help:"Only these: reaction, throughput, large, calls, cpu."`
+	Rounds    int      `default:"3" help:"How often each is measured; the median counts."`
+	Publishes int      `default:"300" help:"Single publishes, one after the other, for the reaction time."`
+	Files     int      `default:"200" help:"Small files of a batch for the throughput."`
+	Transfers []int    `default:"4,8,32" help:"Transfers at once for the throughput."`
+	Latency   []int    `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
+	Large     int64    `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	Calls     int      `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted, and whose CPU time is taken."`
+	Short     bool     `help:"All of it in seconds, to see whether it works."`
+	JSON      bool     `help:"Print JSON with the figures of each round instead of the table."`
+	Picture   string   `placeholder:"FILE" help:"Also draw the table into this file, SVG."`
 }
 
-// row is a line of the table.
-type row struct {
-	what     string
-	ours     string
-	other    string
-	ratio    float64
-	comments string
+// profile is the command line with what --short means.
+func (c cli) profile() cli {
+	if c.Short {
+		c.Rounds, c.Publishes, c.Files, c.Large, c.Calls = 2, 6, 16, 16, 40
+		c.Transfers, c.Latency = []int{8}, []int{0, 20}
+	}
+	return c
+}
+
+// Validate is called by kong.
+func (c cli) Validate() error {
+	c = c.profile()
+	for _, n := range append(slices.Clone(c.Transfers), c.Rounds, c.Files, int(c.Large)) {
+		if n < 1 {
+			return errors.New("--rounds, --files, --transfers and --large must be 1 or more")
+		}
+	}
+	if c.Publishes < c.Rounds || c.Calls < callFolders {
+		return fmt.Errorf("--publishes must be --rounds or more, --calls %d or more", callFolders)
+	}
+	return nil
 }
 
 func main() {
 	var c cli
-	kong.Parse(&c, kong.Name("bench"), kong.Description("Measures sitesync and prints a table.\n\nExample:\n  go run ./integration/bench --publishes 500"))
+	kong.Parse(&c, kong.Name("bench"), kong.Description(description))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	rows, err := measure(ctx, c)
-	if err == nil {
-		err = show(rows)
-	}
-	if err != nil {
+	if err := run(ctx, c.profile(), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-// measure makes all rows.
-func measure(ctx context.Context, c cli) (rows []row, err error) {
-	s, err := stage.Start(ctx, stage.Options{Step: func(what, _ string, do func() error) error {
-		fmt.Fprintln(os.Stderr, what, "...")
-		return do()
-	}})
+// run measures, prints and draws.
+func run(ctx context.Context, c cli, out io.Writer) error {
+	report, err := measure(ctx, c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return reaction(ctx, s, c.Publishes)
+	if c.Picture != "" {
+		if err := os.WriteFile(c.Picture, []byte(picture(report)), 0o644); err != nil {
+			return err
+		}
+	}
+	if c.JSON {
+		return report.json(out)
+	}
+	return report.table(out)
 }
 
-// show prints the table.
-func show(rows []row) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "WHAT\tSITESYNC\tFLOOR\tRATIO\t")
-	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.2f\t%s\n", r.what, r.ours, r.other, r.ratio, r.comments)
+// measure makes all rows.
+func measure(ctx context.Context, c cli) (r report, err error) {
+	b, err := start(ctx, c)
+	if err != nil {
+		return r, err
 	}
-	return w.Flush()
+	defer func() { err = errors.Join(err, b.close()) }()
+	r.About = append(b.about(ctx), "load average at the start "+load())
+	for _, m := range []struct {
+		name string
+		do   func(context.Context) ([]row, error)
+	}{
+		{"reaction", b.reaction},
+		{"throughput", b.throughput},
+		{"large", b.large},
+		{"calls", b.calls},
+		{"cpu", b.cpu},
+	} {
+		if len(c.Only) > 0 && !slices.Contains(c.Only, m.name) {
+			continue
+		}
+		rows, err := m.do(ctx)
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", m.name, err)
+		}
+		r.Rows = append(r.Rows, rows...)
+	}
+	r.About = append(r.About, "load average at the end "+load())
+	return r, nil
 }

@@ -1,19 +1,49 @@
 package main
 
-import "testing"
+import (
+	"bytes"
+	"encoding/json"
+	"encoding/xml"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
 
 // The benchmark goes on working, whatever its figures are.
 func TestBench(t *testing.T) {
-	rows, err := measure(t.Context(), cli{Publishes: 5})
+	c := cli{Short: true, JSON: true, Picture: filepath.Join(t.TempDir(), "bench.svg")}.profile()
+	var out bytes.Buffer
+	if err := run(t.Context(), c, &out); err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Rows) != 3+4+2+4+1 {
+		t.Errorf("%d rows:\n%s", len(r.Rows), &out)
+	}
+	for _, r := range r.Rows {
+		if len(r.Ours) == 0 || median(r.Ours) <= 0 {
+			t.Errorf("the row has no figures of sitesync: %+v", r)
+		}
+		// A peer that is not installed is no reason to say nothing of it.
+		if r.Missing != "" && !strings.Contains(r.Missing, "install") || r.Missing == "" && median(r.Theirs) <= 0 {
+			t.Errorf("the row has no figures of %s, nor says how to get it: %+v", r.Peer, r)
+		}
+	}
+	drawn, err := os.Open(c.Picture)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range rows {
-		if r.ours == "" || r.other == "" || r.ratio <= 0 {
-			t.Errorf("the row is %+v", r)
+	defer drawn.Close()
+	for d := xml.NewDecoder(drawn); ; {
+		if _, err := d.Token(); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("the picture is no XML: %v", err)
 		}
-	}
-	if len(rows) == 0 {
-		t.Error("no rows")
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -13,22 +12,59 @@ import (
 	api "google.golang.org/api/drive/v3"
 	"google.golang.org/api/option"
 
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
-
-// size of the published files, bytes: a Maya scene of the smallest kind.
-const size = 4822
 
 // reaction publishes single files one after the other, each with its own folder as Pype has it, and measures the
 // time from the acknowledged insert to when anybody can read created_dt. In turn with that it measures the
 // floor, what no sitesync can do without: one upload and one update, by Google's client and MongoDB's driver
-// with everything known beforehand and all connections open.
-func reaction(ctx context.Context, s *stage.Stage, n int) ([]row, error) {
+// with everything known beforehand and all connections open. Neither has TLS.
+func (b *bench) reaction(ctx context.Context) ([]row, error) {
+	s, each := b.stage, b.Publishes/b.Rounds
 	p, err := s.Studio.Project(ctx, "Bench")
 	if err != nil {
 		return nil, err
 	}
+	floor, err := b.newFloor(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows := []row{{What: "median"}, {What: "p99"}, {What: "longest"}}
+	for round := range b.Rounds {
+		progress("reaction, round %d of %d ...", round+1, b.Rounds)
+		var ours, theirs studio.Reactions
+		for i := range each {
+			n := round*each + i
+			rep, err := p.Publish(ctx, studio.Publish{Asset: "Cylinder", Subset: "modelMain", Version: n + 1, Name: "ma", Size: size})
+			if err != nil {
+				return nil, err
+			}
+			at, err := s.Studio.WaitSynced(ctx, rep)
+			if err != nil {
+				return nil, err
+			}
+			ours = append(ours, at.Sub(rep.Acknowledged))
+			took, err := floor(n)
+			if err != nil {
+				return nil, err
+			}
+			theirs = append(theirs, took)
+		}
+		for i, q := range []float64{0.50, 0.99, 1} {
+			rows[i].Ours = append(rows[i].Ours, milliseconds(ours.Quantile(q)))
+			rows[i].Theirs = append(rows[i].Theirs, milliseconds(theirs.Quantile(q)))
+		}
+	}
+	for i := range rows {
+		rows[i].What = fmt.Sprintf("reaction, %s of %d publishes a round", rows[i].What, each)
+		rows[i].Unit, rows[i].Peer = "ms", "one upload and one update by hand"
+	}
+	return rows, s.Daemon.Stop() // the others have a sitesync for each batch
+}
+
+// newFloor returns what does one upload and one update, and says how long they took.
+func (b *bench) newFloor(ctx context.Context) (func(n int) (time.Duration, error), error) {
+	s := b.stage
 	credentials, err := google.CredentialsFromJSONWithType(ctx, s.Account.Credentials(), google.ServiceAccount, api.DriveScope)
 	if err != nil {
 		return nil, err
@@ -40,51 +76,21 @@ func reaction(ctx context.Context, s *stage.Stage, n int) ([]row, error) {
 	}
 	scratch := s.Mongo.Client().Database("bench").Collection("floor")
 	content := strings.Repeat("x", size)
-
 	folder := s.Drive.Mkdir(s.Show, "floor")
-	var ours, floor studio.Reactions
-	for i := range n {
-		rep, err := p.Publish(ctx, studio.Publish{Asset: "Cylinder", Subset: "modelMain", Version: i + 1, Name: "ma", Size: size})
+	return func(n int) (time.Duration, error) {
+		inserted, err := scratch.InsertOne(ctx, bson.D{{Key: "n", Value: n}})
 		if err != nil {
-			return nil, err
-		}
-		at, err := s.Studio.WaitSynced(ctx, rep)
-		if err != nil {
-			return nil, err
-		}
-		ours = append(ours, at.Sub(rep.Acknowledged))
-
-		inserted, err := scratch.InsertOne(ctx, bson.D{{Key: "n", Value: i}})
-		if err != nil {
-			return nil, err
+			return 0, err
 		}
 		start := time.Now()
-		_, err = client.Files.Create(&api.File{Name: fmt.Sprint("floor", i), Parents: []string{folder}}).
+		_, err = client.Files.Create(&api.File{Name: fmt.Sprint("floor", n), Parents: []string{folder}}).
 			SupportsAllDrives(true).Media(strings.NewReader(content)).Context(ctx).Do()
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		if _, err := scratch.UpdateByID(ctx, inserted.InsertedID, bson.D{{Key: "$set", Value: bson.D{{Key: "created_dt", Value: start}}}}); err != nil {
-			return nil, err
-		}
-		floor = append(floor, time.Since(start))
-		if (i+1)%100 == 0 {
-			fmt.Fprintf(os.Stderr, "reaction: %d of %d publishes\n", i+1, n)
-		}
-	}
-	var rows []row
-	for _, q := range []struct {
-		name string
-		at   float64
-	}{{"p50", 0.50}, {"p99", 0.99}, {"max", 1}} {
-		a, b := ours.Quantile(q.at), floor.Quantile(q.at)
-		rows = append(rows, row{what: fmt.Sprintf("reaction %s, %d publishes", q.name, n),
-			ours: milliseconds(a), other: milliseconds(b), ratio: float64(a) / float64(b)})
-	}
-	rows[0].comments = "floor: one upload and one update by hand"
-	return rows, nil
+		_, err = scratch.UpdateByID(ctx, inserted.InsertedID, bson.D{{Key: "$set", Value: bson.D{{Key: "created_dt", Value: start}}}})
+		return time.Since(start), err
+	}, nil
 }
 
-func milliseconds(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
-}
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -199,6 +199,12 @@ func (d *Daemon) Exit(ctx context.Context) (int, error) {
 	}
 }
 
+// CPU is the processor time that the process has taken in all, user and system. It must have ended.
+func (d *Daemon) CPU() time.Duration {
+	<-d.exited
+	return d.cmd.ProcessState.UserTime() + d.cmd.ProcessState.SystemTime()
+}
+
 // Stop stops it as a container runtime does, by SIGTERM. The error tells if that takes too long, in which
 // case it is killed, if it ends with another status than 0, or if it had ended by itself and nobody has
 // noticed by Exit. Stopping it again does nothing.

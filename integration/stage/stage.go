@@ -27,6 +27,7 @@ const requests = 100_000
 type Options struct {
 	Roots   map[string]string // names of the studio's roots, each with its folder on SHOW; none: one root, "projects"
 	Drive   drive.Settings
+	Discard bool           // Drive keeps only size and MD5 of what is uploaded
 	Presets daemon.Presets // its sites are filled in
 	Args    []string       // of sitesync run
 	Members int            // of the replica set; default 1
@@ -41,6 +42,7 @@ type Options struct {
 // Stage is everything that runs.
 type Stage struct {
 	Dir     string // everything on disk is below it
+	Binary  string // of sitesync
 	Mongo   *mongod.ReplicaSet
 	Drive   *drive.Server
 	Account *drive.Account     // sitesync's
@@ -66,13 +68,13 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 		}
 		s.temporary = true
 	}
-	var binary, mongodPath string
+	var mongodPath string
 	for _, step := range []struct {
 		what, hint string
 		do         func() error
 	}{
 		{"building sitesync", "the first time, its dependencies are compiled too", func() (err error) {
-			binary, err = daemon.Build(ctx, s.Dir, o.Build...)
+			s.Binary, err = daemon.Build(ctx, s.Dir, o.Build...)
 			return err
 		}},
 		{"looking for MongoDB", "the first time, it is downloaded and kept in your cache folder", func() (err error) {
@@ -84,7 +86,7 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 			return err
 		}},
 		{"starting Google Drive (emulated) and the studio", "", func() error { return s.open(&o) }},
-		{"starting sitesync", "", func() error { return s.start(ctx, o, binary) }},
+		{"starting sitesync", "", func() error { return s.start(ctx, o) }},
 	} {
 		do := step.do
 		if o.Step != nil {
@@ -130,7 +132,7 @@ func (s *Stage) open(o *Options) (err error) {
 			return err
 		}
 	}
-	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: requests}); err != nil {
+	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: requests, Discard: o.Discard}); err != nil {
 		return err
 	}
 	s.Account = s.Drive.AddServiceAccount("sync@studio.iam.example")
@@ -148,7 +150,7 @@ func (s *Stage) open(o *Options) (err error) {
 }
 
 // start starts sitesync and waits until it watches.
-func (s *Stage) start(ctx context.Context, o Options, binary string) error {
+func (s *Stage) start(ctx context.Context, o Options) error {
 	presets := filepath.Join(s.Dir, "presets")
 	if err := os.Mkdir(presets, 0o700); err != nil {
 		return err
@@ -156,7 +158,7 @@ func (s *Stage) start(ctx context.Context, o Options, binary string) error {
 	if err := o.Presets.Write(presets); err != nil {
 		return err
 	}
-	s.sitesync = daemon.Options{Binary: binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
+	s.sitesync = daemon.Options{Binary: s.Binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
 	if err := s.Restart(); err != nil {
 		return err
 	}

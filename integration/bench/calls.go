@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"sitesync/integration/studio"
+)
+
+// callFolders is how many folders the files are in whose calls are counted.
+const callFolders = 20
+
+// versions are publishes in callFolders folders, their files' names beginning with the prefix.
+func versions(prefix string, n int, size int64) (publishes []studio.Publish) {
+	for i := range n {
+		publishes = append(publishes, studio.Publish{Asset: "Calls", Subset: "modelMain", Version: i%callFolders + 1,
+			Name: fmt.Sprintf("%s%04d", prefix, i/callFolders), Size: size})
+	}
+	return publishes
+}
+
+// calls counts the requests that Drive gets for a file, all kinds, by a process that knows nothing yet. They are the
+// same each time, so it is done once.
+func (b *bench) calls(ctx context.Context) (rows []row, err error) {
+	tools := []tool{b.sitesync, b.rclone}
+	roots := []string{b.newRoot(), b.newRoot()}
+	for _, m := range []struct {
+		what      string
+		publishes []studio.Publish
+		limit     float64
+	}{
+		{"new folders", versions("a", b.Calls, size), 1.05},
+		{"existing folders", versions("b", b.Calls, size), 1.1},
+		{"overwritten with another size", versions("b", b.Calls, size+1), 1.1},
+		{"overwritten with the same size", reseeded(versions("b", b.Calls, size+1)), 1.1},
+	} {
+		r := row{What: fmt.Sprintf("calls a file, %d files, %d %s", b.Calls, callFolders, m.what), Unit: "calls",
+			Peer: b.rclone.name, Missing: b.rclone.missing, Pictured: true, Bar: &bar{Of: ofOurs, Limit: m.limit}}
+		progress("%s ...", r.What)
+		batch, err := b.publish(ctx, m.publishes)
+		if err != nil {
+			return nil, err
+		}
+		for i, t := range tools {
+			if t.missing != "" {
+				continue
+			}
+			o, err := t.upload(ctx, job{batch, roots[i], 8})
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", t.name, err)
+			}
+			calls := figures([]outcome{o}, callsPerFile)
+			if i == 0 {
+				r.Ours = calls
+			} else {
+				r.Theirs = calls
+			}
+		}
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+// reseeded are the same publishes with another content.
+func reseeded(publishes []studio.Publish) []studio.Publish {
+	for i := range publishes {
+		publishes[i].Seed = 1
+	}
+	return publishes
+}
+
+func callsPerFile(o outcome) float64 { return float64(o.calls) / float64(o.files) }

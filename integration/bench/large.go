@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"sitesync/integration/studio"
+)
+
+// large measures one large file. It is made of holes, so that no disk is measured.
+func (b *bench) large(ctx context.Context) ([]row, error) {
+	what := fmt.Sprintf("one file of %d MiB", b.Large)
+	progress("%s ...", what)
+	batch, err := b.publish(ctx, []studio.Publish{{Asset: "Large", Subset: "cacheMain", Name: "abc", Size: b.Large << 20, Sparse: true}})
+	if err != nil {
+		return nil, err
+	}
+	tools := []tool{b.sitesync, b.rclone, b.curl}
+	outcomes, err := b.turns(ctx, tools, func(ctx context.Context, t tool) (outcome, error) {
+		return t.upload(ctx, job{batch, b.newRoot(), 8})
+	})
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	for i, peer := range tools[1:] {
+		rows = append(rows, row{What: what, Unit: "MiB/s", Peer: peer.name, Missing: peer.missing, Pictured: true,
+			Ours: figures(outcomes[0], mebibytesPerSecond), Theirs: figures(outcomes[1+i], mebibytesPerSecond)})
+	}
+	rows[1].Bar = &bar{Of: ofRatio, AtLeast: true, Limit: 0.9}
+	return rows, nil
+}
+
+func mebibytesPerSecond(o outcome) float64 { return float64(o.bytes) / (1 << 20) / o.seconds }
