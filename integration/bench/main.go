@@ -108,12 +108,13 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 		do   func(context.Context) ([]row, error)
 	}{
 		{"reaction", b.reaction},
+		{"", b.alone},
 		{"throughput", b.throughput},
 		{"large", b.large},
 		{"calls", b.calls},
 		{"cpu", b.cpu},
 	} {
-		if len(c.Only) > 0 && !slices.Contains(c.Only, m.name) {
+		if len(c.Only) > 0 && m.name != "" && !slices.Contains(c.Only, m.name) {
 			continue
 		}
 		rows, err := m.do(ctx)
