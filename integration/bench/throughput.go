@@ -35,7 +35,7 @@ func (b *bench) throughput(ctx context.Context) (rows []row, err error) {
 		name      string
 		publishes []studio.Publish
 	}{
-		{"a new folder each", ownFolders("Own", b.Files)},
+		{"a new folder each", ownFolders("Own", b.Folders)},
 		{"one folder", oneFolder("One", b.Files)},
 	} {
 		batch, err := b.publish(ctx, layout.publishes)
@@ -45,7 +45,7 @@ func (b *bench) throughput(ctx context.Context) (rows []row, err error) {
 		for _, ms := range b.Latency {
 			b.latency(time.Duration(ms) * time.Millisecond)
 			for _, transfers := range b.Transfers {
-				what := fmt.Sprintf("%d small files, %s, %d ms, %d transfers", b.Files, layout.name, ms, transfers)
+				what := fmt.Sprintf("%d small files, %s, %d ms, %d transfers", len(batch.files), layout.name, ms, transfers)
 				progress("%s ...", what)
 				outcomes, err := b.turns(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
 					return t.upload(ctx, job{batch, b.newRoot(), transfers})
