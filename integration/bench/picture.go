@@ -12,7 +12,7 @@ const (
 	labelWidth   = 430
 	barWidth     = 320 // of the longer one of a pair
 	pairHeight   = 40
-	head         = 40
+	head         = 60
 )
 
 // picture draws the rows that say most: two bars each, the longer one of the same length everywhere, as units differ.
@@ -53,7 +53,8 @@ func picture(r report) string {
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="11">
 <rect width="%[1]d" height="%[2]d" fill="#ffffff"/>
-<text x="%[3]d" y="24" font-size="14" text-anchor="middle">sitesync and what else there is: median of several rounds in turn</text>
+<text x="%[3]d" y="24" font-size="14" text-anchor="middle">sitesync and what else there is: medians of several rounds, in turn</text>
+<text x="%[3]d" y="42" text-anchor="middle">files/s and MiB/s: longer is better; calls and ms: shorter is better</text>
 %[4]s</svg>
 `, pictureWidth, y+10, pictureWidth/2, pairs.String())
 }
