@@ -61,9 +61,9 @@ func TestKilledInASequence(t *testing.T) {
 	}
 	s.synced(rep)
 	s.noneTwice()
-	// One write for the version's folder and each above it, and one for the frames. Whoever comes later finds them.
+	// One document for each folder in which something was made. Whoever comes later finds them.
 	if n := must(s.stateDB().Collection("ids").CountDocuments(s.ctx, bson.D{}))(t); n > 12 {
-		t.Errorf("ids were reserved in %d writes", n)
+		t.Errorf("ids were reserved in %d documents", n)
 	}
 }
 

@@ -95,6 +95,9 @@ func TestPaceIsNeverSlowerThanTheSlowest(t *testing.T) {
 		p.refuse(at(float64(s)), at(float64(s)))
 	}
 	wantLimit(t, p, slowest)
+	p.bound = true
+	p.accept()
+	wantLimit(t, p, slowest)
 	if d := p.take(at(50)); d > 2*time.Second {
 		t.Errorf("the next request waits %v", d)
 	}

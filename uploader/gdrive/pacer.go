@@ -172,7 +172,8 @@ func (p *pace) accept() {
 		return
 	}
 	p.climbed++
-	if p.limit = p.top / math.Pow(p.below, math.Pow(p.climbed/p.flat-1, 3)); p.limit > fastest {
+	p.limit = max(slowest, p.top/math.Pow(p.below, math.Pow(p.climbed/p.flat-1, 3)))
+	if p.limit > fastest {
 		p.limit = math.Inf(1)
 	}
 	if p.limit > 1.1*p.top {
