@@ -50,7 +50,8 @@ func TestCallsOfASequence(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.project("Test")
-	// The files are complete before the document tells of them: from old content of the same size one could not tell the new.
+	// The files are complete before the document tells of them: copying over a thousand may take longer than these presets
+	// let sitesync wait for newer ones.
 	frames := studio.Publish{Name: "exr", Frames: 1000, Size: 1000, NoTmp: true}
 	s.calls("a new sequence", 1.05, p, frames)
 	frames.Size = 1100
