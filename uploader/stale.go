@@ -11,8 +11,8 @@ import (
 	"sitesync/uploader/site"
 )
 
-// staleFor is how long a newer source is waited for. It comes milliseconds after the document, as a rule; where the clock
-// of the storage is behind that of whoever publishes, none does.
+// staleFor is how long a newer source is waited for that nothing announces. It comes milliseconds after the document, as a
+// rule; where the clock of the storage is behind that of whoever publishes, none does.
 const staleFor = 10 * time.Second
 
 // How much older than published a source may be. Python 2 rounds the time in the hash to 10 ms. Some storages keep
@@ -30,7 +30,11 @@ func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
 		return nil
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, info.ModTime().UTC().Format(time.RFC3339Nano))
-	if u.waits.over(t, time.Now(), min(u.Settle, staleFor)) {
+	patience := min(u.Settle, staleFor)
+	if _, tmpErr := os.Lstat(src.String() + ".tmp"); tmpErr == nil {
+		patience = u.Settle // it is there already, and not renamed yet
+	}
+	if u.waits.over(t, time.Now(), patience) {
 		u.toldOfStale.Do(func() {
 			u.about(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each after a wait; "+
 				"look at the clock of the storage if that goes on", zap.Duration("wait", staleFor), zap.Error(err))

@@ -82,3 +82,17 @@ func TestOldSourceIsUploadedInTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// A new file that is there under its temporary name is waited for as long as a missing one.
+func TestOldSourceBesideATemporaryFile(t *testing.T) {
+	inBubble(t, func(w *world) {
+		path := w.publishedNow(time.Now().Add(-time.Hour))
+		must(w.t, os.WriteFile(path+".tmp", nil, 0o644))
+		w.run(w.up.Settle - time.Second)
+		if w.site.uploads() != 0 {
+			t.Error("it is not waited for")
+		}
+		w.run(3 * time.Second)
+		w.wantSynced()
+	})
+}
