@@ -57,6 +57,7 @@ The first SIGTERM or SIGINT lets running uploads finish for a while; a second on
 
 // Run is sitesync run.
 func (r runCmd) Run(flags *config.Flags) error {
+	ctx := untilSignal()
 	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
 	if err != nil {
 		return err
@@ -69,7 +70,7 @@ func (r runCmd) Run(flags *config.Flags) error {
 	for _, w := range warnings {
 		log.Warn(string(w))
 	}
-	return run(untilSignal(), cfg, log, r.Once)
+	return run(ctx, cfg, log, r.Once)
 }
 
 // untilSignal returns a context that the first SIGTERM or SIGINT ends. A second one ends the process at once.

@@ -84,10 +84,6 @@ type daemon struct {
 	journal *state.Journal
 	once    bool
 	totals  uploader.Totals // of all that has ended
-
-	mu       sync.Mutex
-	uploader *uploader.Uploader // nil while nothing works
-	stream   *watcher.Stream
 }
 
 // fencedStore writes outcomes only while the lease is held.
@@ -126,11 +122,13 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		Synced: d.monitor.Synced,
 	})
 	stream := &watcher.Stream{Store: d.store, Site: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
-	d.set(up, stream)
-	defer d.set(nil, nil)
 	standing := d.monitor.watched()
 	defer d.monitor.watch(standing)
 	watched := parts{client: standing.client, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}
+	if cfg.Poll && !d.once {
+		watched.poll, stream.Poll = poll, poll.Now
+	}
+	d.monitor.watch(watched)
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,14 +152,11 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		cancel()
 	} else {
 		if cfg.Poll {
-			watched.poll = poll
-			stream.Poll = poll.Now
 			wg.Go(func() { poll.Run(ctx) })
 		}
 		if cfg.Stream {
 			wg.Go(func() { stream.Run(ctx) })
 		}
-		d.monitor.watch(watched)
 		<-ctx.Done()
 		if fenced.Err() == nil {
 			log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
@@ -171,20 +166,13 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	return err
 }
 
-func (d *daemon) set(up *uploader.Uploader, stream *watcher.Stream) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.uploader, d.stream = up, stream
-}
-
 // report is what others can read of the work.
 func (d *daemon) report() state.Report {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.uploader == nil {
+	p := d.monitor.watched()
+	if p.uploader == nil { // nothing works yet
 		return state.Report{Stream: watcher.StreamClosed.String()}
 	}
-	return state.Report{Stream: d.stream.State().String(), Held: d.uploader.Held()}
+	return state.Report{Stream: p.stream.State().String(), Held: p.uploader.Held()}
 }
 
 // finish waits for everything to end, but not for what hangs, such as a read from a storage that has gone.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sitesync/integration/daemon"
+	"sitesync/integration/stage"
 )
 
 // killAll kills sitesync and starts it anew, over and over. The last one lives on.
@@ -53,7 +54,7 @@ func (c *chaos) awaitCreate(ctx context.Context) error {
 	}
 	before := count()
 	for since := time.Now(); count() == before && time.Since(since) < longest; {
-		if err := pause(ctx, time.Millisecond); err != nil {
+		if err := stage.Pause(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sitesync/integration/stage"
 	"sitesync/integration/studio"
 )
 
@@ -39,9 +40,9 @@ func (c *chaos) publishAll(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(artists)
 	for i, a := range c.script.acts {
-		err := pause(ctx, time.Until(c.start.Add(a.at)))
+		err := stage.Pause(ctx, time.Until(c.start.Add(a.at)))
 		for kills := len(c.script.lives) * i / len(c.script.acts); err == nil && c.killed() < kills; {
-			err = pause(ctx, 10*time.Millisecond)
+			err = stage.Pause(ctx, 10*time.Millisecond)
 		}
 		if err != nil {
 			break // of an artist, if it is not the run's end
@@ -93,7 +94,7 @@ func (c *chaos) insist(ctx context.Context, what string, do func(context.Context
 		c.mu.Lock()
 		c.repeated++
 		c.mu.Unlock()
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := stage.Pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}

@@ -157,6 +157,10 @@ func (c *chaos) work(ctx context.Context) error {
 	if err := c.waitSynced(ctx); err != nil {
 		return err
 	}
+	// The last kill may have been a moment ago: only a sitesync that has begun can stop orderly.
+	if _, err := c.stage.Daemon.Wait(ctx, daemon.Message("sitesync starts")); err != nil {
+		return err
+	}
 	if err := c.stage.Daemon.Stop(); err != nil {
 		c.wrong("%v", err)
 	}
@@ -175,7 +179,7 @@ func (c *chaos) waitSynced(ctx context.Context) error {
 		if synced > best {
 			best, since = synced, time.Now()
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := stage.Pause(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -220,15 +224,4 @@ func (c *chaos) wrong(format string, args ...any) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trouble = append(c.trouble, text)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"sitesync/integration/mongod"
+	"sitesync/integration/stage"
 )
 
 // strikeAll does to the primary what the script says, one after the other: the set always keeps a majority.
 func (c *chaos) strikeAll(ctx context.Context) error {
 	for i, k := range c.script.strikes {
-		if err := pause(ctx, time.Until(c.start.Add(k.at))); err != nil {
+		if err := stage.Pause(ctx, time.Until(c.start.Add(k.at))); err != nil {
 			return err
 		}
 		primary, err := c.stage.Mongo.Primary(ctx)
@@ -38,7 +39,7 @@ func (c *chaos) strike(ctx context.Context, k strike, primary *mongod.Member) er
 		if err := primary.Pause(); err != nil {
 			return err
 		}
-		if err := pause(ctx, k.length); err != nil {
+		if err := stage.Pause(ctx, k.length); err != nil {
 			return err
 		}
 		return primary.Resume()
@@ -46,7 +47,7 @@ func (c *chaos) strike(ctx context.Context, k strike, primary *mongod.Member) er
 	if err := primary.Kill(); err != nil {
 		return err
 	}
-	if err := pause(ctx, k.length); err != nil {
+	if err := stage.Pause(ctx, k.length); err != nil {
 		return err
 	}
 	return primary.Restart(ctx)

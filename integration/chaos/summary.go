@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"sitesync/integration/stage"
 )
 
 // tellEvery is the time between two lines that tell of the progress.
@@ -17,7 +19,7 @@ const tellEvery = 5 * time.Second
 // tell tells of the progress until ctx ends.
 func (c *chaos) tell(ctx context.Context) {
 	known := "?"
-	for pause(ctx, tellEvery) == nil {
+	for stage.Pause(ctx, tellEvery) == nil {
 		look, cancel := context.WithTimeout(ctx, time.Second)
 		if synced, _, err := c.progress(look); err == nil { // the primary may be away
 			known = fmt.Sprint(synced)

@@ -141,7 +141,7 @@ func (s *show) waitSynced(ctx context.Context, it *item, since time.Time) (time.
 			s.board.uploaded(it, n)
 			lastProgress = now
 		}
-		if err := pause(ctx, max(soonest, now.Sub(since)/50)); err != nil {
+		if err := stage.Pause(ctx, max(soonest, now.Sub(since)/50)); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -193,7 +193,7 @@ func (s *show) breakAndRepair(ctx, finish context.Context, it *item) (time.Time,
 			reason = strings.ReplaceAll(reason, f.Local, filepath.Base(f.Local)) // a line has little room
 			s.board.failed(it, tries, fmt.Sprintf("try %d of %d: %s", tries, retryCount, reason))
 		}
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := stage.Pause(ctx, 20*time.Millisecond); err != nil {
 			return time.Time{}, err
 		}
 	}
@@ -240,15 +240,4 @@ func (s *show) delete(ctx context.Context, it *item) error {
 		}
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }

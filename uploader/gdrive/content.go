@@ -43,7 +43,7 @@ func (c *content) skip(ctx context.Context, offset int64) error {
 			return err
 		}
 		if _, err := c.Read(buf[:min(int64(len(buf)), offset-c.at)]); err != nil {
-			return c.blame(err)
+			return classify(c.blame(err))
 		}
 	}
 	return nil
@@ -90,18 +90,10 @@ func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
 func sumOf(ctx context.Context, u site.Upload) (string, error) {
 	u.Sent = nil // nothing is
 	body := newContent(u)
-	for buf := make([]byte, 256<<10); ; {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		switch _, err := body.Read(buf); err {
-		case nil:
-		case io.EOF:
-			return body.sum(), nil
-		default:
-			return "", classify(body.blame(err))
-		}
+	if err := body.skip(ctx, u.Size); err != nil {
+		return "", err
 	}
+	return body.sum(), nil
 }
 
 // digest is an MD5 as it is remembered; zero for none.

@@ -54,8 +54,8 @@ func newIDPool(journal Journal, generate func(context.Context, int) ([]string, e
 // reserved, and may be nil. So are ids for what is about to be created in the place, if that is a folder whose id is
 // a new one: inside has the names in it, then those in the first of these, and so on.
 func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (string, error) {
-	if r, ok := p.of(at); ok && time.Since(r.At) < noteAgain {
-		return r.ID, nil
+	if id, ok := p.current(at); ok {
+		return id, nil
 	}
 	unlock, err := p.busy.lock(ctx, at.folder)
 	if err != nil {
@@ -65,19 +65,18 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 	if err := p.load(ctx, at.folder); err != nil {
 		return "", err
 	}
-	r, ok := p.of(at)
-	if ok && time.Since(r.At) < noteAgain {
-		return r.ID, nil
+	if id, ok := p.current(at); ok {
+		return id, nil
 	}
-	ids := map[string]string{at.name: r.ID}
+	old := p.of(at).ID // of a reservation that has to be noted again
+	ids := map[string]string{at.name: old}
 	if along != nil {
 		for _, name := range along(func(name string) bool {
-			r, ok := p.of(place{at.folder, name})
-			return ok && time.Since(r.At) < noteAgain
+			_, ok := p.current(place{at.folder, name})
+			return ok
 		}) {
 			if len(ids) < maxIDs {
-				r, _ := p.of(place{at.folder, name})
-				ids[name] = r.ID
+				ids[name] = p.of(place{at.folder, name}).ID
 			}
 		}
 	}
@@ -89,7 +88,7 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 		}
 	}
 	all := map[string]map[string]string{at.folder: ids}
-	if folder := ids[at.name]; folder != r.ID && inside != nil {
+	if folder := ids[at.name]; folder != old && inside != nil {
 		for _, names := range inside() {
 			ids := map[string]string{}
 			for _, name := range names[:min(len(names), maxIDs)] {
@@ -116,12 +115,17 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 	return ids[at.name], nil
 }
 
-// of returns the reservation of a place.
-func (p *idPool) of(at place) (Reservation, bool) {
+// of returns the reservation of a place; zero if there is none.
+func (p *idPool) of(at place) Reservation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	r, ok := p.reserved[at]
-	return r, ok
+	return p.reserved[at]
+}
+
+// current returns the id that is reserved for a place, unless the reservation has to be noted again.
+func (p *idPool) current(at place) (id string, ok bool) {
+	r := p.of(at)
+	return r.ID, r.ID != "" && time.Since(r.At) < noteAgain
 }
 
 // load reads what the journal has for a folder, once. The folder must be locked.

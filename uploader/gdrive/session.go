@@ -64,10 +64,10 @@ func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *conten
 	case err != nil:
 		return nil, "", 0, err
 	case answer == nil:
-		return nil, session, offset, classify(body.skip(ctx, offset))
+		return nil, session, offset, body.skip(ctx, offset)
 	}
 	if err := body.skip(ctx, u.Size); err != nil {
-		return nil, "", 0, classify(err)
+		return nil, "", 0, err
 	}
 	// The session tells how the file was when it ended.
 	if answer, err = s.get(ctx, answer.Id, uploadFields); err != nil || answer.Md5Checksum == body.sum() {
