@@ -11,6 +11,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // maxGrouped bounds the outcomes written by one update: the server compares each with each file.
@@ -95,26 +96,57 @@ func isWriteError(err error) bool {
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
 }
 
-// record writes one update.
+// record writes one update. A small one goes together with those of other representations.
 func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
-	update := outcomeUpdate(site, outcomes)
-	write := func() error {
-		_, err := s.db.Collection(key.Project).UpdateOne(ctx,
-			bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, update)
-		return err
+	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(site, outcomes)).
+		SetFilter(bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}})
+	alone := func() error {
+		q := &question[mongo.WriteModel, struct{}]{asked: update}
+		s.writeOutcomes(ctx, key.Project, []*question[mongo.WriteModel, struct{}]{q})
+		return q.err
 	}
-	err := write()
+	var err error
+	if len(outcomes) == 1 {
+		_, err = s.write.do(ctx, key.Project, update)
+	} else {
+		err = alone()
+	}
 	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		err = write()
+		err = alone()
 	}
 	if err != nil {
 		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
 	}
 	return nil
+}
+
+// writeOutcomes writes updates of representations of a project.
+func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*question[mongo.WriteModel, struct{}]) {
+	models := make([]mongo.WriteModel, len(updates))
+	for i, u := range updates {
+		models[i] = u.asked
+	}
+	_, err := s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	var several mongo.BulkWriteException
+	switch {
+	case errors.As(err, &several) && several.WriteConcernError == nil:
+		for _, we := range several.WriteErrors {
+			updates[we.Index].err = mongo.WriteException{WriteErrors: mongo.WriteErrors{we.WriteError}, Labels: several.Labels}
+		}
+	case len(updates) > 1 && errors.As(err, new(mongo.CommandError)):
+		// It may be the fault of one of them.
+		for i := range updates {
+			s.writeOutcomes(ctx, project, updates[i:i+1])
+		}
+	default:
+		for _, u := range updates {
+			u.err = err
+		}
+	}
 }
 
 // outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and tells change

@@ -32,17 +32,31 @@ const (
 // ErrGone means that the representation or its project is no longer there: nothing is left to do.
 var ErrGone = errors.New("the representation is gone")
 
+// What goes in one request at the most. Others wait for it meanwhile, so it must not take long.
+const (
+	maxRead    = 8  // representations; one can have 16 MB
+	maxWritten = 64 // outcomes of as many representations
+)
+
+// writesApart is how long after outcomes of a project were written others wait for company.
+const writesApart = 10 * time.Millisecond
+
 // Store reads and writes the avalon database.
 type Store struct {
-	db *mongo.Database
+	db    *mongo.Database
+	read  *together[ID, bson.Raw]
+	write *together[mongo.WriteModel, struct{}]
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
 // that none is rolled back by an election. Reads go to the primary, whatever the connection string prefers: a
 // secondary may not have yet what the change stream tells of.
 func NewStore(client *mongo.Client, database string) *Store {
-	return &Store{db: client.Database(database, options.Database().
+	s := &Store{db: client.Database(database, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
+	s.read = newTogether(maxRead, 0, s.readDocuments)
+	s.write = newTogether(maxWritten, writesApart, s.writeOutcomes)
+	return s
 }
 
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
@@ -174,17 +188,44 @@ func (s *Store) pending(ctx context.Context, project string, filter bson.D, yiel
 // Representation reads one representation as it stands now. The error is [ErrGone] if there is none, and
 // one that names what is malformed if it can't be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
-	doc, err := s.db.Collection(key.Project).FindOne(ctx, bson.D{{Key: "_id", Value: eq(key.ID)}},
-		options.FindOne().SetProjection(bson.D{
-			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
-		})).Raw()
-	if errors.Is(err, mongo.ErrNoDocuments) {
+	doc, err := s.read.do(ctx, key.Project, key.ID)
+	if errors.Is(err, ErrGone) {
 		return nil, ErrGone
 	}
 	if err != nil {
 		return nil, s.wrap(err, "read representation %s", key)
 	}
 	return Decode(key, doc)
+}
+
+// readDocuments reads representations of a project as far as they matter here.
+func (s *Store) readDocuments(ctx context.Context, project string, asked []*question[ID, bson.Raw]) {
+	var ids bson.A
+	for _, q := range asked {
+		ids = append(ids, q.asked)
+		q.err = ErrGone
+	}
+	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
+		options.Find().SetProjection(bson.D{
+			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
+		}))
+	var docs []bson.Raw
+	if err == nil {
+		err = cur.All(ctx, &docs)
+	}
+	for _, q := range asked {
+		if err != nil {
+			q.err = err
+		}
+	}
+	for _, doc := range docs {
+		id, _ := documentIDOf(doc.Lookup("_id"))
+		for _, q := range asked {
+			if err == nil && q.asked == id {
+				q.answer, q.err = doc, nil
+			}
+		}
+	}
 }
 
 // Decode reads a representation from its document. The error is a [*MalformedError].

@@ -146,12 +146,12 @@ func (f *fault) told(reasons ...string) {
 		faults = max(faults, f.elections()-f.elected)
 	}
 	count := map[string]int{}
-	var lost []string
+	var lost, why []string
 	for _, l := range f.logged("") {
 		switch {
 		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"), strings.Contains(l.Message, "results not recorded"):
 		case strings.Contains(l.Message, "change stream lost"):
-			lost = append(lost, l.Text("reason"))
+			lost, why = append(lost, l.Text("reason")), append(why, l.Text("error"))
 		default:
 			count[l.Message]++
 		}
@@ -166,7 +166,7 @@ func (f *fault) told(reasons ...string) {
 		ok = len(lost) <= faults && !slices.ContainsFunc(lost, func(reason string) bool { return !slices.Contains(reasons, reason) })
 	}
 	if !ok {
-		f.t.Errorf("the stream was lost for %q in %d fault(s), want one of %q", lost, faults, reasons)
+		f.t.Errorf("the stream was lost for %q in %d fault(s), want one of %q: %q", lost, faults, reasons, why)
 	}
 }
 

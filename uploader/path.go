@@ -162,29 +162,22 @@ func exists(p string) bool {
 // the matter: [site.Held] if the storage is not mounted, [site.Waiting] if the file is not there yet or not
 // of the recorded size.
 func (s source) open(size int64) (*os.File, os.FileInfo, error) {
-	// A Root keeps what is opened inside of it, symbolic links included.
-	root, err := os.OpenRoot(s.root)
-	if err != nil {
-		return nil, nil, site.Classed(site.Held, fmt.Errorf("the storage is not mounted: %w", err))
-	}
-	defer root.Close()
 	// Stat first: opening a device may do something to it.
-	rel := filepath.FromSlash(s.rel)
-	info, err := root.Stat(rel)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		// A Root takes no absolute symbolic link, not even one that stays inside of it.
-		if rel, err = s.resolve(); err == nil {
-			info, err = root.Stat(rel)
-		}
-	}
+	info, err := os.Stat(s.String())
 	if err != nil {
 		return nil, nil, s.missed(err)
 	}
-	if err := s.fits(info, size); err != nil {
+	if err := s.regular(info); err != nil {
 		return nil, nil, err
 	}
-	// Not to wait: by now it may be a FIFO, which nobody may ever write to.
-	f, err := root.OpenFile(rel, os.O_RDONLY|nonblock, 0)
+	f, err := openBelow(s.root, filepath.FromSlash(s.rel))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		// A Root takes no absolute symbolic link, not even one that stays inside of it.
+		var rel string
+		if rel, err = s.resolve(); err == nil {
+			f, err = openBelow(s.root, rel)
+		}
+	}
 	if err != nil {
 		return nil, nil, s.missed(err)
 	}
@@ -198,6 +191,17 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 		return nil, nil, err
 	}
 	return f, info, nil
+}
+
+// openInRoot opens a file below a root for reading. What is opened stays inside of it, symbolic links included. It does
+// not wait: the file may be a FIFO, which nobody may ever write to.
+func openInRoot(root, rel string) (*os.File, error) {
+	r, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	return r.OpenFile(rel, os.O_RDONLY|nonblock, 0)
 }
 
 // missed tells why the source could not be found or opened.
@@ -214,10 +218,18 @@ func (s source) missed(err error) error {
 	return fmt.Errorf("the source %s: %w", s, err)
 }
 
-// fits tells whether what was found is the file that was published.
-func (s source) fits(info os.FileInfo, size int64) error {
+// regular tells whether what was found is a file.
+func (s source) regular(info os.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("the source %s is not a regular file but %s", s, kind(info.Mode()))
+	}
+	return nil
+}
+
+// fits tells whether what was found is the file that was published.
+func (s source) fits(info os.FileInfo, size int64) error {
+	if err := s.regular(info); err != nil {
+		return err
 	}
 	if size != avalon.UnknownSize && info.Size() != size {
 		return site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))

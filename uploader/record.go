@@ -77,7 +77,7 @@ func (u *Uploader) tell(j *job, results []result) {
 		if u.Synced != nil {
 			u.Synced(r.took, reaction)
 		}
-		u.about(j.key).Info("synced", zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
+		u.Log.Info("synced", zap.String("project", j.key.Project), zap.Stringer("representation", j.key.ID), zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
 			zap.String("size", humanize.IBytes(uint64(r.bytes))), zap.Float64("seconds", r.took.Seconds()),
 			zap.Float64("reaction", reaction.Seconds()))
 	}

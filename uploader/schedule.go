@@ -2,8 +2,7 @@ package uploader
 
 import (
 	"context"
-	"maps"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,13 +70,15 @@ type schedule struct {
 	jobs    map[avalon.Key]*job
 	turn    [2][]*job     // jobs with pending files, by lane
 	files   [2]int        // pending files, by lane
+	full    [2]bool       // whether there are enough of them, by lane
+	running map[*job]bool // jobs with running files
 	large   int           // large files that run
 	held    map[*job]bool // jobs whose results wait to be written
 }
 
 func newSchedule(transfers int, queue *watcher.Queue) *schedule {
 	return &schedule{transfers: transfers, queue: queue, changed: make(chan struct{}),
-		jobs: map[avalon.Key]*job{}, held: map[*job]bool{}}
+		jobs: map[avalon.Key]*job{}, running: map[*job]bool{}, held: map[*job]bool{}}
 }
 
 // begin starts planning a representation. end must follow.
@@ -137,6 +138,7 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 				}
 				j.pending = j.pending[1:]
 				j.running[f.Key()] = f
+				s.running[j] = true
 				s.files[lane]--
 				if f.Size >= largeFile {
 					s.large++
@@ -155,20 +157,66 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 	return t, err
 }
 
-// unfinished returns the files of a job that are not done with.
-func (s *schedule) unfinished(j *job) []avalon.File {
+// beside returns the files that are uploaded now or soon and are in the same folder as a task's: all of its
+// representation, and as many of others as are planned ahead of a backlog.
+func (s *schedule) beside(t task) (out []task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append(slices.Collect(maps.Values(j.running)), j.pending...)
+	folder := folderOf(t.file.Path)
+	add := func(j *job, f avalon.File) {
+		if folderOf(f.Path) == folder {
+			out = append(out, task{job: j, file: f, roots: j.roots})
+		}
+	}
+	for _, f := range t.job.pending {
+		add(t.job, f)
+	}
+	for j := range s.running {
+		for _, f := range j.running {
+			add(j, f)
+		}
+	}
+	left := s.ahead()
+	for _, lane := range s.turn {
+		for _, j := range lane {
+			if j == t.job {
+				continue
+			}
+			for _, f := range j.pending {
+				if left--; left < 0 {
+					return out
+				}
+				add(j, f)
+			}
+		}
+	}
+	return out
 }
 
-// room waits until a lane has few enough files waiting to be worth planning more.
+// folderOf is the folder of a path as it is written in a document.
+func folderOf(p string) string { return p[:strings.LastIndexAny(p, `/\`)+1] }
+
+// ahead is how many files of a backlog are planned before they are uploaded.
+func (s *schedule) ahead() int { return 8 * s.transfers }
+
+// room waits until a lane has few enough files waiting to be worth planning more. Once there are enough, it waits until
+// half of them have been handed out, so that documents are read several at a time.
 func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
-	limit := 8 * s.transfers
+	return s.wait(ctx, func() bool { return s.hasRoom(lane) })
+}
+
+func (s *schedule) hasRoom(lane watcher.Lane) bool {
+	limit := s.ahead()
 	if lane == watcher.Live {
 		limit = 10_000
 	}
-	return s.wait(ctx, func() bool { return s.files[lane] < limit })
+	switch {
+	case s.files[lane] >= limit:
+		s.full[lane] = true
+	case s.files[lane] <= limit/2:
+		s.full[lane] = false
+	}
+	return !s.full[lane]
 }
 
 // finish says that a file is done with, and what is to be recorded of it, if anything. wake is when to look
@@ -178,7 +226,9 @@ func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := t.job
-	delete(j.running, t.file.Key())
+	if delete(j.running, t.file.Key()); len(j.running) == 0 {
+		delete(s.running, j)
+	}
 	if t.file.Size >= largeFile {
 		s.large--
 	}

@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -111,18 +110,55 @@ func TestAFileIsUnderWayOnce(t *testing.T) {
 
 func TestRoom(t *testing.T) {
 	s, _ := newTestSchedule(t, 2)
+	want := func(lane watcher.Lane, want bool) {
+		t.Helper()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if got := s.hasRoom(lane); got != want {
+			t.Errorf("room in lane %d: %t, want %t", lane, got, want)
+		}
+	}
+	want(watcher.Backlog, true)
 	s.plan("backlog", watcher.Backlog, files("b", 16, 1)...)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if s.room(ended, watcher.Backlog) == nil {
-		t.Error("there is room for more of the backlog")
-	}
-	if err := s.room(t.Context(), watcher.Live); err != nil {
-		t.Error(err)
-	}
+	want(watcher.Backlog, false)
+	want(watcher.Live, true)
+	s.order(t, 7)
+	want(watcher.Backlog, false)
 	s.order(t, 1)
-	if err := s.room(t.Context(), watcher.Backlog); err != nil {
-		t.Error(err)
+	want(watcher.Backlog, true)
+	s.plan("more", watcher.Backlog, files("m", 7, 1)...)
+	want(watcher.Backlog, true)
+	s.plan("and more", watcher.Backlog, files("n", 1, 1)...)
+	want(watcher.Backlog, false)
+}
+
+// What is uploaded soon to the same folder is known ahead, also of other representations.
+func TestBeside(t *testing.T) {
+	s, _ := newTestSchedule(t, 2)
+	s.plan("sequence", watcher.Backlog, files("{root}/a/s", 100, 1)...)
+	s.plan("other", watcher.Backlog, files(`{root}/a/o`, 1, 1)...)
+	s.plan("elsewhere", watcher.Backlog, files("{root}/b/e", 3, 1)...)
+	s.plan("deeper", watcher.Live, files("{root}/a/b/d", 1, 1)...)
+	s.plan("live", watcher.Live, files("{root}/a/l", 1, 1)...)
+	s.plan("many", watcher.Backlog, files("{root}/a/m", 1000, 1)...)
+	_, tasks := s.order(t, 3) // deeper, live, the first of the sequence
+	beside := func(k task) (n int, paths map[string]bool) {
+		paths = map[string]bool{}
+		for _, other := range s.beside(k) {
+			paths[other.file.Path] = true
+			n++
+		}
+		if n != len(paths) {
+			t.Errorf("one of %v comes twice", paths)
+		}
+		return n, paths
+	}
+	if n, paths := beside(tasks[0]); n != 1 || !paths["{root}/a/b/d0"] {
+		t.Errorf("of the one that is alone: %v", paths)
+	}
+	// All of its representation, and of others what runs and 16 at the most, three of which are elsewhere.
+	if n, paths := beside(tasks[2]); n != 100+1+16-3 || !paths["{root}/a/l0"] || !paths["{root}/a/s99"] || !paths["{root}/a/o0"] || !paths["{root}/a/m0"] {
+		t.Errorf("%d beside the sequence: %v", n, paths)
 	}
 }
 

@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,8 +17,10 @@ import (
 const throttledWait = 5 * time.Second
 
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
-// result is written for as long as writing.
+// result is written for as long as writing, while the next file is uploaded.
 func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
+	var recording sync.WaitGroup
+	defer recording.Wait()
 	for {
 		t, err := u.schedule.next(ctx)
 		if err != nil {
@@ -26,7 +29,9 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
 		u.running.Add(1)
 		r, wake := u.transfer(working, t)
 		u.running.Add(-1)
-		u.record(writing, t.job, u.schedule.finish(t, r, wake))
+		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
+			recording.Go(func() { u.record(writing, t.job, results) })
+		}
 	}
 }
 
@@ -101,10 +106,10 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	return held, info.Size(), obj, err
 }
 
-// along returns where the other files of a task's representation will go.
+// along returns where the files will go that are uploaded into the same folder soon.
 func (u *Uploader) along(t task) (paths []string) {
-	for _, f := range u.schedule.unfinished(t.job) {
-		if src, err := locate(&f, t.roots, u.LocalRoot, u.RemoteRoot); err == nil {
+	for _, other := range u.schedule.beside(t) {
+		if src, err := locate(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
 			paths = append(paths, src.remote)
 		}
 	}

@@ -20,7 +20,7 @@ import (
 const theSite = "site"
 
 // planners is how many documents of a lane are read at once.
-const planners = 4
+const planners = 8
 
 // Store is what the uploader needs of the avalon database; [avalon.Store] is one.
 type Store interface {

@@ -52,15 +52,19 @@ func (c *content) skip(ctx context.Context, offset int64) error {
 // Read reads on, and tells of the progress. A source that is not of the upload's size fails before its last
 // byte is handed out, so that no request with it can be complete.
 func (c *content) Read(p []byte) (int, error) {
-	p = p[:min(int64(len(p)), c.upload.Size-c.at)]
-	n, err := c.upload.Content.ReadAt(p, c.at)
-	if n == len(p) {
-		err = nil // an EOF just behind what was asked for
-	}
-	if err == nil && c.at+int64(n) == c.upload.Size {
+	left := c.upload.Size - c.at
+	n, err := c.upload.Content.ReadAt(p[:min(int64(len(p)), left+1)], c.at)
+	if int64(n) == left && int64(len(p)) == left {
+		// There was no room for what must not be there.
 		if more, _ := c.upload.Content.ReadAt(make([]byte, 1), c.upload.Size); more > 0 {
-			err = errGrown
+			n++
 		}
+	}
+	switch {
+	case int64(n) > left:
+		err = errGrown
+	case int64(n) == left || n == len(p):
+		err = nil // an EOF just behind what was asked for
 	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
@@ -74,7 +78,7 @@ func (c *content) Read(p []byte) (int, error) {
 	}
 	c.at += int64(n)
 	if fresh := c.at - c.hashed; fresh > 0 {
-		c.hash.Write(p[int64(n)-fresh:])
+		c.hash.Write(p[int64(n)-fresh : n])
 		c.hashed = c.at
 	}
 	if c.upload.Sent != nil {

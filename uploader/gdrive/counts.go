@@ -58,6 +58,12 @@ func (t *countedTransport) all() map[Request]int64 {
 	return maps.Clone(t.requests)
 }
 
+// methods are Google's names of the methods that are used.
+var methods = map[string]string{
+	"GET about": "about.get", "GET drives": "drives.list", "GET drives/": "drives.get",
+	"GET files": "files.list", "GET files/": "files.get", "POST files": "files.create", "PATCH files/": "files.update",
+}
+
 // kind names a request after Google's method, without ids.
 func kind(req *http.Request) string {
 	if req.Method == http.MethodPut { // to a session, wherever that is
@@ -71,10 +77,6 @@ func kind(req *http.Request) string {
 		return "token" // nothing else is asked of anybody
 	}
 	collection, id, one := strings.Cut(method, "/")
-	k := map[string]string{
-		"GET about": "about.get", "GET drives": "drives.list", "GET drives/": "drives.get",
-		"GET files": "files.list", "GET files/": "files.get", "POST files": "files.create", "PATCH files/": "files.update",
-	}
 	name := req.Method + " " + collection
 	if one {
 		name += "/"
@@ -82,14 +84,14 @@ func kind(req *http.Request) string {
 	switch {
 	case id == "generateIds":
 		return "files.generateIds"
-	case k[name] == "":
+	case methods[name] == "":
 		return "other"
 	case strings.HasSuffix(before, "/upload") && req.URL.Query().Get("uploadType") == "resumable":
-		return k[name] + ".resumable"
+		return methods[name] + ".resumable"
 	case strings.HasSuffix(before, "/upload"):
-		return k[name] + ".multipart"
+		return methods[name] + ".multipart"
 	}
-	return k[name]
+	return methods[name]
 }
 
 // outcome says how a request was answered. 403 may be about rights, a quota or the rate; that is in the body, which is

@@ -164,7 +164,9 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset int64, u sit
 		if offset > 0 {
 			header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, u.Size-1, u.Size))
 		}
-		res, err := s.send(ctx, http.MethodPut, session, u.Size-offset, body, header)
+		content := readAhead(body)
+		res, err := s.send(ctx, http.MethodPut, session, u.Size-offset, content, header)
+		content.end()
 		if err != nil {
 			return sessionError(body.blame(err))
 		}

@@ -3,6 +3,7 @@ package gdrive
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -70,7 +71,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
-	transport.WriteBufferSize = 64 << 10
+	transport.WriteBufferSize = wholeBody
+	transport.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
 	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)

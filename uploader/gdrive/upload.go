@@ -1,6 +1,7 @@
 package gdrive
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,9 @@ const (
 	// multipartLimit is up to which size a file goes in one request with its metadata, bytes. Google's advice
 	// is 5 MB.
 	multipartLimit = 5_000_000
+
+	// wholeBody is up to which size a request is read before it is sent, bytes: then all of it goes in one write.
+	wholeBody = 64 << 10
 
 	// stallTimeout is how long a request may stand still, not a byte sent or answered.
 	stallTimeout = time.Minute
@@ -83,14 +87,19 @@ func (s *Site) uploadURL(t target, kind string) (method, address string) {
 	return http.MethodPatch, address + "/" + url.PathEscape(t.id) + "?" + q.Encode()
 }
 
-// metadata is what is sent along with the content.
+// metadata is what is sent along with the content. Encoding a whole [drive.File] takes longer than a small file does.
 func (t target) metadata(u site.Upload) ([]byte, error) {
-	f := &drive.File{}
+	var f struct {
+		ID           string   `json:"id,omitempty"`
+		Name         string   `json:"name,omitempty"`
+		Parents      []string `json:"parents,omitempty"`
+		ModifiedTime string   `json:"modifiedTime,omitempty"`
+	}
 	if !u.ModTime.IsZero() {
 		f.ModifiedTime = u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	if t.create {
-		f.Id, f.Name, f.Parents = t.id, t.name, []string{t.parent}
+		f.ID, f.Name, f.Parents = t.id, t.name, []string{t.parent}
 	}
 	return json.Marshal(f)
 }
@@ -108,7 +117,15 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 	body.seek(0)
 	method, address := s.uploadURL(t, "multipart")
 	size := int64(len(head)) + u.Size + int64(len(tail))
-	res, err := s.send(ctx, method, address, size, io.MultiReader(strings.NewReader(head), body, strings.NewReader(tail)),
+	var all io.Reader = io.MultiReader(strings.NewReader(head), body, strings.NewReader(tail))
+	if size <= wholeBody {
+		whole := make([]byte, size)
+		if _, err := io.ReadFull(all, whole); err != nil {
+			return nil, body.blame(err)
+		}
+		all = bytes.NewReader(whole)
+	}
+	res, err := s.send(ctx, method, address, size, all,
 		http.Header{"Content-Type": {"multipart/related; boundary=" + boundary}})
 	if err != nil {
 		return nil, body.blame(err)
@@ -125,9 +142,11 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 	done := func() { stall.Stop(); cancel(nil) }
 
 	sent := &requestBody{reader: body, alive: alive, fence: s.fence}
-	var reader io.Reader = http.NoBody
-	if size > 0 {
-		reader = sent
+	var reader io.Reader = sent
+	if size == 0 {
+		reader = http.NoBody
+	} else if whole, ok := body.(*bytes.Reader); ok {
+		reader = whole
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, reader)
 	if err != nil {

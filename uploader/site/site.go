@@ -17,8 +17,8 @@ type Upload struct {
 	ModTime time.Time
 	Sent    func(bytes int64) // told of progress, in bytes sent so far; may be nil, and may go back
 
-	// Along tells the paths of files that are about to be uploaded too, such as the other frames of a sequence: what
-	// a site has to note ahead of an upload it may note for all of them at once. May be nil.
+	// Along tells the paths of files that are about to be uploaded to the same folder, such as the other frames of a
+	// sequence: what a site has to note ahead of an upload it may note for all of them at once. May be nil.
 	Along func() []string
 }
 

@@ -1,0 +1,184 @@
+package avalon
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// asked is a together whose requests take a second, and what was asked of it.
+type asked struct {
+	*together[int, int]
+	mu       sync.Mutex
+	requests [][]int
+	ended    error // that the context of the last request ended with while it was under way
+}
+
+func newAsked(most int, apart time.Duration) *asked {
+	a := &asked{}
+	a.together = newTogether(most, apart, func(ctx context.Context, _ string, questions []*question[int, int]) {
+		var request []int
+		for _, q := range questions {
+			request = append(request, q.asked)
+			q.answer = 10 * q.asked
+			if q.asked == 0 {
+				q.err = errors.New("nothing is asked")
+			}
+		}
+		a.mu.Lock()
+		a.requests = append(a.requests, request)
+		a.mu.Unlock()
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			a.ended = ctx.Err()
+		}
+	})
+	return a
+}
+
+func TestTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsked(3, 100*time.Millisecond)
+		start := time.Now()
+		var wg sync.WaitGroup
+		ask := func(project string, n int, answered time.Duration) {
+			wg.Go(func() {
+				got, err := a.do(t.Context(), project, n)
+				if got != 10*n || (err == nil) != (n != 0) || time.Since(start) != answered {
+					t.Errorf("%d is answered %d, %v after %s, not %s", n, got, err, time.Since(start), answered)
+				}
+			})
+			synctest.Wait()
+		}
+		ask("a", 1, time.Second) // alone
+		ask("a", 2, 2100*time.Millisecond)
+		ask("a", 0, 2100*time.Millisecond)
+		ask("a", 3, 2100*time.Millisecond)
+		ask("a", 4, 3200*time.Millisecond)
+		ask("b", 5, time.Second)
+		wg.Wait()
+		if diff := cmp.Diff([][]int{{1}, {5}, {2, 0, 3}, {4}}, a.requests); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if len(a.waiting) != 0 {
+			t.Errorf("%d projects are remembered", len(a.waiting))
+		}
+	})
+}
+
+func TestTogetherWithThoseWhoGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAsked(10, 0)
+		var gone []context.CancelFunc
+		var wg sync.WaitGroup
+		for n := range 4 {
+			ctx, cancel := context.WithCancel(t.Context())
+			gone = append(gone, cancel)
+			wg.Go(func() {
+				if _, err := a.do(ctx, "a", n+1); (n == 1 || n == 2) != errors.Is(err, context.Canceled) {
+					t.Errorf("%d: %v", n+1, err)
+				}
+			})
+			synctest.Wait()
+		}
+		gone[1]() // while it waits
+		time.Sleep(time.Second + time.Millisecond)
+		gone[2]() // while it is asked with another
+		time.Sleep(time.Second)
+		gone[0]() // too late, it has been answered
+		wg.Wait()
+		synctest.Wait()
+		if diff := cmp.Diff([][]int{{1}, {3, 4}}, a.requests); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+		if a.ended != nil {
+			t.Error("a request was given up that somebody waits for")
+		}
+		gone[3]()
+	})
+}
+
+// Representations that are read and recorded at the same time have nothing to do with each other: one is gone, one is
+// malformed, one is refused by the database, and all others are as if they were alone.
+func TestManyTogether(t *testing.T) {
+	s, coll := newStore(t)
+	docs := make([]bson.D, 100)
+	for i := range docs {
+		docs[i] = representation(entry("{root}/a", list()))
+	}
+	keys := insert(t, coll, docs...)
+	const refused, gone, malformed = 20, 40, 60
+	set := func(i int, field string, v any) {
+		if _, err := coll.UpdateByID(t.Context(), keys[i].ID, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: v}}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(malformed, "files", "none")
+	set(refused, "refused", true)
+	if _, err := coll.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: keys[gone].ID}}); err != nil {
+		t.Fatal(err)
+	}
+	validator := bson.D{{Key: "$nor", Value: bson.A{bson.D{{Key: "refused", Value: true},
+		{Key: "files.sites.created_dt", Value: bson.D{{Key: "$gt", Value: published.Add(time.Hour)}}}}}}}
+	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var recorded []int
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		wg.Go(func() {
+			r, err := s.Representation(t.Context(), key)
+			switch {
+			case i == gone:
+				if !errors.Is(err, ErrGone) {
+					t.Errorf("of the one that is gone: %v", err)
+				}
+				return
+			case i == malformed:
+				if !errors.As(err, new(*MalformedError)) {
+					t.Errorf("of the malformed one: %v", err)
+				}
+				return
+			case err != nil || r.Key != key:
+				t.Errorf("%s is read as %+v: %v", key, r, err)
+				return
+			}
+			err = s.Record(t.Context(), key, gdrive, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
+			if errors.As(err, new(*RecordError)) != (i == refused) || err != nil && i != refused {
+				t.Errorf("record %d: %v", i, err)
+			}
+			r, err = s.Representation(t.Context(), key)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if rec, _ := r.Files[0].On(gdrive); rec.Created && rec.RemoteID == key.ID.String() {
+				mu.Lock()
+				defer mu.Unlock()
+				recorded = append(recorded, i)
+			}
+		})
+	}
+	wg.Wait()
+	slices.Sort(recorded)
+	var want []int
+	for i := range keys {
+		if i != refused && i != gone && i != malformed {
+			want = append(want, i)
+		}
+	}
+	if diff := cmp.Diff(want, recorded); diff != "" {
+		t.Errorf("recorded (-want +got):\n%s", diff)
+	}
+}
