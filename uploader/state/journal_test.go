@@ -17,8 +17,9 @@ import (
 // journal is the journal of a process that holds the lease.
 func journal(t *testing.T, db *Database) *Journal {
 	t.Helper()
-	l := newLease(t, db, "a").start(t)
-	l.working(t)
+	l := newLease(t, db, "a")
+	l.times = usual // nothing is about them here
+	l.start(t).working(t)
 	return &Journal{Database: db, Lease: l.Lease}
 }
 
@@ -143,8 +144,9 @@ func TestSession(t *testing.T) {
 // What is written when the lease may have ended is not to be relied on.
 func TestJournalWithoutLease(t *testing.T) {
 	db := open(t)
-	l := newLease(t, db, "a").start(t)
-	l.working(t)
+	l := newLease(t, db, "a")
+	l.times = usual // nothing is about them here
+	l.start(t).working(t)
 	l.stop()
 	<-l.stopped
 	j := &Journal{Database: db, Lease: l.Lease}
