@@ -15,7 +15,7 @@ import (
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
 // draws it.
 var layers = map[string][]string{
-	".":                      {"avalon", "config", "uploader", "uploader/gdrive", "uploader/state", "watcher", "web"},
+	".":                      {"avalon", "config", "uploader", "uploader/explain", "uploader/gdrive", "uploader/state", "watcher", "web"},
 	"config":                 {},
 	"avalon":                 {},
 	"watcher":                {"avalon"},
@@ -23,6 +23,7 @@ var layers = map[string][]string{
 	"uploader/site":          {},
 	"uploader/site/sitetest": {"uploader/site"},
 	"uploader/gdrive":        {"uploader/site"},
+	"uploader/explain":       {"avalon", "config", "uploader", "uploader/site", "uploader/state"},
 	"uploader/state":         {"uploader/gdrive"}, // for the interface that it has to satisfy
 	"web":                    {},
 

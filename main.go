@@ -24,9 +24,10 @@ Settings of the studio come from Pype's own presets, config.json and gdrive.json
 
 type cli struct {
 	config.Flags
-	Run    runCmd    `cmd:"" help:"Sync what is published, until told to stop."`
-	Check  checkCmd  `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
-	Status statusCmd `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
+	Run     runCmd     `cmd:"" help:"Sync what is published, until told to stop."`
+	Check   checkCmd   `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
+	Status  statusCmd  `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
+	Explain explainCmd `cmd:"" help:"Show why a file is synced or is not, and what to do."`
 }
 
 func main() {

@@ -132,8 +132,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 		out.SetEscapeHTML(false)
 		err = out.Encode(s)
 	} else {
-		color := term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == "" // https://no-color.org
-		_, err = io.WriteString(os.Stdout, s.text(color))
+		_, err = io.WriteString(os.Stdout, s.text(colored()))
 	}
 	if err == nil && s.incomplete() {
 		err = errFailed
@@ -209,16 +208,7 @@ func (c statusCmd) projects(listed []avalon.Project, database string) ([]string,
 }
 
 func unknownProject(name, database string, known []string) error {
-	const most = 10
-	switch near := config.Nearest(name, known); {
-	case near != "":
-		return fmt.Errorf("database %s has no project %q; did you mean %q?", database, name, near)
-	case len(known) == 0:
-		return fmt.Errorf("database %s has no project %q, nor any other; is it the right one? (--db)", database, name)
-	case len(known) > most:
-		return fmt.Errorf("database %s has no project %q, but %d others, such as %q", database, name, len(known), known[0])
-	}
-	return fmt.Errorf("database %s has no project %q, but %q", database, name, known)
+	return config.UnknownProject(name, database, known)
 }
 
 // project reads one project.

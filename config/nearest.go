@@ -69,3 +69,17 @@ func either(words []string) string {
 	}
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
+
+// UnknownProject says that a database has no project of that name, and which one was probably meant.
+func UnknownProject(name, database string, known []string) error {
+	const most = 10
+	switch near := Nearest(name, known); {
+	case near != "":
+		return fmt.Errorf("database %s has no project %q; did you mean %q?", database, name, near)
+	case len(known) == 0:
+		return fmt.Errorf("database %s has no project %q, nor any other; is it the right one? (--db)", database, name)
+	case len(known) > most:
+		return fmt.Errorf("database %s has no project %q, but %d others, such as %q", database, name, len(known), known[0])
+	}
+	return fmt.Errorf("database %s has no project %q, but %q", database, name, known)
+}

@@ -34,7 +34,7 @@ func FuzzPlan(f *testing.F) {
 		f.Add([]byte(raw), int64(1_780_000_000))
 		f.Add([]byte(doc), int64(0))
 	}
-	r := rules{"studio", "gdrive", 3, Backoff{First: 10 * time.Second, Max: time.Hour}}
+	r := Rules{"studio", "gdrive", 3, Backoff{First: 10 * time.Second, Max: time.Hour}}
 	f.Fuzz(func(t *testing.T, data []byte, seconds int64) {
 		var parsed bson.D
 		if bson.UnmarshalExtJSON(data, false, &parsed) == nil {

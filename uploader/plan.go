@@ -11,11 +11,60 @@ import (
 	"sitesync/watcher"
 )
 
-// rules decide which files of a representation are due.
-type rules struct {
-	activeSite, remoteSite string
-	retryCount             int
-	backoff                Backoff
+// Rules decide which files of a representation are due.
+type Rules struct {
+	ActiveSite, RemoteSite string
+	RetryCount             int // failed tries after which a file is left alone
+	Backoff                Backoff
+}
+
+// Standing is what the rules say of one file.
+type Standing int
+
+// The standings, in the order in which the rules ask.
+const (
+	Unusable Standing = iota // its entry or its record can't be worked with
+	Unwanted                 // it has no record of the remote site
+	Synced                   // it is on the remote site
+	GivenUp                  // it has no tries left
+	Absent                   // the active site does not have it, so there is nothing to upload
+	Resting                  // it waits for its next try
+	Due                      // it is uploaded now or next
+)
+
+// Ruling is what the rules say of one file, and why.
+type Ruling struct {
+	Standing Standing
+	Problem  string        // of an unusable one
+	Wait     time.Duration // of a resting one
+}
+
+// Of decides on one file. It is due if the remote site waits for it, the active site has it, there are tries left, and
+// the wait after the last failed one is over.
+func (r Rules) Of(f *avalon.File, now time.Time) Ruling {
+	remote, wanted := f.On(r.RemoteSite)
+	switch active, ok := f.On(r.ActiveSite); {
+	case f.Problem != "" && (wanted && !remote.Created || len(f.Sites) == 0):
+		return Ruling{Standing: Unusable, Problem: f.Problem}
+	case !wanted:
+		return Ruling{Standing: Unwanted}
+	case remote.Created:
+		return Ruling{Standing: Synced}
+	case remote.Tries >= r.RetryCount:
+		return Ruling{Standing: GivenUp}
+	case remote.Problem != "":
+		return Ruling{Standing: Unusable, Problem: remote.Problem}
+	case !ok || !active.Created:
+		return Ruling{Standing: Absent}
+	}
+	if remote.Tries > 0 && !remote.LastFailed.IsZero() {
+		// A clock that is behind the one which wrote the date must not make the wait longer than it is.
+		full := r.Backoff.After(remote.Tries)
+		if wait := min(remote.LastFailed.Add(full).Sub(now), full); wait > 0 {
+			return Ruling{Standing: Resting, Wait: wait}
+		}
+	}
+	return Ruling{Standing: Due}
 }
 
 // plan is what is to be done about a representation.
@@ -25,39 +74,24 @@ type plan struct {
 	problems []string      // files that can't be worked with, each with its reason
 }
 
-// plan decides, file by file. A file is due if the remote site waits for it, the active site has it, there
-// are tries left, and the wait after the last failed one is over.
-func (r rules) plan(rep *avalon.Representation, now time.Time) plan {
+// plan decides, file by file.
+func (r Rules) plan(rep *avalon.Representation, now time.Time) plan {
 	var p plan
 	planned := map[avalon.FileKey]bool{}
 	for i, f := range rep.Files {
-		remote, wanted := f.On(r.remoteSite)
-		if f.Problem != "" && (wanted && !remote.Created || len(f.Sites) == 0) {
-			p.problems = append(p.problems, problem(i, f.Problem))
-			continue
-		}
-		if !wanted || remote.Created || remote.Tries >= r.retryCount || planned[f.Key()] {
-			continue
-		}
-		if remote.Problem != "" {
-			p.problems = append(p.problems, problem(i, remote.Problem))
-			continue
-		}
-		if active, ok := f.On(r.activeSite); !ok || !active.Created {
-			continue // not a source
-		}
-		if remote.Tries > 0 && !remote.LastFailed.IsZero() {
-			// A clock that is behind the one which wrote the date must not make the wait longer than it is.
-			full := r.backoff.After(remote.Tries)
-			if wait := min(remote.LastFailed.Add(full).Sub(now), full); wait > 0 {
-				if p.next == 0 || wait < p.next {
-					p.next = wait
-				}
-				continue
+		switch ruling := r.Of(&f, now); ruling.Standing {
+		case Unusable:
+			p.problems = append(p.problems, problem(i, ruling.Problem))
+		case Resting:
+			if p.next == 0 || ruling.Wait < p.next {
+				p.next = ruling.Wait
+			}
+		case Due:
+			if !planned[f.Key()] {
+				planned[f.Key()] = true
+				p.due = append(p.due, f)
 			}
 		}
-		planned[f.Key()] = true
-		p.due = append(p.due, f)
 	}
 	return p
 }

@@ -12,7 +12,7 @@ import (
 
 func TestPlan(t *testing.T) {
 	now := time.Date(2020, 6, 18, 8, 0, 0, 0, time.UTC)
-	r := rules{activeSite: "studio", remoteSite: "gdrive", retryCount: 3, backoff: Backoff{First: 10 * time.Second, Max: time.Hour}}
+	r := Rules{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: Backoff{First: 10 * time.Second, Max: time.Hour}}
 	studio := avalon.Site{Name: "studio", Created: true}
 	for name, test := range map[string]struct {
 		sites []avalon.Site
@@ -45,7 +45,7 @@ func TestPlan(t *testing.T) {
 
 func TestPlanOfSeveralFiles(t *testing.T) {
 	now := time.Now()
-	r := rules{activeSite: "studio", remoteSite: "gdrive", retryCount: 3, backoff: Backoff{First: 10 * time.Second, Max: time.Hour}}
+	r := Rules{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: Backoff{First: 10 * time.Second, Max: time.Hour}}
 	sites := func(remote avalon.Site) []avalon.Site {
 		remote.Name = "gdrive"
 		return []avalon.Site{{Name: "studio", Created: true}, remote}

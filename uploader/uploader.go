@@ -60,7 +60,7 @@ type Options struct {
 // Uploader uploads the files that are due.
 type Uploader struct {
 	Options
-	rules       rules
+	rules       Rules
 	schedule    *schedule
 	holds       *holds
 	waits       waits
@@ -79,7 +79,7 @@ type Uploader struct {
 func New(o Options) *Uploader {
 	return &Uploader{
 		Options:  o,
-		rules:    rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
+		rules:    Rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
 		schedule: newSchedule(o.Transfers, o.Queue),
 		holds:    newHolds(o.Log, o.Poll),
 		reports:  reports{log: o.Log},

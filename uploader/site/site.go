@@ -28,6 +28,27 @@ type Object struct {
 	MD5 string // hex digits, as the site confirmed it
 }
 
+// Found is what was found on a site by whoever only looks.
+type Found struct {
+	Object
+	State  State
+	Name   string
+	In     string // name of the folder that it is in now, if that is known and another one
+	Size   int64  // bytes
+	Folder bool   // it is a folder
+}
+
+// State says whether something is there.
+type State int
+
+// The states.
+const (
+	Nowhere   State = iota // there is none, or it is hidden from the account
+	Trashed                // it, or a folder above it, is in the trash
+	Elsewhere              // it was moved or renamed
+	There                  // something is at the path
+)
+
 // Site is where files are uploaded to. All methods may be called at the same time from many goroutines.
 //
 // Errors are classed: [ClassOf] says what is to be done about them.

@@ -1,0 +1,274 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader"
+	"sitesync/uploader/site"
+	"sitesync/uploader/state"
+)
+
+// Site is what is asked of the remote site; *gdrive.Site is one.
+type Site interface {
+	// Check makes sure that credentials are accepted and that every root is there and can be written to.
+	Check(ctx context.Context) error
+
+	// Look tells where the file is that was uploaded to a path, by the id that it got there; without one, what is
+	// at the path. It creates nothing.
+	Look(ctx context.Context, path, id string) (site.Found, error)
+}
+
+// Explainer explains. It may be used by several goroutines.
+type Explainer struct {
+	Config *config.Config
+	Store  *avalon.Store
+	State  *state.Database
+
+	// Open opens the remote site for looking at it. It is called when it has to be looked at, and Close when that was
+	// done. A site that was just opened tells what is there now, not what it remembers.
+	Open func(ctx context.Context) (s Site, close func(), err error)
+
+	// MaxRead is how much of the sources is read to compare their content with what the site has, bytes; what is
+	// beyond it is compared by its size only.
+	MaxRead int64
+
+	// Paused tells why a project is paused, "" if it is not. May be nil.
+	Paused func(ctx context.Context, project string) (string, error)
+}
+
+// NotFoundError says that there is nothing of that name to explain.
+type NotFoundError struct{ err error }
+
+func (e *NotFoundError) Error() string { return e.err.Error() }
+func (e *NotFoundError) Unwrap() error { return e.err }
+
+// Explain explains the representation with an id, or the newest that names a path: one as artists see it, under whatever
+// root, one as documents have it ({root}/...), one on the remote site, or only the name of a file. The error is a
+// *NotFoundError if there is none.
+func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report, error) {
+	now := time.Now()
+	r := &Report{At: now.UTC(), Project: project, Asked: asked, ActiveSite: e.Config.ActiveSite, RemoteSite: e.Config.RemoteSite,
+		Others: []string{}, Steps: []Step{}, Groups: []Group{}}
+	projects, err := e.projects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(projects, project) {
+		return nil, &NotFoundError{config.UnknownProject(project, e.Config.Mongo.Database, projects)}
+	}
+	found, err := e.find(ctx, project, projects, asked)
+	if err != nil {
+		return nil, err
+	}
+	r.Representation, r.Others, r.More = found.key.ID.String(), found.others, found.more
+	if at := found.key.ID.Time(); !at.IsZero() {
+		r.Published = &at
+	}
+	remote, ok := e.Config.Remote()
+	if !ok {
+		r.add(Step{"settings", Wrong, "remote_site is empty, so nothing is synced", "name a site of gdrive.json as remote_site in config.json"})
+		return r.end(), nil
+	}
+	if found.problem != "" {
+		r.add(Step{"document", Wrong, found.problem, "mend the document, or publish again"})
+		return r.end(), nil
+	}
+	rep := found.rep
+	r.Name, r.Files, r.Told = rep.Name, len(rep.Files), len(found.files)
+	r.add(Step{Rule: "document", Verdict: OK, Detail: described(rep, r.Published)})
+	if len(rep.Files) == 0 {
+		r.Steps[0] = Step{"document", Wrong, "it has no files", "publish again"}
+		return r.end(), nil
+	}
+
+	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead,
+		rules: uploader.Rules{ActiveSite: e.Config.ActiveSite, RemoteSite: remote.Name, RetryCount: e.Config.RetryCount,
+			Backoff: uploader.Backoff{First: e.Config.RetryDelay, Max: e.Config.MaxRetryDelay}}}
+	defer x.close()
+	x.works(project)
+	var files []File
+	wanted := false // something is to be uploaded
+	for _, f := range found.files {
+		told := x.file(f)
+		wanted = wanted || told.State == Due || told.State == Resting
+		files = append(files, told)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if wanted { // for others it does not matter who works
+		r.add(x.steps...)
+	}
+	r.Groups = group(files)
+	return r.end(), nil
+}
+
+// projects are the names of all projects.
+func (e *Explainer) projects(ctx context.Context) ([]string, error) {
+	listed, err := e.Store.Projects(ctx)
+	var names []string
+	for _, p := range listed {
+		names = append(names, p.Name)
+	}
+	return names, err
+}
+
+func described(rep *avalon.Representation, published *time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "representation %q with %d file(s)", rep.Name, len(rep.Files))
+	if published != nil {
+		fmt.Fprintf(&b, ", published %s", at(*published))
+	}
+	return b.String()
+}
+
+// at is a time for people.
+func at(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+// short is a duration for people.
+func short(d time.Duration) string {
+	if d < time.Second {
+		return "less than a second"
+	}
+	return d.Round(time.Second).String()
+}
+
+func (r *Report) add(steps ...Step) { r.Steps = append(r.Steps, steps...) }
+
+// end says what all of it means.
+func (r *Report) end() *Report {
+	r.Verdict = worst(r.Steps)
+	for _, g := range r.Groups {
+		if g.Verdict.rank() > r.Verdict.rank() {
+			r.Verdict = g.Verdict
+		}
+	}
+	r.Do = r.toDo()
+	return r
+}
+
+// toDo is the one thing to do: about what stops everything, else about the most files.
+func (r *Report) toDo() string {
+	for _, v := range []Verdict{Wrong, Unknown} {
+		for _, s := range r.Steps {
+			if s.Verdict == v && s.Mend != "" {
+				return s.Mend
+			}
+		}
+		for _, g := range r.Groups {
+			if g.Verdict == v && g.Do != "" {
+				return g.Do
+			}
+		}
+	}
+	for _, g := range r.Groups {
+		if g.Do != "" {
+			return g.Do
+		}
+	}
+	return "nothing"
+}
+
+// explanation is one explanation under way.
+type explanation struct {
+	*Explainer
+	ctx    context.Context
+	now    time.Time
+	rep    *avalon.Representation
+	remote config.Site
+	rules  uploader.Rules
+	left   int64 // of MaxRead
+
+	steps   []Step   // about what works
+	holder  string   // who works, if that is a process of another machine
+	held    []string // what holds uploads up
+	site    Site     // nil until it is looked at
+	siteErr error    // why it can't be looked at
+	done    func()
+}
+
+func (x *explanation) close() {
+	if x.done != nil {
+		x.done()
+	}
+}
+
+// works finds out whether somebody works, and what stops it.
+func (x *explanation) works(project string) {
+	if x.Paused != nil {
+		switch reason, err := x.Paused(x.ctx, project); {
+		case err != nil:
+			x.steps = append(x.steps, Step{"pause", Unknown, "it can't be told whether the project is paused: " + err.Error(), ""})
+		case reason != "":
+			x.steps = append(x.steps, Step{"pause", Wrong, reason, "resume it: sitesync resume"})
+		}
+	}
+	standing, err := x.State.Standing(x.ctx, state.LeaseName(x.Config.Mongo.Database, x.remote.Name))
+	start := "start sitesync: sitesync run"
+	switch {
+	case err != nil:
+		x.steps = append(x.steps, Step{"sitesync", Unknown, "it can't be told who works: " + err.Error(), "let sitesync explain read database " + x.Config.Mongo.State})
+		return
+	case standing == nil:
+		x.steps = append(x.steps, Step{"sitesync", Wrong, "no sitesync runs for site " + x.remote.Name, start})
+		return
+	case standing.Expired:
+		x.steps = append(x.steps, Step{"sitesync", Wrong, fmt.Sprintf("no sitesync runs for site %s; the last one was %s", x.remote.Name, standing.Holder), start})
+		return
+	}
+	detail := fmt.Sprintf("%s works since %s", standing.Holder, at(standing.Holder.Since))
+	if standing.Report.Stream != "open" {
+		detail += "; publishes are found by the poll only, every " + x.Config.LoopDelay.String()
+	}
+	x.steps = append(x.steps, Step{Rule: "sitesync", Verdict: OK, Detail: detail})
+	if host, err := os.Hostname(); err == nil && host != standing.Holder.Host {
+		x.holder = standing.Holder.String()
+	}
+	x.held = standing.Report.Held
+	for _, line := range x.held {
+		if uploader.HoldsUp(line, "") {
+			x.steps = append(x.steps, Step{"held", Wrong, "all uploads are held: " + line, "repair what holds uploads up: " + line + ". They go on by themselves"})
+		}
+	}
+}
+
+// open opens the site when it is needed, and makes sure that it can be used.
+func (x *explanation) open() (Site, error) {
+	if x.site == nil && x.siteErr == nil {
+		var s Site
+		if s, x.done, x.siteErr = x.Open(x.ctx); x.siteErr == nil {
+			x.site, x.siteErr = s, s.Check(x.ctx)
+		}
+		switch {
+		case x.siteErr == nil:
+			x.steps = append(x.steps, Step{Rule: "site", Verdict: OK, Detail: fmt.Sprintf("site %s can be written to", x.remote.Name)})
+		case site.ClassOf(x.siteErr) == site.Throttled:
+			x.steps = append(x.steps, Step{"site", Waiting, x.siteErr.Error(), ""})
+		default:
+			x.steps = append(x.steps, Step{"site", Wrong, x.siteErr.Error(), "mend the site: " + x.siteErr.Error()})
+		}
+	}
+	return x.site, x.siteErr
+}
+
+var _ error = (*NotFoundError)(nil)
+
+// notFound says that there is nothing to explain.
+func notFound(format string, args ...any) error { return &NotFoundError{fmt.Errorf(format, args...)} }
+
+// isMalformed returns what is wrong with a document, "" if it is something else.
+func isMalformed(err error) string {
+	var malformed *avalon.MalformedError
+	if errors.As(err, &malformed) {
+		return malformed.Error()
+	}
+	return ""
+}

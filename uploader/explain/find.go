@@ -1,0 +1,172 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"sitesync/avalon"
+)
+
+const (
+	// mostFound is how many representations that name a path are asked for.
+	mostFound = 50
+	// deepest is how many folders a path may have; MongoDB's regular expressions nest no deeper than 250.
+	deepest = 100
+)
+
+// found is what was asked for.
+type found struct {
+	key     avalon.Key
+	rep     *avalon.Representation // nil if there is a problem
+	problem string                 // why the document can't be read
+	files   []*avalon.File         // of rep, those that were asked for
+	others  []string               // ids of further representations that name the path, the newest first
+	more    bool                   // there are still more of them
+}
+
+// find finds what was asked for.
+func (e *Explainer) find(ctx context.Context, project string, projects []string, asked string) (*found, error) {
+	if !strings.ContainsAny(asked, `/\`) {
+		key := avalon.Key{Project: project, ID: avalon.ParseID(asked)}
+		f, err := e.read(ctx, key)
+		if !errors.Is(err, avalon.ErrGone) {
+			return f, err
+		}
+	}
+	pattern, ignoreCase, err := pathPattern(asked)
+	if err != nil {
+		return nil, err
+	}
+	named, err := e.Store.FindPath(ctx, project, pattern, ignoreCase, mostFound)
+	if err != nil {
+		return nil, err
+	}
+	if len(named) == 0 {
+		return nil, e.nowhere(ctx, project, projects, asked)
+	}
+	// What follows the root counts in full: of /mnt/a/b, {root}/a/b is meant rather than {root}/b.
+	depth := func(n avalon.Named) int { return len(parts(n.Path)) }
+	deepest := depth(slices.MaxFunc(named, func(a, b avalon.Named) int { return depth(a) - depth(b) }))
+	more := len(named) == mostFound
+	if len(parts(asked)) > 1 {
+		named = slices.DeleteFunc(named, func(n avalon.Named) bool { return depth(n) < deepest })
+	}
+	f, err := e.read(ctx, named[0].Key)
+	if errors.Is(err, avalon.ErrGone) {
+		return nil, notFound("representation %s was there a moment ago, but is gone: it is being published again; ask once more", named[0].Key)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.more = more
+	for _, n := range named[1:] {
+		f.others = append(f.others, n.Key.ID.String())
+	}
+	if ignoreCase {
+		pattern = "(?i)" + pattern
+	}
+	fits, err := regexp.Compile(pattern)
+	if err != nil {
+		return nil, err
+	}
+	f.files = slices.DeleteFunc(f.files, func(file *avalon.File) bool { return !fits.MatchString(file.Path) })
+	return f, nil
+}
+
+// read reads a representation. The error is avalon.ErrGone if there is none.
+func (e *Explainer) read(ctx context.Context, key avalon.Key) (*found, error) {
+	f := &found{key: key, others: []string{}}
+	rep, err := e.Store.Representation(ctx, key)
+	if problem := isMalformed(err); problem != "" {
+		f.problem = problem
+		return f, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f.rep = rep
+	for i := range rep.Files {
+		f.files = append(f.files, &rep.Files[i])
+	}
+	return f, nil
+}
+
+// nowhere says that nothing was found, and where else it is.
+func (e *Explainer) nowhere(ctx context.Context, project string, projects []string, asked string) error {
+	if strings.ContainsAny(asked, `/\`) {
+		return notFound("no representation of project %s names %s: check the path and the project; what was not published by Pype is not synced",
+			project, asked)
+	}
+	for _, other := range projects {
+		_, err := e.Store.Representation(ctx, avalon.Key{Project: other, ID: avalon.ParseID(asked)})
+		if err == nil {
+			return notFound("project %s has no representation %s, but project %s has", project, asked, other)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	}
+	return notFound("project %s has no representation %s, and no file of that name: it was deleted, or published again under another id",
+		project, asked)
+}
+
+// parts are the names in a path of any system.
+func parts(path string) []string {
+	return slices.DeleteFunc(strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' }),
+		func(name string) bool { return name == "." })
+}
+
+const separator = `[/\\]+`
+
+// pathPattern is a regular expression, of Go and of MongoDB, for paths of documents that are meant by a path: those
+// that have what it ends with after their root, as it is not known here under which root somebody sees the storage.
+func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
+	names := parts(asked)
+	switch {
+	case len(names) == 0:
+		return "", false, notFound("%q is neither an id nor a path", asked)
+	case len(names) > deepest:
+		return "", false, notFound("the path has %d folders, more than any that is synced", len(names)-1)
+	case !utf8.ValidString(asked) || strings.ContainsRune(asked, 0):
+		return "", false, notFound("the path %q is not UTF-8, or has a NUL in it", asked)
+	}
+	root := `\{root(?:\[[^\]]*\])?\}`
+	if strings.HasPrefix(names[0], "{root") {
+		if len(names) == 1 {
+			return "", false, notFound("%q is a root, not a file", asked)
+		}
+		return "^" + regexp.QuoteMeta(names[0]) + separator + joined(names[1:]) + "$", false, nil
+	}
+	if len(names) == 1 && !strings.ContainsAny(asked, `/\`) {
+		return `[/\\}]` + joined(names) + "$", false, nil // the name of a file, wherever it is
+	}
+	// Windows does not tell A from a.
+	ignoreCase = strings.Contains(asked, `\`) || len(names[0]) == 2 && names[0][1] == ':'
+	below := ""
+	for i, name := range names {
+		if i < len(names)-1 {
+			below = "(?:" + below + escaped(name) + separator + ")?"
+		} else {
+			below += escaped(name)
+		}
+	}
+	// Some hosts publish paths without a root, as they saw them.
+	return "^(?:" + root + separator + below + `|[/\\]*` + joined(names) + ")$", ignoreCase, nil
+}
+
+func joined(names []string) string {
+	all := make([]string, len(names))
+	for i, name := range names {
+		all[i] = escaped(name)
+	}
+	return strings.Join(all, separator)
+}
+
+// escaped fits a name. Braces may be doubled in a document, as it has format strings.
+func escaped(name string) string {
+	return strings.NewReplacer(`\{`, `\{{1,2}`, `\}`, `\}{1,2}`).Replace(regexp.QuoteMeta(name))
+}

@@ -1,0 +1,100 @@
+package gdrive
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"path"
+	"time"
+
+	"sitesync/uploader/site"
+)
+
+// Look tells where the file is that was uploaded to a path, by the id that it got there; without one, what is at the
+// path. Nothing is created, and a root that is not there is the site's trouble. The first look into a folder lists it,
+// which answers all later ones.
+func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
+	found, err := s.look(ctx, p, id)
+	if err != nil {
+		return site.Found{}, fmt.Errorf("look up %s: %w", p, err)
+	}
+	return found, nil
+}
+
+func (s *Site) look(ctx context.Context, p, id string) (site.Found, error) {
+	var at entry
+	var there bool
+	folder, err := s.tree.at(ctx, path.Dir(p))
+	if err == nil && folder != nil {
+		at, there, err = s.tree.lookup(ctx, folder, path.Base(p))
+	}
+	if err != nil {
+		return site.Found{}, err
+	}
+	f := site.Found{State: site.There, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size, Folder: at.folder}
+	if at.md5 != (digest{}) {
+		f.MD5 = hex.EncodeToString(at.md5[:])
+	}
+	if there && (id == "" || id == at.id) {
+		return f, nil
+	}
+	if id == "" {
+		return site.Found{}, nil
+	}
+	// Listings lag, and somebody may have put it elsewhere.
+	got, err := s.get(ctx, id, uploadFields)
+	switch {
+	case isNotFound(err):
+		got = nil
+	case err != nil:
+		return site.Found{}, err
+	}
+	if there && (got == nil || got.Trashed || parentOf(got) != folder.id || got.Name != path.Base(p)) {
+		return f, nil // another one is in its place
+	}
+	if got == nil {
+		return site.Found{}, nil
+	}
+	f = site.Found{State: site.Elsewhere, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
+		Folder: got.MimeType == folderType}
+	switch parent := parentOf(got); {
+	case got.Trashed:
+		f.State = site.Trashed
+	case folder != nil && parent == folder.id && got.Name == path.Base(p):
+		f.State = site.There
+	case parent != "":
+		// Only for people, so it may fail: the folder can be hidden from us.
+		if in, err := s.get(ctx, parent, "name"); err == nil {
+			f.In = in.Name
+		}
+	}
+	return f, nil
+}
+
+// at returns the folder at a path, nil if there is none. Nothing is created.
+func (t *tree) at(ctx context.Context, p string) (*folder, error) {
+	if f, fresh := t.cached(p); fresh {
+		return f, nil
+	}
+	if !t.mayCreate(p) {
+		return t.resolve(ctx, p)
+	}
+	parent, err := t.at(ctx, path.Dir(p))
+	if err != nil || parent == nil {
+		return nil, err
+	}
+	e, found, err := t.lookup(ctx, parent, path.Base(p))
+	if err != nil || !found || !e.folder {
+		return nil, err
+	}
+	f := &folder{id: e.id, driveID: parent.driveID, parent: parent.id, seen: time.Now(), used: time.Now()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old := t.folders[p]; old != nil && old.id == f.id {
+		old.seen, old.used = f.seen, f.used
+		return old, nil // with what we know of it
+	}
+	t.folders[p] = f
+	t.learn(1)
+	return f, nil
+}

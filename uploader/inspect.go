@@ -1,0 +1,65 @@
+package uploader
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"io"
+	"strings"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/config"
+)
+
+// Inspection is what an upload of a file would begin with. What is not known is empty.
+type Inspection struct {
+	Root     string // folder of this machine that the file must be in
+	Local    string // where it comes from, a path of this machine
+	Remote   string // where it goes, a path on the site
+	Size     int64  // of what is at the source, bytes
+	Modified time.Time
+	Stale    bool // it is older than what was published, and so is waited for
+
+	source source
+}
+
+// Inspect looks at a file's source as an upload would, from this machine, and changes nothing. The error is classed as
+// that of an upload.
+func Inspect(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
+	src, err := locate(f, documentRoots, local, remote)
+	if err != nil {
+		return Inspection{}, err
+	}
+	i := Inspection{Root: src.root, Local: src.String(), Remote: src.remote, source: src}
+	file, info, err := src.open(f.Size)
+	if err != nil {
+		return i, err
+	}
+	defer file.Close()
+	i.Size, i.Modified, i.Stale = info.Size(), info.ModTime(), older(info.ModTime(), f)
+	return i, nil
+}
+
+// MD5 reads the source for the sum of its content, in hexadecimal, as Drive tells it.
+func (i Inspection) MD5(ctx context.Context) (string, error) {
+	file, _, err := i.source.open(avalon.UnknownSize)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	defer context.AfterFunc(ctx, func() { file.Close() })() // ends a read, however long it is
+	sum := md5.New()
+	if _, err := io.Copy(sum, file); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return "", i.source.missed(err)
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// HoldsUp reports whether a line of Held is about all files, or about those of a local root.
+func HoldsUp(line, root string) bool {
+	return strings.HasPrefix(line, theSite+": ") || root != "" && strings.HasPrefix(line, root+": ")
+}
