@@ -24,17 +24,21 @@ Settings of the studio come from Pype's own presets, config.json and gdrive.json
 
 type cli struct {
 	config.Flags
-	Run     runCmd     `cmd:"" help:"Sync what is published, until told to stop."`
-	Check   checkCmd   `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
-	Status  statusCmd  `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
-	Explain explainCmd `cmd:"" help:"Show why a file is synced or is not, and what to do."`
+	Run         runCmd           `cmd:"" help:"Sync what is published, until told to stop."`
+	Check       checkCmd         `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
+	Status      statusCmd        `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
+	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or is not, and what to do."`
+	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
+	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
+	Complete    completeCmd      `cmd:"" hidden:"" help:"Tell what a word can become; for the scripts of completion."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Show which sitesync this is."`
 }
 
 func main() {
 	tuneGC()
 	var c cli
 	k := kong.Parse(&c, kong.Name("sitesync"), kong.Description(description), kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}))
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": thisBuild().String()})
 	if err := k.Run(&c.Flags); err != nil {
 		if !errors.Is(err, errFailed) {
 			fmt.Fprintln(os.Stderr, "sitesync:", err)
