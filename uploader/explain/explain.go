@@ -138,7 +138,14 @@ func short(d time.Duration) string {
 	if d < time.Second {
 		return "less than a second"
 	}
-	return d.Round(time.Second).String()
+	text := d.Round(time.Second).String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
 }
 
 func (r *Report) add(steps ...Step) { r.Steps = append(r.Steps, steps...) }
@@ -226,7 +233,7 @@ func (x *explanation) works(project string) {
 	}
 	detail := fmt.Sprintf("%s works since %s", standing.Holder, at(standing.Holder.Since))
 	if standing.Report.Stream != "open" {
-		detail += "; publishes are found by the poll only, every " + x.Config.LoopDelay.String()
+		detail += fmt.Sprintf("; its change stream is %s, so publishes are found by the poll, every %s", standing.Report.Stream, short(x.Config.LoopDelay))
 	}
 	x.steps = append(x.steps, Step{Rule: "sitesync", Verdict: OK, Detail: detail})
 	if host, err := os.Hostname(); err == nil && host != standing.Holder.Host {
@@ -235,7 +242,7 @@ func (x *explanation) works(project string) {
 	x.held = standing.Report.Held
 	for _, line := range x.held {
 		if uploader.HoldsUp(line, "") {
-			x.steps = append(x.steps, Step{"held", Wrong, "all uploads are held: " + line, "repair what holds uploads up: " + line + ". They go on by themselves"})
+			x.steps = append(x.steps, Step{"held", Wrong, "all uploads are held: " + line, "repair what holds uploads up: " + line + ". Uploads go on by themselves then"})
 		}
 	}
 }

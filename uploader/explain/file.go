@@ -67,7 +67,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.R
 	}
 	switch n, most := rec.Tries, x.rules.RetryCount; {
 	case ruling.Standing == uploader.GivenUp:
-		add("tries", Wrong, "repair the cause, then: "+x.again(), "all %d of %d tries failed, %s", n, most, failed)
+		add("tries", Wrong, "repair the cause, then: "+x.again(), "%d tries failed, and retry_cnt is %d, so it is left alone; %s", n, most, failed)
 	case n == 0:
 		add("tries", OK, "", "none of %d tries has failed", most)
 	default:
@@ -85,21 +85,19 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.R
 		add("wait", Waiting, fmt.Sprintf("nothing; it is tried again at %s. To try it at once: %s", at(next), x.again()),
 			"the next try is at %s, in %s", at(next), short(ruling.Wait))
 	}
-	x.source(f, rec, out)
+	there := x.source(f, rec, out)
 	if ruling.Standing == uploader.GivenUp {
 		return
 	}
-	if _, err := x.open(); err != nil {
-		return // which is told once, for all
-	}
-	if ruling.Standing == uploader.Due && worst(out.Steps).rank() < Unknown.rank() {
+	_, err := x.open() // what is wrong with it is told once, for all
+	if ruling.Standing == uploader.Due && there && err == nil && worst(x.steps) == OK && worst(out.Steps) != Wrong {
 		add("upload", Waiting, "nothing; it is uploaded now or next. If that does not change: sitesync status, and the log of sitesync",
 			"nothing is in its way: it is uploaded now or next")
 	}
 }
 
-// source looks at what is to be uploaded.
-func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) {
+// source looks at what is to be uploaded, and reports whether it is there.
+func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (there bool) {
 	add := func(v Verdict, mend, format string, args ...any) {
 		out.Steps = append(out.Steps, Step{"source", v, fmt.Sprintf(format, args...), mend})
 	}
@@ -107,7 +105,7 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) {
 	out.Source, out.Remote = seen.Local, seen.Remote
 	for _, line := range x.held {
 		if !uploader.HoldsUp(line, "") && uploader.HoldsUp(line, seen.Root) {
-			out.Steps = append(out.Steps, Step{"held", Wrong, "uploads of this root are held: " + line, "repair what holds uploads up: " + line + ". They go on by themselves"})
+			out.Steps = append(out.Steps, Step{"held", Wrong, "uploads of this root are held: " + line, "repair what holds uploads up: " + line + ". Uploads go on by themselves then"})
 		}
 	}
 	wrong, here := Wrong, ""
@@ -120,16 +118,22 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) {
 		add(Waiting, "nothing; the newer one is waited for, and what is there is uploaded if none comes", "what is there is of %s, a newer one was published%s", at(seen.Modified), here)
 	case err == nil:
 		add(OK, "", "it is there, %s%s", humanize.IBytes(uint64(seen.Size)), here)
+		there = true
 	case class == site.Waiting && rec.Tries == 0:
-		add(Waiting, fmt.Sprintf("nothing, if it is still being published; else put it there: it is waited for, up to %s, then each look costs a try", x.Config.Settle),
+		add(Waiting, fmt.Sprintf("nothing, if it is still being published; else put it there: it is waited for, up to %s, then each look costs a try", short(x.Config.Settle)),
 			"%v%s%s", err, temporary(seen.Local), here)
 	case class == site.Waiting:
-		add(wrong, "put the file there as it was published, or publish it again", "%v%s%s", err, temporary(seen.Local), here)
+		mend := "put the file there as it was published, or publish it again"
+		if temporary(seen.Local) != "" {
+			mend = "rename the *.tmp if it is complete, or publish it again"
+		}
+		add(wrong, mend, "%v%s%s", err, temporary(seen.Local), here)
 	case class == site.Held:
 		add(wrong, "mend the storage or the settings: "+err.Error(), "%v%s", err, here)
 	default:
 		add(wrong, "mend the file: "+err.Error(), "%v%s", err, here)
 	}
+	return there
 }
 
 // temporary tells of a file that was not renamed.
