@@ -50,10 +50,11 @@ func (i Inspection) MD5(ctx context.Context) (string, error) {
 	defer file.Close()
 	defer context.AfterFunc(ctx, func() { file.Close() })() // ends a read, however long it is
 	sum := md5.New()
-	if _, err := io.Copy(sum, file); err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
-		}
+	_, err = io.Copy(sum, file)
+	switch {
+	case ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
 		return "", i.source.missed(err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

@@ -18,26 +18,30 @@ func TestPlan(t *testing.T) {
 		sites []avalon.Site
 		due   bool
 		next  time.Duration
+		is    Standing
 	}{
-		"skeleton":                  {sites: []avalon.Site{studio, {Name: "gdrive"}}, due: true},
-		"synced":                    {sites: []avalon.Site{studio, {Name: "gdrive", Created: true}}},
-		"not wanted":                {sites: []avalon.Site{studio}},
-		"another site":              {sites: []avalon.Site{studio, {Name: "sftp"}}},
-		"not at the studio":         {sites: []avalon.Site{{Name: "studio"}, {Name: "gdrive"}}},
-		"nowhere":                   {sites: []avalon.Site{{Name: "gdrive"}}},
-		"no sites":                  {},
-		"failed, wait is over":      {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(-10 * time.Second)}}, due: true},
-		"failed once":               {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(-4 * time.Second)}}, next: 6 * time.Second},
-		"failed twice":              {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2, LastFailed: now.Add(-4 * time.Second)}}, next: 16 * time.Second},
-		"failed for good":           {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 3, LastFailed: now.Add(-time.Hour)}}},
-		"failed in the future":      {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(time.Hour)}}, next: 10 * time.Second},
-		"failed at an unknown time": {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2}}, due: true},
+		"skeleton":                  {sites: []avalon.Site{studio, {Name: "gdrive"}}, due: true, is: Due},
+		"synced":                    {sites: []avalon.Site{studio, {Name: "gdrive", Created: true}}, is: Synced},
+		"not wanted":                {sites: []avalon.Site{studio}, is: Unwanted},
+		"another site":              {sites: []avalon.Site{studio, {Name: "sftp"}}, is: Unwanted},
+		"not at the studio":         {sites: []avalon.Site{{Name: "studio"}, {Name: "gdrive"}}, is: Absent},
+		"nowhere":                   {sites: []avalon.Site{{Name: "gdrive"}}, is: Absent},
+		"no sites":                  {is: Unwanted},
+		"failed, wait is over":      {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(-10 * time.Second)}}, due: true, is: Due},
+		"failed once":               {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(-4 * time.Second)}}, next: 6 * time.Second, is: Resting},
+		"failed twice":              {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2, LastFailed: now.Add(-4 * time.Second)}}, next: 16 * time.Second, is: Resting},
+		"failed for good":           {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 3, LastFailed: now.Add(-time.Hour)}}, is: GivenUp},
+		"failed in the future":      {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(time.Hour)}}, next: 10 * time.Second, is: Resting},
+		"failed at an unknown time": {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2}}, due: true, is: Due},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := avalon.File{Path: "{root}/a", Sites: test.sites}
 			got := r.plan(&avalon.Representation{Files: []avalon.File{f}}, now)
 			if (len(got.due) == 1) != test.due || got.next != test.next || len(got.problems) > 0 {
 				t.Errorf("got %+v, want due %t, next %s", got, test.due, test.next)
+			}
+			if got := r.Of(&f, now); got.Standing != test.is || got.Wait != test.next {
+				t.Errorf("got %+v, want %d, %s", got, test.is, test.next)
 			}
 		})
 	}

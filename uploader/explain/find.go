@@ -120,7 +120,10 @@ func parts(path string) []string {
 		func(name string) bool { return name == "." })
 }
 
-const separator = `[/\\]+`
+const (
+	separator = `[/\\]+`
+	end       = `\z` // to MongoDB, $ also is before a line's end
+)
 
 // pathPattern is a regular expression, of Go and of MongoDB, for paths of documents that are meant by a path: those
 // that have what it ends with after their root, as it is not known here under which root somebody sees the storage.
@@ -139,10 +142,10 @@ func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 		if len(names) == 1 {
 			return "", false, notFound("%q is a root, not a file", asked)
 		}
-		return "^" + regexp.QuoteMeta(names[0]) + separator + joined(names[1:]) + "$", false, nil
+		return "^" + regexp.QuoteMeta(names[0]) + separator + joined(names[1:]) + end, false, nil
 	}
 	if len(names) == 1 && !strings.ContainsAny(asked, `/\`) {
-		return `[/\\}]` + joined(names) + "$", false, nil // the name of a file, wherever it is
+		return `[/\\}]` + joined(names) + end, false, nil // the name of a file, wherever it is
 	}
 	// Windows does not tell A from a.
 	ignoreCase = strings.Contains(asked, `\`) || len(names[0]) == 2 && names[0][1] == ':'
@@ -155,7 +158,7 @@ func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 		}
 	}
 	// Some hosts publish paths without a root, as they saw them.
-	return "^(?:" + root + separator + below + `|[/\\]*` + joined(names) + ")$", ignoreCase, nil
+	return "^(?:" + root + separator + below + `|[/\\]*` + joined(names) + ")" + end, ignoreCase, nil
 }
 
 func joined(names []string) string {

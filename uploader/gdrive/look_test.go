@@ -43,7 +43,10 @@ func TestLook(t *testing.T) {
 			f.State, f.In = site.Elsewhere, "old"
 			return f
 		}},
-		"another one in its place": {func(s *studio, id string) { s.Delete(id); s.AddFile(s.Find(s.show, "pub/a")[0].ID, "b.ma", []byte("other")) },
+		"another one in its place": {func(s *studio, id string) {
+			s.Delete(id)
+			s.AddFile(s.Find(s.show, "pub/a")[0].ID, "b.ma", []byte("other"))
+		},
 			func(s *studio, _ string) site.Found {
 				return site.Found{Object: site.Object{ID: s.Find(s.show, "pub/a/b.ma")[0].ID, MD5: md5Of("other")}, State: site.There, Name: "b.ma", Size: 5}
 			}},

@@ -1,0 +1,98 @@
+package uploader
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader/site"
+)
+
+// What is inspected is what an upload would find.
+func TestInspect(t *testing.T) {
+	root := t.TempDir()
+	a, content := filepath.Join(root, "a.ma"), []byte("content")
+	must(t, os.WriteFile(a, content, 0o600))
+	info, err := os.Stat(a)
+	must(t, err)
+	modified := info.ModTime()
+	documents, remote := avalon.Roots{"": root}, config.OneRoot("/SHOW/projects")
+	for name, test := range map[string]struct {
+		file  avalon.File
+		roots avalon.Roots
+		want  Inspection
+		class site.Class
+		fails bool
+	}{
+		"there":       {file: avalon.File{Path: "{root}/a.ma", Size: 7}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
+		"of any size": {file: avalon.File{Path: "{root}/a.ma", Size: -1}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
+		"older": {file: avalon.File{Path: "{root}/a.ma", Size: 7, Modified: modified.Add(time.Minute)},
+			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified, Stale: true}},
+		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Waiting},
+		"not there":       {file: avalon.File{Path: "{root}/b.ma", Size: 7}, want: Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"}, fails: true, class: site.Waiting},
+		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, fails: true, class: site.File},
+		"unknown root":    {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true, class: site.Held},
+		"another system":  {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"}, fails: true, class: site.Held},
+		"not mounted": {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": root + "-away"},
+			want: Inspection{Root: root + "-away", Local: filepath.Join(root+"-away", "a.ma"), Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Held},
+	} {
+		if test.roots == nil {
+			test.roots = documents
+		}
+		got, err := Inspect(&test.file, test.roots, config.Roots{}, remote)
+		if (err != nil) != test.fails || err != nil && site.ClassOf(err) != test.class {
+			t.Errorf("%s: %v", name, err)
+		}
+		got.source = source{}
+		if got != test.want {
+			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		}
+	}
+
+	i, err := Inspect(&avalon.File{Path: "{root}/a.ma", Size: 7}, documents, config.Roots{}, remote)
+	must(t, err)
+	sum := md5.Sum(content)
+	if got, err := i.MD5(t.Context()); err != nil || got != hex.EncodeToString(sum[:]) {
+		t.Errorf("%s, %v", got, err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if got, err := i.MD5(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("%s, %v", got, err)
+	}
+	must(t, os.Remove(a))
+	if got, err := i.MD5(t.Context()); err == nil {
+		t.Errorf("it is gone, but %s", got)
+	}
+}
+
+func TestHoldsUp(t *testing.T) {
+	for _, test := range []struct {
+		line, root string
+		want       bool
+	}{
+		{"site: the drive is full", "", true},
+		{"site: the drive is full", "/mnt/studio", true},
+		{"/mnt/studio: the storage is not mounted", "/mnt/studio", true},
+		{"/mnt/studio: the storage is not mounted", "/mnt", false},
+		{"/mnt/studio: the storage is not mounted", "", false},
+		{"files that the settings do not fit: no root", "/mnt/studio", false},
+	} {
+		if got := HoldsUp(test.line, test.root); got != test.want {
+			t.Errorf("%q holds up %q: %t", test.line, test.root, got)
+		}
+	}
+	h := newHolds(nil, nil)
+	h.held["/mnt/studio"] = &hold{trouble: trouble{name: "/mnt/studio", probe: func(context.Context) error { return nil }}, err: errors.New("away")}
+	h.held[theSite] = &hold{trouble: trouble{name: theSite, probe: func(context.Context) error { return nil }}, err: errors.New("full")}
+	if lines := h.list(); !HoldsUp(lines[0], "/mnt/studio") || HoldsUp(lines[0], "") || !HoldsUp(lines[1], "") {
+		t.Errorf("of %q", lines)
+	}
+}
