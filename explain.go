@@ -100,7 +100,11 @@ func explanation(r *explain.Report, color bool) string {
 	t := page{color: color}
 	t.steps(r.Steps)
 	if r.Told < r.Files {
-		t.line("\n%s of its %s files, which names the path:", humanize.Comma(int64(r.Told)), humanize.Comma(int64(r.Files)))
+		names := "names"
+		if r.Told != 1 {
+			names = "name"
+		}
+		t.line("\n%s of its %s files, which %s the path:", humanize.Comma(int64(r.Told)), humanize.Comma(int64(r.Files)), names)
 	}
 	for _, g := range r.Groups {
 		t.line("")

@@ -105,7 +105,9 @@ func (s *script) ends(ts *testscript.TestScript, want int, args []string) error 
 	} else if err != nil {
 		return err
 	}
-	if said := ts.ReadFile("stdout") + ts.ReadFile("stderr"); strings.Contains(said, "\x1b") {
+	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	s.hidesIn("what it says", said)
+	if strings.Contains(said, "\x1b") {
 		return fmt.Errorf("there are colors, but no terminal: %q", said)
 	}
 	if got != want {

@@ -40,8 +40,8 @@ type Explainer struct {
 	// beyond it is compared by its size only.
 	MaxRead int64
 
-	// Paused tells why a project is paused, "" if it is not. May be nil.
-	Paused func(ctx context.Context, project string) (string, error)
+	// Paused tells why a project is paused, "" if it is not, and the command that resumes it. May be nil.
+	Paused func(ctx context.Context, project string) (reason, resume string, err error)
 }
 
 // NotFoundError says that there is nothing of that name to explain.
@@ -211,11 +211,11 @@ func (x *explanation) close() {
 // works finds out whether somebody works, and what stops it.
 func (x *explanation) works(project string) {
 	if x.Paused != nil {
-		switch reason, err := x.Paused(x.ctx, project); {
+		switch reason, resume, err := x.Paused(x.ctx, project); {
 		case err != nil:
 			x.steps = append(x.steps, Step{"pause", Unknown, "it can't be told whether the project is paused: " + err.Error(), ""})
 		case reason != "":
-			x.steps = append(x.steps, Step{"pause", Wrong, reason, "resume it: sitesync resume"})
+			x.steps = append(x.steps, Step{"pause", Wrong, reason, "resume it: " + resume})
 		}
 	}
 	standing, err := x.State.Standing(x.ctx, state.LeaseName(x.Config.Mongo.Database, x.remote.Name))

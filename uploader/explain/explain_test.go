@@ -176,7 +176,7 @@ func TestSequence(t *testing.T) {
 	}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if r.Files != 1000 || r.Told != 1000 || s.opened != 1 || !strings.Contains(r.Do, "sitesync retry Test "+rep.ID.Hex()) {
+	if r.Files != 1000 || r.Told != 1000 || s.opened != 1 || !strings.Contains(r.Do, "sitesync retry Test --representation "+rep.ID.Hex()) {
 		t.Errorf("opened %d times, %d of %d files, do %s", s.opened, r.Told, r.Files, r.Do)
 	}
 	if n := s.drive.TotalCalls(); n > 15 {
@@ -210,15 +210,15 @@ func TestPaused(t *testing.T) {
 	s.works(state.Self(), state.Report{Stream: "open"})
 	s.explain(rep.ID.Hex(), Waiting)
 	reason, err := "", error(nil)
-	s.Paused = func(_ context.Context, project string) (string, error) {
+	s.Paused = func(_ context.Context, project string) (string, string, error) {
 		if project != "Test" {
 			t.Errorf("asked for %s", project)
 		}
-		return reason, err
+		return reason, "sitesync resume Test", err
 	}
 	s.explain(rep.ID.Hex(), Waiting)
 	reason = "project Test is paused by td@sync1"
-	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "pause" || !strings.Contains(r.Do, "sitesync resume") {
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "pause" || !strings.Contains(r.Do, "sitesync resume Test") {
 		t.Errorf("%+v", r)
 	}
 	reason, err = "", errors.New("not allowed")

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/dustin/go-humanize"
 
@@ -29,7 +30,7 @@ func (x *explanation) file(f *avalon.File) File {
 	case uploader.Unusable:
 		add("entry", Wrong, "mend the document, or publish again", "its entry can't be worked with: %s", ruling.Problem)
 	case uploader.Unwanted:
-		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s", x.rep.Key.Project),
+		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", quoted(x.rep.Key.Project)),
 			"it has no record of site %s, so nobody has asked for it to be synced", x.remote.Name)
 	case uploader.Synced:
 		when := "at an unknown time"
@@ -53,7 +54,17 @@ var states = map[uploader.Standing]State{
 
 // again says how a file that has failed for good is tried once more.
 func (x *explanation) again() string {
-	return fmt.Sprintf("sitesync retry %s %s", x.rep.Key.Project, x.rep.Key.ID)
+	return fmt.Sprintf("sitesync retry %s --representation %s", quoted(x.rep.Key.Project), quoted(x.rep.Key.ID.String()))
+}
+
+// quoted is a word of a command line.
+func quoted(word string) string {
+	if strings.ContainsFunc(word, func(r rune) bool {
+		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.", r))
+	}) {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	return word
 }
 
 // pending walks on, for a file that the site waits for.
@@ -82,7 +93,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.R
 	if ruling.Standing == uploader.Resting {
 		next := x.now.Add(ruling.Wait)
 		out.NextTry = date(next)
-		add("wait", Waiting, fmt.Sprintf("nothing; it is tried again at %s. To try it at once: %s", at(next), x.again()),
+		add("wait", Waiting, fmt.Sprintf("nothing; it is tried again at %s. To try it at once: %s --waiting", at(next), x.again()),
 			"the next try is at %s, in %s", at(next), short(ruling.Wait))
 	}
 	there := x.source(f, rec, out)
