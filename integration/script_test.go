@@ -126,6 +126,8 @@ var differs = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "MD5"},
 	{regexp.MustCompile(`\b[0-9a-f]{24}\b`), "ID"},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+`), "http://DRIVE"},
+	{regexp.MustCompile(`is empty or can't be read \((open .*?)\)`), "is empty or can't be read"},
+	{regexp.MustCompile(`not mounted: open \S+: [a-z ]+`), "not mounted: /mnt/studio is empty or can't be read"}, // whoever notices first
 	{regexp.MustCompile(`, in [0-9hms]+`), ", in 12s"},
 	{regexp.MustCompile(`mongodb://\S+\?`), "mongodb://mongo1/?"},
 	{regexp.MustCompile(`; its change stream is closed[^\n]*`), ""}, // as the last report of a holder can be some seconds old
