@@ -184,6 +184,21 @@ func TestSequence(t *testing.T) {
 	}
 }
 
+// Textures have names, and errors name them.
+func TestGroups(t *testing.T) {
+	var files []File
+	for _, name := range []string{"diffuse.tif", "normal.tif", "specular.tif"} {
+		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1, State: Failed, Verdict: Wrong,
+			Steps: []Step{{"tries", Wrong, "upload /SHOW/" + name + ": refused, as is its source /data/" + name, "mend the file: /mnt/" + name}}}
+		files = append(files, f)
+	}
+	files[2].Steps[0].Detail += " for another reason"
+	groups := group(files)
+	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" || groups[1].Do != "mend the file: /mnt/specular.tif" {
+		t.Errorf("%+v", groups)
+	}
+}
+
 // Who works elsewhere may see another storage.
 func TestOtherMachine(t *testing.T) {
 	t.Parallel()
