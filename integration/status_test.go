@@ -275,7 +275,7 @@ func TestStatusWithFewRights(t *testing.T) {
 	db := set.Client().Database("avalon")
 	owner := newSiteOn(t, must(set.CreateUser(t.Context(), "owner", "S3cr3t", mongod.Role{Role: "readWrite", DB: "avalon"},
 		mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t), db)
-	owner.publish(owner.project("Test"), studio.Publish{Size: 100})
+	rep := owner.publish(owner.project("Test"), studio.Publish{Size: 100})
 	check(t, owner.presets.Write(owner.dir))
 	owner.mongo = must(set.CreateUser(t.Context(), "reader", "S3cr3t2", mongod.Role{Role: "read", DB: "avalon"}))(t)
 	got := owner.status(1)
@@ -285,9 +285,18 @@ func TestStatusWithFewRights(t *testing.T) {
 	if code, stdout, stderr := owner.exits("status"); code != 1 || stderr != "" || !strings.Contains(stdout, "it can't be told who works") || strings.Contains(stdout, "S3cr3t") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
+	reader := owner.mongo
 	owner.mongo = must(set.CreateUser(t.Context(), "both", "S3cr3t3", mongod.Role{Role: "read", DB: "avalon"}, mongod.Role{Role: "read", DB: "avalon-state"}))(t)
 	if got := owner.status(0); got.Sitesync.Error != "" || got.Total.Pending.Files != 1 {
 		t.Errorf("%+v", got)
+	}
+	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" || !strings.Contains(stdout, "no sitesync runs") {
+		t.Errorf("status %d\n%s%s", code, stdout, stderr)
+	}
+	owner.mongo = reader
+	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" ||
+		!strings.Contains(stdout, "unknown  sitesync") || !strings.Contains(stdout, "Do: let sitesync explain read database avalon-state") {
+		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 }
 

@@ -198,8 +198,10 @@ type explanation struct {
 	holder  string   // who works, if that is a process of another machine
 	held    []string // what holds uploads up
 	site    Site     // nil until it is looked at
-	siteErr error    // why it can't be looked at
+	siteErr error    // why it can't be opened, or be asked any more
 	done    func()
+	checked bool // whether something can be uploaded to it,
+	well    bool // which is so
 }
 
 func (x *explanation) close() {
@@ -247,26 +249,35 @@ func (x *explanation) works(project string) {
 	}
 }
 
-// open opens the site when it is needed, and makes sure that it can be used.
+// open opens the site when it is needed.
 func (x *explanation) open() (Site, error) {
 	if x.site == nil && x.siteErr == nil {
-		var s Site
-		if s, x.done, x.siteErr = x.Open(x.ctx); x.siteErr == nil {
-			x.site, x.siteErr = s, s.Check(x.ctx)
-		}
-		switch {
-		case x.siteErr == nil:
-			x.steps = append(x.steps, Step{Rule: "site", Verdict: OK, Detail: fmt.Sprintf("site %s can be written to", x.remote.Name)})
-		case site.ClassOf(x.siteErr) == site.Throttled:
-			x.steps = append(x.steps, Step{"site", Waiting, x.siteErr.Error(), ""})
-		default:
-			x.steps = append(x.steps, Step{"site", Wrong, x.siteErr.Error(), "mend the site: " + x.siteErr.Error()})
-		}
+		x.site, x.done, x.siteErr = x.Open(x.ctx)
 	}
 	return x.site, x.siteErr
 }
 
-var _ error = (*NotFoundError)(nil)
+// usable makes sure that something can be uploaded to the site. What is wrong with it is told once, for all files.
+func (x *explanation) usable() bool {
+	if x.checked {
+		return x.well
+	}
+	x.checked = true
+	s, err := x.open()
+	if err == nil {
+		err = s.Check(x.ctx)
+	}
+	x.well = err == nil
+	switch {
+	case err == nil:
+		x.steps = append(x.steps, Step{Rule: "site", Verdict: OK, Detail: fmt.Sprintf("site %s can be written to", x.remote.Name)})
+	case site.ClassOf(err) == site.Throttled:
+		x.steps = append(x.steps, Step{"site", Waiting, err.Error(), ""})
+	default:
+		x.steps = append(x.steps, Step{"site", Wrong, err.Error(), "mend the site: " + err.Error()})
+	}
+	return x.well
+}
 
 // notFound says that there is nothing to explain.
 func notFound(format string, args ...any) error { return &NotFoundError{fmt.Errorf(format, args...)} }

@@ -31,24 +31,25 @@ func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
 // stage is a studio, its database and its Drive.
 type stage struct {
 	*Explainer
-	t      *testing.T
-	db     *mongo.Database
-	drive  *drive.Server
-	show   *drive.SharedDrive
-	studio *studio.Studio
-	root   string
-	opened int // how often the site was
+	t       *testing.T
+	db      *mongo.Database
+	drive   *drive.Server
+	show    *drive.SharedDrive
+	account *drive.Account
+	studio  *studio.Studio
+	root    string
+	opened  int // how often the site was
 }
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	s := &stage{t: t, db: mongod.Database(t), drive: drive.StartTest(t), root: t.TempDir()}
-	account := s.drive.AddServiceAccount("sync@studio.iam.example")
+	s.account = s.drive.AddServiceAccount("sync@studio.iam.example")
 	s.show = s.drive.AddSharedDrive("SHOW")
-	s.show.AddMember(account, drive.ContentManager)
+	s.show.AddMember(s.account, drive.ContentManager)
 	s.drive.Mkdir(s.show, "projects")
 	key := filepath.Join(t.TempDir(), "key.json")
-	must(t, os.WriteFile(key, account.Credentials(), 0o600))
+	must(t, os.WriteFile(key, s.account.Credentials(), 0o600))
 	s.studio = studio.New(s.db, studio.Options{Root: s.root})
 	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL, Root: config.OneRoot("/SHOW/projects")}
 	s.Explainer = &Explainer{
@@ -343,6 +344,27 @@ func TestUnreachable(t *testing.T) {
 	if r, err := s.Explain(ctx, "Test", rep.ID.Hex()); err == nil {
 		t.Errorf("%+v", r)
 	}
+	s.upload(rep)
+	s.show.AddMember(s.account, drive.Reader) // who may look still
+	s.explain(rep.ID.Hex(), OK)
+	must(t, rep.Resync(t.Context(), "gdrive"))
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync site" {
+		t.Errorf("%+v", r)
+	}
+	frames := s.publish(studio.Publish{Size: 1, Frames: 100, Version: 2})
+	s.upload(frames)
+	hidden := s.drive.AddFault(drive.Fault{Kind: "drives.list", Effect: drive.EffectStatus, Status: 403, Reason: "insufficientPermissions"})
+	if r := s.explain(frames.ID.Hex(), Unknown); len(r.Groups) != 1 || r.Groups[0].Files != 100 || hidden.Hits() != 1 {
+		t.Errorf("asked %d times: %+v", hidden.Hits(), r)
+	}
+	s.drive.ClearFaults()
+	s.drive.AddFault(drive.Fault{Kind: "*", Effect: drive.EffectStatus, Status: 503})
+	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if r, err := s.Explain(ctx, "Test", rep.ID.Hex()); err == nil { // it waits for Drive, but not for ever
+		t.Errorf("%+v", r)
+	}
+	s.drive.ClearFaults()
 	s.upload(rep)
 	s.Open = func(context.Context) (Site, func(), error) { return nil, nil, errors.New("no key") }
 	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.Do, "no key") {

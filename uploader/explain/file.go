@@ -100,8 +100,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.R
 	if ruling.Standing == uploader.GivenUp {
 		return
 	}
-	_, err := x.open() // what is wrong with it is told once, for all
-	if ruling.Standing == uploader.Due && there && err == nil && worst(x.steps) == OK && worst(out.Steps) != Wrong {
+	if usable := x.usable(); ruling.Standing == uploader.Due && there && usable && worst(x.steps) == OK && worst(out.Steps) != Wrong {
 		add("upload", Waiting, "nothing; it is uploaded now or next. If that does not change: sitesync status, and the log of sitesync",
 			"nothing is in its way: it is uploaded now or next")
 	}
@@ -169,11 +168,7 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 		add("remote", Unknown, "mend the settings: "+srcErr.Error(), "where it is on site %s can't be told: %v", x.remote.Name, srcErr)
 		return
 	}
-	s, err := x.open()
-	var got site.Found
-	if err == nil {
-		got, err = s.Look(x.ctx, seen.Remote, rec.RemoteID)
-	}
+	got, err := x.look(seen.Remote, rec.RemoteID)
 	switch {
 	case err != nil:
 		add("remote", Unknown, "mend the site: "+err.Error(), "it can't be looked at: %v", err)
@@ -200,6 +195,19 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 		add("remote", OK, "", "it is there, %s", humanize.IBytes(uint64(got.Size)))
 	}
 	x.same(f, seen, srcErr, got, out)
+}
+
+// look asks the site for a file. It is not asked any more once it is in trouble that is no file's own.
+func (x *explanation) look(path, id string) (site.Found, error) {
+	s, err := x.open()
+	if err != nil {
+		return site.Found{}, err
+	}
+	found, err := s.Look(x.ctx, path, id)
+	if err != nil && site.ClassOf(err) != site.File {
+		x.siteErr = err
+	}
+	return found, err
 }
 
 // same compares a source with what the site has of it.

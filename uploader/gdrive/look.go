@@ -3,7 +3,6 @@ package gdrive
 import (
 	"context"
 	"encoding/hex"
-	"fmt"
 	"path"
 	"time"
 
@@ -14,14 +13,6 @@ import (
 // path. Nothing is created, and a root that is not there is the site's trouble. The first look into a folder lists it,
 // which answers all later ones.
 func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
-	found, err := s.look(ctx, p, id)
-	if err != nil {
-		return site.Found{}, fmt.Errorf("look up %s: %w", p, err)
-	}
-	return found, nil
-}
-
-func (s *Site) look(ctx context.Context, p, id string) (site.Found, error) {
 	var at entry
 	var there bool
 	folder, err := s.tree.at(ctx, path.Dir(p))
