@@ -200,6 +200,25 @@ func TestGroups(t *testing.T) {
 	}
 }
 
+// What was there before is waited for like what is not there yet, but not after a try has failed.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.works(state.Self(), state.Report{Stream: "open"})
+	rep := s.publish(studio.Publish{Size: 100})
+	s.explain(rep.ID.Hex(), Waiting)
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(rep.Files[0].Local, old, old))
+	r := s.explain(rep.ID.Hex(), Waiting)
+	if f := r.Groups[0].Example; rules(f.Steps, Waiting) != "source" || !strings.Contains(r.Do, "newer one is waited for") {
+		t.Errorf("%+v", r)
+	}
+	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
+	if f := s.explain(rep.ID.Hex(), Waiting).Groups[0].Example; rules(f.Steps, Waiting) != "tries upload" {
+		t.Errorf("%+v", f)
+	}
+}
+
 // Who works elsewhere may see another storage.
 func TestOtherMachine(t *testing.T) {
 	t.Parallel()
