@@ -111,17 +111,22 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 	} else {
 		err = alone()
 	}
+	if err = patiently(ctx, err, alone); err != nil {
+		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
+	}
+	return nil
+}
+
+// patiently does a write again for as long as its error is one that passes by itself.
+func patiently(ctx context.Context, err error, again func() error) error {
 	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
 		}
-		err = alone()
+		err = again()
 	}
-	if err != nil {
-		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
-	}
-	return nil
+	return err
 }
 
 // writeOutcomes writes updates of representations of a project.
@@ -195,17 +200,13 @@ func applies(rec string, found Site, o Outcome) bson.D {
 // written is the site's record with the outcome in it.
 func written(rec string, found Site, o Outcome) bson.D {
 	if o.Error != "" {
-		return call("$mergeObjects", rec, bson.D{
+		return call("$mergeObjects", without(rec, "progress"), bson.D{
 			{Key: "error", Value: literal(o.Error)},
 			{Key: "tries", Value: literal(int32(found.Tries + 1))},
 			{Key: "last_failed_dt", Value: o.At.UTC()},
 		})
 	}
-	kept := call("$filter", bson.D{
-		{Key: "input", Value: call("$objectToArray", rec)}, {Key: "as", Value: "e"},
-		{Key: "cond", Value: call("$not", call("$in", "$$e.k", bson.A{"error", "tries", "last_failed_dt"}))},
-	})
-	return call("$mergeObjects", call("$arrayToObject", kept), bson.D{
+	return call("$mergeObjects", without(rec, "error", "tries", "last_failed_dt", "progress"), bson.D{
 		{Key: "created_dt", Value: o.At.UTC()},
 		{Key: "id", Value: literal(o.RemoteID)},
 	})

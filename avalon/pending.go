@@ -25,6 +25,17 @@ func pendingFilter(site string, retryCount int) bson.D {
 	}
 }
 
+// openFilters find, from the index, representations with a file that is not on the site and may have failed.
+func openFilters(site string) bson.A {
+	dict := "files.sites." + site
+	return bson.A{
+		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+			{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, {Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}},
+		}}}}},
+		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}, {Key: dict + ".created_dt", Value: nil}},
+	}
+}
+
 // index is one index that the pending query needs.
 type index struct {
 	Keys    bson.D `bson:"key"`

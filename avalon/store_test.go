@@ -481,7 +481,7 @@ func TestRecordOddValues(t *testing.T) {
 				}
 				key := insert(t, coll, representation(bson.D{{Key: "_id", Value: id}, {Key: "path", Value: "$files.path"},
 					{Key: "size", Value: value}, {Key: "hash", Value: value}, {Key: "note", Value: value},
-					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "progress", Value: value})}}))[0]
+					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "priority", Value: value})}}))[0]
 				before := read(t, s, key)
 				was, _ := before.On(gdrive)
 				if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
@@ -502,7 +502,7 @@ func TestRecordOddValues(t *testing.T) {
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a success (-want +got):\n%s", diff)
 				}
-				if siteRecord(t, coll, key, "0").Lookup("progress").Type != before.rawHash.Type {
+				if siteRecord(t, coll, key, "0").Lookup("priority").Type != before.rawHash.Type {
 					t.Error("what others wrote into the record is gone")
 				}
 			})

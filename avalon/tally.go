@@ -242,13 +242,7 @@ func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most i
 		return nil, nil
 	}
 	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
-	dict := "files.sites." + r.RemoteSite
-	pipeline := append(records(r, bson.A{ // as pendingFilter finds them, from the index
-		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-			{Key: "name", Value: r.RemoteSite}, {Key: "created_dt", Value: nil}, {Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}},
-		}}}}},
-		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}, {Key: dict + ".created_dt", Value: nil}},
-	}),
+	pipeline := append(records(r, openFilters(r.RemoteSite)),
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
 			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},

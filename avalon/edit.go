@@ -1,0 +1,373 @@
+package avalon
+
+import (
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// Bounds of what one update changes. The server rewrites each document, 300 kB for a sequence of 1,000 frames.
+const (
+	editDocuments = 500
+	editFiles     = 5000
+)
+
+// maxExamples bounds the paths that an edit tells of.
+const maxExamples = 5
+
+// Edited is what an edit has changed, or would change, as counted just before it did.
+type Edited struct {
+	Representations int64
+	Files           int64
+	Examples        []string // paths of the first files
+}
+
+// Add counts another edit too.
+func (e *Edited) Add(more Edited) {
+	e.Representations += more.Representations
+	e.Files += more.Files
+	e.Examples = append(e.Examples, more.Examples[:min(len(more.Examples), maxExamples-len(e.Examples))]...)
+}
+
+// EditOptions say how an edit is done.
+type EditOptions struct {
+	DryRun bool         // only tell what would be changed
+	Told   func(Edited) // told what was changed so far, after each step; may be nil
+}
+
+// edit is one change of the records of a site, for many representations. Which files it applies to is decided by the
+// server in the moment of the change, so an outcome that is written meanwhile is not lost. Done twice, it does nothing
+// the second time.
+type edit struct {
+	doing   string   // for errors
+	filters []bson.D // of documents that may have such files, looked through one after the other
+	applies bson.D   // whether it applies to a file, $$f, which is a document
+	sites   bson.D   // what the sites of the file become
+}
+
+func (e *edit) update() mongo.Pipeline {
+	changed := call("$cond", e.applied(), call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: e.sites}}), "$$f")
+	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: mapped("$files", "f", changed)}}}}}
+}
+
+func (e *edit) applied() bson.D { return call("$and", isOf("$$f", "object"), e.applies) }
+
+// candidate is a document that an edit applies to.
+type candidate struct {
+	id    ID
+	files int64
+	paths []string
+}
+
+// find yields the documents that the edit applies to, a batch at a time.
+func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D, yield func([]candidate) error) error {
+	applied := call("$filter", bson.D{{Key: "input", Value: "$files"}, {Key: "as", Value: "f"}, {Key: "cond", Value: e.applied()}})
+	found := let("hit", applied, bson.D{
+		{Key: "n", Value: call("$size", "$$hit")},
+		{Key: "paths", Value: call("$slice", mapped("$$hit", "f", "$$f.path"), maxExamples)},
+	})
+	cur, err := s.db.Collection(project).Aggregate(ctx, mongo.Pipeline{
+		{{Key: "$match", Value: append(bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, filter...)}},
+		{{Key: "$project", Value: bson.D{{Key: "found", Value: call("$cond", call("$isArray", "$files"), found, nil)}}}},
+		{{Key: "$match", Value: bson.D{{Key: "found.n", Value: bson.D{{Key: "$gt", Value: 0}}}}}},
+	}, options.Aggregate().SetBatchSize(editDocuments))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = cur.Close(closing) // the server forgets it in the end
+	}()
+	var batch []candidate
+	var files int64
+	for cur.Next(ctx) {
+		c := candidate{files: cur.Current.Lookup("found", "n").AsInt64()}
+		c.id, _ = documentIDOf(cur.Current.Lookup("_id"))
+		paths, _ := cur.Current.Lookup("found", "paths").ArrayOK()
+		values, _ := paths.Values()
+		for _, v := range values {
+			c.paths = append(c.paths, text(v))
+		}
+		batch, files = append(batch, c), files+c.files
+		if len(batch) < editDocuments && files < editFiles {
+			continue
+		}
+		if err := yield(batch); err != nil {
+			return err
+		}
+		batch, files = nil, 0
+	}
+	if err := cur.Err(); err != nil {
+		return err
+	}
+	if len(batch) > 0 {
+		return yield(batch)
+	}
+	return nil
+}
+
+// edit does an edit in a project. What was done before an error stays done, and is told beside the error. A document
+// that the database will not take does not keep the others from being changed.
+func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions) (Edited, error) {
+	var done Edited
+	var refused refusal
+	for _, filter := range e.filters {
+		err := s.find(ctx, project, &e, filter, func(batch []candidate) error {
+			changed, err := s.change(ctx, project, &e, batch, o.DryRun, &refused)
+			done.Add(changed)
+			if o.Told != nil {
+				o.Told(done)
+			}
+			return err
+		})
+		if err != nil {
+			return done, s.wrap(err, "%s in project %s", e.doing, project)
+		}
+	}
+	if refused.err != nil {
+		return done, s.wrap(refused.err, "%s in project %s: the database refuses to change %d representation(s), such as %s", e.doing, project,
+			refused.n, refused.first)
+	}
+	return done, nil
+}
+
+// refusal is what the database will not take.
+type refusal struct {
+	n     int
+	first ID
+	err   error
+}
+
+// change changes a batch of documents.
+func (s *Store) change(ctx context.Context, project string, e *edit, batch []candidate, dry bool, refused *refusal) (Edited, error) {
+	var out Edited
+	var ids []ID
+	for _, c := range batch {
+		ids = append(ids, c.id)
+		out.Files += c.files
+		out.Examples = append(out.Examples, c.paths[:min(len(c.paths), maxExamples-len(out.Examples))]...)
+	}
+	out.Representations = int64(len(batch))
+	if dry {
+		return out, nil
+	}
+	write := func() error {
+		_, err := s.db.Collection(project).UpdateMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
+			{Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, e.update())
+		return err
+	}
+	err := patiently(ctx, write(), write)
+	switch {
+	case err == nil:
+		return out, nil
+	case !isWriteError(err):
+		return Edited{}, err
+	case len(batch) == 1:
+		if refused.n++; refused.err == nil {
+			refused.first, refused.err = ids[0], err
+		}
+		return Edited{}, nil
+	}
+	// One poisoned document must not keep the others from being changed. Some of them are already.
+	out = Edited{}
+	for i := range batch {
+		one, err := s.change(ctx, project, e, batch[i:i+1], false, refused)
+		out.Add(one)
+		if err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// triesOf is the number of failed tries in a record, for the server; see tries.
+func triesOf(rec string) bson.D {
+	found := rec + ".tries"
+	return call("$switch", bson.D{
+		{Key: "branches", Value: bson.A{
+			bson.D{{Key: "case", Value: isOf(found, "int", "long", "double", "decimal")}, {Key: "then", Value: found}},
+			bson.D{{Key: "case", Value: isOf(found, "string")}, {Key: "then", Value: call("$convert", bson.D{
+				{Key: "input", Value: call("$trim", bson.D{{Key: "input", Value: found}})}, {Key: "to", Value: "double"}, {Key: "onError", Value: 0},
+			})}},
+		}},
+		{Key: "default", Value: 0},
+	})
+}
+
+// without is the record without the fields.
+func without(rec string, fields ...string) bson.D {
+	kept := call("$filter", bson.D{
+		{Key: "input", Value: call("$objectToArray", rec)}, {Key: "as", Value: "e"},
+		{Key: "cond", Value: call("$not", call("$in", "$$e.k", fields))},
+	})
+	return call("$arrayToObject", kept)
+}
+
+// Retry says which failed files get a fresh start.
+type Retry struct {
+	Site            string // whose records
+	MinTries        int    // failed tries that a file must have; retry_cnt for those that were given up, 1 for all
+	Representations []ID   // only of these; nil: of all
+	EditOptions
+}
+
+// Retry takes failed files of a project back to pending, in both forms of sites: tries, error and last_failed_dt go from
+// the records of the site that have no created_dt. Whoever watches the project is woken by that.
+func (s *Store) Retry(ctx context.Context, project string, r Retry) (Edited, error) {
+	least := max(r.MinTries, 1)
+	failed := func(rec string) bson.D {
+		return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil), call("$gte", triesOf(rec), least))
+	}
+	fresh := func(rec string) bson.D { return without(rec, "tries", "error", "last_failed_dt", "progress") }
+	inList := call("$and", is("$$s.name", r.Site), failed("$$s"))
+	inDict := "$$f.sites." + r.Site
+	filter := bson.D{{Key: "$or", Value: openFilters(r.Site)}}
+	if r.Representations != nil {
+		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: r.Representations}}})
+	}
+	return s.edit(ctx, project, edit{
+		doing:   "take failed files back to pending",
+		filters: []bson.D{filter},
+		applies: byForm(call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", inList)}), failed(inDict), false),
+		sites: byForm(mapped("$$f.sites", "s", call("$cond", inList, fresh("$$s"), "$$s")),
+			call("$mergeObjects", "$$f.sites", bson.D{{Key: r.Site, Value: fresh(inDict)}}), "$$f.sites"),
+	}, r.EditOptions)
+}
+
+// byForm is one expression for files whose sites are a list, one for a dict, and one for all others.
+func byForm(list, dict, other any) bson.D {
+	return call("$switch", bson.D{
+		{Key: "branches", Value: bson.A{
+			bson.D{{Key: "case", Value: call("$isArray", "$$f.sites")}, {Key: "then", Value: list}},
+			bson.D{{Key: "case", Value: isOf("$$f.sites", "object")}, {Key: "then", Value: dict}},
+		}},
+		{Key: "default", Value: other},
+	})
+}
+
+// AddSite says which published files get a record of a site.
+type AddSite struct {
+	Active string // the site that has the files
+	Site   string // the one that is to get them; no "." in it
+	Subset string // name of the subsets, with * for any characters and ? for one; "" for all
+	Family string // one of those of the subset, or of the version; "" for all
+
+	// When the active site got the file: not before Since, and before Before; the zero time is no limit. Pype writes
+	// the wall clock of the publisher into created_dt as if that were UTC, and so these are read.
+	Since, Before time.Time
+	EditOptions
+}
+
+// AddSite adds an empty record of a site to published files that have none of it and that the active site has, in both
+// forms of sites: from then on they are pending. Files without any sites, from before Pype knew them, are left alone:
+// nobody has said that the active site has them.
+func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (Edited, error) {
+	has := func(rec string) bson.D {
+		all := bson.A{isOf(rec, "object"), call("$not", is(rec+".created_dt", nil))}
+		if !a.Since.IsZero() || !a.Before.IsZero() {
+			all = append(all, isOf(rec+".created_dt", "date"))
+		}
+		if !a.Since.IsZero() {
+			all = append(all, call("$gte", rec+".created_dt", a.Since.UTC()))
+		}
+		if !a.Before.IsZero() {
+			all = append(all, call("$lt", rec+".created_dt", a.Before.UTC()))
+		}
+		return call("$and", all...)
+	}
+	named := func(name string) bson.D { return is("$$s.name", name) }
+	active, inDict := "$$f.sites."+a.Active, "$$f.sites."+a.Site
+	versions, err := s.versions(ctx, project, a)
+	if err != nil {
+		return Edited{}, s.wrap(err, "find the versions in project %s", project)
+	}
+	return s.edit(ctx, project, edit{
+		doing:   "add site " + a.Site,
+		filters: versions,
+		applies: byForm(
+			call("$and", call("$not", call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", named(a.Site))})),
+				call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", call("$and", named(a.Active), has("$$s")))})),
+			call("$and", is(inDict, nil), has(active)),
+			false),
+		sites: byForm(call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
+			call("$mergeObjects", "$$f.sites", bson.D{{Key: a.Site, Value: literal(bson.D{})}}), "$$f.sites"),
+	}, a.EditOptions)
+}
+
+// WithoutSites counts the files of a project that have no sites at all.
+func (s *Store) WithoutSites(ctx context.Context, project string, a AddSite) (int64, error) {
+	versions, err := s.versions(ctx, project, a)
+	if err != nil {
+		return 0, s.wrap(err, "find the versions in project %s", project)
+	}
+	done, err := s.edit(ctx, project, edit{doing: "count files without sites", filters: versions,
+		applies: is("$$f.sites", nil), sites: literal(bson.A{})}, EditOptions{DryRun: true})
+	return done.Files, err
+}
+
+// maxParents bounds the versions that are asked for at once: a query must be smaller than 16 MB, and each one may read
+// all documents, as avalon has no index of parent.
+const maxParents = 50_000
+
+// versions are filters for the representations of the versions that are wanted.
+func (s *Store) versions(ctx context.Context, project string, a AddSite) ([]bson.D, error) {
+	if a.Subset == "" && a.Family == "" {
+		return []bson.D{{}}, nil
+	}
+	// A master version stands beside the numbered ones.
+	wanted := bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: bson.A{"version", "master_version", "hero_version"}}}}}
+	named := bson.D{{Key: "type", Value: "subset"}}
+	if a.Subset != "" {
+		named = append(named, bson.E{Key: "name", Value: bson.Regex{Pattern: glob(a.Subset)}})
+		subsets, err := s.ids(ctx, project, named)
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, bson.E{Key: "parent", Value: bson.D{{Key: "$in", Value: subsets}}})
+	}
+	if a.Family != "" { // of the subset; before schema 3.0 each version had its own
+		family := bson.A{bson.D{{Key: "data.families", Value: a.Family}}, bson.D{{Key: "data.family", Value: a.Family}}}
+		subsets, err := s.ids(ctx, project, append(named, bson.E{Key: "$or", Value: family}))
+		if err != nil {
+			return nil, err
+		}
+		wanted = append(wanted, bson.E{Key: "$or", Value: append(family, bson.D{{Key: "parent", Value: bson.D{{Key: "$in", Value: subsets}}}})})
+	}
+	ids, err := s.ids(ctx, project, wanted)
+	var filters []bson.D
+	for some := range slices.Chunk(ids, maxParents) {
+		filters = append(filters, bson.D{{Key: "parent", Value: bson.D{{Key: "$in", Value: some}}}})
+	}
+	return filters, err
+}
+
+// glob is a pattern with * and ? as a regular expression.
+func glob(pattern string) string {
+	return "^" + strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern)) + "$"
+}
+
+// ids are those of the documents that are found.
+func (s *Store) ids(ctx context.Context, project string, filter bson.D) ([]ID, error) {
+	cur, err := s.db.Collection(project).Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
+	if err != nil {
+		return nil, err
+	}
+	var docs []bson.Raw
+	if err := cur.All(ctx, &docs); err != nil {
+		return nil, err
+	}
+	ids := make([]ID, 0, len(docs))
+	for _, doc := range docs {
+		if id, ok := documentIDOf(doc.Lookup("_id")); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}

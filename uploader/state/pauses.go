@@ -1,0 +1,120 @@
+package state
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"os/user"
+	"slices"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// pausesEvery is how long a change of the pauses may take to be noticed. Asking costs the database next to nothing, and
+// works without change streams too.
+const pausesEvery = 500 * time.Millisecond
+
+// Pause is an order not to begin uploads.
+type Pause struct {
+	Project string // "" for all of the site
+	By      string // who gave it, for people
+	Since   time.Time
+	Why     string // may be empty
+}
+
+// Pauses are those of a remote site. They stay until somebody ends them, whatever is restarted.
+type Pauses struct {
+	database *Database
+	site     string
+}
+
+// Pauses returns the pauses of a remote site by the name of its lease.
+func (d *Database) Pauses(lease string) *Pauses { return &Pauses{d, lease} }
+
+// Person names who runs this process, for Pause.By.
+func Person() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
+}
+
+// pauseKey is the _id of a document of the collection pauses.
+type pauseKey struct {
+	Site    string `bson:"site"`
+	Project string `bson:"project"`
+}
+
+// pauseDoc is a document of the collection pauses.
+type pauseDoc struct {
+	Key   pauseKey  `bson:"_id"`
+	By    string    `bson:"by"`
+	Since time.Time `bson:"since"`
+	Why   string    `bson:"why"`
+}
+
+// List returns the pauses: that of the site first, then those of projects by name.
+func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
+	var docs []pauseDoc
+	cur, err := p.database.db.Collection("pauses").Find(ctx, bson.D{{Key: "_id.site", Value: p.site}})
+	if err == nil {
+		err = cur.All(ctx, &docs)
+	}
+	if err != nil {
+		return nil, p.database.wrap(err, "read what is paused")
+	}
+	var list []Pause
+	for _, d := range docs {
+		list = append(list, Pause{d.Key.Project, d.By, d.Since.UTC(), d.Why})
+	}
+	slices.SortFunc(list, func(a, b Pause) int { return cmp.Compare(a.Project, b.Project) })
+	return list, nil
+}
+
+// Set begins a pause. One that is there already gets the new reason, and stays as old as it is.
+func (p *Pauses) Set(ctx context.Context, pause Pause) error {
+	_, err := p.database.db.Collection("pauses").UpdateOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, pause.Project}}},
+		bson.D{
+			{Key: "$set", Value: bson.D{{Key: "by", Value: pause.By}, {Key: "why", Value: pause.Why}}},
+			{Key: "$setOnInsert", Value: bson.D{{Key: "since", Value: pause.Since}}},
+		}, options.UpdateOne().SetUpsert(true))
+	if err != nil {
+		return p.database.wrap(err, "note what is paused")
+	}
+	return nil
+}
+
+// Clear ends the pause of a project, or that of the site for "". It reports whether there was one.
+func (p *Pauses) Clear(ctx context.Context, project string) (bool, error) {
+	res, err := p.database.db.Collection("pauses").DeleteOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, project}}})
+	if err != nil {
+		return false, p.database.wrap(err, "end a pause")
+	}
+	return res.DeletedCount > 0, nil
+}
+
+// Follow tells what is paused whenever that has changed since last, until ctx ends. While the database can't be asked,
+// what was paused stays so.
+func (p *Pauses) Follow(ctx context.Context, last []Pause, told func([]Pause)) {
+	tick := time.NewTicker(pausesEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now, err := p.List(ctx)
+		if err != nil || slices.Equal(now, last) {
+			continue // the lease tells of a database that is away
+		}
+		last = now
+		told(now)
+	}
+}

@@ -1,0 +1,102 @@
+package state
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sitesync/integration/mongod"
+)
+
+func newPauses(t *testing.T) (pauses, other *Pauses) {
+	t.Helper()
+	db := mongod.Database(t)
+	d := Open(db.Client(), db.Name())
+	return d.Pauses("avalon/gdrive"), d.Pauses("avalon/backup")
+}
+
+func (p *Pauses) set(t *testing.T, pause Pause) {
+	t.Helper()
+	if err := p.Set(t.Context(), pause); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *Pauses) clear(t *testing.T, project string) bool {
+	t.Helper()
+	was, err := p.Clear(t.Context(), project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return was
+}
+
+func (p *Pauses) are(t *testing.T, want ...Pause) {
+	t.Helper()
+	got, err := p.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("pauses (-want +got):\n%s", diff)
+	}
+}
+
+func TestPauses(t *testing.T) {
+	t.Parallel()
+	pauses, other := newPauses(t)
+	since := time.Date(2026, 11, 24, 4, 11, 44, 0, time.UTC)
+	pauses.are(t)
+	b := Pause{Project: "B", By: "td@sync1", Since: since, Why: "the line is needed for dailies"}
+	a := Pause{Project: "A", By: "it@sync1", Since: since}
+	all := Pause{By: "it@sync1", Since: since.Add(time.Hour), Why: "move to a new drive"}
+	pauses.set(t, b)
+	pauses.set(t, a)
+	pauses.set(t, all)
+	pauses.are(t, all, a, b)
+	other.are(t)
+
+	// Again, by somebody else.
+	pauses.set(t, Pause{Project: "A", By: "td@sync2", Since: since.Add(time.Minute), Why: "still"})
+	pauses.are(t, all, Pause{"A", "td@sync2", since, "still"}, b)
+
+	if !pauses.clear(t, "") || pauses.clear(t, "") || other.clear(t, "B") {
+		t.Error("what was paused is told wrongly")
+	}
+	pauses.are(t, Pause{"A", "td@sync2", since, "still"}, b)
+}
+
+func TestPausesAreFollowed(t *testing.T) {
+	t.Parallel()
+	pauses, other := newPauses(t)
+	a, b := Pause{Project: "A", Since: time.UnixMilli(1).UTC()}, Pause{Project: "B", Since: time.UnixMilli(2).UTC()}
+	pauses.set(t, a)
+	ctx, cancel := context.WithCancel(t.Context())
+	told, ended := make(chan []Pause), make(chan struct{})
+	go func() {
+		defer close(ended)
+		pauses.Follow(ctx, []Pause{a}, func(now []Pause) { told <- now })
+	}()
+	next := func(want ...Pause) {
+		t.Helper()
+		select {
+		case got := <-told:
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("pauses (-want +got):\n%s", diff)
+			}
+		case <-time.After(patience):
+			t.Fatal("nothing is told")
+		}
+	}
+	other.set(t, b)
+	pauses.set(t, b) // the first that is news
+	next(a, b)
+	pauses.clear(t, "A")
+	next(b)
+	pauses.clear(t, "B")
+	next()
+	cancel()
+	<-ended
+}
