@@ -74,6 +74,7 @@ type schedule struct {
 	running map[*job]bool // jobs with running files
 	large   int           // large files that run
 	held    map[*job]bool // jobs whose results wait to be written
+	paused  Paused
 }
 
 func newSchedule(transfers int, queue *watcher.Queue) *schedule {
@@ -109,6 +110,9 @@ func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.
 	j.planning = false
 	if roots != nil {
 		j.roots = roots
+	}
+	if s.paused.Is(j.key.Project) {
+		due = nil
 	}
 	queued := len(j.pending) > 0
 	for _, f := range due {

@@ -150,7 +150,11 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 		if err != nil {
 			return
 		}
-		u.plan(ctx, item)
+		if u.Paused().Is(item.Key.Project) {
+			u.waits.keep(item.Key, nil) // the poll that follows the pause finds it
+		} else {
+			u.plan(ctx, item)
+		}
 		u.Queue.Done(item.Key)
 	}
 }

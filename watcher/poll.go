@@ -31,10 +31,14 @@ type Poll struct {
 	Queue      *Queue
 	Log        *zap.Logger
 
+	// Skip tells which projects are left out for now; nil: none.
+	Skip func(project string) bool
+
 	now chan struct{}
 
 	mu     sync.Mutex
 	counts PollCounts
+	cancel context.CancelFunc // ends the present poll of Run
 }
 
 // PollCounts count polls since the start.
@@ -65,31 +69,50 @@ func (p *Poll) Now() {
 	}
 }
 
+// Anew ends the present poll, which takes as long as its backlog, and begins another one.
+func (p *Poll) Anew() {
+	p.mu.Lock()
+	cancel := p.cancel
+	p.mu.Unlock()
+	if cancel != nil {
+		cancel()
+	}
+	p.Now()
+}
+
 // Run polls until ctx ends. A poll that failed is tried again sooner than the next one would be, as it may be the
 // one that was to find what the stream has missed.
 func (p *Poll) Run(ctx context.Context) {
 	troubled := false // already told
 	retry := firstRetry
 	for {
-		err := p.Once(ctx)
+		polling, cancel := context.WithCancel(ctx)
+		p.mu.Lock()
+		p.cancel = cancel
+		p.mu.Unlock()
+		err := p.Once(polling)
+		anew := polling.Err() != nil
+		cancel()
 		wait := p.Interval
-		if err != nil {
-			wait = min(retry, p.Interval)
-			retry = min(2*retry, p.Interval)
-		} else {
-			retry = firstRetry
-		}
 		switch {
 		case ctx.Err() != nil:
 			return
-		case err != nil && !troubled:
-			p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("in", wait))
-		case err != nil:
-			p.Log.Debug("poll failed again", zap.Error(err), zap.Duration("in", wait))
-		case troubled:
-			p.Log.Info("poll works again")
+		case anew: // how it would have ended is not known
+		case err == nil:
+			if troubled {
+				p.Log.Info("poll works again")
+			}
+			troubled, retry = false, firstRetry
+		default:
+			wait = min(retry, p.Interval)
+			retry = min(2*retry, p.Interval)
+			if !troubled {
+				p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("in", wait))
+			} else {
+				p.Log.Debug("poll failed again", zap.Error(err), zap.Duration("in", wait))
+			}
+			troubled = true
 		}
-		troubled = err != nil
 
 		select {
 		case <-time.After(wait):
@@ -126,8 +149,9 @@ func (p *Poll) once(ctx context.Context) error {
 		return err
 	}
 	type cursor struct {
-		next func() (avalon.Key, error, bool)
-		stop func()
+		project string
+		next    func() (avalon.Key, error, bool)
+		stop    func()
 	}
 	var open []cursor
 	defer func() {
@@ -137,12 +161,16 @@ func (p *Poll) once(ctx context.Context) error {
 	}()
 	for _, project := range projects {
 		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount))
-		open = append(open, cursor{next, stop})
+		open = append(open, cursor{project.Name, next, stop})
 	}
 	failed := 0
 	var first error
 	for len(open) > 0 {
 		open = slices.DeleteFunc(open, func(c cursor) bool {
+			if p.Skip != nil && p.Skip(c.project) {
+				c.stop()
+				return true
+			}
 			more, err := p.take(ctx, c.next)
 			if err != nil {
 				failed++

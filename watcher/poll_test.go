@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,4 +186,73 @@ func TestPollTellsWhatFailed(t *testing.T) {
 	if n := f.queue.Len(Backlog); n != 1 {
 		t.Errorf("%d keys, want that of project C", n)
 	}
+}
+
+// A project that is left out costs nothing, and stands in nobody's way, also if that is decided while it is read.
+func TestPollSkips(t *testing.T) {
+	f := newFixture(t)
+	f.queue = NewQueue(10)
+	f.poll.Queue = f.queue
+	publish(t, f.project(t, "A long"), make([]studio.Publish, 3*share)...)
+	b := publish(t, f.project(t, "B"), studio.Publish{})[0]
+	var skipped atomic.Bool
+	f.poll.Skip = func(project string) bool { return project == "A long" && skipped.Load() }
+	start(t, f.poll.Run)
+	f.next(t, Backlog)
+	skipped.Store(true)
+	taken := 1
+	for f.next(t, Backlog) != keyOf(b) {
+		taken++
+	}
+	if taken != share {
+		t.Errorf("%d keys of the project that is left out, want its share, %d", taken, share)
+	}
+	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 1 })
+	off := f.fail(t, mongod.AlwaysOn, "A long", code(badValue), "find")
+	defer off()
+	f.poll.Now()
+	f.until(t, Backlog, keyOf(b))
+	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 2 })
+	if counts := f.poll.Counts(); counts.Failures != 0 || f.queue.Len(Backlog) != 0 {
+		t.Errorf("the project is read: %+v, %d keys", counts, f.queue.Len(Backlog))
+	}
+}
+
+// A poll that is begun anew does not wait for the backlog of the present one.
+func TestPollAnew(t *testing.T) {
+	f := newFixture(t)
+	f.queue = NewQueue(10)
+	f.poll.Queue = f.queue
+	publish(t, f.project(t, "A long"), make([]studio.Publish, 5*share)...)
+	b := f.project(t, "B")
+	start(t, f.poll.Run)
+	f.next(t, Backlog) // no project B is read any more
+	eventually(t, "the queue is full", func() bool { return f.queue.Len(Backlog) == 10 })
+	rep := publish(t, b, studio.Publish{})[0]
+	f.next(t, Backlog)
+	f.poll.Anew()
+	taken := 0
+	for f.next(t, Backlog) != keyOf(rep) {
+		taken++
+	}
+	if taken > share+20 {
+		t.Errorf("%d keys came first", taken)
+	}
+	if f.poll.Counts().Runs != 0 || f.logs.Len() != 0 {
+		t.Errorf("%+v, logged %v", f.poll.Counts(), f.logs.All())
+	}
+}
+
+// Also one that waits for its time.
+func TestPollAnewWhileItWaits(t *testing.T) {
+	f := newFixture(t)
+	p := f.project(t, "Test")
+	start(t, f.poll.Run)
+	for runs := range int64(3) {
+		eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs > runs })
+		f.poll.Anew()
+	}
+	rep := publish(t, p, studio.Publish{})[0]
+	f.poll.Anew()
+	f.until(t, Backlog, keyOf(rep))
 }

@@ -1,0 +1,65 @@
+package uploader
+
+import "maps"
+
+// Paused is what people have paused. The zero value is nothing.
+type Paused struct {
+	Site     bool            // all uploads
+	Projects map[string]bool // those of these projects; must not be changed any more
+}
+
+// Is reports whether uploads of a project are paused.
+func (p Paused) Is(project string) bool { return p.Site || p.Projects[project] }
+
+// ended reports whether something that was paused is not any more.
+func (p Paused) ended(now Paused) bool {
+	if p.Site || now.Site {
+		return p.Site && !now.Site
+	}
+	for project := range p.Projects {
+		if !now.Projects[project] {
+			return true
+		}
+	}
+	return false
+}
+
+// Pause sets what is paused from now on. No upload of it is begun any more; those that run go on. What waits for an
+// upload is forgotten, which costs no try, so that it stands in nobody's way. It reports whether a pause has ended: then
+// a poll has to find again what was forgotten.
+func (u *Uploader) Pause(p Paused) (ended bool) {
+	p.Projects = maps.Clone(p.Projects)
+	return u.schedule.pause(p)
+}
+
+// Paused tells what is paused.
+func (u *Uploader) Paused() Paused {
+	u.schedule.mu.Lock()
+	defer u.schedule.mu.Unlock()
+	return u.schedule.paused
+}
+
+// pause takes the files of what is paused out of the schedule.
+func (s *schedule) pause(p Paused) (ended bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ended = s.paused.ended(p)
+	s.paused = p
+	for lane, jobs := range s.turn {
+		s.turn[lane] = nil
+		for _, j := range jobs {
+			if !p.Is(j.key.Project) {
+				s.turn[lane] = append(s.turn[lane], j)
+				continue
+			}
+			for _, f := range j.pending {
+				delete(j.known, f.Key())
+			}
+			s.files[lane] -= len(j.pending)
+			j.pending = nil
+			s.settle(j)
+		}
+	}
+	s.notify()
+	return ended
+}
