@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
@@ -123,7 +124,8 @@ func checkState(ctx context.Context, r *report, cfg *config.Config, client *mong
 		r.fail(what, err)
 		return
 	}
-	standing, err := state.Open(client, cfg.Mongo.State).Standing(ctx, state.LeaseName(cfg.Mongo.Database, site))
+	db, lease := state.Open(client, cfg.Mongo.State), state.LeaseName(cfg.Mongo.Database, site)
+	standing, err := db.Standing(ctx, lease)
 	switch {
 	case err != nil:
 		r.fail(what, err)
@@ -135,6 +137,18 @@ func checkState(ctx context.Context, r *report, cfg *config.Config, client *mong
 		}
 	default:
 		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))
+	}
+	paused, err := db.Pauses(lease).List(ctx)
+	if err != nil {
+		r.fail(what, err)
+	}
+	for _, p := range paused {
+		name := "site " + site
+		if p.Project != "" {
+			name = "project " + printable(p.Project)
+		}
+		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: sitesync %s ends that", name, p.Since.Local().Format(time.DateTime), printable(p.By),
+			resumeOf(p.Project)))
 	}
 }
 

@@ -28,6 +28,10 @@ type cli struct {
 	Check       checkCmd         `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
 	Status      statusCmd        `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
 	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or is not, and what to do."`
+	Retry       retryCmd         `cmd:"" help:"Take failed files back to pending, once the cause is repaired."`
+	AddSite     addSiteCmd       `cmd:"" help:"Sync what was published before the site was configured."`
+	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of the remote site or of a project, until it is resumed."`
+	Resume      resumeCmd        `cmd:"" help:"End a pause."`
 	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
 	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
 	Complete    completeCmd      `cmd:"" hidden:"" help:"Tell what a word can become; for the scripts of completion."`

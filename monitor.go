@@ -97,6 +97,8 @@ func (m *monitor) snapshot() web.Snapshot {
 		c := p.uploader.Counts()
 		s.Uploader = web.Uploader{Files: c.Files, Bytes: c.Bytes, FailedTries: c.FailedTries, GivenUp: c.GivenUp,
 			Documents: c.Documents, Transfers: c.Transfers, Holding: web.Holds(c.Holding), Holds: web.Holds(c.Holds)}
+		paused := p.uploader.Paused()
+		s.Paused = web.Paused{Site: paused.Site, Projects: len(paused.Projects)}
 	}
 	if p.drive != nil {
 		c := p.drive.Counts()

@@ -50,8 +50,9 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	// It is not disconnected in the end: that takes its time when the server hangs, and the process ends anyway.
 	d := &daemon{cfg: cfg, remote: remote, log: log, monitor: monitor, store: avalon.NewStore(client, cfg.Mongo.Database), once: once}
 	db := state.Open(client, cfg.Mongo.State)
-	lease := db.NewLease(state.LeaseName(cfg.Mongo.Database, remote.Name), state.Self(), log, d.report)
-	d.journal = &state.Journal{Database: db, Lease: lease}
+	name := state.LeaseName(cfg.Mongo.Database, remote.Name)
+	lease := db.NewLease(name, state.Self(), log, d.report)
+	d.journal, d.pauses = &state.Journal{Database: db, Lease: lease}, db.Pauses(name)
 	monitor.watch(parts{client: client, lease: lease.State})
 	// Credentials that can't be read are told of now, also by one that stands by.
 	drive, err := openSite(ctx, cfg, remote, nil)
@@ -82,6 +83,7 @@ type daemon struct {
 	monitor *monitor
 	store   *avalon.Store
 	journal *state.Journal
+	pauses  *state.Pauses
 	once    bool
 	totals  uploader.Totals // of all that has ended
 }
@@ -109,6 +111,10 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		return err
 	}
 	defer drive.Close()
+	paused, err := d.paused(ctx)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
 	queue := watcher.NewQueue(queueRoom)
 	defer queue.Close()
 	poll := watcher.NewPoll(d.store, d.remote.Name, queue, log)
@@ -121,6 +127,9 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		Queue: queue, Store: fencedStore{d.store, d.journal.Lease}, Site: drive, Poll: poll.Now, Log: log,
 		Synced: d.monitor.Synced,
 	})
+	pausing := &pausing{log: log, up: up, poll: poll}
+	pausing.set(paused)
+	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
 	stream := &watcher.Stream{Store: d.store, Site: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
 	standing := d.monitor.watched()
 	defer d.monitor.watch(standing)
@@ -134,6 +143,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { up.Run(ctx, fenced) })
+	wg.Go(func() { d.pauses.Follow(ctx, paused, pausing.set) })
 	wg.Go(func() {
 		for err := d.journal.Prepare(ctx); err != nil && ctx.Err() == nil; err = d.journal.Prepare(ctx) {
 			log.Warn("what is of no more use stays in sitesync's own database for now", zap.Error(err))
@@ -148,7 +158,12 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		wg.Go(func() { index.Run(ctx) })
 	}
 	if d.once {
-		err = drain(ctx, poll, up)
+		for again := true; again && err == nil; again = pausing.ended.Swap(false) {
+			err = drain(ctx, poll, up)
+		}
+		if err == nil {
+			err = d.leftPaused(ctx, up.Paused())
+		}
 		cancel()
 	} else {
 		if cfg.Poll {

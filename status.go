@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -60,6 +59,7 @@ type status struct {
 	ActiveSite string          `json:"active_site"`
 	RemoteSite string          `json:"remote_site"` // "": nothing is synced
 	Sitesync   worker          `json:"sitesync"`
+	Paused     []pauseStatus   `json:"paused"`
 	Projects   []projectStatus `json:"projects"`
 	Total      tally           `json:"total"`
 }
@@ -73,6 +73,14 @@ type worker struct {
 	Stream string     `json:"stream,omitempty"` // open, closed or not available
 	Held   []string   `json:"held"`             // what holds uploads up
 	Error  string     `json:"error,omitempty"`  // why this could not be read
+}
+
+// pauseStatus is a [state.Pause] for scripts.
+type pauseStatus struct {
+	Project string    `json:"project,omitempty"` // none: all of the site
+	By      string    `json:"by"`
+	Since   time.Time `json:"since"`
+	Why     string    `json:"why,omitempty"`
 }
 
 type projectStatus struct {
@@ -127,10 +135,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 		return err
 	}
 	if c.Output == "json" {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		err = out.Encode(s)
+		err = writeJSON(os.Stdout, s)
 	} else {
 		_, err = io.WriteString(os.Stdout, s.text(colored()))
 	}
@@ -143,7 +148,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 // read reads it all from the two databases.
 func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*status, error) {
 	s := &status{At: time.Now().UTC(), ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite,
-		Sitesync: worker{Held: []string{}}, Projects: []projectStatus{}}
+		Sitesync: worker{Held: []string{}}, Paused: []pauseStatus{}, Projects: []projectStatus{}}
 	remote, ok := cfg.Remote()
 	if !ok {
 		return s, nil
@@ -163,8 +168,16 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*
 	if err != nil {
 		return nil, err
 	}
-	standing, err := state.Open(client, cfg.Mongo.State).Standing(ctx, state.LeaseName(cfg.Mongo.Database, remote.Name))
+	db, lease := state.Open(client, cfg.Mongo.State), state.LeaseName(cfg.Mongo.Database, remote.Name)
+	standing, err := db.Standing(ctx, lease)
 	s.Sitesync = workerOf(standing, err)
+	paused, err := db.Pauses(lease).List(ctx)
+	for _, p := range paused {
+		s.Paused = append(s.Paused, pauseStatus(p))
+	}
+	if err != nil && s.Sitesync.Error == "" {
+		s.Sitesync.Error = err.Error()
+	}
 
 	rules := avalon.TallyRules{ActiveSite: cfg.ActiveSite, RemoteSite: remote.Name, RetryCount: cfg.RetryCount,
 		Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay}.After}
@@ -267,6 +280,7 @@ func (s *status) text(color bool) string {
 		return t.String()
 	}
 	t.worker(s)
+	t.paused(s)
 	t.line("")
 	if len(s.Projects) == 0 {
 		t.line("no project has files for site %s", s.RemoteSite)
@@ -338,6 +352,21 @@ func (t *page) worker(s *status) {
 	}
 	for _, held := range w.Held {
 		t.line("held      %s", t.paint(red, printable(held)))
+	}
+}
+
+// paused tells what people have paused.
+func (t *page) paused(s *status) {
+	for _, p := range s.Paused {
+		what := "site " + s.RemoteSite
+		if p.Project != "" {
+			what = "project " + printable(p.Project)
+		}
+		why := ""
+		if p.Why != "" {
+			why = ": " + printable(p.Why)
+		}
+		t.line("paused    %s, by %s, %s ago%s", t.paint(yellow, what), printable(p.By), age(s.At.Sub(p.Since)), why)
 	}
 }
 

@@ -30,6 +30,10 @@ type status struct {
 		Held   []string  `json:"held"`
 		Error  string    `json:"error"`
 	} `json:"sitesync"`
+	Paused []struct {
+		Project, By, Why string
+		Since            time.Time
+	} `json:"paused"`
 	Projects []statusRow `json:"projects"`
 	Total    statusTally `json:"total"`
 }
@@ -74,7 +78,7 @@ func (s *site) status(want int, args ...string) status {
 	if err := in.Decode(&out); err != nil {
 		s.t.Fatalf("%v in\n%s", err, stdout)
 	}
-	if out.Sitesync.Runs == nil || out.Sitesync.Held == nil || out.Projects == nil || out.RemoteSite == nil {
+	if out.Sitesync.Runs == nil || out.Sitesync.Held == nil || out.Paused == nil || out.Projects == nil || out.RemoteSite == nil {
 		s.t.Fatalf("something is missing in\n%s", stdout)
 	}
 	return out

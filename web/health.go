@@ -8,9 +8,10 @@ import (
 
 // health is the answer of /healthz.
 type health struct {
-	Status string     `json:"status"` // ok, held, standby or idle
+	Status string     `json:"status"` // ok, held, paused, standby or idle
 	Holder *holder    `json:"holder,omitempty"`
 	Held   *heldCount `json:"held,omitempty"`
+	Paused *paused    `json:"paused,omitempty"`
 }
 
 // holder is the sitesync that a standby waits for.
@@ -27,6 +28,12 @@ type heldCount struct {
 	Settings   int64 `json:"settings,omitempty"`
 }
 
+// paused is what people have paused.
+type paused struct {
+	Site     bool `json:"site,omitempty"`
+	Projects int  `json:"projects,omitempty"`
+}
+
 func healthOf(s Snapshot) health {
 	switch {
 	case s.Idle:
@@ -37,11 +44,20 @@ func healthOf(s Snapshot) health {
 			h.Holder = &holder{s.Lease.Host, s.Lease.PID, s.Lease.Since.UTC()}
 		}
 		return h
-	case s.Uploader.Holding != Holds{}:
-		held := heldCount(s.Uploader.Holding)
-		return health{Status: "held", Held: &held}
 	}
-	return health{Status: "ok"}
+	h := health{Status: "ok"}
+	if s.Uploader.Holding != (Holds{}) {
+		held := heldCount(s.Uploader.Holding)
+		h.Status, h.Held = "held", &held
+	}
+	if s.Paused != (Paused{}) {
+		paused := paused(s.Paused)
+		h.Paused = &paused
+	}
+	if s.Paused.Site {
+		h.Status = "paused"
+	}
+	return h
 }
 
 // healthz is answered for as long as the process works. A restart would help nothing of what it tells.

@@ -115,6 +115,10 @@ func newNumbers(snapshot func() Snapshot) *numbers {
 		func(s *Snapshot) float64 { return cmp.Or(s.Drive.Limit, math.Inf(1)) })
 	add(gauge, "lease_held", "1 if this sitesync does the work, 0 if it is a standby of another one, or idle.",
 		func(s *Snapshot) float64 { return oneIf(s.Lease.Held) })
+	add(gauge, "paused", "1 if somebody has paused the site, so that no upload begins until it is resumed; 0 if not.",
+		func(s *Snapshot) float64 { return oneIf(s.Paused.Site) })
+	add(gauge, "paused_projects", "Projects that somebody has paused, not counting a pause of the whole site.",
+		func(s *Snapshot) float64 { return float64(s.Paused.Projects) })
 	return n
 }
 

@@ -24,7 +24,8 @@ var full = Snapshot{
 	Queue: Queue{Live: 6, Backlog: 7, Delayed: 8},
 	Uploader: Uploader{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
 		Holding: Holds{Site: 15, LocalRoots: 16, Settings: 17}, Holds: Holds{Site: 18, LocalRoots: 19, Settings: 20}},
-	Drive: Drive{Requests: map[Request]int64{{"files.list", "ok"}: 21, {"upload.put", "no_answer"}: 22}, Throttled: 23, Limit: 24.5},
+	Paused: Paused{Site: true, Projects: 25},
+	Drive:  Drive{Requests: map[Request]int64{{"files.list", "ok"}: 21, {"upload.put", "no_answer"}: 22}, Throttled: 23, Limit: 24.5},
 }
 
 // scrape returns the metrics of our own, but for what says which build it is.

@@ -79,6 +79,11 @@ func TestHealthz(t *testing.T) {
 		"standby of somebody unknown": {Snapshot{Lease: Lease{Standby: true}}, `{"status":"standby"}`},
 		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = Holds{Site: 1, LocalRoots: 2} }),
 			`{"status":"held","held":{"site":1,"local_roots":2}}`},
+		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }), `{"status":"paused","paused":{"site":true}}`},
+		"project paused, another trouble": {with(working, func(s *Snapshot) { s.Paused.Projects, s.Uploader.Holding.Site = 2, 1 }),
+			`{"status":"held","held":{"site":1},"paused":{"projects":2}}`},
+		"paused and held": {with(working, func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding.Site = true, 1 }),
+			`{"status":"paused","held":{"site":1},"paused":{"site":true}}`},
 		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = Holds{Site: 3} }), `{"status":"ok"}`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -11,6 +11,7 @@ type Snapshot struct {
 	Watcher  Watcher
 	Queue    Queue
 	Uploader Uploader
+	Paused   Paused
 	Drive    Drive
 }
 
@@ -64,6 +65,12 @@ type Holds struct {
 	Site       int64 // all uploads: credentials, quota, a root on Drive
 	LocalRoots int64 // a root of the studio's storage each
 	Settings   int64 // roots of documents that the settings don't know
+}
+
+// Paused is what people have paused.
+type Paused struct {
+	Site     bool
+	Projects int
 }
 
 // Drive is what is asked of Google Drive.

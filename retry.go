@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"sitesync/avalon"
+	"sitesync/config"
+)
+
+type retryCmd struct {
+	Project        string   `arg:"" optional:"" help:"Only failed files of this project."`
+	Representation []string `placeholder:"ID" help:"Only those of this representation; repeat it for several."`
+	AllProjects    bool     `help:"Those of all projects."`
+	Waiting        bool     `help:"Also files that wait for their next try, not only those that have no tries left."`
+	DryRun         bool     `short:"n" help:"Only tell what would be done."`
+	Output         string   `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
+}
+
+// Help is shown below the summary of the command.
+func (retryCmd) Help() string {
+	return `Examples:
+  sitesync retry MY_PROJECT --dry-run
+  sitesync retry MY_PROJECT
+  sitesync retry MY_PROJECT --representation 6b050e7f95b3069bbeff69ac
+  sitesync retry --all-projects
+
+Repair the cause first: sitesync status MY_PROJECT tells why files have failed. Then this deletes tries, error and
+last_failed_dt from their records of the remote site, and whichever sitesync works begins at once. Files that are synced,
+pending or not published to this site are not touched.
+
+The exit status is 0 also if there was nothing to do, 1 if something could not be done, 80 if the command line is wrong.`
+}
+
+// Validate is called by kong.
+func (c retryCmd) Validate() error {
+	switch {
+	case c.Project == "" && !c.AllProjects:
+		return errors.New("name a project, or give --all-projects")
+	case c.Project != "" && c.AllProjects:
+		return errors.New("--all-projects goes without the name of a project")
+	case c.AllProjects && len(c.Representation) > 0:
+		return errors.New("--representation needs the name of its project")
+	}
+	return nil
+}
+
+// Run is sitesync retry.
+func (c retryCmd) Run(flags *config.Flags) error {
+	ctx := untilSignal()
+	d, err := openDesk(flags)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	done, err := c.do(ctx, d)
+	if err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		err = writeJSON(os.Stdout, done)
+	} else {
+		none := "no file has failed for good"
+		if c.Waiting {
+			none = "no file has failed"
+		}
+		_, err = io.WriteString(os.Stdout, done.text("are pending again", "would be pending again", none))
+	}
+	if err == nil && done.failed() {
+		err = errFailed
+	}
+	return err
+}
+
+func (c retryCmd) do(ctx context.Context, d *desk) (*edited, error) {
+	site, err := d.remote()
+	if err != nil {
+		return nil, err
+	}
+	projects, err := d.projects(ctx, c.Project)
+	if err != nil {
+		return nil, err
+	}
+	var ids []avalon.ID
+	for _, text := range c.Representation {
+		id := avalon.ParseID(text)
+		if _, err := d.store.Representation(ctx, avalon.Key{Project: c.Project, ID: id}); errors.Is(err, avalon.ErrGone) {
+			return nil, fmt.Errorf("project %s has no representation %s", c.Project, text)
+		}
+		ids = append(ids, id)
+	}
+	least := d.cfg.RetryCount
+	if c.Waiting {
+		least = 1
+	}
+	out := &edited{Site: site, DryRun: c.DryRun, Projects: []editedProject{}}
+	count := newCounter()
+	defer count.end()
+	for _, project := range projects {
+		done, err := d.store.Retry(ctx, project, avalon.Retry{Site: site, MinTries: least, Representations: ids,
+			EditOptions: avalon.EditOptions{DryRun: c.DryRun, Told: count.of(project)}})
+		if ctx.Err() != nil {
+			err = errors.New("interrupted; do it again to go on")
+		}
+		if done.Files > 0 || err != nil || c.Project != "" {
+			out.add(project, done, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return out, nil
+}
