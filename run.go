@@ -88,7 +88,7 @@ type daemon struct {
 	totals  uploader.Totals // of all that has ended
 }
 
-// fencedStore writes outcomes only while the lease is held.
+// fencedStore writes only while the lease is held.
 type fencedStore struct {
 	*avalon.Store
 	lease *state.Lease
@@ -101,6 +101,20 @@ func (s fencedStore) Record(ctx context.Context, key avalon.Key, site string, ou
 		return err
 	}
 	return s.Store.Record(ctx, key, site, outcomes)
+}
+
+func (s fencedStore) NoteProgress(ctx context.Context, key avalon.Key, site string, f avalon.File, done float64) error {
+	if err := s.lease.Check(); err != nil {
+		return err
+	}
+	return s.Store.NoteProgress(ctx, key, site, f, done)
+}
+
+func (s fencedStore) DropProgress(ctx context.Context, key avalon.Key, site string, f avalon.File) error {
+	if err := s.lease.Check(); err != nil {
+		return err
+	}
+	return s.Store.DropProgress(ctx, key, site, f)
 }
 
 // work wires the parts together and waits for them.
@@ -122,7 +136,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	up := uploader.New(uploader.Options{
 		ActiveSite: cfg.ActiveSite, RemoteSite: d.remote.Name,
 		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
-		Settle: cfg.Settle, Transfers: cfg.Transfers, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
+		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: fencedStore{d.store, d.journal.Lease}, Site: drive, Poll: poll.Now, Log: log,
 		Synced: d.monitor.Synced,

@@ -41,6 +41,7 @@ type File struct {
 
 	// As found, to recognise the entry when its outcome is written.
 	rawSize, rawHash bson.RawValue
+	index            int // among the files
 }
 
 // Site is the record of one file on one site.
@@ -55,6 +56,7 @@ type Site struct {
 	Problem    string    // what is wrong with the record if it can't be written to ("" if nothing is)
 
 	dict     bool          // sites is a dict: {NAME: {...}}
+	index    int           // among the sites, if they are a list
 	rawTries bson.RawValue // as found
 }
 
@@ -103,8 +105,10 @@ func decode(key Key, doc bson.Raw) (*Representation, error) {
 		return nil, fmt.Errorf("representation %s: files: %w", key, err)
 	}
 	r.Files = make([]File, 0, len(entries))
-	for _, v := range entries {
-		r.Files = append(r.Files, file(v))
+	for i, v := range entries {
+		f := file(v)
+		f.index = i
+		r.Files = append(r.Files, f)
 	}
 	return r, nil
 }
@@ -141,9 +145,11 @@ func sites(v bson.RawValue) ([]Site, error) {
 	var list []Site
 	if arr, ok := v.ArrayOK(); ok {
 		values, err := arr.Values()
-		for _, e := range values {
+		for i, e := range values {
 			if rec, ok := e.DocumentOK(); ok {
-				list = append(list, site(text(rec.Lookup("name")), rec))
+				s := site(text(rec.Lookup("name")), rec)
+				s.index = i
+				list = append(list, s)
 			}
 		}
 		return list, err

@@ -74,6 +74,8 @@ type Config struct {
 	Stream bool
 	// Poll is whether the fallback poll is used.
 	Poll bool
+	// RecordProgress is whether records of large files tell how far they are.
+	RecordProgress bool
 	// ShutdownTimeout is how long running uploads may go on after the first
 	// signal to stop, 0 to 1h.
 	ShutdownTimeout time.Duration
@@ -151,6 +153,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	if !c.Stream && !c.Poll {
 		r.wrong("no-stream and no-poll", "are both set, so nothing would ever be found to sync; drop one of them")
 	}
+	c.RecordProgress = s.boolean("record-progress", flags.RecordProgress)
 	c.ShutdownTimeout = s.duration(setting{name: "shutdown-timeout", flag: flags.ShutdownTimeout},
 		10*time.Second, 0, time.Hour)
 
@@ -184,6 +187,7 @@ func (c *Config) fields() [][2]string {
 		{"index", fmt.Sprint(c.Index)},
 		{"stream", fmt.Sprint(c.Stream)},
 		{"poll", fmt.Sprint(c.Poll)},
+		{"record_progress", fmt.Sprint(c.RecordProgress)},
 		{"shutdown_timeout", short(c.ShutdownTimeout)},
 	}
 	if site, ok := c.Remote(); ok {

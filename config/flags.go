@@ -26,6 +26,7 @@ type Flags struct {
 	MaxRetryDelay   *string `group:"Transfer" placeholder:"TIME" help:"Longest wait between two tries, default 1h. ($SITESYNC_MAX_RETRY_DELAY)"`
 	NoStream        *bool   `group:"Transfer" help:"Do not use change streams, only the poll. For tests and debugging. ($SITESYNC_NO_STREAM)"`
 	NoPoll          *bool   `group:"Transfer" help:"Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)"`
+	RecordProgress  *bool   `group:"Transfer" help:"Write into the records of large files how far their upload is, every 5 s, as OpenPype does. ($SITESYNC_RECORD_PROGRESS)"`
 	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
 	Listen    *string `group:"Output" placeholder:"HOST:PORT" help:"Where health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`

@@ -63,6 +63,7 @@ func (s *site) refuses(code int, want string, args ...string) {
 func TestRetrySyncsAtOnce(t *testing.T) {
 	t.Parallel()
 	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+		t.Parallel()
 		s.start("--no-poll", "--settle", "10ms", "--retry-delay", "10ms")
 		pub.Size, pub.Hold = 1000, true
 		p := s.project("Test")

@@ -28,6 +28,8 @@ type task struct {
 	file  avalon.File
 	roots avalon.Roots // of its document
 	lane  watcher.Lane // that it was handed out from
+
+	progress *progress // of its upload; nil if that is not noted
 }
 
 // result is an outcome, with what is told of it once it is recorded.

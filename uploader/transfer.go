@@ -27,7 +27,9 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
 			return
 		}
 		u.running.Add(1)
+		t.progress = u.follow(writing, t)
 		r, wake := u.transfer(working, t)
+		t.progress.end(r != nil)
 		u.running.Add(-1)
 		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
 			recording.Go(func() { u.record(writing, t.job, results) })
@@ -97,7 +99,7 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 		return local, 0, obj, err
 	}
 	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(),
-		Along: func() []string { return u.along(t) }})
+		Sent: t.progress.saw(), Along: func() []string { return u.along(t) }})
 	if err == nil || site.ClassOf(err) == site.File {
 		if changed := src.changed(f, info); changed != nil {
 			err = changed

@@ -31,6 +31,12 @@ type Store interface {
 	// Record writes outcomes of files of one representation where they still apply. An error is an
 	// *avalon.RecordError if no retry will help the files it names; after any other all are tried again.
 	Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) error
+
+	// NoteProgress notes how far an upload is, from 0 to 1, where the record is still as it was planned with.
+	NoteProgress(ctx context.Context, key avalon.Key, site string, f avalon.File, done float64) error
+
+	// DropProgress takes that away again.
+	DropProgress(ctx context.Context, key avalon.Key, site string, f avalon.File) error
 }
 
 var _ Store = (*avalon.Store)(nil)
@@ -42,6 +48,7 @@ type Options struct {
 	Backoff                Backoff       // between failed tries
 	Settle                 time.Duration // how long a source that is not there yet is waited for without costing a try
 	Transfers              int           // files uploaded at once
+	RecordProgress         bool          // whether records of large files tell how far they are
 	LocalRoot              config.Roots  // where the storage is mounted here; zero: the documents say so
 	RemoteRoot             config.Roots  // where files go on the site
 	Grace                  time.Duration // how long uploads may go on once Run is told to stop
@@ -73,6 +80,8 @@ type Uploader struct {
 
 	synced, bytes, failed, givenUp, held atomic.Int64
 	running                              atomic.Int64 // transfers
+
+	following sync.WaitGroup // those who note progress
 }
 
 // New returns an uploader.
@@ -138,6 +147,7 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 	for j, results := range u.schedule.rest() {
 		u.write(writing, j, results)
 	}
+	u.following.Wait()
 }
 
 // planLoop plans what comes by a lane.

@@ -31,6 +31,26 @@ type memory struct {
 	rep    avalon.Representation
 	fail   error // what the next calls answer
 	failed int   // calls that were answered so
+	notes  []note
+}
+
+// note is a note of progress, or of its end.
+type note struct {
+	at   time.Time
+	done float64
+}
+
+const dropped = -1
+
+func (m *memory) NoteProgress(_ context.Context, _ avalon.Key, _ string, _ avalon.File, done float64) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.notes = append(m.notes, note{time.Now(), done})
+	return m.fail
+}
+
+func (m *memory) DropProgress(ctx context.Context, key avalon.Key, name string, f avalon.File) error {
+	return m.NoteProgress(ctx, key, name, f, dropped)
 }
 
 func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {

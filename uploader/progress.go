@@ -1,0 +1,80 @@
+package uploader
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// progressEvery is the time between two notes of how far an upload is. Each is a small update of a document that may be
+// large.
+const progressEvery = 5 * time.Second
+
+// progressTimeout bounds the wait for the database to take a note: nobody needs an old one.
+const progressTimeout = 5 * time.Second
+
+// progress is that of one upload. A nil one is not noted anywhere.
+type progress struct {
+	sent     atomic.Int64 // bytes
+	recorded chan bool    // the upload is over, and whether an outcome is written, which takes the note away
+}
+
+// follow notes the progress of a large file in its record until end is called.
+func (u *Uploader) follow(ctx context.Context, t task) *progress {
+	if !u.RecordProgress || t.file.Size < largeFile {
+		return nil
+	}
+	p := &progress{recorded: make(chan bool, 1)}
+	u.following.Go(func() { p.note(ctx, u, t) })
+	return p
+}
+
+// saw is told of the bytes that are sent.
+func (p *progress) saw() func(bytes int64) {
+	if p == nil {
+		return nil
+	}
+	return p.sent.Store
+}
+
+// end ends the notes. It does not wait for one that is on its way: beside an outcome it does nothing.
+func (p *progress) end(recorded bool) {
+	if p != nil {
+		p.recorded <- recorded
+	}
+}
+
+func (p *progress) note(ctx context.Context, u *Uploader, t task) {
+	tick := time.NewTicker(progressEvery)
+	defer tick.Stop()
+	log := u.about(t.job.key)
+	last, noted := 0.0, false
+	for {
+		select {
+		case recorded := <-p.recorded:
+			if noted && !recorded {
+				ctx, cancel := context.WithTimeout(ctx, progressTimeout)
+				defer cancel()
+				if err := u.Store.DropProgress(ctx, t.job.key, u.RemoteSite, t.file); err != nil {
+					log.Debug("progress stays in the record", zap.Error(err))
+				}
+			}
+			return
+		case <-tick.C:
+		}
+		// In thousandths; a session that is begun anew goes back.
+		done := math.Floor(1000*min(float64(p.sent.Load())/float64(t.file.Size), 1)) / 1000
+		if done == last {
+			continue
+		}
+		last, noted = done, true
+		noting, cancel := context.WithTimeout(ctx, progressTimeout)
+		if err := u.Store.NoteProgress(noting, t.job.key, u.RemoteSite, t.file, done); err != nil {
+			log.Debug("progress can't be noted", zap.Error(err))
+		}
+		cancel()
+	}
+}
