@@ -41,13 +41,18 @@ func (s *site) exits(args ...string) (status int, stdout, stderr string) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state())
+	cmd.Env = s.environment()
 	var out, errOut strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &errOut
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil || ctx.Err() != nil {
 		s.t.Fatal(err, ctx.Err(), errOut.String())
 	}
 	return cmd.ProcessState.ExitCode(), out.String(), errOut.String()
+}
+
+// environment is what a command needs.
+func (s *site) environment() []string {
+	return append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state())
 }
 
 func TestRefusedConfiguration(t *testing.T) {
