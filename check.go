@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -16,30 +17,61 @@ import (
 	"sitesync/uploader/state"
 )
 
-type checkCmd struct{}
+type checkCmd struct {
+	Report    bool `help:"Write a report for whoever looks for a bug: versions, settings, MongoDB, this check, and the status. There is no secret in it."`
+	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report by numbers."`
+}
 
 // Help is shown below the summary of the command.
 func (checkCmd) Help() string {
-	return `Example:
+	return `Examples:
   sitesync check --presets /etc/sitesync --mongo mongodb://mongo1/?replicaSet=rs0
+  sitesync check --report --anonymous > report.txt
 
 Each line is ok, warn or fail, with what to do. The exit status is 1 if anything fails.`
 }
 
 // report prints the lines of a check.
-type report struct{ failed bool }
+type report struct {
+	out    io.Writer
+	failed bool
+}
 
-func (r *report) ok(what string)   { fmt.Println("ok   ", what) }
-func (r *report) warn(what string) { fmt.Println("warn ", what) }
+func (r *report) ok(what string)   { fmt.Fprintln(r.out, "ok   ", what) }
+func (r *report) warn(what string) { fmt.Fprintln(r.out, "warn ", what) }
 func (r *report) fail(what string, err error) {
 	r.failed = true
-	fmt.Printf("fail  %s: %v\n", what, err)
+	fmt.Fprintf(r.out, "fail  %s: %v\n", what, err)
 }
 
 // Run is sitesync check.
-func (checkCmd) Run(flags *config.Flags) error {
+func (c checkCmd) Run(flags *config.Flags) error {
 	ctx := context.Background()
-	var r report
+	if c.Report {
+		failed, err := writeReport(ctx, os.Stdout, flags, c.Anonymous)
+		if err == nil && failed {
+			err = errFailed
+		}
+		return err
+	}
+	r := report{out: os.Stdout}
+	runCheck(ctx, &r, flags)
+	if r.failed {
+		return errFailed
+	}
+	return nil
+}
+
+// Validate is called by kong.
+func (c checkCmd) Validate() error {
+	if c.Anonymous && !c.Report {
+		return errors.New("--anonymous goes with --report")
+	}
+	return nil
+}
+
+// runCheck checks everything.
+func runCheck(ctx context.Context, r *report, flags *config.Flags) {
 	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
 	for _, w := range warnings {
 		r.warn(string(w))
@@ -49,23 +81,19 @@ func (checkCmd) Run(flags *config.Flags) error {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			r.fail("configuration", errors.New(line))
 		}
-		return errFailed
+		return
 	}
 	r.ok("configuration in " + cfg.Presets)
 	remote, ok := cfg.Remote()
 	if !ok {
 		r.warn("remote_site is empty: nothing is synced")
-		return nil
+		return
 	}
-	checkMongo(ctx, &r, cfg, remote)
-	checkSite(ctx, &r, cfg, remote)
+	checkMongo(ctx, r, cfg, remote)
+	checkSite(ctx, r, cfg, remote)
 	for name, root := range cfg.LocalRoot.All() {
-		checkLocalRoot(&r, name, root)
+		checkLocalRoot(r, name, root)
 	}
-	if r.failed {
-		return errFailed
-	}
-	return nil
 }
 
 func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {

@@ -436,7 +436,8 @@ func (t *page) failed(p projectStatus, now time.Time) {
 	if len(p.FailedFiles) == 0 {
 		return
 	}
-	t.line("\n%s, the last to fail first; repair the cause, then delete tries:", t.paint(bold, "failed files of "+printable(p.Project)))
+	t.line("\n%s, the last to fail first; repair the cause, then: sitesync retry %s", t.paint(bold, "failed files of "+printable(p.Project)),
+		printable(p.Project))
 	for _, f := range p.FailedFiles {
 		when := ""
 		if f.LastFailed != nil {

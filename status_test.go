@@ -21,6 +21,7 @@ func statusForTest() *status {
 	sync := workerOf(&state.Standing{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
 		Report: state.Report{Stream: "open", Held: []string{"site: the drive is full\x1b[2J\nmake room"}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
+		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
 			{Project: "Žižkov", tally: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12345, 5 << 30}, Oldest: &oldest},
 				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: &failed}}},
@@ -35,6 +36,8 @@ func TestStatusText(t *testing.T) {
 	const want = `sitesync  process 42 on sync1 syncs to site gdrive, since SINCE (3 d)
 stream    open
 held      site: the drive is full�[2J make room
+paused    site gdrive, by td@ws3, 2 h ago: a new� drive
+paused    project b , by it, 0 s ago
 
 PROJECT  PENDING  WAITING  FAILED  SYNCED  TO UPLOAD  UPLOADED  OLDEST
 Žižkov         3        1       2  12,345    3.0 KiB   5.0 GiB     3 h
@@ -45,7 +48,7 @@ away: it can't be read
 b: 1 file(s) are not on site studio, so there is nothing to upload yet
 b: 1,000 file(s) have a record that can't be worked with; the log of sitesync says why
 
-failed files of Žižkov, the last to fail first; repair the cause, then delete tries:
+failed files of Žižkov, the last to fail first; repair the cause, then: sitesync retry Žižkov
   {root}/a
       representation x, 3 tries, 1 min ago: no permission
   ... and 1 more (--limit)
@@ -103,6 +106,7 @@ func TestStatusJSON(t *testing.T) {
 	const none = `"absent":{"files":0,"bytes":0},"unusable":{"files":0,"bytes":0},"oldest":"2026-11-25T09:00:00Z"`
 	const want = `{"at":"2026-11-25T12:00:00Z","active_site":"studio","remote_site":"gdrive",` +
 		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open","held":["site: the drive is full\u001b[2J\nmake room"]},` +
+		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
 		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},"failed":{"files":2,"bytes":7},` +
 		`"synced":{"files":12345,"bytes":5368709120},` + none + `,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
 		`"last_failed":"2026-11-25T11:58:30Z"}]}],"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` +

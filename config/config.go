@@ -163,8 +163,8 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	return c, r.warnings, nil
 }
 
-// fields is what the printed forms show, in their order.
-func (c *Config) fields() [][2]string {
+// Settings are the names and values that the printed forms show, in their order, without secrets.
+func (c *Config) Settings() [][2]string {
 	f := [][2]string{
 		{"presets", c.Presets},
 		{"local_id", c.LocalID},
@@ -204,7 +204,7 @@ func (c *Config) fields() [][2]string {
 // String is the whole configuration on one line, without secrets.
 func (c *Config) String() string {
 	var b strings.Builder
-	for i, f := range c.fields() {
+	for i, f := range c.Settings() {
 		if i > 0 {
 			b.WriteByte(' ')
 		}
@@ -215,7 +215,7 @@ func (c *Config) String() string {
 
 // MarshalLogObject is the whole configuration for the log, without secrets.
 func (c *Config) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	for _, f := range c.fields() {
+	for _, f := range c.Settings() {
 		if f[1] != "" {
 			enc.AddString(f[0], f[1])
 		}

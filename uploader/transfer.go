@@ -140,7 +140,7 @@ func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Dura
 		log.Warn("upload failed", zap.Duration("again_in", wake))
 	} else {
 		u.givenUp.Add(1)
-		log.Error("upload failed for good; repair the cause and delete tries from the record to start again")
+		log.Error("upload failed for good; repair the cause, then: sitesync retry")
 	}
 	return &result{Outcome: avalon.Outcome{File: t.file, Error: reason, At: now}}, wake
 }

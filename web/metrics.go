@@ -93,7 +93,7 @@ func newNumbers(snapshot func() Snapshot) *numbers {
 		func(s *Snapshot) float64 { return float64(s.Uploader.Bytes) })
 	add(counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.FailedTries) })
-	add(counter, "given_up_files_total", "Files that have failed retry_cnt times and are left alone until somebody deletes their tries.",
+	add(counter, "given_up_files_total", "Files that have failed retry_cnt times and are left alone until sitesync retry.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.GivenUp) })
 	add(gauge, "unusable_documents", "Representations that can't be worked with as they are not as Pype writes them; the log says why.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.Documents) })
