@@ -66,6 +66,16 @@ func TestAddSite(t *testing.T) {
 	if got := s.edits(0, "add-site", "Test"); got.Total != (editedCount{}) {
 		t.Errorf("again: %+v", got)
 	}
+	// As the README has it for files without sites.
+	studioHasIt := bson.D{{Key: "sites", Value: bson.A{bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: "$$NOW"}}}}}
+	_, err := p.Collection().UpdateMany(s.ctx, bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
+		bson.A{bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: bson.D{{Key: "$map", Value: bson.D{{Key: "input", Value: "$files"}, {Key: "as", Value: "f"},
+			{Key: "in", Value: bson.D{{Key: "$mergeObjects", Value: bson.A{studioHasIt, "$$f"}}}}}}}}}}}})
+	check(t, err)
+	if got := s.edits(0, "add-site", "Test"); got.Total != (editedCount{1, 1}) || got.Projects[0].WithoutSites != 0 {
+		t.Errorf("%+v", got)
+	}
+	s.synced(old)
 
 	s.refuses(1, `gdrive.json has no site "gdrve"; did you mean "gdrive"?`, "add-site", "Test", "--site", "gdrve")
 	s.refuses(1, `site "studio" is active_site`, "add-site", "Test", "--site", "studio")
