@@ -3,7 +3,6 @@ package avalon
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -33,23 +32,22 @@ func (s *Store) progress(ctx context.Context, key Key, site string, f File, upda
 	if !ok {
 		return nil
 	}
-	entry := "files." + strconv.Itoa(f.index)
-	rec := entry + ".sites." + strconv.Itoa(found.index)
-	same := bson.E{Key: rec + ".name", Value: eq(site)}
-	if found.dict {
-		rec = entry + ".sites." + site
-		same = bson.E{Key: rec, Value: bson.D{{Key: "$type", Value: "object"}}}
+	place := fmt.Sprintf("files.%d.sites.%d.progress", f.index, found.index)
+	open := func(rec string) bson.D {
+		return call("$and", is(rec+".created_dt", nil), is(rec+".tries", asFound(found.rawTries)))
 	}
-	_, err := s.db.Collection(key.Project, options.Collection().SetWriteConcern(writeconcern.W1())).UpdateOne(ctx, bson.D{
-		{Key: "_id", Value: eq(key.ID)},
-		{Key: entry + "._id", Value: eq(f.ID)},
-		{Key: entry + ".path", Value: eq(f.Path)},
-		{Key: entry + ".size", Value: eq(asFound(f.rawSize))},
-		{Key: entry + ".hash", Value: eq(asFound(f.rawHash))},
-		same,
-		{Key: rec + ".created_dt", Value: nil},
-		{Key: rec + ".tries", Value: eq(asFound(found.rawTries))},
-	}, update(rec+".progress"))
+	there := call("$and", call("$isArray", "$$f.sites"), let("s", call("$arrayElemAt", "$$f.sites", found.index),
+		call("$and", is("$$s.name", site), open("$$s"))))
+	if found.dict {
+		place = fmt.Sprintf("files.%d.sites.%s.progress", f.index, site)
+		rec := "$$f.sites." + site
+		there = call("$and", isOf("$$f.sites", "object"), isOf(rec, "object"), open(rec))
+	}
+	// An expression, as {"files.3.size": null} would also be true of any file that has no field "3".
+	same := call("$and", call("$isArray", "$files"), let("f", call("$arrayElemAt", "$files", f.index),
+		call("$and", is("$$f._id", f.ID), is("$$f.path", f.Path), is("$$f.size", asFound(f.rawSize)), is("$$f.hash", asFound(f.rawHash)), there)))
+	_, err := s.db.Collection(key.Project, options.Collection().SetWriteConcern(writeconcern.W1())).UpdateOne(ctx,
+		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "$expr", Value: same}}, update(place))
 	if err != nil {
 		return fmt.Errorf("note the progress of representation %s: %w", key, err)
 	}

@@ -87,20 +87,21 @@ func TestPause(t *testing.T) {
 				w.site.put = []error{errors.New("no"), site.Classed(site.Throttled, errors.New("busy"))}
 				w.up.Pause(paused)
 				w.run(time.Hour)
-				if len(w.site.puts) != 0 || !w.up.Idle() || !w.up.Paused().Is("Test") {
-					t.Errorf("%d uploads, idle %v", len(w.site.puts), w.up.Idle())
+				if len(w.site.puts) != 0 || w.store.reads != 0 || !w.up.Idle() || !w.up.Paused().Is("Test") {
+					t.Errorf("%d uploads, %d documents read, idle %v", len(w.site.puts), w.store.reads, w.up.Idle())
 				}
 				// What comes meanwhile does not pile up, and nor does what waits for its next try.
 				w.up.Pause(Paused{})
 				w.up.Poll()
 				w.run(time.Second)
 				w.up.Pause(paused)
+				reads := w.store.reads
 				for range 10 {
 					w.up.Queue.Add(key("a"), watcher.Live)
 					w.run(time.Hour)
 				}
-				if rec := w.store.record(); len(w.site.puts) != 1 || rec.Tries != 1 || !w.up.Idle() {
-					t.Errorf("%d uploads, idle %v, %+v", len(w.site.puts), w.up.Idle(), rec)
+				if rec := w.store.record(); len(w.site.puts) != 1 || w.store.reads != reads || rec.Tries != 1 || !w.up.Idle() {
+					t.Errorf("%d uploads, %d documents read, idle %v, %+v", len(w.site.puts), w.store.reads-reads, w.up.Idle(), rec)
 				}
 				w.up.Pause(Paused{Projects: projects("Other")})
 				w.up.Poll()

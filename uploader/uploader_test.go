@@ -31,6 +31,7 @@ type memory struct {
 	rep    avalon.Representation
 	fail   error // what the next calls answer
 	failed int   // calls that were answered so
+	reads  int
 	notes  []note
 }
 
@@ -56,6 +57,7 @@ func (m *memory) DropProgress(ctx context.Context, key avalon.Key, name string, 
 func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.reads++
 	if m.fail != nil {
 		m.failed++
 		return nil, m.fail
