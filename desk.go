@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
+	"unicode"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
@@ -75,6 +77,18 @@ func (d *desk) projects(ctx context.Context, name string) ([]string, error) {
 		return nil, unknownProject(name, d.cfg.Mongo.Database, names)
 	}
 	return []string{name}, nil
+}
+
+// argument is a text that others wrote as it is typed in a shell.
+func argument(text string) string {
+	text = printable(text)
+	odd := func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r)
+	}
+	if text == "" || strings.ContainsFunc(text, odd) {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	return text
 }
 
 // writeJSON writes what scripts read.

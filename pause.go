@@ -60,7 +60,7 @@ func resumeOf(project string) string {
 	if project == "" {
 		return "resume"
 	}
-	return "resume " + printable(project)
+	return "resume " + argument(project)
 }
 
 type resumeCmd struct {

@@ -90,7 +90,7 @@ func (d *daemon) leftPaused(ctx context.Context, p uploader.Paused) error {
 			if err != nil {
 				return err
 			}
-			return fmt.Errorf("project %s is paused, and has files that are pending; sitesync resume %[1]s ends that", project)
+			return fmt.Errorf("project %s is paused, and has files that are pending; sitesync %s ends that", printable(project), resumeOf(project))
 		}
 	}
 	return nil

@@ -437,7 +437,7 @@ func (t *page) failed(p projectStatus, now time.Time) {
 		return
 	}
 	t.line("\n%s, the last to fail first; repair the cause, then: sitesync retry %s", t.paint(bold, "failed files of "+printable(p.Project)),
-		printable(p.Project))
+		argument(p.Project))
 	for _, f := range p.FailedFiles {
 		when := ""
 		if f.LastFailed != nil {
