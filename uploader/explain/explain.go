@@ -39,9 +39,6 @@ type Explainer struct {
 	// MaxRead is how much of the sources is read to compare their content with what the site has, bytes; what is
 	// beyond it is compared by its size only.
 	MaxRead int64
-
-	// Paused tells why a project is paused, "" if it is not, and the command that resumes it. May be nil.
-	Paused func(ctx context.Context, project string) (reason, resume string, err error)
 }
 
 // NotFoundError says that there is nothing of that name to explain.
@@ -212,15 +209,25 @@ func (x *explanation) close() {
 
 // works finds out whether somebody works, and what stops it.
 func (x *explanation) works(project string) {
-	if x.Paused != nil {
-		switch reason, resume, err := x.Paused(x.ctx, project); {
-		case err != nil:
-			x.steps = append(x.steps, Step{"pause", Unknown, "it can't be told whether the project is paused: " + err.Error(), ""})
-		case reason != "":
-			x.steps = append(x.steps, Step{"pause", Wrong, reason, "resume it: " + resume})
+	lease := state.LeaseName(x.Config.Mongo.Database, x.remote.Name)
+	pauses, err := x.State.Pauses(lease).List(x.ctx)
+	if err != nil {
+		x.steps = append(x.steps, Step{"pause", Unknown, "it can't be told whether the project is paused: " + err.Error(), ""})
+	}
+	for _, p := range pauses {
+		what, resume := "site "+x.remote.Name, "sitesync resume"
+		if p.Project != "" {
+			what, resume = "project "+p.Project, resume+" "+p.Project
+		}
+		if p.Project == "" || p.Project == project {
+			detail := fmt.Sprintf("%s has been paused since %s by %s", what, p.Since.Format(time.RFC3339), p.By)
+			if p.Why != "" {
+				detail += ": " + p.Why
+			}
+			x.steps = append(x.steps, Step{"pause", Wrong, detail, "resume it: " + resume})
 		}
 	}
-	standing, err := x.State.Standing(x.ctx, state.LeaseName(x.Config.Mongo.Database, x.remote.Name))
+	standing, err := x.State.Standing(x.ctx, lease)
 	start := "start sitesync: sitesync run"
 	switch {
 	case err != nil:

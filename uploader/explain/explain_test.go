@@ -244,22 +244,25 @@ func TestPaused(t *testing.T) {
 	rep := s.publish(studio.Publish{Size: 100})
 	s.works(state.Self(), state.Report{Stream: "open"})
 	s.explain(rep.ID.Hex(), Waiting)
-	reason, err := "", error(nil)
-	s.Paused = func(_ context.Context, project string) (string, string, error) {
-		if project != "Test" {
-			t.Errorf("asked for %s", project)
+	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), "gdrive"))
+	for _, project := range []string{"Another", "Test", ""} {
+		want := Wrong
+		if project == "Another" {
+			want = Waiting
 		}
-		return reason, "sitesync resume Test", err
+		must(t, pauses.Set(t.Context(), state.Pause{Project: project, By: "td@sync1", Since: time.Now(), Why: "moving house"}))
+		r := s.explain(rep.ID.Hex(), want)
+		if want == Wrong && (rules(r.Steps, Wrong) != "pause" || !strings.HasSuffix(r.Do, strings.TrimSpace("sitesync resume "+project)) ||
+			!strings.Contains(fmt.Sprint(r.Steps), "by td@sync1: moving house")) {
+			t.Errorf("%+v", r)
+		}
+		if project != "Another" {
+			_, err := pauses.Clear(t.Context(), project)
+			must(t, err)
+		}
 	}
 	s.explain(rep.ID.Hex(), Waiting)
-	reason = "project Test is paused by td@sync1"
-	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "pause" || !strings.Contains(r.Do, "sitesync resume Test") {
-		t.Errorf("%+v", r)
-	}
-	reason, err = "", errors.New("not allowed")
-	if r := s.explain(rep.ID.Hex(), Unknown); rules(r.Steps, Unknown) != "pause" {
-		t.Errorf("%+v", r)
-	}
+	must(t, pauses.Set(t.Context(), state.Pause{Project: "Test", By: "td@sync1", Since: time.Now()}))
 	s.upload(rep) // then it does not matter any more
 	s.explain(rep.ID.Hex(), OK)
 }
