@@ -32,6 +32,7 @@ type cli struct {
 	AddSite     addSiteCmd       `cmd:"" help:"Sync what was published before the site was configured."`
 	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of the remote site or of a project, until it is resumed."`
 	Resume      resumeCmd        `cmd:"" help:"End a pause."`
+	Health      healthCmd        `cmd:"" help:"Ask the sitesync that runs on this machine how it is."`
 	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
 	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
 	Complete    completeCmd      `cmd:"" hidden:"" help:"Tell what a word can become; for the scripts of completion."`

@@ -73,10 +73,15 @@ func checkCredentials(where, path string, r *report) credentialsKind {
 }
 
 // warnReadable warns of a file with a secret that others can read. The mode is that of the file itself: Kubernetes
-// mounts links to it.
+// mounts links to it. A file of another user can only be read by us through its group or an access list, whose bits
+// are the group's; Kubernetes (fsGroup) and systemd (LoadCredential) hand out secrets so.
 func warnReadable(file string, info fs.FileInfo, r *report) {
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
-		r.odd(file+",", "which others can read (mode %04o); run chmod 600 on it (Kubernetes: set defaultMode: 0400 on the secret's volume)", mode)
+	others := fs.FileMode(0o077)
+	if !isOurs(info) {
+		others = 0o007
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&others != 0 {
+		r.odd(file+",", "which others can read (mode %04o); run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)", mode)
 	}
 }
 

@@ -15,10 +15,11 @@ type Flags struct {
 	LocalID    *string  `group:"Studio" name:"local-id" placeholder:"ID" help:"Name of this machine's own site in Pype; overrides local_id of config.json. ($SITESYNC_LOCAL_ID)"`
 	LocalRoot  []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"Where the studio's storage is mounted here, instead of the root in the documents; overrides local_root of config.json. Repeat it with names for several roots. ($SITESYNC_LOCAL_ROOT, several separated by ;)"`
 
-	Mongo   *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`
-	DB      *string `group:"Database" name:"db" placeholder:"NAME" help:"Database of the projects, default avalon. ($SITESYNC_DB, $AVALON_DB)"`
-	StateDB *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)"`
-	NoIndex *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
+	Mongo     *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`
+	MongoFile *string `group:"Database" placeholder:"FILE" help:"File with the connection string, such as a secret of a container. ($SITESYNC_MONGO_FILE)"`
+	DB        *string `group:"Database" name:"db" placeholder:"NAME" help:"Database of the projects, default avalon. ($SITESYNC_DB, $AVALON_DB)"`
+	StateDB   *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)"`
+	NoIndex   *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
 
 	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8. ($SITESYNC_TRANSFERS)"`
 	Settle          *string `group:"Transfer" placeholder:"TIME" help:"How long a file that is missing or incomplete is waited for without costing a try, default loop_delay. ($SITESYNC_SETTLE)"`

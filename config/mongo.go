@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"regexp"
@@ -67,10 +68,10 @@ func (u URI) MarshalText() ([]byte, error) { return []byte(u.Redacted()), nil }
 
 func (s *settings) mongo(flags Flags) Mongo {
 	m := Mongo{}
-	v, ok := s.find(setting{name: "mongo", flag: flags.Mongo, also: []string{"AVALON_MONGO"}}, "")
-	if !ok {
-		s.report.wrong("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo, e.g. mongodb://HOST:27017/?replicaSet=NAME")
-	} else {
+	switch v, ok := s.connection(flags); {
+	case !ok:
+		s.report.wrong("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo or --mongo-file, e.g. mongodb://HOST:27017/?replicaSet=NAME")
+	case v.where != "": // else what is wrong is told
 		m.URI = URI(strings.TrimSpace(v.text))
 		s.checkURI(v.where, m.URI)
 	}
@@ -81,6 +82,43 @@ func (s *settings) mongo(flags Flags) Mongo {
 		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one, as each collection of that is a project", m.State)
 	}
 	return m
+}
+
+// connection finds the connection string. One that was made for sitesync, also
+// in a file, goes before the one that all of Pype has.
+func (s *settings) connection(flags Flags) (value, bool) {
+	if flags.Mongo == nil && flags.MongoFile != nil {
+		return s.connectionIn(value{"--mongo-file", *flags.MongoFile}), true
+	}
+	if v, ok := s.find(setting{name: "mongo", flag: flags.Mongo}, ""); ok {
+		return v, true
+	}
+	if v, ok := s.fromEnv(setting{name: "mongo-file"}); ok {
+		return s.connectionIn(v), true
+	}
+	if text, ok := s.env("AVALON_MONGO"); ok && text != "" {
+		return value{"AVALON_MONGO", text}, true
+	}
+	return value{}, false
+}
+
+// connectionIn reads the connection string in a file; none if something is
+// wrong with it, which is told.
+func (s *settings) connectionIn(file value) value {
+	data, info, err := readBounded(file.text)
+	text := strings.TrimSpace(string(data))
+	if err == nil && text == "" {
+		err = errors.New("is empty")
+	}
+	if err != nil {
+		s.report.wrong(file.where, "is %q but must be a file with the connection string of MongoDB: %s", file.text, plain(err))
+		return value{}
+	}
+	v := value{file.where + ": " + file.text, text}
+	if URI(text).Redacted() != text {
+		warnReadable(v.where, info, s.report)
+	}
+	return v
 }
 
 func (s *settings) checkURI(where string, u URI) {

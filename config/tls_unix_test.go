@@ -42,7 +42,7 @@ func TestTLSByURI(t *testing.T) {
 	cert, key := certificate(t)
 	const (
 		uri    = ` but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %XX for special characters in the password: `
-		mend   = `; run chmod 600 on it (Kubernetes: set defaultMode: 0400 on the secret's volume)`
+		mend   = `; run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)`
 		anyone = `=true, so whoever is on the way to the database can read and change everything; name the file of the servers' CA by tlsCAFile instead`
 	)
 	for name, test := range map[string]struct {

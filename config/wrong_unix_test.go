@@ -3,9 +3,11 @@
 package config
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -182,7 +184,7 @@ func TestWrong(t *testing.T) {
 		{name: "mongo option", flags: Flags{Mongo: new("mongodb://h/?w=-1")}, want: []string{`--mongo is "mongodb://h/?w=-1"` + uri + `invalid value for "w": "..."`}},
 		{name: "mongo password", flags: Flags{Mongo: new("mongodb://u:S3cr3t@S3cr3t@h")}, want: []string{`--mongo is "mongodb://u:***@h"` + uri + `unescaped @ sign in user info`}},
 		{name: "mongo empty", flags: Flags{Mongo: new("")}, want: []string{`--mongo is ""` + uri + `scheme must be "mongodb" or "mongodb+srv"`}},
-		{name: "mongo missing", env: map[string]string{"AVALON_MONGO": ""}, want: []string{`the MongoDB address is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo, e.g. mongodb://HOST:27017/?replicaSet=NAME`}},
+		{name: "mongo missing", env: map[string]string{"AVALON_MONGO": ""}, want: []string{`the MongoDB address is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo or --mongo-file, e.g. mongodb://HOST:27017/?replicaSet=NAME`}},
 		{name: "db", env: map[string]string{"AVALON_DB": "a.b"}, want: []string{`AVALON_DB is "a.b" but must be the name of a database, 1 to 63 bytes without spaces or any of /\."$*<>:|?, e.g. avalon`}},
 		{name: "db long", flags: Flags{DB: new(long)}, want: []string{`--db is "` + long + `" but must be the name of a database, 1 to 63 bytes without spaces or any of /\."$*<>:|?, e.g. avalon`}},
 		{name: "db admin", flags: Flags{DB: new("admin")}, want: []string{`--db is "admin", which belongs to MongoDB itself, but must be another database, e.g. avalon`}},
@@ -321,8 +323,36 @@ func TestCredentialsMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, warnings, errs := s.load(Flags{})
-	want := []string{`gdrive.json: gdrive.credentials_url names the credentials file DIR/account.json, which others can read (mode 0644); run chmod 600 on it (Kubernetes: set defaultMode: 0400 on the secret's volume)`}
+	want := []string{`gdrive.json: gdrive.credentials_url names the credentials file DIR/account.json, which others can read (mode 0644); run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)`}
 	if diff := cmp.Diff(want, warnings); diff != "" || errs != nil {
 		t.Errorf("errors %q, warnings (-want +got):\n%s", errs, diff)
+	}
+}
+
+// described is a file of a user with a mode.
+type described struct {
+	fs.FileInfo
+	mode fs.FileMode
+	user int
+}
+
+func (d described) Mode() fs.FileMode { return d.mode }
+func (d described) Sys() any          { return &syscall.Stat_t{Uid: uint32(d.user)} }
+
+// A file of our own can be read by others through any bit. One of somebody else is given to us through its group.
+func TestReadableByOthers(t *testing.T) {
+	us := os.Geteuid()
+	for file, want := range map[described]bool{
+		{mode: 0o600, user: us}:     false,
+		{mode: 0o640, user: us}:     true,
+		{mode: 0o604, user: us}:     true,
+		{mode: 0o440, user: us + 1}: false,
+		{mode: 0o444, user: us + 1}: true,
+	} {
+		r := &report{}
+		warnReadable("key.json", file, r)
+		if got := len(r.warnings) == 1; got != want {
+			t.Errorf("mode %04o of user %d (we are %d): %q", file.mode, file.user, us, r.warnings)
+		}
 	}
 }
