@@ -81,6 +81,10 @@ type Config struct {
 	ShutdownTimeout time.Duration
 }
 
+// configKeys are what config.json may have. local_root is an addition of
+// sitesync, the others are Pype's.
+var configKeys = []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root"}
+
 // A Warning is a sentence about something that does no harm but is hardly
 // meant, such as a key that is not known.
 type Warning string
@@ -103,7 +107,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	if folder, ok := s.presets(flags.Presets); ok {
 		c.Presets = folder
 		s.file, _ = readFile(folder, configFile, required, r)
-		s.file.warnUnknown("local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root")
+		s.file.warnUnknown(configKeys...)
 	}
 	c.LocalID = s.text(setting{name: "local-id", flag: flags.LocalID, key: "local_id"}, "")
 	c.RetryCount = s.integer(setting{name: "retry-cnt", flag: flags.RetryCnt, key: "retry_cnt"}, 3, 1, 1000)

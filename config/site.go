@@ -23,6 +23,10 @@ type Site struct {
 	Root Roots
 }
 
+// siteKeys are what a site of gdrive.json may have. subject and endpoint are
+// additions of sitesync, the others are Pype's.
+var siteKeys = []string{"credentials_url", "root", "subject", "endpoint"}
+
 // readSites reads gdrive.json. What a site lacks is told only of the one in
 // use; what is wrong is told of all. folder is what relative paths start from.
 func readSites(file object, folder, inUse string) map[string]Site {
@@ -45,7 +49,7 @@ func readSites(file object, folder, inUse string) map[string]Site {
 }
 
 func readSite(o object, name, folder string, inUse bool) Site {
-	o.warnUnknown("credentials_url", "root", "subject", "endpoint")
+	o.warnUnknown(siteKeys...)
 	s := Site{Name: name}
 
 	const wantFile = "the path of a JSON file with the credentials"
