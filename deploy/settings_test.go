@@ -1,0 +1,162 @@
+// Package deploy_test checks what is handed out for running sitesync: that it is well formed, and that it fits the
+// program.
+package deploy_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"sitesync/config"
+)
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(data), "\r\n", "\n")
+}
+
+// variables are the environment variables that sitesync knows.
+func variables(t *testing.T) []string {
+	t.Helper()
+	var cli struct {
+		config.Flags `embed:""`
+	}
+	parser, err := kong.New(&cli)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, f := range parser.Model.Flags {
+		for _, v := range regexp.MustCompile(`\$(\w+)`).FindAllStringSubmatch(f.Help, -1) {
+			names = append(names, v[1])
+		}
+	}
+	if len(names) < 20 {
+		t.Fatalf("the help texts name only %q", names)
+	}
+	return names
+}
+
+// process is how sitesync is started by a manifest or a unit.
+type process struct {
+	args []string
+	env  map[string]string
+	// mounts are the folders and files of others that it sees, all of them read-only.
+	mounts []string
+	stop   time.Duration // between SIGTERM and SIGKILL
+	memory int64         // bytes that it is killed for
+}
+
+// check looks at all that depends on the program: it loads the settings as sitesync would, with the files put where
+// the process would find them.
+func (p process) check(t *testing.T, files map[string]string) *config.Config {
+	t.Helper()
+	if !slices.Equal(p.args, []string{"run"}) {
+		t.Errorf("it is started as sitesync %q", p.args)
+	}
+	known := variables(t)
+	for name := range p.env {
+		if name != "GOMEMLIMIT" && !slices.Contains(known, name) {
+			t.Errorf("sitesync does not know the variable %s", name)
+		}
+	}
+
+	root := t.TempDir()
+	at := func(text string) string { // with all paths of the process below root
+		for _, m := range p.mounts {
+			text = regexp.MustCompile(`(^|")`+regexp.QuoteMeta(m)).ReplaceAllString(text, "${1}"+filepath.ToSlash(root)+m)
+		}
+		return text
+	}
+	for path, content := range files {
+		if !slices.ContainsFunc(p.mounts, func(m string) bool { return path == m || strings.HasPrefix(path, m+"/") }) {
+			t.Errorf("%s is below none of the mounts %q", path, p.mounts)
+		}
+		path = filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(at(content)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cfg, warnings, err := config.Load(config.Flags{}, func(name string) (string, bool) {
+		v, ok := p.env[name]
+		return at(v), ok
+	})
+	if err != nil {
+		t.Fatalf("sitesync refuses the settings: %v", err)
+	}
+	for _, w := range warnings {
+		if !strings.Contains(string(w), "other machines can read") {
+			t.Errorf("sitesync warns: %s", w)
+		}
+	}
+	if _, ok := cfg.Remote(); !ok {
+		t.Error("nothing is synced with these settings")
+	}
+	if p.stop <= cfg.ShutdownTimeout {
+		t.Errorf("it is killed %s after SIGTERM, but may take %s", p.stop, cfg.ShutdownTimeout)
+	}
+	limit := strings.TrimSuffix(p.env["GOMEMLIMIT"], "MiB")
+	var soft int64
+	if err := json.Unmarshal([]byte(limit), &soft); err != nil || soft<<20 >= p.memory || soft<<20 < p.memory*3/4 {
+		t.Errorf("GOMEMLIMIT is %q, with a limit of %d bytes: it must be a little less", p.env["GOMEMLIMIT"], p.memory)
+	}
+	return cfg
+}
+
+// localRoot checks that the storage is where the presets say.
+func (p process) localRoot(t *testing.T, cfg *config.Config) {
+	t.Helper()
+	root, ok := cfg.LocalRoot.Lookup("")
+	if !ok || !slices.ContainsFunc(p.mounts, func(m string) bool { return strings.HasSuffix(filepath.ToSlash(root), m) }) {
+		t.Errorf("local_root is %q, the mounts are %q", root, p.mounts)
+	}
+}
+
+// account is a key file as Google hands it out.
+func account(t *testing.T) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := json.Marshal(map[string]string{"type": "service_account", "client_email": "sync@studio.example",
+		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://oauth2.googleapis.com/token"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+const mongoURI = "mongodb://sitesync:p%40ss@mongo:27017/?replicaSet=rs0\n"
+
+// sameKeys tells what only one of two maps has.
+func sameKeys[A, B any](t *testing.T, what string, a map[string]A, b map[string]B) {
+	t.Helper()
+	got, want := slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b))
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q and %q", what, got, want)
+	}
+}
