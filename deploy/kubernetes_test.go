@@ -13,20 +13,17 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // manifest reads a manifest into its type of Kubernetes' API. A field that this does not have is an error.
 func manifest[T any](t *testing.T, name, kind string) T {
 	t.Helper()
 	var object T
-	text := read(t, filepath.Join("kubernetes", name))
-	if !strings.Contains(text, "\nkind: "+kind+"\n") && !strings.HasPrefix(text, "kind: "+kind+"\n") {
+	name = filepath.Join("kubernetes", name)
+	if !strings.Contains(read(t, name), "\nkind: "+kind+"\n") {
 		t.Errorf("%s is no %s", name, kind)
 	}
-	if err := yaml.UnmarshalStrict([]byte(text), &object); err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
+	decode(t, name, &object)
 	return object
 }
 
@@ -147,11 +144,13 @@ func TestKustomization(t *testing.T) {
 		Kind       string   `json:"kind"`
 		Namespace  string   `json:"namespace"`
 		Resources  []string `json:"resources"`
-		Images     []struct{ Name, NewName, NewTag string }
+		Images     []struct {
+			Name    string `json:"name"`
+			NewName string `json:"newName"`
+			NewTag  string `json:"newTag"`
+		} `json:"images"`
 	}
-	if err := yaml.UnmarshalStrict([]byte(read(t, "kubernetes/kustomization.yaml")), &k); err != nil {
-		t.Fatal(err)
-	}
+	decode(t, "kubernetes/kustomization.yaml", &k)
 	entries, err := os.ReadDir("kubernetes")
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/VictoriaMetrics/metricsql"
-	"sigs.k8s.io/yaml"
 )
 
 // metrics are the labels and their values of each metric that there is.
@@ -91,16 +90,17 @@ func TestAlerts(t *testing.T) {
 	m := served(t)
 	var rules struct {
 		Groups []struct {
-			Name  string
+			Name  string `json:"name"`
 			Rules []struct {
-				Alert, Expr, For    string
-				Labels, Annotations map[string]string
-			}
-		}
+				Alert       string            `json:"alert"`
+				Expr        string            `json:"expr"`
+				For         string            `json:"for"`
+				Labels      map[string]string `json:"labels"`
+				Annotations map[string]string `json:"annotations"`
+			} `json:"rules"`
+		} `json:"groups"`
 	}
-	if err := yaml.UnmarshalStrict([]byte(read(t, "prometheus/alerts.yaml")), &rules); err != nil {
-		t.Fatal(err)
-	}
+	decode(t, "prometheus/alerts.yaml", &rules)
 	page, tests, seen := read(t, "README.md"), read(t, "prometheus/alerts_test.yaml"), map[string]bool{}
 	for _, r := range rules.Groups[0].Rules {
 		m.check(t, r.Alert, r.Expr)

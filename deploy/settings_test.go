@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/alecthomas/kong"
+	k8sjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
 
 	"sitesync/config"
 )
@@ -29,6 +32,19 @@ func read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return strings.ReplaceAll(string(data), "\r\n", "\n")
+}
+
+// decode reads YAML. A field that into does not have, also in other letters, is an error, as is one that is there twice.
+func decode(t *testing.T, name string, into any) {
+	t.Helper()
+	data, err := yaml.YAMLToJSONStrict([]byte(read(t, name)))
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	unknown, err := k8sjson.UnmarshalStrict(data, into)
+	if err := errors.Join(append(unknown, err)...); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
 }
 
 // variables are the environment variables that sitesync knows.
