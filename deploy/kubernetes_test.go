@@ -16,23 +16,23 @@ import (
 )
 
 // manifest reads a manifest into its type of Kubernetes' API. A field that this does not have is an error.
-func manifest[T any](t *testing.T, name, kind string) T {
+func manifest[T any](t *testing.T, name, group, kind string) T {
 	t.Helper()
 	var object T
 	name = filepath.Join("kubernetes", name)
-	if !strings.Contains(read(t, name), "\nkind: "+kind+"\n") {
-		t.Errorf("%s is no %s", name, kind)
+	if !strings.Contains("\n"+read(t, name), "\napiVersion: "+group+"\nkind: "+kind+"\n") {
+		t.Errorf("%s is no %s of %s", name, kind, group)
 	}
 	decode(t, name, &object)
 	return object
 }
 
 func TestKubernetes(t *testing.T) {
-	namespace := manifest[corev1.Namespace](t, "namespace.yaml", "Namespace")
-	presets := manifest[corev1.ConfigMap](t, "presets.yaml", "ConfigMap")
-	deployment := manifest[appsv1.Deployment](t, "deployment.yaml", "Deployment")
-	disruption := manifest[policyv1.PodDisruptionBudget](t, "disruption.yaml", "PodDisruptionBudget")
-	network := manifest[networkingv1.NetworkPolicy](t, "network.yaml", "NetworkPolicy")
+	namespace := manifest[corev1.Namespace](t, "namespace.yaml", "v1", "Namespace")
+	presets := manifest[corev1.ConfigMap](t, "presets.yaml", "v1", "ConfigMap")
+	deployment := manifest[appsv1.Deployment](t, "deployment.yaml", "apps/v1", "Deployment")
+	disruption := manifest[policyv1.PodDisruptionBudget](t, "disruption.yaml", "policy/v1", "PodDisruptionBudget")
+	network := manifest[networkingv1.NetworkPolicy](t, "network.yaml", "networking.k8s.io/v1", "NetworkPolicy")
 	pod := deployment.Spec.Template.Spec
 	if len(pod.Containers) != 1 {
 		t.Fatalf("%d containers", len(pod.Containers))
@@ -165,10 +165,10 @@ func TestKustomization(t *testing.T) {
 	if !slices.Equal(k.Resources, there) {
 		t.Errorf("it has %q, there are %q", k.Resources, there)
 	}
-	if ns := manifest[corev1.Namespace](t, "namespace.yaml", "Namespace"); k.Namespace != ns.Name {
+	if ns := manifest[corev1.Namespace](t, "namespace.yaml", "v1", "Namespace"); k.Namespace != ns.Name {
 		t.Errorf("all goes into namespace %s, not %s", k.Namespace, ns.Name)
 	}
-	image := manifest[appsv1.Deployment](t, "deployment.yaml", "Deployment").Spec.Template.Spec.Containers[0].Image
+	image := manifest[appsv1.Deployment](t, "deployment.yaml", "apps/v1", "Deployment").Spec.Template.Spec.Containers[0].Image
 	if len(k.Images) != 1 || k.Images[0].Name != image {
 		t.Errorf("it replaces images %+v, the deployment has %s", k.Images, image)
 	}
