@@ -24,11 +24,12 @@ type healthCmd struct {
 
 // Help is shown below the summary of the command.
 func (healthCmd) Help() string {
-	return `Example:
-  docker exec sitesync /sitesync health
+	return `Examples:
+  sitesync health
+  sitesync health --ready
 
 The exit status is 0 if the answer is good, 1 if it is bad or there is none. For health checks of containers, where
-there is no shell and no curl.`
+there is no shell and no curl: docker exec sitesync /sitesync health.`
 }
 
 // Run is sitesync health.

@@ -16,7 +16,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// status is what scripts read of sitesync status -o json, as the README has it.
+// status is what scripts read of sitesync status -o json, as docs/operations.md has it.
 type status struct {
 	At         time.Time `json:"at"`
 	ActiveSite string    `json:"active_site"`
