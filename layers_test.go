@@ -27,6 +27,8 @@ var layers = map[string][]string{
 	"uploader/state":         {"uploader/gdrive"}, // for the interface that it has to satisfy
 	"web":                    {},
 
+	"deploy/release": {},
+
 	"integration/mongod": {},
 	"integration/drive":  {},
 	"integration/studio": {}, // not even avalon: a mistake in its model could hide by being on both sides
