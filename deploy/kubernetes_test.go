@@ -115,7 +115,7 @@ func TestKubernetes(t *testing.T) {
 	sameKeys(t, "volumes and mounts", volumes, mounted)
 	cfg := run.check(t, files)
 	run.localRoot(t, cfg)
-	if request := c.Resources.Requests.Memory().Value(); request < 64<<20 || request > run.memory {
+	if request := c.Resources.Requests.Memory().Value(); request < usualMemory || request > run.memory {
 		t.Errorf("%d bytes of memory are requested", request)
 	}
 
