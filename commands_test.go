@@ -1,7 +1,7 @@
 package main
 
 import (
-	"flag"
+	goflag "flag" // as other files may call something of the grammar so
 	"fmt"
 	"os"
 	"strings"
@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateDocs = flag.Bool("docs", false, "write docs/commands.md anew")
+var updateDocs = goflag.Bool("docs", false, "write docs/commands.md anew")
 
 const commandsPage = "docs/commands.md"
 
