@@ -2,6 +2,7 @@ package integration_test
 
 import (
 	"context"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
@@ -110,6 +111,11 @@ func (s *site) example(env, line string) {
 			s.t.Errorf("status %d\n%s", status, d.Tail(20))
 		}
 		return
+	}
+	if args[0] == "health" { // of a sitesync that runs
+		page := s.page(s.start(serve...))
+		s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
+		cmd.Env = append(cmd.Env, "SITESYNC_LISTEN="+strings.TrimPrefix(page.url, "http://"))
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
