@@ -75,6 +75,7 @@ type schedule struct {
 	full    [2]bool       // whether there are enough of them, by lane
 	running map[*job]bool // jobs with running files
 	large   int           // large files that run
+	backlog int           // files of the backlog that run
 	held    map[*job]bool // jobs whose results wait to be written
 	paused  Paused
 }
@@ -132,14 +133,22 @@ func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.
 	s.settle(j)
 }
 
-// next hands out a file when there is one. finish must follow.
-func (s *schedule) next(ctx context.Context) (task, error) {
+// next hands out a file when there is one. finish must follow. To the spare transfer, which is one more than transfers,
+// only what would otherwise wait for a file of the backlog or a large one to end: what has just been published and is
+// not large itself.
+func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.wait(ctx, func() bool {
+		if spare && s.backlog+s.large == 0 {
+			return false
+		}
 		for lane := range s.turn {
+			if spare && watcher.Lane(lane) == watcher.Backlog {
+				return false
+			}
 			for i, j := range s.turn[lane] {
 				f := j.pending[0]
-				if f.Size >= largeFile && s.large >= max(1, s.transfers*3/4) {
+				if f.Size >= largeFile && (spare || s.large >= max(1, s.transfers*3/4)) {
 					continue
 				}
 				j.pending = j.pending[1:]
@@ -148,6 +157,9 @@ func (s *schedule) next(ctx context.Context) (task, error) {
 				s.files[lane]--
 				if f.Size >= largeFile {
 					s.large++
+				}
+				if watcher.Lane(lane) == watcher.Backlog {
+					s.backlog++
 				}
 				s.turn[lane] = append(s.turn[lane][:i:i], s.turn[lane][i+1:]...)
 				if len(j.pending) > 0 {
@@ -237,6 +249,9 @@ func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
 	}
 	if t.file.Size >= largeFile {
 		s.large--
+	}
+	if t.lane == watcher.Backlog {
+		s.backlog--
 	}
 	j.wakeIn(wake)
 	if r != nil {

@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,7 @@ func (s *schedule) plan(name string, lane watcher.Lane, due ...avalon.File) *job
 func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
 	t.Helper()
 	for range n {
-		k, err := s.next(t.Context())
+		k, err := s.next(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -85,6 +86,40 @@ func TestLargeFilesLeaveATransferFree(t *testing.T) {
 	if got, _ := s.order(t, 1); got[0] != "cache3" {
 		t.Errorf("then %s", got)
 	}
+}
+
+// The spare transfer is for what has just been published, while the others may be with what takes long or is many.
+func TestSpareTransfer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestSchedule(t, 2)
+		spare := func(want string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			k, err := s.next(ctx, true)
+			if err == nil {
+				s.finish(k, nil, 0)
+			}
+			if k.file.Path != want {
+				t.Errorf("the spare transfer takes %q, want %q", k.file.Path, want)
+			}
+		}
+		s.plan("backlog", watcher.Backlog, files("old", 3, 1)...)
+		_, tasks := s.order(t, 2)
+		spare("") // not for more of the backlog
+		s.plan("new", watcher.Live, files("new", 2, 1)...)
+		spare("new0")
+		for _, k := range tasks {
+			s.finish(k, nil, 0)
+		}
+		spare("") // the others are free
+		s.order(t, 2)
+		s.plan("caches", watcher.Live, files("cache", 2, largeFile)...)
+		_, tasks = s.order(t, 1)
+		spare("") // not for another large one
+		s.plan("newer", watcher.Live, files("newer", 1, 1)...)
+		spare("newer0")
+	})
 }
 
 func TestAFileIsUnderWayOnce(t *testing.T) {

@@ -18,11 +18,11 @@ const throttledWait = 5 * time.Second
 
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
 // result is written for as long as writing, while the next file is uploaded.
-func (u *Uploader) transferLoop(ctx, working, writing context.Context) {
+func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare bool) {
 	var recording sync.WaitGroup
 	defer recording.Wait()
 	for {
-		t, err := u.schedule.next(ctx)
+		t, err := u.schedule.next(ctx, spare)
 		if err != nil {
 			return
 		}

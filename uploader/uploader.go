@@ -47,7 +47,7 @@ type Options struct {
 	RetryCount             int           // failed tries after which a file is left alone
 	Backoff                Backoff       // between failed tries
 	Settle                 time.Duration // how long a source that is not there yet is waited for without costing a try
-	Transfers              int           // files uploaded at once
+	Transfers              int           // files uploaded at once, not counting one that was just published
 	RecordProgress         bool          // whether records of large files tell how far they are
 	LocalRoot              config.Roots  // where the storage is mounted here; zero: the documents say so
 	RemoteRoot             config.Roots  // where files go on the site
@@ -138,8 +138,8 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 			g.Go(func() error { u.planLoop(ctx, lane); return nil })
 		}
 	}
-	for range u.Transfers {
-		g.Go(func() error { u.transferLoop(ctx, working, writing); return nil })
+	for i := range u.Transfers + 1 {
+		g.Go(func() error { u.transferLoop(ctx, working, writing, i == u.Transfers); return nil })
 	}
 	g.Go(func() error { u.recordLoop(ctx, writing); return nil })
 	g.Go(func() error { u.holds.run(ctx); return nil })

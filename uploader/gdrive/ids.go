@@ -18,6 +18,9 @@ const (
 	// idBatch is how many ids are asked for at once, at the least.
 	idBatch = 200
 
+	// fewIDs is how many free ones are left when more are asked for, so that nobody has to wait for that.
+	fewIDs = idBatch / 4
+
 	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
 	maxIDs = 1000
 
@@ -156,18 +159,24 @@ func (p *idPool) draw(ctx context.Context, wanted int) (string, error) {
 		if len(p.free) > 0 {
 			id := p.free[0]
 			p.free = p.free[1:]
+			few := len(p.free) == fewIDs
 			p.mu.Unlock()
+			if few && p.filling.TryAcquire(1) {
+				// If that fails, whoever finds none will tell of it.
+				_ = p.fill(ctx, wanted)
+				p.filling.Release(1)
+			}
 			return id, nil
 		}
 		p.mu.Unlock()
-		if err := p.fill(ctx, wanted); err != nil {
+		if err := p.refill(ctx, wanted); err != nil {
 			return "", err
 		}
 	}
 }
 
-// fill gets more ids if there are none.
-func (p *idPool) fill(ctx context.Context, wanted int) error {
+// refill gets more ids if there are none.
+func (p *idPool) refill(ctx context.Context, wanted int) error {
 	if err := p.filling.Acquire(ctx, 1); err != nil {
 		return err
 	}
@@ -178,13 +187,18 @@ func (p *idPool) fill(ctx context.Context, wanted int) error {
 	if n > 0 {
 		return nil
 	}
+	return p.fill(ctx, wanted)
+}
+
+// fill gets more ids. One at a time may do so.
+func (p *idPool) fill(ctx context.Context, wanted int) error {
 	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
 	if err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.free = ids
+	p.free = append(p.free, ids...)
 	return nil
 }
 

@@ -80,6 +80,43 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 	})
 }
 
+// More ids are asked for while there are some left, by one, so that the others need not wait.
+func TestIDsAreAskedForAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := false
+		p := newIDPool(forgetful{}, func(ctx context.Context, count int) (ids []string, err error) {
+			if slow {
+				if err := sleep(ctx, time.Second); err != nil {
+					return nil, err
+				}
+			}
+			for range count {
+				ids = append(ids, "id")
+			}
+			return ids, nil
+		})
+		reserve := func(i int) {
+			if _, err := p.reserve(t.Context(), place{fmt.Sprint("f", i), ""}, nil, nil); err != nil {
+				t.Error(err)
+			}
+		}
+		reserve(0)
+		slow = true
+		var wg sync.WaitGroup
+		for i := range idBatch - 1 {
+			wg.Go(func() { reserve(1 + i) })
+		}
+		synctest.Wait()
+		if len(p.free) != 0 || len(p.reserved) != idBatch-1 { // all but the one that asks
+			t.Errorf("%d ids are left and %d reserved while more are asked for", len(p.free), len(p.reserved))
+		}
+		wg.Wait()
+		if len(p.free) != idBatch {
+			t.Errorf("%d ids after that", len(p.free))
+		}
+	})
+}
+
 func TestIDsFail(t *testing.T) {
 	var batches int
 	p := numbered(&batches)
