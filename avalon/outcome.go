@@ -14,7 +14,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// maxGrouped bounds the outcomes written by one update: the server compares each with each file.
+// maxGrouped bounds the outcomes written by one update: the server compares each with each of their files.
 const maxGrouped = 250
 
 // Waits before a write is repeated whose error passes by itself, 3 s in all: a document of 16 MB is too much for a
@@ -158,9 +158,10 @@ func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*qu
 // streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
 // array, which nobody could tell from an array that a person replaced.
 func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
-	var cases bson.A
+	var cases, ids bson.A
 	for _, o := range outcomes {
 		found, _ := o.File.On(site)
+		ids = append(ids, o.File.ID)
 		same := bson.A{
 			is("$$f._id", o.File.ID),
 			is("$$f.path", o.File.Path),
@@ -183,7 +184,11 @@ func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 			{Key: "then", Value: call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: sites}})},
 		})
 	}
-	files := mapped("$files", "f", call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}))
+	// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB finds a
+	// value in a constant list by its hash, so the other files take one look.
+	among := call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0)
+	files := mapped("$files", "f", call("$cond", among,
+		call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}), "$$f"))
 	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}}
 }
 
