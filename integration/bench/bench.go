@@ -23,6 +23,7 @@ type bench struct {
 	storage string // where the studio's files are
 	proxy   *drive.Proxy
 	runs    int // so far; names databases and folders
+	links   int // files that share their content so far
 
 	sitesync, rclone, curl tool
 }

@@ -15,6 +15,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -31,18 +32,27 @@ rclone and curl are used as they are installed: apt install rclone curl`
 
 // cli is the command line.
 type cli struct {
-	Only      []string `enum:"reaction,throughput,large,calls,cpu" help:"Only these: reaction, throughput, large, calls, cpu."`
-	Rounds    int      `default:"3" help:"How often each is measured; the median counts."`
-	Publishes int      `default:"300" help:"Single publishes, one after the other, for the reaction time."`
-	Files     int      `default:"200" help:"Small files into one folder for the throughput."`
-	Folders   int      `default:"50" help:"Small files with a new folder each for the throughput."`
-	Transfers []int    `default:"4,8,32" help:"Transfers at once for the throughput."`
-	Latency   []int    `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
-	Large     int64    `default:"2048" placeholder:"MIB" help:"Size of the large file."`
-	Calls     int      `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted, and whose CPU time is taken."`
-	Short     bool     `help:"All of it in seconds, to see whether it works."`
-	JSON      bool     `help:"Print JSON with the figures of each round instead of the table."`
-	Picture   string   `placeholder:"FILE" help:"Also draw the table into this file, SVG."`
+	Only      []string      `enum:"reaction,throughput,large,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
+	Rounds    int           `default:"3" help:"How often each is measured; the median counts."`
+	Publishes int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
+	Files     int           `default:"200" help:"Small files into one folder for the throughput."`
+	Folders   int           `default:"50" help:"Small files with a new folder each for the throughput."`
+	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
+	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
+	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted, and whose CPU time is taken."`
+	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
+	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes beside them, a round."`
+	Frames    int           `default:"2000" help:"Frames of the sequence that single files are published with."`
+	Sequences []int         `default:"250,500,1000,2000,4000" placeholder:"FRAMES" help:"Lengths of sequences; each is compared with the first."`
+	Pending   []int         `default:"100000,1000000" placeholder:"FILES" help:"Backlogs that memory is measured with; each is compared with the first."`
+	Steady    time.Duration `default:"75s" help:"How long sitesync works on each of them."`
+	History   int           `default:"1000000" placeholder:"N" help:"Synced representations of a poll, which is compared with one of a hundredth of them."`
+	Projects  int           `default:"200" placeholder:"N" help:"Projects that are polled, and that an idle sitesync has."`
+	Idle      time.Duration `default:"20s" help:"How long an idle sitesync is watched, a round."`
+	Short     bool          `help:"All of it in seconds, to see whether it works."`
+	JSON      bool          `help:"Print JSON with the figures of each round instead of the table."`
+	Picture   string        `placeholder:"FILE" help:"Also draw the table into this file, SVG."`
 }
 
 // profile is the command line with what --short means.
@@ -50,6 +60,9 @@ func (c cli) profile() cli {
 	if c.Short {
 		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls = 2, 6, 16, 8, 16, 40
 		c.Transfers, c.Latency = []int{8}, []int{20}
+		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
+		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
+		c.History, c.Projects, c.Idle = 400, 4, 2*time.Second
 	}
 	return c
 }
@@ -114,6 +127,11 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 		{"large", b.large},
 		{"calls", b.calls},
 		{"cpu", b.cpu},
+		{"backlog", b.backlog},
+		{"sequences", b.sequences},
+		{"memory", b.memory},
+		{"polling", b.polling},
+		{"idle", b.idle},
 	} {
 		if len(c.Only) > 0 && m.name != "" && !slices.Contains(c.Only, m.name) {
 			continue

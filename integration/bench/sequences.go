@@ -1,0 +1,140 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"sitesync/integration/daemon"
+	"sitesync/integration/studio"
+)
+
+// sequence is what syncing one sequence has taken.
+type sequence struct {
+	seconds float64
+	bytes   int64 // between sitesync and MongoDB, both ways
+	updates int   // of its document
+}
+
+// sequences measures sequences of several lengths in turn: what one frame of each takes, against one of the shortest.
+// Each update rewrites the whole document on the server, so that all grows faster than the sequence if the number of
+// updates, or what is sent with them, does.
+func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
+	h, err := b.newHouse(time.Minute)
+	if err != nil {
+		return nil, err
+	}
+	defer h.close(ctx)
+	if err := h.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(256<<20)); err != nil {
+		return nil, err
+	}
+	p, err := h.studio.Project(ctx, "Bench")
+	if err != nil {
+		return nil, err
+	}
+	if err := h.start(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := h.publishes(ctx, p, "First", 1); err != nil { // so that folders and ids are known
+		return nil, err
+	}
+	took := make([][]sequence, len(b.Sequences))
+	for round := range b.Rounds {
+		for i, frames := range b.Sequences {
+			progress("a sequence of %d frames, round %d of %d ...", frames, round+1, b.Rounds)
+			s, err := h.sequence(ctx, p, round*len(b.Sequences)+i, frames)
+			if err != nil {
+				return nil, err
+			}
+			took[i] = append(took[i], s)
+		}
+	}
+	shortest := b.Sequences[0]
+	for _, m := range []struct {
+		what, unit string
+		of         func(sequence, int) float64
+		limit      float64
+	}{
+		{"time a frame", "ms", func(s sequence, frames int) float64 { return s.seconds * 1000 / float64(frames) }, 1.25},
+		{"to and from MongoDB a frame", "KiB", func(s sequence, frames int) float64 { return float64(s.bytes) / 1024 / float64(frames) }, 1.25},
+		{"updates of the document", "", func(s sequence, _ int) float64 { return float64(s.updates) }, 0},
+	} {
+		figures := func(i int) (out []float64) {
+			for _, s := range took[i] {
+				out = append(out, m.of(s, b.Sequences[i]))
+			}
+			return out
+		}
+		for i, frames := range b.Sequences[1:] {
+			r := row{What: fmt.Sprintf("%s, sequence of %d", m.what, frames), Unit: m.unit, Peer: fmt.Sprintf("of %d", shortest),
+				Ours: figures(i + 1), Theirs: figures(0)}
+			if m.limit > 0 {
+				r.Bar = &bar{Of: ofRatio, Limit: m.limit}
+			} else {
+				r.Bar = &bar{Of: ofOurs, Limit: 60}
+			}
+			rows = append(rows, r)
+		}
+	}
+	return rows, nil
+}
+
+// sequence publishes a sequence and waits until it is synced.
+func (h *house) sequence(ctx context.Context, p *studio.Project, n, frames int) (s sequence, err error) {
+	before := len(h.daemon.Lines(daemon.Message("synced")))
+	if err := h.profile(ctx, 2); err != nil {
+		return s, err
+	}
+	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: n + 1, Name: "exr", Frames: frames,
+		Size: size, NoTmp: true})
+	if err != nil {
+		return s, err
+	}
+	start, err := h.traffic(ctx)
+	if err != nil {
+		return s, err
+	}
+	// MongoDB is not asked meanwhile: what is asked would count.
+	seen := 0
+	if _, err = h.daemon.Wait(ctx, func(l daemon.Line) bool {
+		if l.Message == "synced" {
+			seen++
+		}
+		return seen == before+frames
+	}); err != nil {
+		return s, err
+	}
+	s.seconds = time.Since(rep.Acknowledged).Seconds()
+	end, err := h.traffic(ctx)
+	if err != nil {
+		return s, err
+	}
+	s.bytes = end - start
+	if err := h.profile(ctx, 0); err != nil {
+		return s, err
+	}
+	updates, err := h.db.Collection("system.profile").CountDocuments(ctx, bson.D{{Key: "appName", Value: "sitesync"},
+		{Key: "op", Value: "update"}, {Key: "ts", Value: bson.D{{Key: "$gte", Value: rep.Acknowledged}}}})
+	s.updates = int(updates)
+	return s, err
+}
+
+// profile sets how much MongoDB writes down of what it does.
+func (h *house) profile(ctx context.Context, level int) error {
+	return h.db.RunCommand(ctx, bson.D{{Key: "profile", Value: level}}).Err()
+}
+
+// traffic is how many bytes MongoDB has sent and received so far.
+func (h *house) traffic(ctx context.Context) (int64, error) {
+	var status struct {
+		Network struct {
+			BytesIn  int64 `bson:"bytesIn"`
+			BytesOut int64 `bson:"bytesOut"`
+		}
+	}
+	err := h.db.RunCommand(ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status)
+	return status.Network.BytesIn + status.Network.BytesOut, err
+}

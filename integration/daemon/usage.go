@@ -1,0 +1,61 @@
+package daemon
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrNoUsage means that this system does not tell what a process takes.
+var ErrNoUsage = errors.New("only Linux tells what a running process takes")
+
+// tick is the unit of times in /proc; it is the same on all of Linux.
+const tick = 10 * time.Millisecond
+
+// Usage is what a running process takes.
+type Usage struct {
+	CPU            time.Duration // user and system time so far
+	Resident, Peak int64         // memory now and at the most so far, bytes
+}
+
+// Usage tells what sitesync takes while it runs.
+func (d *Daemon) Usage() (u Usage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", d.cmd.Process.Pid)
+	stat, err := os.ReadFile(dir + "stat")
+	if errors.Is(err, os.ErrNotExist) {
+		return u, ErrNoUsage
+	}
+	if err != nil {
+		return u, err
+	}
+	// Behind the name, which is in brackets, utime and stime are the 12th and 13th field; see proc(5).
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	for _, field := range fields[11:13] {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return u, err
+		}
+		u.CPU += time.Duration(ticks) * tick
+	}
+	status, err := os.ReadFile(dir + "status")
+	if err != nil {
+		return u, err
+	}
+	for line := range strings.Lines(string(status)) {
+		name, value, _ := strings.Cut(line, ":")
+		into := map[string]*int64{"VmRSS": &u.Resident, "VmHWM": &u.Peak}[name]
+		if into == nil {
+			continue
+		}
+		kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+		if err != nil {
+			return u, err
+		}
+		*into = kib << 10
+	}
+	return u, nil
+}
