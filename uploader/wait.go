@@ -15,36 +15,56 @@ const (
 	lastLook  = 2 * time.Second
 )
 
+// mostWaits is how many sources are waited for in each lane at the most, about 5 MB: of a million records whose files
+// are not there, the others have their time when these are over.
+const mostWaits = 5_000
+
+// forgetEvery is how often it is looked for waits that nobody has looked at any more, while there is no room for others.
+const forgetEvery = time.Minute
+
 // waits remembers the sources that are waited for, by representation. Its zero value is ready.
 type waits struct {
-	mu  sync.Mutex
-	all map[avalon.Key]map[avalon.FileKey]wait
+	mu        sync.Mutex
+	all       map[avalon.Key]map[avalon.FileKey]wait
+	files     [2]int // by lane
+	forgotten time.Time
 }
 
 // wait is the wait for one source.
 type wait struct {
-	seen  time.Time // when the file came to our notice
-	since time.Time // when its source was first looked for
+	lane   watcher.Lane // that it began in
+	seen   time.Time    // when the file came to our notice
+	since  time.Time    // when its source was first looked for
+	looked time.Time    // when it was last looked for
 }
 
 // next says when to look at the source again: a fifth of the time waited so far from now or, where nobody has just
-// published it, when it has been waited for twice as long. It is 0 if the time to settle is over.
+// published it, when it has been waited for twice as long. It is 0 if the time to settle is over, which does not begin
+// before there is room for the wait.
 func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all == nil {
 		w.all = map[avalon.Key]map[avalon.FileKey]wait{}
 	}
+	found, ok := w.all[t.job.key][t.file.Key()]
+	if !ok {
+		found = wait{lane: t.lane, seen: t.job.seen, since: now}
+		if w.files[t.lane] >= mostWaits && !w.forget(now, settle) {
+			if t.lane == watcher.Backlog {
+				return max(settle, firstLook)
+			}
+			return max(min(lastLook, settle), firstLook)
+		}
+		w.files[t.lane]++
+	}
+	found.looked = now
 	files := w.all[t.job.key]
 	if files == nil {
 		files = map[avalon.FileKey]wait{}
 		w.all[t.job.key] = files
 	}
-	found, ok := files[t.file.Key()]
-	if !ok {
-		found = wait{seen: t.job.seen, since: now}
-		files[t.file.Key()] = found
-	}
+	files[t.file.Key()] = found
 	waited := now.Sub(found.since)
 	if waited >= settle {
 		return 0
@@ -53,6 +73,37 @@ func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration 
 		return min(max(waited, lastLook), settle-waited)
 	}
 	return min(max(waited/5, firstLook), lastLook, settle-waited)
+}
+
+// forget ends waits that should have been looked at again long ago, but the representation is gone, or was synced by
+// somebody else. It reports whether there were any.
+func (w *waits) forget(now time.Time, settle time.Duration) bool {
+	if now.Sub(w.forgotten) < forgetEvery {
+		return false
+	}
+	w.forgotten = now
+	before := w.files
+	for key, files := range w.all {
+		for f, found := range files {
+			if now.Sub(found.looked) > 2*settle+forgetEvery {
+				w.remove(key, f)
+			}
+		}
+	}
+	return w.files != before
+}
+
+// remove ends the wait for a source, if there is one.
+func (w *waits) remove(key avalon.Key, f avalon.FileKey) (found wait, ok bool) {
+	files := w.all[key]
+	if found, ok = files[f]; !ok {
+		return found, false
+	}
+	w.files[found.lane]--
+	if delete(files, f); len(files) == 0 {
+		delete(w.all, key)
+	}
+	return found, true
 }
 
 // over reports whether a source was waited for, and the time to settle is over.
@@ -67,29 +118,26 @@ func (w *waits) over(t task, now time.Time, settle time.Duration) bool {
 func (w *waits) done(t task) (seen time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	files := w.all[t.job.key]
-	found, ok := files[t.file.Key()]
-	if !ok {
-		return t.job.seen
+	if found, ok := w.remove(t.job.key, t.file.Key()); ok {
+		return found.seen
 	}
-	if delete(files, t.file.Key()); len(files) == 0 {
-		delete(w.all, t.job.key)
-	}
-	return found.seen
+	return t.job.seen
 }
 
 // keep ends the wait for all files of a representation but these.
 func (w *waits) keep(key avalon.Key, due []avalon.File) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	files := w.all[key]
-	kept := map[avalon.FileKey]wait{}
-	for _, f := range due {
-		if found, ok := files[f.Key()]; ok {
-			kept[f.Key()] = found
-		}
+	if len(w.all[key]) == 0 {
+		return
 	}
-	if delete(w.all, key); len(kept) > 0 {
-		w.all[key] = kept
+	kept := map[avalon.FileKey]bool{}
+	for _, f := range due {
+		kept[f.Key()] = true
+	}
+	for f := range w.all[key] {
+		if !kept[f] {
+			w.remove(key, f)
+		}
 	}
 }

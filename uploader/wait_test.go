@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -61,7 +62,40 @@ func TestWaits(t *testing.T) {
 		t.Errorf("kept %v", w.all)
 	}
 	w.keep(key("a"), nil)
-	if len(w.all) != 0 {
-		t.Errorf("left %v", w.all)
+	if len(w.all) != 0 || w.files != [2]int{} {
+		t.Errorf("left %v, %v files", w.all, w.files)
+	}
+}
+
+// However many sources are missing, no more than some are remembered; the others have their time afterwards.
+func TestWaitsAreBounded(t *testing.T) {
+	var w waits
+	start := time.Date(2020, 6, 18, 8, 0, 0, 0, time.UTC)
+	missing := func(lane watcher.Lane, i int) task {
+		return task{job: &job{key: key(fmt.Sprint(lane, i/10))}, file: avalon.File{Path: fmt.Sprint(i)}, lane: lane}
+	}
+	for lane, again := range map[watcher.Lane]time.Duration{watcher.Backlog: time.Minute, watcher.Live: lastLook} {
+		// One lane takes no room from the other.
+		for i := range mostWaits {
+			w.next(missing(lane, i), start, time.Minute)
+		}
+		more := missing(lane, mostWaits)
+		if got := w.next(more, start.Add(2*time.Minute), time.Minute); got != again {
+			t.Errorf("lane %d: one more is looked at again after %s", lane, got)
+		}
+		if w.files[lane] != mostWaits || w.over(more, start.Add(time.Hour), time.Minute) {
+			t.Errorf("lane %d: %v files are waited for", lane, w.files)
+		}
+		w.done(missing(lane, 0))
+		if w.next(more, start.Add(time.Hour), time.Minute); !w.over(more, start.Add(time.Hour+time.Minute), time.Minute) {
+			t.Errorf("lane %d: it has no time when there is room", lane)
+		}
+	}
+	// What nobody looks at any more makes room at last.
+	later := start.Add(2 * time.Hour)
+	w.next(missing(watcher.Live, mostWaits), later, 3*time.Hour)
+	w.next(missing(watcher.Live, 2*mostWaits), later, time.Minute)
+	if w.files != [2]int{2, 0} {
+		t.Errorf("%v files are waited for", w.files)
 	}
 }
