@@ -1,0 +1,74 @@
+package watcher
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"sitesync/integration/studio"
+)
+
+// A poll examines what is pending, and nothing of what is synced, as MongoDB's profiler tells.
+func TestPollExaminesWhatIsPending(t *testing.T) {
+	const projects, synced, pending = 20, 500, 2
+	f := newFixture(t)
+	var want []string
+	for i := range projects {
+		p := f.project(t, fmt.Sprintf("Project%02d", i))
+		pubs := make([]studio.Publish, synced+pending)
+		for n := range pubs {
+			// All of one version, which spares the documents above them.
+			pubs[n] = studio.Publish{Subset: "modelMain", Name: fmt.Sprintf("n%03d", n), Synced: n >= pending}
+		}
+		want = append(want, keysOf(publish(t, p, pubs...)[:pending])...)
+	}
+	f.index.Once(t.Context())
+
+	must(t, f.db.CreateCollection(t.Context(), "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(16<<20)))
+	profile := func(level int) {
+		t.Helper()
+		must(t, f.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: level}}).Err())
+	}
+	profile(2)
+	must(t, f.poll.Once(t.Context()))
+	profile(0)
+
+	var got []string
+	for f.queue.Len(Backlog) > 0 {
+		got = append(got, f.next(t, Backlog).String())
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("keys (-want +got):\n%s", diff)
+	}
+	cur, err := f.db.Collection("system.profile").Find(t.Context(), bson.D{{Key: "appName", Value: f.app},
+		{Key: "op", Value: bson.D{{Key: "$in", Value: bson.A{"query", "getmore"}}}}})
+	must(t, err)
+	var ops []struct {
+		Docs int `bson:"docsExamined"`
+		Keys int `bson:"keysExamined"`
+	}
+	must(t, cur.All(t.Context(), &ops))
+	docs, keys := 0, 0
+	for _, op := range ops {
+		docs, keys = docs+op.Docs, keys+op.Keys
+	}
+	t.Logf("%d requests, %d documents and %d keys examined for %d pending of %d", len(ops), docs, keys, len(want),
+		projects*(synced+pending))
+	if len(ops) != projects {
+		t.Errorf("%d requests for %d projects", len(ops), projects)
+	}
+	// MongoDB counts a document twice that two stages of its plan have looked at, and the key that a range of an index ends
+	// at.
+	if docs < len(want) || docs > 2*len(want) {
+		t.Errorf("%d documents examined for %d that are pending", docs, len(want))
+	}
+	if keys < len(want) || keys > len(want)+2*projects {
+		t.Errorf("%d keys examined for %d that are pending", keys, len(want))
+	}
+}
