@@ -30,6 +30,7 @@ const awaitTime = time.Second
 // Change is a reason to look.
 type Change struct {
 	Key    Key
+	Update bool // of a representation that was there before, else it was published just now
 	Rescan bool // a collection was renamed or dropped: look at every project, there is no key
 }
 
@@ -79,7 +80,7 @@ func change(event bson.Raw) Change {
 	if !ok {
 		return Change{Rescan: true}
 	}
-	return Change{Key: Key{Project: text(event.Lookup("ns", "coll")), ID: id}}
+	return Change{Key: Key{Project: text(event.Lookup("ns", "coll")), ID: id}, Update: text(event.Lookup("operationType")) == "update"}
 }
 
 // Keys of updateDescription, which are paths with dots in them.
@@ -136,7 +137,7 @@ func changesPipeline(site string) mongo.Pipeline {
 	return mongo.Pipeline{
 		bson.D{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, changed, moved}}}}},
 		bson.D{{Key: "$project", Value: bson.D{
-			{Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
+			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
 		}}},
 	}
 }

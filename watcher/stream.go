@@ -10,8 +10,16 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"go.uber.org/zap"
+	"golang.org/x/time/rate"
 
 	"sitesync/avalon"
+)
+
+// What a person changes by hand is as urgent as a publish. What a script changes in many representations, such as a site
+// added to all that a project has, is a backlog: so many updates are urgent at once, and one more after each time.
+const (
+	byHand      = 50
+	byHandAgain = time.Second
 )
 
 // State of the change stream, as operators see it.
@@ -29,8 +37,8 @@ func (s State) String() string {
 	return [...]string{"closed", "open", "not available"}[s]
 }
 
-// Stream feeds the queue's live lane from the database's change stream, and opens a new one, with backoff
-// and for ever, when one dies. What happened while none was open is the poll's: a poll follows each
+// Stream feeds the queue from the database's change stream, as live unless it is too much, and opens a new one, with
+// backoff and for ever, when one dies. What happened while none was open is the poll's: a poll follows each
 // opening.
 type Stream struct {
 	Store *avalon.Store
@@ -144,12 +152,17 @@ func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 	s.state.Store(int32(StreamOpen))
 	opened(false)
 	s.Poll() // what came before the stream saw anything
+	urgent := rate.NewLimiter(rate.Every(byHandAgain), byHand)
 	for n := 0; ; n++ {
 		c, ok, err := changes.TryNext(ctx)
 		if err != nil {
 			return err
 		}
-		if ok && (c.Rescan || !s.Queue.Add(c.Key, Live)) {
+		lane := Live
+		if c.Update && !urgent.Allow() {
+			lane = Backlog
+		}
+		if ok && (c.Rescan || !s.Queue.Add(c.Key, lane)) {
 			s.Poll()
 		}
 		if n == 1 { // the first call asks nothing of the server

@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -35,6 +36,34 @@ func (f *fixture) open(t *testing.T) {
 func (f *fixture) waitOpen(t *testing.T) {
 	t.Helper()
 	eventually(t, "the stream is open", func() bool { return f.stream.State() == StreamOpen })
+}
+
+// A publish does not wait behind what a script changes in thousands of representations; what is changed by hand is as
+// urgent as a publish.
+func TestManyUpdatesAreABacklog(t *testing.T) {
+	const many = 400
+	f := newFixture(t)
+	f.stream.Poll = func() {}
+	p := f.project(t, "Test")
+	pubs := make([]studio.Publish, many)
+	for i := range pubs {
+		pubs[i] = studio.Publish{Subset: "modelMain", Name: fmt.Sprintf("n%03d", i), NoRemote: true}
+	}
+	reps := publish(t, p, pubs...)
+	f.open(t)
+	must(t, reps[0].AddSite(t.Context(), site))
+	if got := f.next(t, Live); got != keyOf(reps[0]) {
+		t.Errorf("got %s, want %s", got, reps[0])
+	}
+	_, err := p.Collection().UpdateMany(t.Context(), bson.D{{Key: "type", Value: "representation"}},
+		bson.D{{Key: "$push", Value: bson.D{{Key: "files.$[].sites", Value: bson.D{{Key: "name", Value: site}}}}}})
+	must(t, err)
+	r := publish(t, p, studio.Publish{})[0]
+	before := f.until(t, Live, keyOf(r))
+	if n := len(before); n < byHand-1 || n > many/2 { // with room for a machine that takes long to tell of the updates
+		t.Errorf("%d of %d updates go before the publish", n, many)
+	}
+	eventually(t, "the others are in the backlog", func() bool { return f.queue.Len(Backlog) == many-len(before) })
 }
 
 func TestStream(t *testing.T) {
