@@ -99,6 +99,8 @@ func (b *bench) about(ctx context.Context) []string {
 		"a batch lasts from the first request that Drive gets: of rclone and curl to the last answer, of sitesync until all " +
 			"is marked in the database",
 		"sitesync: begins with all published, nothing known: " + strings.Join(sitesyncArgs(8), " "),
+		fmt.Sprintf("beside others Drive takes %s for each request, while memory is measured %s, else nothing where no latency is named",
+			busyLatency, pilesLatency),
 		b.rclone.version(ctx) + ": " + strings.Join(rcloneFlags(8), " "),
 		b.curl.version(ctx) + ": --http1.1 -T FILE SESSION, after the session was opened",
 	}

@@ -2,8 +2,9 @@
 // process of its own, against what a studio could use instead: rclone and curl, as they are installed. Every row is a
 // ratio of two things that were measured in turn, in the same run, so that what else the machine does hits both.
 //
-// What is measured is in one file each: reaction.go, throughput.go, large.go, calls.go, cpu.go; who is measured is in
-// sitesync.go, rclone.go and curl.go.
+// What is measured is in one file each: reaction.go, throughput.go, large.go, calls.go, cpu.go against the others;
+// backlog.go, sequences.go, memory.go, polling.go and idle.go against sitesync with less to do. Who is measured is in
+// sitesync.go, rclone.go and curl.go, and in house.go a sitesync that goes on working.
 package main
 
 import (
@@ -25,7 +26,8 @@ const description = `Measures sitesync and prints a table of ratios, each of two
 Examples:
   go run ./integration/bench
   go run ./integration/bench --only throughput --rounds 5
-  go run ./integration/bench --json --picture docs/performance.svg > performance.json
+  go run ./integration/bench --json > performance.json
+  go run ./integration/bench --document docs/performance.md --picture docs/performance.svg
   go run ./integration/bench --short
 
 rclone and curl are used as they are installed: apt install rclone curl`
@@ -53,6 +55,7 @@ type cli struct {
 	Short     bool          `help:"All of it in seconds, to see whether it works."`
 	JSON      bool          `help:"Print JSON with the figures of each round instead of the table."`
 	Picture   string        `placeholder:"FILE" help:"Also draw the table into this file, SVG."`
+	Document  string        `placeholder:"FILE" help:"Also put the table into this document, Markdown, in place of the one that is there."`
 }
 
 // profile is the command line with what --short means.
@@ -74,6 +77,14 @@ func (c cli) Validate() error {
 		if n < 1 {
 			return errors.New("--rounds, --files, --folders, --transfers and --large must be 1 or more")
 		}
+	}
+	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, len(c.Sequences), len(c.Pending), c.History, c.Projects} {
+		if n < 1 {
+			return errors.New("--backlog, --fresh, --frames, --sequences, --pending, --history and --projects must be 1 or more")
+		}
+	}
+	if c.Document != "" && len(c.Only) > 0 {
+		return errors.New("--document wants all rows, so leave --only out")
 	}
 	if c.Publishes < c.Rounds || c.Calls < callFolders {
 		return fmt.Errorf("--publishes must be --rounds or more, --calls %d or more", callFolders)
@@ -100,6 +111,19 @@ func run(ctx context.Context, c cli, out io.Writer) error {
 	}
 	if c.Picture != "" {
 		if err := os.WriteFile(c.Picture, []byte(picture(report)), 0o644); err != nil {
+			return err
+		}
+	}
+	if c.Document != "" {
+		old, err := os.ReadFile(c.Document)
+		if err != nil {
+			return err
+		}
+		text, err := report.document(string(old))
+		if err != nil {
+			return fmt.Errorf("%s: %w", c.Document, err)
+		}
+		if err := os.WriteFile(c.Document, []byte(text), 0o644); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -116,6 +117,37 @@ func (r report) table(out io.Writer) error {
 		}
 	}
 	return w.Flush()
+}
+
+// Marks of the place in a document that the report is written into.
+const (
+	documentBegin = "<!-- what follows is written by go run ./integration/bench --document -->\n"
+	documentEnd   = "<!-- until here -->\n"
+)
+
+// document puts the report into a document in Markdown, between the marks.
+func (r report) document(text string) (string, error) {
+	before, after, begun := strings.Cut(text, documentBegin)
+	_, after, ended := strings.Cut(after, documentEnd)
+	if !begun || !ended {
+		return "", fmt.Errorf("the document lacks one of the lines %q and %q, which say where the report goes", documentBegin, documentEnd)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s%s\n| What | sitesync | Peer | Ratio | Spread | Bar |\n|---|---|---|---|---|---|\n", before, documentBegin)
+	for _, r := range r.Rows {
+		peer, ratio, spread := r.Missing, "", ""
+		if mid, low, high, ok := r.ratio(); ok {
+			peer = r.Peer + " " + figure(median(r.Theirs))
+			ratio, spread = fmt.Sprintf("%.2f", mid), fmt.Sprintf("%.2f to %.2f", low, high)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.What, strings.TrimSpace(figure(median(r.Ours))+" "+r.Unit), peer, ratio, spread,
+			strings.Replace(r.verdict(), "MISSED", "**missed**", 1))
+	}
+	b.WriteString("\n")
+	for _, line := range r.About {
+		fmt.Fprintf(&b, "- %s\n", line)
+	}
+	return b.String() + "\n" + documentEnd + after, nil
 }
 
 // json prints the report for programs.

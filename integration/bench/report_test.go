@@ -48,3 +48,30 @@ func TestMissingPeer(t *testing.T) {
 		}
 	}
 }
+
+// A document keeps what is around the report.
+func TestDocument(t *testing.T) {
+	r := report{About: []string{"here"}, Rows: []row{{What: "files", Unit: "files/s", Ours: []float64{12}, Peer: "rclone",
+		Theirs: []float64{10}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}}}
+	text := "before\n" + documentBegin + "old\n" + documentEnd + "after\n"
+	for range 2 {
+		var err error
+		if text, err = r.document(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := "before\n" + documentBegin + `
+| What | sitesync | Peer | Ratio | Spread | Bar |
+|---|---|---|---|---|---|
+| files | 12.0 files/s | rclone 10.0 | 1.20 | 1.20 to 1.20 | ratio >= 1.5: **missed** |
+
+- here
+
+` + documentEnd + "after\n"
+	if text != want {
+		t.Errorf("the document is\n%s", text)
+	}
+	if _, err := r.document("nothing to go by"); err == nil {
+		t.Error("no error without the marks")
+	}
+}
