@@ -28,7 +28,7 @@ const (
 	singles = 50 // that are published together
 )
 
-// backlog measures single publishes while a lot else is to be uploaded, in turn with the same on an idle sitesync.
+// backlog measures single publishes while a lot else is to be uploaded, in turn with the same on a sitesync that is idle.
 func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 	b.latency(busyLatency)
 	defer b.latency(0)
@@ -61,54 +61,63 @@ func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 	return append(rows, r), err
 }
 
-// beside publishes one file after the other, at first on an idle sitesync, then beside a load.
+// beside publishes one file after the other, in turn for an idle sitesync and for one with a load.
 func (b *bench) beside(ctx context.Context, n int, load func(*house, context.Context, *studio.Project) error) (idle, busy studio.Reactions, err error) {
-	h, err := b.newHouse(time.Minute)
+	calm, p, err := b.openHouse(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer h.close(ctx)
-	p, err := h.studio.Project(ctx, "Bench")
+	defer calm.close(ctx)
+	if err := calm.start(ctx); err != nil {
+		return nil, nil, err
+	}
+	full, loaded, err := b.openHouse(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := h.start(ctx); err != nil {
-		return nil, nil, err
-	}
-	if idle, err = h.publishes(ctx, p, "Idle", n); err != nil {
-		return nil, nil, err
-	}
-	h.stop()
+	defer full.close(ctx)
 	defer b.stage.Drive.UpdateSettings(func(v *drive.Settings) { v.UploadBandwidth = 0 })
-	if err := load(h, ctx, p); err != nil {
+	if err := load(full, ctx, loaded); err != nil {
 		return nil, nil, err
 	}
-	if busy, err = h.publishes(ctx, p, "Busy", n); err != nil {
-		return nil, nil, err
+	for i := range n + 1 {
+		one, err := calm.publish(ctx, p, "Idle", i+1)
+		if err != nil {
+			return nil, nil, err
+		}
+		other, err := full.publish(ctx, loaded, "Busy", i+1)
+		if err != nil {
+			return nil, nil, err
+		}
+		if i > 0 { // the first one of an asset finds out about its folders
+			idle, busy = append(idle, one), append(busy, other)
+		}
 	}
-	left, err := h.pending(ctx, bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Giant"}}}}})
+	left, err := full.pending(ctx, bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Giant"}}}}})
 	if err == nil && left == 0 {
 		err = errors.New("all was uploaded before the publishes were measured; let there be more")
 	}
 	return idle, busy, err
 }
 
-// publishes publishes n files, each when the one before is synced.
-func (h *house) publishes(ctx context.Context, p *studio.Project, asset string, n int) (all studio.Reactions, err error) {
-	for i := range n + 1 {
-		rep, err := p.Publish(ctx, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma", Size: size})
-		if err != nil {
-			return nil, err
-		}
-		at, err := h.studio.WaitSynced(ctx, rep)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 { // the first one of an asset finds out about its folders
-			all = append(all, at.Sub(rep.Acknowledged))
-		}
+// openHouse is newHouse, with a project.
+func (b *bench) openHouse(ctx context.Context) (*house, *studio.Project, error) {
+	h, err := b.newHouse(time.Minute)
+	if err != nil {
+		return nil, nil, err
 	}
-	return all, nil
+	p, err := h.studio.Project(ctx, "Bench")
+	return h, p, err
+}
+
+// publish publishes one file and returns how long it took until it was synced.
+func (h *house) publish(ctx context.Context, p *studio.Project, asset string, version int) (time.Duration, error) {
+	rep, err := p.Publish(ctx, studio.Publish{Asset: asset, Subset: "modelMain", Version: version, Name: "ma", Size: size})
+	if err != nil {
+		return 0, err
+	}
+	at, err := h.studio.WaitSynced(ctx, rep)
+	return at.Sub(rep.Acknowledged), err
 }
 
 // pending counts what is not synced yet of what the filter finds.
@@ -132,7 +141,7 @@ func (h *house) pileUp(ctx context.Context, p *studio.Project) error {
 		return err
 	}
 	return h.until(ctx, "the backlog is uploaded", func() (bool, error) {
-		return h.stage.Drive.Calls()["files.create.multipart"] > 8, nil
+		return h.stage.Drive.Calls()["files.create.multipart"] > 8, nil // start has reset them
 	})
 }
 
@@ -157,19 +166,15 @@ func (h *house) giants(ctx context.Context, p *studio.Project) error {
 func (b *bench) besideASequence(ctx context.Context) (row, error) {
 	r := row{What: fmt.Sprintf("last of %d files published with %d frames", singles, b.Frames), Unit: "ms",
 		Peer: fmt.Sprintf("without the frames, and %d ms", mayLast.Milliseconds()), Bar: &bar{Of: ofRatio, Limit: 1}}
-	h, err := b.newHouse(time.Minute)
+	h, p, err := b.openHouse(ctx)
 	if err != nil {
 		return r, err
 	}
 	defer h.close(ctx)
-	p, err := h.studio.Project(ctx, "Bench")
-	if err != nil {
-		return r, err
-	}
 	if err := h.start(ctx); err != nil {
 		return r, err
 	}
-	if _, err := h.publishes(ctx, p, "First", 1); err != nil { // so that folders and ids are known
+	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are known
 		return r, err
 	}
 	sequence := studio.Publish{Asset: "Sequence", Subset: "renderMain", Name: "exr", Frames: b.Frames, Size: size, NoTmp: true}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -15,15 +16,15 @@ import (
 // sequence is what syncing one sequence has taken.
 type sequence struct {
 	seconds float64
-	bytes   int64 // between sitesync and MongoDB, both ways
-	updates int   // of its document
+	bytes   float64 // between sitesync and MongoDB, both ways
+	updates float64 // of its document
 }
 
 // sequences measures sequences of several lengths in turn: what one frame of each takes, against one of the shortest.
 // Each update rewrites the whole document on the server, so that all grows faster than the sequence if the number of
 // updates, or what is sent with them, does.
 func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
-	h, err := b.newHouse(time.Minute)
+	h, p, err := b.openHouse(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -31,25 +32,31 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 	if err := h.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(256<<20)); err != nil {
 		return nil, err
 	}
-	p, err := h.studio.Project(ctx, "Bench")
-	if err != nil {
-		return nil, err
-	}
 	if err := h.start(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := h.publishes(ctx, p, "First", 1); err != nil { // so that folders and ids are known
+	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are known
 		return nil, err
 	}
-	took := make([][]sequence, len(b.Sequences))
+	took := make([][]sequence, len(b.Sequences)) // by round, the mean of those of one length
+	version := 0
 	for round := range b.Rounds {
 		for i, frames := range b.Sequences {
-			progress("a sequence of %d frames, round %d of %d ...", frames, round+1, b.Rounds)
-			s, err := h.sequence(ctx, p, round*len(b.Sequences)+i, frames)
-			if err != nil {
-				return nil, err
+			// About as many frames of each length, so that what else the machine does weighs the same.
+			n := max(slices.Max(b.Sequences)/frames, 1)
+			progress("%d sequence(s) of %d frames, round %d of %d ...", n, frames, round+1, b.Rounds)
+			var mean sequence
+			for range n {
+				version++
+				s, err := h.sequence(ctx, p, version, frames)
+				if err != nil {
+					return nil, err
+				}
+				mean.seconds += s.seconds / float64(n)
+				mean.bytes += s.bytes / float64(n)
+				mean.updates += s.updates / float64(n)
 			}
-			took[i] = append(took[i], s)
+			took[i] = append(took[i], mean)
 		}
 	}
 	shortest := b.Sequences[0]
@@ -59,8 +66,8 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 		limit      float64
 	}{
 		{"time a frame", "ms", func(s sequence, frames int) float64 { return s.seconds * 1000 / float64(frames) }, 1.25},
-		{"to and from MongoDB a frame", "KiB", func(s sequence, frames int) float64 { return float64(s.bytes) / 1024 / float64(frames) }, 1.25},
-		{"updates of the document", "", func(s sequence, _ int) float64 { return float64(s.updates) }, 0},
+		{"to and from MongoDB a frame", "KiB", func(s sequence, frames int) float64 { return s.bytes / 1024 / float64(frames) }, 1.25},
+		{"updates of the document", "", func(s sequence, _ int) float64 { return s.updates }, 0},
 	} {
 		figures := func(i int) (out []float64) {
 			for _, s := range took[i] {
@@ -83,12 +90,12 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 }
 
 // sequence publishes a sequence and waits until it is synced.
-func (h *house) sequence(ctx context.Context, p *studio.Project, n, frames int) (s sequence, err error) {
+func (h *house) sequence(ctx context.Context, p *studio.Project, version, frames int) (s sequence, err error) {
 	before := len(h.daemon.Lines(daemon.Message("synced")))
 	if err := h.profile(ctx, 2); err != nil {
 		return s, err
 	}
-	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: n + 1, Name: "exr", Frames: frames,
+	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: version, Name: "exr", Frames: frames,
 		Size: size, NoTmp: true})
 	if err != nil {
 		return s, err
@@ -112,13 +119,13 @@ func (h *house) sequence(ctx context.Context, p *studio.Project, n, frames int) 
 	if err != nil {
 		return s, err
 	}
-	s.bytes = end - start
+	s.bytes = float64(end - start)
 	if err := h.profile(ctx, 0); err != nil {
 		return s, err
 	}
 	updates, err := h.db.Collection("system.profile").CountDocuments(ctx, bson.D{{Key: "appName", Value: "sitesync"},
 		{Key: "op", Value: "update"}, {Key: "ts", Value: bson.D{{Key: "$gte", Value: rep.Acknowledged}}}})
-	s.updates = int(updates)
+	s.updates = float64(updates)
 	return s, err
 }
 

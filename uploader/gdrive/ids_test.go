@@ -107,9 +107,11 @@ func TestIDsAreAskedForAhead(t *testing.T) {
 			wg.Go(func() { reserve(1 + i) })
 		}
 		synctest.Wait()
+		p.mu.Lock()
 		if len(p.free) != 0 || len(p.reserved) != idBatch-1 { // all but the one that asks
 			t.Errorf("%d ids are left and %d reserved while more are asked for", len(p.free), len(p.reserved))
 		}
+		p.mu.Unlock()
 		wg.Wait()
 		if len(p.free) != idBatch {
 			t.Errorf("%d ids after that", len(p.free))
