@@ -43,7 +43,8 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 			err := poll.Once(ctx)
 			return milliseconds(time.Since(start)) / float64(b.Projects), err
 		}
-		if _, err := once(); err == nil && poll.Queue.Len(watcher.Backlog) != waiting {
+		_, err = once()
+		if err == nil && poll.Queue.Len(watcher.Backlog) != waiting {
 			err = fmt.Errorf("the poll finds %d of %d pending representations", poll.Queue.Len(watcher.Backlog), waiting)
 		}
 		return h, once, err
