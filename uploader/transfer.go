@@ -10,6 +10,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/uploader/site"
+	"sitesync/watcher"
 )
 
 // throttledWait is how long a file is left alone when the site is busy or out of reach. The site itself has
@@ -98,7 +99,7 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	if err := u.stale(t, src, info); err != nil {
 		return local, 0, obj, err
 	}
-	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(),
+	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(), Urgent: t.lane == watcher.Live,
 		Sent: t.progress.saw(), Along: func() []string { return u.along(t) }})
 	if err == nil || site.ClassOf(err) == site.File {
 		if changed := src.changed(f, info); changed != nil {

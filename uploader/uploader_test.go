@@ -110,13 +110,14 @@ type scripted struct {
 	put    []error
 	check  []error
 	puts   []time.Time
+	urgent []bool
 	checks []time.Time
 }
 
 func (s *scripted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.puts = append(s.puts, time.Now())
+	s.puts, s.urgent = append(s.puts, time.Now()), append(s.urgent, u.Urgent)
 	return site.Object{ID: "id of " + u.Path}, next(&s.put)
 }
 
@@ -220,6 +221,19 @@ func TestFileErrorsBackOffUntilRetryCount(t *testing.T) {
 		}
 		if got := w.up.Totals(); got != (Totals{Failed: 3, GivenUp: 1}) {
 			t.Errorf("totals %+v", got)
+		}
+	})
+}
+
+// A site learns whether somebody has just published what it gets.
+func TestUrgent(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.run(time.Second)
+		w.store.set(func(m *memory) { m.rep.Files[0].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.up.Queue.Add(key("a"), watcher.Backlog)
+		w.run(time.Second)
+		if !slices.Equal(w.site.urgent, []bool{true, false}) {
+			t.Errorf("urgent: %v", w.site.urgent)
 		}
 	})
 }

@@ -16,6 +16,7 @@ import (
 // pacer keeps all requests of a site at the rate that Drive allows, which it finds out. A Retry-After stops everybody.
 type pacer struct {
 	turn *semaphore.Weighted // one waits for its time, the others for their turn
+	line *semaphore.Weighted // where those wait for that who are not urgent: only one of them is in the urgent ones' way
 
 	mu      sync.Mutex
 	pace    pace
@@ -23,11 +24,24 @@ type pacer struct {
 }
 
 func newPacer() *pacer {
-	return &pacer{turn: semaphore.NewWeighted(1), pace: newPace()}
+	return &pacer{turn: semaphore.NewWeighted(1), line: semaphore.NewWeighted(1), pace: newPace()}
 }
+
+// urgentKey is the key of a context whose requests go before others where Drive sets a limit.
+type urgentKey struct{}
+
+func urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+func isUrgent(ctx context.Context) bool { return ctx.Value(urgentKey{}) != nil }
 
 // wait returns when a request may be made, and that time.
 func (p *pacer) wait(ctx context.Context) (time.Time, error) {
+	if !isUrgent(ctx) {
+		if err := p.line.Acquire(ctx, 1); err != nil {
+			return time.Time{}, err
+		}
+		defer p.line.Release(1)
+	}
 	if err := p.turn.Acquire(ctx, 1); err != nil {
 		return time.Time{}, err
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/api/googleapi"
 
 	"sitesync/integration/drive"
@@ -38,6 +39,39 @@ func TestPacerIsUnlimitedAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		if d := pass(t, newPacer(), 1000); d != 0 {
 			t.Errorf("1000 requests waited %v", d)
+		}
+	})
+}
+
+// Where Drive sets a limit, what has just been published does not wait for all of a backlog's requests.
+func TestUrgentRequestsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer()
+		pass(t, p, 40)
+		p.throttled(time.Now(), rateError(429, "", ""))
+		var order []string
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		ask := func(ctx context.Context, name string) {
+			wg.Go(func() {
+				if _, err := p.wait(ctx); err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				order = append(order, name)
+			})
+			synctest.Wait()
+		}
+		for i := range 5 {
+			ask(t.Context(), fmt.Sprint("backlog ", i))
+		}
+		ask(urgent(t.Context()), "new")
+		ask(urgent(t.Context()), "newer")
+		wg.Wait()
+		want := []string{"backlog 0", "new", "newer", "backlog 1", "backlog 2", "backlog 3", "backlog 4"}
+		if diff := cmp.Diff(want, order); diff != "" {
+			t.Errorf("order (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -125,6 +125,9 @@ var errStale = site.Classed(site.Throttled, errors.New("somebody changes the fol
 
 // Put uploads a file as [site.Site] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+	if u.Urgent {
+		ctx = urgent(ctx)
+	}
 	unlock, err := s.putting.lock(ctx, u.Path)
 	if err != nil {
 		return site.Object{}, err

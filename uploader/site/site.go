@@ -15,6 +15,7 @@ type Upload struct {
 	Content io.ReaderAt // the source, open for as long as the upload runs
 	Size    int64       // bytes of Content
 	ModTime time.Time
+	Urgent  bool              // it goes before others where the service sets a limit
 	Sent    func(bytes int64) // told of progress, in bytes sent so far; may be nil, and may go back
 
 	// Along tells the paths of files that are about to be uploaded to the same folder, such as the other frames of a
