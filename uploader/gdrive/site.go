@@ -161,13 +161,16 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if found && e.folder {
-		return nil, site.Classed(site.File, errors.New("there is a folder of that name on Drive"))
-	}
 	var f *drive.File
-	if found {
+	switch {
+	case found && e.folder:
+		// Somebody may have taken it out of the way since it was seen.
+		if f, err = s.get(ctx, e.id, uploadFields); err == nil && !f.Trashed && f.Name == name && parentOf(f) == parent.id {
+			return nil, site.Classed(site.File, errors.New("there is a folder of that name on Drive"))
+		}
+	case found:
 		f, err = s.update(ctx, e, u)
-	} else {
+	default:
 		f, err = s.create(ctx, parent, name, u)
 	}
 	switch {

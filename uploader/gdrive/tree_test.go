@@ -310,6 +310,26 @@ func TestFileAndFolder(t *testing.T) {
 	wantClass(t, err, site.File, "there is a folder of that name")
 }
 
+// Whoever takes a folder out of the way, and asks for another try, need not wait until what was seen is forgotten.
+func TestFolderIsTakenOutOfTheWay(t *testing.T) {
+	for how, take := range map[string]func(s *studio, id string){
+		"deleted": func(s *studio, id string) { s.Delete(id) },
+		"trashed": func(s *studio, id string) { s.Trash(id) },
+		"renamed": func(s *studio, id string) { s.Rename(id, "something else") },
+	} {
+		t.Run(how, func(t *testing.T) {
+			s := newStudio(t)
+			id := s.Mkdir(s.show, "pub/a")
+			d := s.open(t)
+			_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("1")))
+			wantClass(t, err, site.File, "there is a folder of that name")
+			take(s, id)
+			put(t, d, "/SHOW/pub/a", "1")
+			s.wantOne(t, s.show, "pub/a", "1")
+		})
+	}
+}
+
 // What was not used for long is forgotten, and found again.
 func TestSweep(t *testing.T) {
 	s := newStudio(t)
