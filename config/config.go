@@ -51,11 +51,14 @@ type Config struct {
 
 	// Transfers is how many files are uploaded at once, 1 to 256.
 	Transfers int
-	// Listen is where health and metrics are served, HOST:PORT; empty if they
+	// Listen is where the page, health and metrics are served, HOST:PORT; empty if they
 	// are not.
 	Listen string
 	// Pprof is whether profiles for go tool pprof are served there too.
 	Pprof bool
+	// WebToken lets whoever knows it change things from the page; empty: nobody
+	// may.
+	WebToken Token
 	// LogFormat is auto, console or json.
 	LogFormat string
 	// LogLevel is debug, info, warn or error.
@@ -140,6 +143,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.Transfers = s.integer(setting{name: "transfers", flag: flags.Transfers}, 8, 1, 256)
 	c.Pprof = s.boolean("pprof", flags.Pprof)
 	c.Listen = s.listen(setting{name: "listen", flag: flags.Listen}, "127.0.0.1:9105")
+	c.WebToken = s.webToken(flags.WebTokenFile)
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
 	c.Settle = s.duration(setting{name: "settle", flag: flags.Settle}, c.LoopDelay, 0, 24*time.Hour)
@@ -183,6 +187,7 @@ func (c *Config) Settings() [][2]string {
 		{"transfers", fmt.Sprint(c.Transfers)},
 		{"listen", cmp.Or(c.Listen, "off")},
 		{"pprof", fmt.Sprint(c.Pprof)},
+		{"web_token", c.WebToken.String()},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
 		{"settle", short(c.Settle)},

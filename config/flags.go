@@ -30,8 +30,9 @@ type Flags struct {
 	RecordProgress  *bool   `group:"Transfer" help:"Write into the records of large files how far their upload is, every 5 s, as OpenPype does. ($SITESYNC_RECORD_PROGRESS)"`
 	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
-	Listen    *string `group:"Output" placeholder:"HOST:PORT" help:"Where health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`
-	Pprof     *bool   `group:"Output" help:"Serve profiles for go tool pprof there too, under /debug/pprof/. ($SITESYNC_PPROF)"`
-	LogFormat *string `group:"Output" placeholder:"FORMAT" help:"auto, console or json; auto (the default) is console on a terminal, json otherwise. ($SITESYNC_LOG_FORMAT)"`
-	LogLevel  *string `group:"Output" placeholder:"LEVEL" help:"debug, info, warn or error, default info. ($SITESYNC_LOG_LEVEL)"`
+	Listen       *string `group:"Output" placeholder:"HOST:PORT" help:"Where the page, health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`
+	WebTokenFile *string `group:"Output" name:"web-token-file" placeholder:"FILE" help:"File with a secret of 16 characters or more; whoever knows it may retry, pause and resume from the page. Without one the page is read-only. ($SITESYNC_WEB_TOKEN_FILE, or $SITESYNC_WEB_TOKEN for the secret itself)"`
+	Pprof        *bool   `group:"Output" help:"Serve profiles for go tool pprof there too, under /debug/pprof/. ($SITESYNC_PPROF)"`
+	LogFormat    *string `group:"Output" placeholder:"FORMAT" help:"auto, console or json; auto (the default) is console on a terminal, json otherwise. ($SITESYNC_LOG_FORMAT)"`
+	LogLevel     *string `group:"Output" placeholder:"LEVEL" help:"debug, info, warn or error, default info. ($SITESYNC_LOG_LEVEL)"`
 }

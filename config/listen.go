@@ -24,7 +24,7 @@ func (s *settings) listen(st setting, def string) string {
 		return def
 	}
 	if !isLoopback(host) {
-		s.report.odd(v.where, "is %q, so other machines can read health and metrics, without a password; "+
+		s.report.odd(v.where, "is %q, so other machines can read the page, health and metrics, without a password; "+
 			"let a firewall keep out those who need not", v.text)
 	}
 	return text
