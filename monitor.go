@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -17,14 +18,17 @@ import (
 	"sitesync/web"
 )
 
-// monitor serves health and metrics of what runs.
+// monitor serves the page, health and metrics of what runs.
 type monitor struct {
 	*web.Server
 	ctx  context.Context // of run
 	idle bool
 
-	mu    sync.Mutex
-	parts parts
+	cfg *config.Config
+
+	mu        sync.Mutex
+	parts     parts
+	databases databases
 }
 
 // parts are what a monitor looks at. What is nil is not there yet.
@@ -41,8 +45,15 @@ type parts struct {
 // newMonitor returns a monitor that serves nothing before it is started.
 func newMonitor(ctx context.Context, cfg *config.Config, log *zap.Logger) *monitor {
 	_, works := cfg.Remote()
-	m := &monitor{ctx: ctx, idle: !works}
-	m.Server = web.New(web.Options{Listen: cfg.Listen, Pprof: cfg.Pprof, Snapshot: m.snapshot, Ping: m.ping, Log: log})
+	m := &monitor{ctx: ctx, idle: !works, cfg: cfg}
+	host, _ := os.Hostname() // for people only
+	o := web.Options{Listen: cfg.Listen, Pprof: cfg.Pprof, Snapshot: m.snapshot, Ping: m.ping, Log: log,
+		About: web.About{ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite, Host: host, Version: thisBuild().Version},
+		Token: cfg.WebToken.Reveal()}
+	if works {
+		o.Source, o.Actions = m, m
+	}
+	m.Server = web.New(o)
 	return m
 }
 

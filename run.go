@@ -54,6 +54,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	lease := db.NewLease(name, state.Self(), log, d.report)
 	d.journal, d.pauses = &state.Journal{Database: db, Lease: lease}, db.Pauses(name)
 	monitor.watch(parts{client: client, lease: lease.State})
+	monitor.opened(d.store, db)
 	// Credentials that can't be read are told of now, also by one that stands by.
 	drive, err := openSite(ctx, cfg, remote, nil)
 	if err != nil {

@@ -10,9 +10,8 @@ import (
 
 func TestCounts(t *testing.T) {
 	inBubble(t, func(w *world) {
-		type times struct{ upload, reaction time.Duration }
-		told := make(chan times, 10)
-		w.up.Synced = func(upload, reaction time.Duration) { told <- times{upload, reaction} }
+		told := make(chan SyncedFile, 10)
+		w.up.Synced = func(f SyncedFile) { told <- f }
 		w.site.put = []error{errors.New("refused"), site.Classed(site.Held, errors.New("no storage"))}
 		w.site.check = []error{errors.New("still no storage")}
 
@@ -33,8 +32,9 @@ func TestCounts(t *testing.T) {
 		if n := len(told); n != 1 {
 			t.Fatalf("told of %d files", n)
 		}
-		if got := <-told; got.upload != 0 || got.reaction < 0 || got.reaction > time.Minute {
-			t.Errorf("told of %v", got)
+		if got := <-told; got.Upload != 0 || got.Reaction < 0 || got.Reaction > time.Minute ||
+			got.Key != key("a") || got.Path != "{root}/a.ma" || got.Bytes != 5 {
+			t.Errorf("told of %+v", got)
 		}
 	})
 }

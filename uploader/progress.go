@@ -3,7 +3,6 @@ package uploader
 import (
 	"context"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -18,8 +17,7 @@ const progressTimeout = 5 * time.Second
 
 // progress is that of one upload. A nil one is not noted anywhere.
 type progress struct {
-	sent     atomic.Int64 // bytes
-	recorded chan bool    // the upload is over, and whether an outcome is written, which takes the note away
+	recorded chan bool // the upload is over, and whether an outcome is written, which takes the note away
 }
 
 // follow notes the progress of a large file in its record until end is called.
@@ -30,14 +28,6 @@ func (u *Uploader) follow(ctx context.Context, t task) *progress {
 	p := &progress{recorded: make(chan bool, 1)}
 	u.following.Go(func() { p.note(ctx, u, t) })
 	return p
-}
-
-// saw is told of the bytes that are sent.
-func (p *progress) saw() func(bytes int64) {
-	if p == nil {
-		return nil
-	}
-	return p.sent.Store
 }
 
 // end ends the notes. It does not wait for one that is on its way: beside an outcome it does nothing.
@@ -66,7 +56,7 @@ func (p *progress) note(ctx context.Context, u *Uploader, t task) {
 		case <-tick.C:
 		}
 		// In thousandths; a session that is begun anew goes back.
-		done := math.Floor(1000*min(float64(p.sent.Load())/float64(t.file.Size), 1)) / 1000
+		done := math.Floor(1000*min(float64(t.transfer.sent.Load())/float64(t.file.Size), 1)) / 1000
 		if done == last {
 			continue
 		}

@@ -75,7 +75,7 @@ func (u *Uploader) tell(j *job, results []result) {
 		u.synced.Add(1)
 		u.bytes.Add(r.bytes)
 		if u.Synced != nil {
-			u.Synced(r.took, reaction)
+			u.Synced(SyncedFile{j.key, r.File.Path, r.bytes, r.took, reaction})
 		}
 		u.Log.Info("synced", zap.String("project", j.key.Project), zap.Stringer("representation", j.key.ID), zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
 			zap.String("size", humanize.IBytes(uint64(r.bytes))), zap.Float64("seconds", r.took.Seconds()),

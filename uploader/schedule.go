@@ -29,6 +29,7 @@ type task struct {
 	roots avalon.Roots // of its document
 	lane  watcher.Lane // that it was handed out from
 
+	transfer *transfer // once it runs
 	progress *progress // of its upload; nil if that is not noted
 }
 

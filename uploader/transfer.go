@@ -28,9 +28,11 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare boo
 			return
 		}
 		u.running.Add(1)
+		t.transfer = u.activity.begin(t)
 		t.progress = u.follow(writing, t)
 		r, wake := u.transfer(working, t)
 		t.progress.end(r != nil)
+		u.activity.end(t.transfer, r != nil && r.Error != "", wake)
 		u.running.Add(-1)
 		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
 			recording.Go(func() { u.record(writing, t.job, results) })
@@ -44,6 +46,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	start := time.Now()
 	held, size, obj, err := u.put(ctx, t)
 	now := time.Now()
+	t.transfer.err = err
 	if err != nil && ctx.Err() != nil {
 		u.about(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
 		return nil, 0
@@ -100,7 +103,7 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 		return local, 0, obj, err
 	}
 	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(), Urgent: t.lane == watcher.Live,
-		Sent: t.progress.saw(), Along: func() []string { return u.along(t) }})
+		Sent: t.transfer.sent.Store, Along: func() []string { return u.along(t) }})
 	if err == nil || site.ClassOf(err) == site.File {
 		if changed := src.changed(f, info); changed != nil {
 			err = changed

@@ -59,9 +59,8 @@ type Options struct {
 	Poll                   func() // asks for a poll, after a hold has ended
 	Log                    *zap.Logger
 
-	// Synced is told of each file that is synced: how long its upload took, and how long it was from when the file
-	// came to our notice until it was recorded. It must be quick.
-	Synced func(upload, reaction time.Duration)
+	// Synced is told of each file that is synced. It must be quick.
+	Synced func(SyncedFile)
 }
 
 // Uploader uploads the files that are due.
@@ -76,6 +75,7 @@ type Uploader struct {
 	reading     outage
 	writing     outage
 	service     outage
+	activity    activity
 	toldOfStale sync.Once
 
 	synced, bytes, failed, givenUp, held atomic.Int64

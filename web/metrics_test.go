@@ -47,8 +47,8 @@ func scrape(t *testing.T, s *Server) string {
 
 func TestMetrics(t *testing.T) {
 	s := New(Options{Snapshot: always(full), Ping: well})
-	s.Synced(3*time.Millisecond, 20*time.Millisecond)
-	s.Synced(time.Second, 2*time.Hour)
+	s.Synced(SyncedFile{Upload: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
+	s.Synced(SyncedFile{Upload: time.Second, Reaction: 2 * time.Hour})
 	got := scrape(t, s)
 	const golden = "testdata/metrics.golden"
 	if *update {

@@ -19,35 +19,62 @@ const (
 	// told otherwise.
 	pingTimeout = 800 * time.Millisecond
 
+	// How long a request, and its answer, may take on the way.
+	readTimeout  = 10 * time.Second
+	writeTimeout = 30 * time.Second
+
 	// stopTimeout is how long requests may finish when the server stops.
 	stopTimeout = 500 * time.Millisecond
 )
 
-// Options say what is served, and where. All must be given but Pprof.
+// Options say what is served, and where. All must be given but Pprof, and what is for the page.
 type Options struct {
 	Listen   string                      // HOST:PORT, port 0 for any free one; empty: nothing is served
 	Pprof    bool                        // whether profiles are served too
 	Snapshot func() Snapshot             // how sitesync is now; called for each request, so it must be quick
 	Ping     func(context.Context) error // whether the database answers
 	Log      *zap.Logger
+
+	// For the page.
+	About   About
+	Source  Source  // nil if nothing is synced
+	Actions Actions // nil: nothing can be changed
+	Token   string  // whoever knows it may change things; empty: nobody may
 }
 
-// Server serves health and metrics.
+// Server serves the page, health and metrics.
 type Server struct {
 	Options
 	metrics *metrics
 	pings   singleflight.Group // however many ask, the database is asked once at a time
 
+	history      history
+	speeds       speeds
+	books        *books // nil without a source
+	hub          *hub
+	sessions     *sessions // nil if nobody may change anything
+	explanations *explanations
+
 	http   *http.Server
 	addr   net.Addr
 	served chan struct{} // closed when it serves no more
 
-	patience time.Duration // stopTimeout; tests lengthen it
+	// Constants that tests change.
+	patience time.Duration // stopTimeout
+	reading  time.Duration // readTimeout
+	writing  time.Duration // writeTimeout
 }
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	return &Server{Options: o, metrics: newMetrics(o.Snapshot), patience: stopTimeout}
+	s := &Server{Options: o, metrics: newMetrics(o.Snapshot), sessions: newSessions(o.Token), patience: stopTimeout,
+		reading: readTimeout, writing: writeTimeout}
+	if o.Source != nil {
+		s.books = newBooks(o.Source, o.Log)
+	}
+	s.explanations = newExplanations()
+	s.hub = newHub(s.sections, assets.version)
+	return s
 }
 
 // Start begins to listen and serve. Stop must follow if it succeeds.
@@ -57,18 +84,19 @@ func (s *Server) Start() error {
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
-		return fmt.Errorf("health and metrics can't be served: %w; give another address by --listen HOST:PORT, "+
+		return fmt.Errorf("the page, health and metrics can't be served: %w; give another address by --listen HOST:PORT, "+
 			"or --listen off to serve none", err)
 	}
 	s.addr = l.Addr()
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
+		ReadTimeout:       s.reading,
+		WriteTimeout:      s.writing,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
+	s.http.RegisterOnShutdown(s.hub.close) // or it would be waited for those who listen
 	// What clients do wrong is no news.
 	if s.http.ErrorLog, err = zap.NewStdLogAt(s.Log, zap.DebugLevel); err != nil {
 		_ = l.Close() // it has served nobody
@@ -78,10 +106,10 @@ func (s *Server) Start() error {
 	go func() {
 		defer close(s.served)
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.Log.Error("health and metrics are not served any more", zap.Error(err))
+			s.Log.Error("the page, health and metrics are not served any more", zap.Error(err))
 		}
 	}()
-	s.Log.Info("health and metrics are served", zap.Stringer("address", s.addr))
+	s.Log.Info("the page, health and metrics are served", zap.Stringer("address", s.addr))
 	return nil
 }
 
@@ -99,16 +127,22 @@ func (s *Server) Stop() {
 		_ = s.http.Close() // there is nothing left to be lost
 	}
 	<-s.served
+	s.hub.close()
+	if s.books != nil {
+		s.books.close()
+	}
 }
 
-// Synced takes note of a file that was synced: how long its upload took, and how long it was from when its
-// representation came to our notice until the database said that it is synced.
-func (s *Server) Synced(upload, reaction time.Duration) {
-	s.metrics.upload.Observe(upload.Seconds())
-	s.metrics.reaction.Observe(reaction.Seconds())
+// Synced takes note of a file that was synced.
+func (s *Server) Synced(f SyncedFile) {
+	s.metrics.upload.Observe(f.Upload.Seconds())
+	s.metrics.reaction.Observe(f.Reaction.Seconds())
+	if s.http != nil { // somebody may look
+		s.history.add(f, time.Now())
+	}
 }
 
-// handler answers GET and HEAD only.
+// handler answers GET and HEAD, and POST where something can be changed.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", s.healthz)
@@ -117,6 +151,7 @@ func (s *Server) handler() http.Handler {
 	if s.Pprof {
 		profiles(mux)
 	}
+	s.pages(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")

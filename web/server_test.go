@@ -198,7 +198,7 @@ func TestMethodsAndHeaders(t *testing.T) {
 			}
 		}
 	}
-	for _, path := range []string{"/", "/debug/pprof/", "/metrics/x", "/healthz/"} {
+	for _, path := range []string{"/page", "/debug/pprof/", "/metrics/x", "/healthz/"} {
 		if res, _ := ask(t, http.MethodGet, url+path); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%s: %s", path, res.Status)
 		}
@@ -232,7 +232,7 @@ func TestOff(t *testing.T) {
 	if err := s.Start(); err != nil || s.Addr() != nil {
 		t.Errorf("%v, listens at %v", err, s.Addr())
 	}
-	s.Synced(time.Second, time.Second)
+	s.Synced(SyncedFile{Upload: time.Second, Reaction: time.Second})
 	s.Stop()
 }
 

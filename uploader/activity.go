@@ -1,0 +1,199 @@
+package uploader
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/uploader/site"
+	"sitesync/watcher"
+)
+
+const (
+	// mostWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
+	mostWaiting = 500
+
+	// forgetWaiting is how long a file whose wait is over is still told of, if nothing is done about it: its document
+	// may have gone.
+	forgetWaiting = time.Minute
+)
+
+// Activity is what is under way, for people. All of it is of this process, since it got the lease.
+type Activity struct {
+	Transfers []Transfer // the first to be begun first
+	Waiting   []Waiting  // the first to be looked at again first
+	Live      int        // files of fresh publishes that wait for a transfer
+	Backlog   int        // other files that do
+	Held      []Hold
+	Away      bool // the site is busy or out of reach
+}
+
+// Transfer is a file that is being uploaded.
+type Transfer struct {
+	ID    uint64 // tells it from other transfers of this uploader
+	Key   avalon.Key
+	Path  string
+	Size  int64 // as recorded; [avalon.UnknownSize] if it is not
+	Sent  int64 // bytes so far; may go back
+	Began time.Time
+}
+
+// Waiting is a file that is looked at again later.
+type Waiting struct {
+	Key    avalon.Key
+	Path   string
+	Size   int64
+	Failed bool // a try was spent
+	Away   bool // the site is busy or out of reach
+	Why    string
+	Until  time.Time
+}
+
+// Hold is what holds uploads up.
+type Hold struct {
+	What, Why string
+	Since     time.Time
+	Next      time.Time // when it is looked at again; zero if only new settings can end it
+}
+
+// SyncedFile is a file that was synced.
+type SyncedFile struct {
+	Key      avalon.Key
+	Path     string
+	Bytes    int64
+	Upload   time.Duration // how long its upload took
+	Reaction time.Duration // from when it came to our notice until it was recorded
+}
+
+// activity knows what the transfers do. It costs each file an entry in a small map; texts are made when somebody asks.
+// Its zero value is ready.
+type activity struct {
+	mu      sync.Mutex
+	last    uint64
+	running map[uint64]*transfer
+	waiting map[fileRef]waitingFile
+}
+
+// fileRef tells a file from all others.
+type fileRef struct {
+	key  avalon.Key
+	file avalon.FileKey
+}
+
+// transfer is an upload that runs.
+type transfer struct {
+	id    uint64
+	ref   fileRef
+	size  int64
+	began time.Time
+	sent  atomic.Int64
+	err   error // how it ended
+}
+
+type waitingFile struct {
+	size   int64
+	failed bool
+	err    error
+	until  time.Time
+}
+
+// begin takes note of a file that is about to be uploaded. end must follow.
+func (a *activity) begin(t task) *transfer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running == nil {
+		a.running, a.waiting = map[uint64]*transfer{}, map[fileRef]waitingFile{}
+	}
+	a.last++
+	tr := &transfer{id: a.last, ref: fileRef{t.job.key, t.file.Key()}, size: t.file.Size, began: time.Now()}
+	a.running[tr.id] = tr
+	if len(a.waiting) > 0 {
+		delete(a.waiting, tr.ref)
+	}
+	return tr
+}
+
+// end takes note of how an upload ended, and of when the file is looked at again; 0 if there is no need.
+func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, tr.id)
+	if wake <= 0 || tr.err == nil {
+		return
+	}
+	now := time.Now()
+	if len(a.waiting) >= mostWaiting {
+		a.forget(now)
+	}
+	if len(a.waiting) < mostWaiting {
+		a.waiting[tr.ref] = waitingFile{tr.size, failed, tr.err, now.Add(wake)}
+	}
+}
+
+// forget forgets what should have been looked at long ago.
+func (a *activity) forget(now time.Time) {
+	for ref, w := range a.waiting {
+		if now.Sub(w.until) > forgetWaiting {
+			delete(a.waiting, ref)
+		}
+	}
+}
+
+func (a *activity) now() (running []Transfer, waiting []Waiting) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget(time.Now())
+	for _, tr := range a.running {
+		running = append(running, Transfer{tr.id, tr.ref.key, tr.ref.file.Path, tr.size, tr.sent.Load(), tr.began})
+	}
+	for ref, w := range a.waiting {
+		waiting = append(waiting, Waiting{ref.key, ref.file.Path, w.size, w.failed, site.ClassOf(w.err) == site.Throttled, truncate(w.err.Error()), w.until})
+	}
+	slices.SortFunc(running, func(a, b Transfer) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(waiting, func(a, b Waiting) int {
+		return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Path, b.Path))
+	})
+	return running, waiting
+}
+
+// Activity returns what is under way now.
+func (u *Uploader) Activity() Activity {
+	var a Activity
+	a.Transfers, a.Waiting = u.activity.now()
+	a.Live, a.Backlog = u.schedule.planned()
+	a.Held, a.Away = u.holds.all(), u.service.isOut()
+	return a
+}
+
+// planned is how many files wait for a transfer, by lane.
+func (s *schedule) planned() (live, backlog int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.files[watcher.Live], s.files[watcher.Backlog]
+}
+
+// all tells of every hold, in an order that stays.
+func (h *holds) all() (all []Hold) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, held := range h.held {
+		hold := Hold{What: held.what(), Why: held.err.Error(), Since: held.since}
+		if held.probe != nil {
+			hold.Next = held.next
+		}
+		all = append(all, hold)
+	}
+	slices.SortFunc(all, func(a, b Hold) int { return cmp.Or(strings.Compare(a.What, b.What), strings.Compare(a.Why, b.Why)) })
+	return all
+}
+
+// isOut reports whether it is out of reach, as far as is known.
+func (o *outage) isOut() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.told
+}

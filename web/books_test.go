@@ -1,0 +1,256 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// source is a source in memory.
+type source struct {
+	mu       sync.Mutex
+	activity Activity
+	paused   []Pause
+	projects []string
+	counts   Counts
+	failed   []FailedFile
+	room     Room
+	err      error         // what the database answers
+	takes    time.Duration // how long it takes to count or list a project
+
+	counted, listed, asked int
+	at, most               int // questions to the database now, and at once at the most
+
+	explain func(project, id string) (*Explanation, error)
+}
+
+func (s *source) Activity() Activity {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.activity
+}
+
+func (s *source) ask(ctx context.Context, n *int) error {
+	s.mu.Lock()
+	*n++
+	s.at++
+	s.most = max(s.most, s.at)
+	takes, err := s.takes, s.err
+	s.mu.Unlock()
+	if takes > 0 {
+		select {
+		case <-time.After(takes):
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	s.mu.Lock()
+	s.at--
+	s.mu.Unlock()
+	return err
+}
+
+func (s *source) Paused(context.Context) ([]Pause, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.paused, nil
+}
+
+func (s *source) Projects(context.Context) ([]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.projects, s.err
+}
+
+func (s *source) Count(ctx context.Context, _ string) (Counts, error) {
+	return s.counts, s.ask(ctx, &s.counted)
+}
+
+func (s *source) Failed(ctx context.Context, project string, most int) ([]FailedFile, error) {
+	err := s.ask(ctx, &s.listed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []FailedFile
+	for _, f := range s.failed {
+		if f.Project == project && len(list) < most {
+			list = append(list, f)
+		}
+	}
+	return list, err
+}
+
+func (s *source) Room(ctx context.Context) (Room, error) { return s.room, s.ask(ctx, &s.asked) }
+
+func (s *source) Explain(_ context.Context, project, id string) (*Explanation, error) {
+	if s.explain == nil {
+		return nil, ErrUnknown
+	}
+	return s.explain(project, id)
+}
+
+// set changes the source.
+func (s *source) set(change func(*source)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(s)
+}
+
+// calls are how often it was counted, listed and asked for the room since last time.
+func (s *source) calls() (counted, listed, asked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counted, listed, asked = s.counted, s.listed, s.asked
+	s.counted, s.listed, s.asked = 0, 0, 0
+	return counted, listed, asked
+}
+
+func failedFile(project, rep, path string, at time.Time) FailedFile {
+	return FailedFile{File: File{Project: project, ID: id(rep), Path: path, Size: -1}, Tries: 3, Error: "refused", LastFailed: at}
+}
+
+// The database is asked while somebody looks, not more often than every few seconds, and not at all otherwise.
+func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}, counts: Counts{Synced: Count{3, 30}}}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		time.Sleep(time.Hour)
+		if c, l, r := s.calls(); c+l+r != 0 {
+			t.Errorf("asked though nobody looks: %d, %d, %d", c, l, r)
+		}
+		// An hour of somebody who looks all the time, and of many more.
+		for range 3600 {
+			for range 10 {
+				b.look()
+			}
+			time.Sleep(time.Second)
+		}
+		synctest.Wait()
+		if c, l, r := s.calls(); c > 3600/5+1 || c < 600 || l > 3600/2+1 || l < 1500 || r > 13 || r < 11 {
+			t.Errorf("asked %d, %d, %d times", c, l, r)
+		}
+		if got := b.look(); got.Total.Synced != (Count{3, 30}) || got.Counted.IsZero() || got.Away {
+			t.Errorf("%+v", got)
+		}
+		time.Sleep(2 * lookedFor)
+		synctest.Wait()
+		s.calls()
+		time.Sleep(time.Hour)
+		if c, l, r := s.calls(); c+l+r != 0 {
+			t.Errorf("asked though nobody looks any more: %d, %d, %d", c, l, r)
+		}
+	})
+}
+
+// A database that takes long is asked seldom, one question at a time.
+func TestBooksSpareALargeDatabase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}, takes: 10 * time.Second}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		for range 3600 {
+			b.look()
+			time.Sleep(time.Second)
+		}
+		if c, l, _ := s.calls(); c > 3600/200+1 || l > 3600/200+1 || c < 10 || l < 10 || s.most != 1 {
+			t.Errorf("asked %d, %d times, %d at once", c, l, s.most)
+		}
+	})
+}
+
+// Whoever comes first waits for the answers, but not for long.
+func TestBooksFirstLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}, takes: 10 * time.Millisecond, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		b := newBooks(s, zap.NewNop())
+		start := time.Now()
+		if got := b.lookWithin(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() || time.Since(start) > 100*time.Millisecond {
+			t.Errorf("%+v after %s", got, time.Since(start))
+		}
+		b.close()
+		s.takes = time.Minute
+		b = newBooks(s, zap.NewNop())
+		start = time.Now()
+		if got := b.lookWithin(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() || time.Since(start) != 100*time.Millisecond {
+			t.Errorf("%+v after %s", got, time.Since(start))
+		}
+		b.close() // in the middle of a question
+	})
+}
+
+// What a person has changed is shown at once.
+func TestBooksAfterAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		b.lookWithin(t.Context(), time.Second)
+		s.set(func(s *source) { s.paused = []Pause{{Project: "A"}} })
+		b.changed()
+		if got := b.look(); len(got.Paused) != 1 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// A database that is away is told of, and what was known stays.
+func TestBooksOfADatabaseThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}, counts: Counts{Synced: Count{1, 1}}}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		b.lookWithin(t.Context(), time.Second)
+		s.set(func(s *source) { s.err = errors.New("away") })
+		for range 10 {
+			b.look()
+			time.Sleep(time.Second)
+		}
+		if got := b.look(); !got.Away || got.Total.Synced.Files != 1 {
+			t.Errorf("%+v", got)
+		}
+		s.set(func(s *source) { s.err = nil })
+		for range 10 {
+			b.look()
+			time.Sleep(time.Second)
+		}
+		if b.look().Away {
+			t.Error("it is back, and nobody has noticed")
+		}
+	})
+}
+
+// Failed files are gathered by representation, the last to fail first, and there is a limit.
+func TestBooksOfFailedFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		s := &source{projects: []string{"A", "B"}, failed: []FailedFile{
+			failedFile("A", "seq", "s.1002.exr", now.Add(-time.Minute)), failedFile("A", "seq", "s.1001.exr", now.Add(-2*time.Minute)),
+			failedFile("A", "old", "o.ma", time.Time{}),
+			failedFile("B", "seq", "b.ma", now),
+		}}
+		b := newBooks(s, zap.NewNop())
+		got := b.lookWithin(t.Context(), time.Second)
+		b.close()
+		text := ""
+		for _, g := range got.Failed {
+			text += fmt.Sprint(g.Project, " ", g.ID, " ", g.Path, " ", g.Files, "|")
+		}
+		if want := "B seq b.ma 1|A seq s.1002.exr 2|A old o.ma 1|"; text != want || got.Files != 4 {
+			t.Errorf("%q, %d files, want %q", text, got.Files, want)
+		}
+		for i := range mostFailed + 10 {
+			s.failed = append(s.failed, failedFile("A", fmt.Sprint(i), "x.ma", now))
+		}
+		b = newBooks(s, zap.NewNop())
+		defer b.close()
+		if got := b.lookWithin(t.Context(), time.Second); got.Files != mostFailed {
+			t.Errorf("%d files were read", got.Files)
+		}
+	})
+}

@@ -1,0 +1,153 @@
+package web
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// id is the id of a representation.
+type id string
+
+func (i id) String() string { return string(i) }
+
+func syncedFile(project, rep, path string, size int64, reaction time.Duration) SyncedFile {
+	return SyncedFile{File: File{Project: project, ID: id(rep), Path: path, Size: size}, Reaction: reaction}
+}
+
+// The files of a sequence are one line, also if those of another come between them.
+func TestHistoryGathersSequences(t *testing.T) {
+	t.Parallel()
+	var h history
+	now := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	for i := range 10 {
+		h.add(syncedFile("Test", "a", "a.1001.exr", 10, time.Duration(10-i)*time.Second), now)
+		h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now)
+	}
+	h.add(syncedFile("Other", "a", "c.ma", 7, time.Second), now) // the same id in another project
+	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*together))
+	var got []string
+	for _, r := range h.last(10) {
+		got = append(got, r.Project+" "+r.ID.String()+" "+plural(r.Files, "file")+" "+size(r.Bytes)+" "+r.Reaction())
+	}
+	want := "Test b 1 file 1 B 1.0 s|Other a 1 file 7 B 1.0 s|Test b 10 files 10 B 1.0 s|Test a 10 files 100 B 1.0 s to 10 s"
+	if strings.Join(got, "|") != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	t.Parallel()
+	var h history
+	now := time.Now()
+	for i := range 3 * mostRecent {
+		h.add(syncedFile("Test", strings.Repeat("a", i+1), "a.ma", 1, 0), now)
+	}
+	if got := h.last(1000); len(got) != mostRecent || len(got[0].ID.String()) != 3*mostRecent {
+		t.Errorf("%d are remembered, the last one is %v", len(got), got[0].ID)
+	}
+}
+
+func TestHour(t *testing.T) {
+	t.Parallel()
+	var h history
+	start := time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)
+	for _, minutes := range []int{0, 1, 1, 30, 75, 75, 75, 76} {
+		h.add(syncedFile("Test", "a", "a.ma", 100, 0), start.Add(time.Duration(minutes)*time.Minute))
+	}
+	hour := h.hour(start.Add(76 * time.Minute))
+	got := map[int]int64{}
+	for i, m := range hour {
+		if m.files > 0 {
+			got[i] = m.files
+			if m.bytes != 100*m.files {
+				t.Errorf("minute %d has %d bytes", i, m.bytes)
+			}
+		}
+	}
+	// What is more than an hour ago has gone, though its place was not used again.
+	if len(got) != 3 || got[59] != 1 || got[58] != 3 || got[59-46] != 1 {
+		t.Errorf("%v", got)
+	}
+	c := newChart(hour)
+	if c.SumFiles != 5 || c.MostFiles != 3 || c.SumBytes != 500 || c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
+		t.Errorf("%+v", c)
+	}
+	if c := newChart([chartMinutes]minute{}); c.Files != "" || c.SumFiles != 0 {
+		t.Errorf("an empty hour: %+v", c)
+	}
+}
+
+func TestSpeeds(t *testing.T) {
+	t.Parallel()
+	var s speeds
+	start := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+	at := func(seconds float64, sent ...int64) []float64 {
+		var all []Transfer
+		for i, n := range sent {
+			all = append(all, Transfer{Number: uint64(i), Sent: n, Began: start})
+		}
+		return s.of(all, start.Add(time.Duration(seconds*float64(time.Second))))
+	}
+	for _, step := range []struct {
+		after float64
+		sent  int64
+		want  float64
+	}{
+		{0.1, 50, 0},     // too soon to say
+		{1, 100, 100},    // since the begin
+		{2, 1050, 525},   // 1000 bytes in 1.9 s
+		{2.5, 1100, 525}, // too soon after the last look
+		{3, 1050, 525. / 2},
+		{4, 1050, 525. / 4},
+	} {
+		if got := at(step.after, step.sent)[0]; got < step.want*0.99 || got > step.want*1.02 {
+			t.Errorf("after %v s: %v bytes a second, want %v", step.after, got, step.want)
+		}
+	}
+	at(10)
+	if len(s.seen) != 0 {
+		t.Errorf("%d that have ended are remembered", len(s.seen))
+	}
+}
+
+func TestTransferText(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		size, sent int64
+		speed      float64
+		left       time.Duration
+		text       string
+		percent    int
+	}{
+		{100 << 20, 25 << 20, 5 << 20, 15 * time.Second, "25 MiB of 100 MiB, 5.0 MiB/s, 15 s left", 25},
+		{100, 0, 0, 0, "begins, 100 B", 0},
+		{100, 100, 10, 0, "100 B sent, to be confirmed", 100},
+		{100, 150, 10, 0, "100 B sent, to be confirmed", 100}, // it has grown
+		{-1, 7, 0, 0, "7 B sent", 0},
+		{0, 0, 0, 0, "begins, 0 B", 0},
+		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second, "1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
+	} {
+		row := transferRow{Transfer{File: File{Size: test.size}, Sent: test.sent}, test.speed, test.left}
+		if row.Text() != test.text || row.Percent() != test.percent {
+			t.Errorf("%+v: %q, %d %%", test, row.Text(), row.Percent())
+		}
+	}
+}
+
+func TestPathsForPeople(t *testing.T) {
+	t.Parallel()
+	for path, want := range map[string][2]string{
+		"{root}/Test/Assets/Cylinder/a.ma": {"a.ma", "Assets/Cylinder"},
+		`{root[work]}\Test\shots\a.ma`:     {"a.ma", "{root[work]}/Test/shots"},
+		"a.ma":                             {"a.ma", ""},
+		"":                                 {".", ""},
+	} {
+		if got := [2]string{name(path), folder("Test", path)}; got != want {
+			t.Errorf("%q is %q", path, got)
+		}
+	}
+	if got := wrap(`a_<b>/c&`); got != `a_<wbr>&lt;b&gt;/<wbr>c&amp;` {
+		t.Errorf("%s", got)
+	}
+}

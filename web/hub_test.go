@@ -1,0 +1,169 @@
+package web
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// News are sent as often as there are any, but not more often than every quarter of a second, and only what has changed.
+func TestHubTellsWhatHasChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var made, n atomic.Int64
+		h := newHub(func(bool) sections {
+			made.Add(1)
+			return sections{"a": "same", "b": fmt.Sprint(n.Load())}
+		}, "1")
+		defer h.close()
+		time.Sleep(time.Hour)
+		if made.Load() != 0 {
+			t.Error("it works though nobody listens")
+		}
+		l := h.join(false)
+		if got := string(<-l.news); got != "event: news\ndata: {\"a\":\"same\",\"b\":\"0\"}\n\n" {
+			t.Errorf("the first news are %q", got)
+		}
+		time.Sleep(time.Minute)
+		if len(l.news) != 0 {
+			t.Errorf("%q is no news", <-l.news)
+		}
+		start := time.Now()
+		for i := range 1000 { // a second of changes
+			n.Store(int64(i + 1))
+			time.Sleep(time.Millisecond)
+			select {
+			case got := <-l.news:
+				if strings.Contains(string(got), "same") {
+					t.Errorf("%q has not changed", got)
+				}
+				n.Store(0)
+				t.Logf("after %s: %s", time.Since(start), got)
+			default:
+			}
+		}
+		if made := made.Load(); made > 60*4+8 {
+			t.Errorf("it was made %d times", made)
+		}
+		h.leave(l)
+		before := made.Load()
+		time.Sleep(time.Hour)
+		if made.Load() > before+1 {
+			t.Error("it works though nobody listens any more")
+		}
+	})
+}
+
+// Who does not listen is sent away; others do not notice.
+func TestHubSendsSlowListenersAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n atomic.Int64
+		h := newHub(func(bool) sections { return sections{"a": fmt.Sprint(n.Add(1))} }, "1")
+		defer h.close()
+		slow, quick := h.join(false), h.join(false)
+		got := 0
+		for range 100 {
+			time.Sleep(newsEvery)
+			synctest.Wait()
+			for len(quick.news) > 0 {
+				if _, ok := <-quick.news; ok {
+					got++
+				}
+			}
+		}
+		if got < 90 {
+			t.Errorf("the quick one has got %d news", got)
+		}
+		left := 0
+		for range slow.news { // ends, as it is closed
+			left++
+		}
+		if left != newsRoom {
+			t.Errorf("%d news were kept for the slow one", left)
+		}
+		h.leave(slow)
+	})
+}
+
+func TestHubIsBounded(t *testing.T) {
+	h := newHub(func(bool) sections { return sections{"a": "b"} }, "1")
+	for range mostListeners {
+		if h.join(false) == nil {
+			t.Fatal("refused too early")
+		}
+	}
+	if h.join(false) != nil {
+		t.Error("there are more than are allowed")
+	}
+	h.close()
+	if h.join(false) != nil {
+		t.Error("joined what is closed")
+	}
+}
+
+// Who may change something is shown other parts than who may not.
+func TestHubKnowsWhoMayChange(t *testing.T) {
+	h := newHub(func(may bool) sections { return sections{"a": fmt.Sprint(may)} }, "1")
+	defer h.close()
+	for _, may := range []bool{true, false} {
+		if got := string(<-h.join(may).news); !strings.Contains(got, fmt.Sprintf(`"a":"%t"`, may)) {
+			t.Errorf("%t is told %q", may, got)
+		}
+	}
+}
+
+// A stream of events outlives the limits for requests that end, and ends with the server.
+func TestEventsStayOpen(t *testing.T) {
+	t.Parallel()
+	s := New(Options{Listen: "127.0.0.1:0", Snapshot: always(working), Ping: well, Log: zap.NewNop()})
+	s.reading, s.writing = 100*time.Millisecond, 100*time.Millisecond
+	s.hub.beat = 20 * time.Millisecond
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stopped := false
+	defer func() {
+		if !stopped {
+			s.Stop()
+		}
+	}()
+	res, err := http.Get("http://" + s.Addr().String() + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if got := res.Header.Get("Content-Type"); res.StatusCode != http.StatusOK || got != "text/event-stream" {
+		t.Fatalf("%s, %s", res.Status, got)
+	}
+	in := bufio.NewScanner(res.Body)
+	in.Buffer(nil, 1<<20)
+	beats, news := 0, map[string]string{}
+	for beats < 20 && in.Scan() { // 400 ms, four times the limits
+		line := in.Text()
+		if line == ": still here" {
+			beats++
+		}
+		if data, ok := strings.CutPrefix(line, "data: {"); ok && json.Unmarshal([]byte("{"+data), &news) != nil {
+			t.Errorf("%q is no JSON", line)
+		}
+	}
+	if beats < 20 {
+		t.Fatalf("it has ended after %d beats: %v", beats, in.Err())
+	}
+	for _, name := range sectionNames {
+		if news[name] == "" {
+			t.Errorf("the news lack %s", name)
+		}
+	}
+	s.Stop()
+	stopped = true
+	for in.Scan() {
+	}
+}

@@ -1,0 +1,413 @@
+package web
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+)
+
+const (
+	// How many lines of each kind the first page has.
+	mostTransfers = 32
+	mostSynced    = 12
+	mostWaiting   = 20
+	mostListed    = 20
+	mostProjects  = 200
+)
+
+// overview is all that the first page shows.
+type overview struct {
+	MayChange bool
+	Head      headline
+	Facts     []fact
+	Held      []Held
+	Pause     *Pause // of all
+	Away      bool   // the database does not answer
+
+	Transfers     []transferRow
+	MoreTransfers int
+	Speed         float64 // of all, bytes a second
+	Queued        []string
+
+	Hour chart
+
+	Synced []synced
+	Files  int64 // synced since the start
+	Bytes  int64
+
+	Waiting     []Waiting
+	MoreWaiting int
+
+	Listed      bool // the failed files were read
+	Failed      []failedGroup
+	FailedFiles int64
+	MoreFailed  int
+	FailedMore  bool // there are more than were read
+
+	Counted  time.Time // zero if nothing is
+	Projects []projectRow
+	Total    Counts
+	MoreProj int
+}
+
+// headline says how it is, in one sentence.
+type headline struct {
+	Level Level
+	Text  string
+}
+
+// fact is something about sitesync as a whole.
+type fact struct {
+	Name  string
+	Level Level
+	Value string
+	Note  string
+	Since time.Time
+}
+
+type transferRow struct {
+	Transfer
+	Speed float64 // bytes a second; 0 if unknown
+	Left  time.Duration
+}
+
+// Percent is how much is sent, 0 to 100.
+func (t transferRow) Percent() int {
+	if t.Size <= 0 {
+		return 0
+	}
+	return int(min(max(t.Sent, 0)*100/t.Size, 100))
+}
+
+// Text is how far it is.
+func (t transferRow) Text() string {
+	switch {
+	case t.Size < 0:
+		return size(t.Sent) + " sent"
+	case t.Sent <= 0:
+		return "begins, " + size(t.Size)
+	case t.Sent >= t.Size:
+		return size(t.Size) + " sent, to be confirmed"
+	}
+	parts := []string{fmt.Sprintf("%s of %s", size(t.Sent), size(t.Size))}
+	if t.Speed > 0 {
+		parts = append(parts, size(int64(t.Speed))+"/s")
+	}
+	if t.Left > 0 {
+		parts = append(parts, duration(t.Left)+" left")
+	}
+	return strings.Join(parts, ", ")
+}
+
+type projectRow struct {
+	projectCounts
+	Pause *Pause
+}
+
+// ToUpload is what is pending and waiting.
+func (c Counts) ToUpload() Count {
+	n := c.Pending
+	n.add(c.Waiting)
+	return n
+}
+
+// overview takes a look at everything.
+func (s *Server) overview(books ledger, mayChange bool) *overview {
+	now := time.Now()
+	snapshot := s.Snapshot()
+	o := &overview{MayChange: mayChange, Away: books.Away}
+	var a Activity
+	if s.Source != nil {
+		a = s.Source.Activity()
+	}
+	o.Held = a.Held
+	paused := map[string]*Pause{}
+	for _, p := range books.Paused {
+		paused[p.Project] = &p
+	}
+	o.Pause = paused[""]
+
+	speeds := s.speeds.of(a.Transfers, now)
+	for i, t := range a.Transfers {
+		row := transferRow{Transfer: t, Speed: speeds[i]}
+		if left := t.Size - t.Sent; left > 0 && row.Speed > 1 {
+			row.Left = time.Duration(float64(left) / row.Speed * float64(time.Second))
+		}
+		o.Speed += row.Speed
+		o.Transfers = append(o.Transfers, row)
+	}
+	o.Transfers, o.MoreTransfers = firsts(o.Transfers, mostTransfers)
+	o.Queued = queued(a, snapshot.Queue)
+
+	o.Hour = newChart(s.history.hour(now))
+	o.Synced = s.history.last(mostSynced)
+	o.Files, o.Bytes = snapshot.Uploader.Files, snapshot.Uploader.Bytes
+	o.Waiting, o.MoreWaiting = firsts(a.Waiting, mostWaiting)
+
+	o.Listed = !books.Listed.IsZero()
+	o.Failed, o.MoreFailed = firsts(books.Failed, mostListed)
+	o.FailedFiles, o.FailedMore = books.Files, books.Files >= mostFailed
+
+	o.Counted, o.Total = books.Counted, books.Total
+	rows, more := firsts(books.Projects, mostProjects)
+	o.MoreProj = more
+	for _, p := range rows {
+		o.Projects = append(o.Projects, projectRow{p, paused[p.Project]})
+	}
+
+	o.Head = s.headline(snapshot, a, o)
+	o.Facts = s.facts(snapshot, a, books)
+	return o
+}
+
+// firsts are the first ones of a list, and how many others there are.
+func firsts[T any](list []T, most int) ([]T, int) {
+	if len(list) <= most {
+		return list, 0
+	}
+	return list[:most], len(list) - most
+}
+
+// queued tells what waits for its turn.
+func queued(a Activity, q Queue) (lines []string) {
+	if a.Live > 0 || q.Live > 0 {
+		lines = append(lines, "just published: "+waits(a.Live, q.Live))
+	}
+	if a.Backlog > 0 || q.Backlog > 0 {
+		lines = append(lines, "backlog: "+waits(a.Backlog, q.Backlog))
+	}
+	return lines
+}
+
+func waits(files, representations int) string {
+	var parts []string
+	if files > 0 {
+		parts = append(parts, plural(int64(files), "file"))
+	}
+	if representations > 0 {
+		parts = append(parts, plural(int64(representations), "representation")+" to be looked at")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// headline goes by what is most important to know.
+func (s *Server) headline(snapshot Snapshot, a Activity, o *overview) headline {
+	switch {
+	case snapshot.Stopping:
+		return headline{Notice, "sitesync is stopping"}
+	case snapshot.Idle:
+		return headline{Notice, "Nothing is synced: remote_site is empty. Name a site of gdrive.json in config.json and restart sitesync"}
+	case snapshot.Lease.Standby:
+		return headline{Neutral, "Standing by: another sitesync does the work, and this one takes over if it fails"}
+	case !snapshot.Lease.Held:
+		return headline{Bad, "The lease of the site can't be had: the database is away, or does not let us. Nothing is synced; the log says why"}
+	case o.Pause != nil:
+		return headline{Notice, "Paused: no upload is begun until somebody resumes"}
+	case snapshot.Uploader.Holding.Site > 0:
+		return headline{Bad, "All uploads are held until the site is repaired; they go on by themselves then"}
+	case len(a.Held) > 0:
+		return headline{Bad, "Some uploads are held until this is repaired; they go on by themselves then"}
+	case o.Away:
+		return headline{Bad, "The database does not answer; the log says more"}
+	case a.Away:
+		return headline{Notice, s.About.RemoteSite + " is busy or out of reach; uploads are tried again and no try is spent"}
+	case len(a.Transfers) > 0:
+		text := "Uploading " + plural(int64(len(a.Transfers)), "file")
+		if waiting := a.Live + a.Backlog; waiting > 0 {
+			text += ", " + humanize.Comma(int64(waiting)) + " more to go"
+		}
+		return headline{Busy, text}
+	case o.FailedFiles > 0:
+		return headline{Bad, plural(o.FailedFiles, "file") + " failed for good and need somebody; all others are taken care of"}
+	case len(a.Waiting) > 0 || len(o.Queued) > 0:
+		return headline{Busy, "Some files wait; sitesync looks at them again by itself"}
+	}
+	return headline{Good, "Everything that was published is synced"}
+}
+
+// facts are about sitesync as a whole.
+func (s *Server) facts(snapshot Snapshot, a Activity, books ledger) (facts []fact) {
+	if snapshot.Idle {
+		return nil
+	}
+	l := snapshot.Lease
+	switch {
+	case l.Held:
+		facts = append(facts, fact{Name: "Work", Level: Good, Value: "done by this sitesync", Note: "on " + s.About.Host})
+	case l.Standby && l.Host != "":
+		facts = append(facts, fact{Name: "Work", Level: Neutral, Value: "done on " + l.Host, Note: fmt.Sprintf("process %d, since", l.PID), Since: l.Since})
+	case l.Standby:
+		facts = append(facts, fact{Name: "Work", Level: Neutral, Value: "done by another sitesync"})
+	default:
+		facts = append(facts, fact{Name: "Work", Level: Bad, Value: "not done", Note: "the lease is not held"})
+	}
+	if !l.Standby {
+		facts = append(facts, s.siteFact(snapshot, a, books.Paused), streamFact(snapshot.Watcher))
+	}
+	switch room := books.Room; {
+	case !room.Known: // nobody was asked yet, or Google does not tell, as of shared drives
+	case room.Limit <= 0:
+		facts = append(facts, fact{Name: "Room", Level: Good, Value: "no limit", Note: size(room.Used) + " used"})
+	default:
+		left := max(room.Limit-room.Used, 0)
+		f := fact{Name: "Room", Level: Good, Value: size(left) + " left", Note: "of " + size(room.Limit)}
+		if left < room.Limit/20 {
+			f.Level = Notice
+		}
+		if left == 0 {
+			f.Level = Bad
+		}
+		facts = append(facts, f)
+	}
+	if u := snapshot.Uploader; l.Held {
+		facts = append(facts, fact{Name: "Synced", Level: Neutral, Value: plural(u.Files, "file"), Note: size(u.Bytes) + " since it got to work"})
+	}
+	if n := snapshot.Uploader.Documents; n > 0 {
+		facts = append(facts, fact{Name: "Documents", Level: Notice, Value: humanize.Comma(n) + " unusable", Note: "the log says why"})
+	}
+	return facts
+}
+
+func (s *Server) siteFact(snapshot Snapshot, a Activity, pauses []Pause) fact {
+	f := fact{Name: "Site " + s.About.RemoteSite, Level: Good, Value: "ok"}
+	switch {
+	case len(pauses) > 0 && pauses[0].Project == "":
+		f.Level, f.Value, f.Note, f.Since = Notice, "paused", "since", pauses[0].Since
+	case snapshot.Uploader.Holding.Site > 0:
+		f.Level, f.Value = Bad, "held"
+	case len(a.Held) > 0:
+		f.Level, f.Value = Notice, "held in part"
+	case a.Away:
+		f.Level, f.Value = Notice, "busy or out of reach"
+	case len(pauses) > 0:
+		f.Level, f.Value, f.Note = Notice, "ok", plural(int64(len(pauses)), "project")+" paused"
+	case snapshot.Drive.Limit > 0 && snapshot.Drive.Throttled > 0:
+		f.Note = fmt.Sprintf("paced to %.1f requests/s", snapshot.Drive.Limit)
+	}
+	return f
+}
+
+func streamFact(w Watcher) fact {
+	f := fact{Name: "Publishes"}
+	switch {
+	case w.Stream == streamOpen:
+		f.Level, f.Value, f.Note = Good, "seen live", "change stream open"
+	case w.Polls && !w.PollFailing:
+		f.Level, f.Value, f.Note = Notice, "found by polling", "change stream "+cmp.Or(w.Stream, "closed")
+	default:
+		f.Level, f.Value, f.Note = Bad, "not seen", "no change stream, and the poll is off or fails"
+	}
+	return f
+}
+
+// chart is the last hour as two rows of bars.
+type chart struct {
+	Files, Bytes         string // paths of an SVG, chartMinutes*10 wide and chartHeight high
+	MostFiles, MostBytes int64  // in a minute
+	SumFiles, SumBytes   int64
+}
+
+const chartHeight = 60
+
+func newChart(hour [chartMinutes]minute) (c chart) {
+	for _, m := range hour {
+		c.MostFiles, c.MostBytes = max(c.MostFiles, m.files), max(c.MostBytes, m.bytes)
+		c.SumFiles += m.files
+		c.SumBytes += m.bytes
+	}
+	var files, bytes strings.Builder
+	for i, m := range hour {
+		bar(&files, i, m.files, c.MostFiles)
+		bar(&bytes, i, m.bytes, c.MostBytes)
+	}
+	c.Files, c.Bytes = files.String(), bytes.String()
+	return c
+}
+
+// bar draws one bar, at least so high that it is seen.
+func bar(b *strings.Builder, i int, n, most int64) {
+	if n <= 0 {
+		return
+	}
+	h := max(float64(n)/float64(most)*chartHeight, 2)
+	fmt.Fprintf(b, "M%d %dv-%.1fh8v%.1fz", i*10+1, chartHeight, h, h)
+}
+
+// name is the last part of a path, and folder all before it.
+func name(p string) string { return path.Base(strings.ReplaceAll(p, `\`, "/")) }
+
+// The root and the project are left out, as Pype's paths begin with them.
+func folder(project, p string) string {
+	dir := strings.TrimPrefix(path.Dir(strings.ReplaceAll(p, `\`, "/")), "{root}")
+	if dir == "." {
+		return ""
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(dir, "/"), project+"/")
+}
+
+func size(n int64) string {
+	if n < 0 {
+		return "size unknown"
+	}
+	return humanize.IBytes(uint64(n))
+}
+
+// plural is a number of things.
+func plural(n int64, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return humanize.Comma(n) + " " + thing + "s"
+}
+
+// duration is a duration for people.
+func duration(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", max(d, 0).Milliseconds())
+	case d < 10*time.Second:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", d/time.Minute, d%time.Minute/time.Second)
+	case d < 2*day:
+		return fmt.Sprintf("%d h %d min", d/time.Hour, d%time.Hour/time.Minute)
+	}
+	return fmt.Sprintf("%d days", d/day)
+}
+
+// ago is how long ago, or in how long, a time is.
+func ago(t, now time.Time) string {
+	d := now.Sub(t)
+	if d < 0 {
+		return "in " + roughly(-d)
+	}
+	return roughly(d) + " ago"
+}
+
+func roughly(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < 2*day:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+	return fmt.Sprintf("%d days", d/day)
+}
+
+// reaction is how long the files of a line took.
+func (s synced) Reaction() string {
+	if s.Files > 1 && s.Last >= s.First+s.First/2 {
+		return duration(s.First) + " to " + duration(s.Last)
+	}
+	return duration(s.Last)
+}

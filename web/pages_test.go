@@ -1,0 +1,656 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+const testToken = "0123456789abcdef0123"
+
+// actions note what was asked for.
+type actions struct {
+	mu   sync.Mutex
+	done []string
+	err  error
+}
+
+func (a *actions) note(what ...string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.done = append(a.done, strings.Join(what, " "))
+	return a.err
+}
+
+func (a *actions) all() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Join(a.done, "|")
+}
+
+func (a *actions) Retry(_ context.Context, project, id string) (int64, error) {
+	return 2, a.note("retry", project, id)
+}
+func (a *actions) Pause(_ context.Context, project, _ string) error { return a.note("pause", project) }
+func (a *actions) Resume(_ context.Context, project string) error   { return a.note("resume", project) }
+
+// browser is somebody who looks at the page, with cookies and without JavaScript.
+type browser struct {
+	t      *testing.T
+	url    string
+	client *http.Client
+	logs   *observer.ObservedLogs
+}
+
+// open starts a server with a page, and somebody who looks at it.
+func open(t *testing.T, change ...func(*Options)) *browser {
+	t.Helper()
+	core, logs := observer.New(zap.DebugLevel)
+	o := Options{Listen: "127.0.0.1:0", Snapshot: always(working), Ping: well, Log: zap.New(core),
+		About: About{ActiveSite: "studio", RemoteSite: "gdrive", Host: "sync1"}, Source: &source{}}
+	for _, c := range change {
+		c(&o)
+	}
+	s := New(o)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	return &browser{t: t, url: "http://" + s.Addr().String(), client: &http.Client{Jar: jar, Transport: transport}, logs: logs}
+}
+
+func withActions(a *actions) func(*Options) {
+	return func(o *Options) { o.Actions, o.Token = a, testToken }
+}
+
+func (b *browser) do(req *http.Request) (*http.Response, string) {
+	b.t.Helper()
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+func (b *browser) request(method, path string, form url.Values) *http.Request {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.url+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	return req
+}
+
+func (b *browser) get(path string) (*http.Response, string) {
+	b.t.Helper()
+	return b.do(b.request(http.MethodGet, path, nil))
+}
+
+func (b *browser) post(path string, form url.Values) (*http.Response, string) {
+	b.t.Helper()
+	return b.do(b.request(http.MethodPost, path, form))
+}
+
+var formValue = regexp.MustCompile(`<form id="act"[^>]*><input type="hidden" name="form" value="([^"]+)"`)
+
+// signIn signs in and returns what forms must send.
+func (b *browser) signIn() string {
+	b.t.Helper()
+	res, body := b.post("/login", url.Values{"token": {testToken}})
+	found := formValue.FindStringSubmatch(body)
+	if res.StatusCode != http.StatusOK || found == nil {
+		b.t.Fatalf("%s\n%s", res.Status, body)
+	}
+	return found[1]
+}
+
+// Whatever stands in documents is text on the page, and the page runs nothing that stands in it.
+func TestPagesRunNothingThatStandsInThem(t *testing.T) {
+	t.Parallel()
+	const evil = `<script>alert("1")</script>'"><img src=x onerror=alert(1)>`
+	now := time.Now()
+	file := File{Project: evil, ID: id(evil), Path: "{root}/" + evil + "/a" + evil, Size: 10}
+	s := &source{projects: []string{evil}, counts: Counts{Failed: Count{1, 1}}, paused: []Pause{{Project: "", By: evil, Why: evil, Since: now}},
+		failed: []FailedFile{{File: file, Tries: 3, Error: evil, LastFailed: now}},
+		activity: Activity{Transfers: []Transfer{{File: file, Number: 1, Sent: 3, Began: now}}, Waiting: []Waiting{{file, evil, evil, now}},
+			Held: []Held{{evil, evil, now, now}}},
+		explain: func(string, string) (*Explanation, error) {
+			steps := []Step{{Bad, evil, evil, evil}}
+			return &Explanation{Name: evil, Do: evil, Steps: steps, Groups: []FileGroup{{Files: 2, First: evil, Last: evil, State: evil, Do: evil,
+				Details: []Detail{{evil, evil}}, Steps: steps}}}, nil
+		}}
+	b := open(t, withActions(&actions{}), func(o *Options) { o.Source, o.About = s, About{evil, evil, evil, evil} })
+	b.signIn()
+	values := regexp.MustCompile(`="[^"]*"`)
+	inline := regexp.MustCompile(`<script>|<style|<[^>]*\s(style|on[a-z]+)=`)
+	links := regexp.MustCompile(`\s(?:src|href|action|formaction)="([^"]*)"`)
+	for _, path := range []string{"/", "/failed?project=" + url.QueryEscape(evil), explainPath(evil, evil), "/login?back=" + url.QueryEscape(evil)} {
+		res, body := b.get(path)
+		if res.StatusCode != http.StatusOK || !strings.HasPrefix(path, "/login") && !strings.Contains(body, "alert(") {
+			t.Errorf("%s: %s\n%s", path, res.Status, body)
+		}
+		tags := values.ReplaceAllString(body, `=""`)
+		if strings.Contains(body, "<img src=x") || strings.Contains(body, "<script>") || inline.MatchString(tags) {
+			t.Errorf("%s runs something:\n%s", path, body)
+		}
+		for _, link := range links.FindAllStringSubmatch(body, -1) {
+			if !strings.HasPrefix(link[1], "/") && !strings.HasPrefix(link[1], "#") || strings.HasPrefix(link[1], "//") {
+				t.Errorf("%s leads to %q", path, link[1])
+			}
+		}
+		h := res.Header
+		if got := h.Get("Content-Security-Policy"); got != policy || h.Get("X-Frame-Options") != "DENY" || h.Get("Cache-Control") != "no-store" ||
+			h.Get("Referrer-Policy") != "same-origin" || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %v", path, h)
+		}
+	}
+}
+
+// Without JavaScript the page tells the same.
+func TestPageWithoutJavaScript(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	file := func(path string) File {
+		return File{Project: "Aurora", ID: id("6b050e7f95b3069bbeff69ac"), Path: "{root}/Aurora/Assets/" + path, Size: 1 << 30}
+	}
+	s := &source{projects: []string{"Aurora", "Borealis"}, counts: Counts{Pending: Count{12, 3 << 30}, Failed: Count{1, 1}, Synced: Count{12345, 1 << 40},
+		Oldest: now.Add(-3 * time.Hour)}, paused: []Pause{{Project: "Borealis", By: "td", Since: now}},
+		failed: []FailedFile{{File: file("broken.ma"), Tries: 3, Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
+		room:   Room{Known: true, Limit: 100 << 30, Used: 99 << 30},
+		activity: Activity{Live: 3, Transfers: []Transfer{{File: file("large.vdb"), Number: 1, Sent: 1 << 28, Began: now.Add(-10 * time.Second)}},
+			Waiting: []Waiting{{file("late.exr"), "its source", "the source is not there", now.Add(5 * time.Second)}}}}
+	b := open(t, func(o *Options) { o.Source = s })
+	_, body := b.get("/")
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<wbr>`).ReplaceAllString(body, "")), " ")
+	for _, want := range []string{
+		"Uploading 1 file, 3 more to go", ">large.vdb</a>", `value="25"`, `aria-label="large.vdb"`, "256 MiB of 1.0 GiB, 26 MiB/s, 30 s left",
+		">late.exr</a>", "the source is not there", "its source", "in 4 s</time>", "Next, just published: 3 files",
+		">broken.ma</a>", "there is a folder of that name on Drive", "3 tries, the last", "2 h ago</time>", `href="/r/Aurora/6b050e7f95b3069bbeff69ac"`,
+		"seen live", "done by this sitesync", "1.0 GiB left", "1 project paused", `Borealis <span class="tag">paused</span>`, "12,345", "1.0 TiB", "3 h ago</time>",
+		`<html lang="en">`, "<noscript>", `<main id="main"`, `href="#main"`,
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(body, "<button") {
+		t.Error("there are buttons for somebody who may change nothing")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+func TestHeadlines(t *testing.T) {
+	t.Parallel()
+	busy := Activity{Transfers: []Transfer{{File: File{ID: id("a"), Size: 1}}, {File: File{ID: id("a"), Size: 1}, Number: 2}}, Backlog: 1234}
+	held := Activity{Held: []Held{{What: "site", Why: "the drive is full"}}}
+	for name, test := range map[string]struct {
+		snapshot Snapshot
+		source   *source
+		level    Level
+		want     string
+	}{
+		"all is well":  {working, &source{}, Good, "Everything that was published is synced"},
+		"busy":         {working, &source{activity: busy}, Busy, "Uploading 2 files, 1,234 more to go"},
+		"failed":       {working, &source{projects: []string{"A"}, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Time{})}}, Bad, "1 file failed for good"},
+		"held":         {with(working, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), &source{activity: held}, Bad, "All uploads are held"},
+		"held in part": {with(working, func(s *Snapshot) { s.Uploader.Holding.LocalRoots = 1 }), &source{activity: held}, Bad, "Some uploads are held"},
+		"paused":       {working, &source{paused: []Pause{{By: "td@ws1"}}}, Notice, "Paused"},
+		"away":         {working, &source{activity: Activity{Away: true}}, Notice, "gdrive is busy or out of reach"},
+		"no database":  {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Bad, "The database does not answer"},
+		"standby":      {standby, &source{}, Neutral, "Standing by"},
+		"no lease":     {Snapshot{}, &source{}, Bad, "The lease of the site"},
+		"idle":         {Snapshot{Idle: true}, &source{}, Notice, "remote_site is empty"},
+		"stopping":     {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Notice, "stopping"},
+		"waiting":      {working, &source{activity: Activity{Waiting: []Waiting{{File: File{ID: id("a")}}}}}, Busy, "Some files wait"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := open(t, func(o *Options) { o.Snapshot, o.Source = always(test.snapshot), test.source })
+			var body string
+			for range 100 { // the database is asked beside
+				if _, body = b.get("/"); strings.Contains(body, test.want) {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			if !strings.Contains(body, test.want) || !strings.Contains(body, `class="head `+string(test.level)+`"`) {
+				t.Errorf("not %q:\n%s", test.want, body)
+			}
+			if strings.Contains(body, "S3cr3t") {
+				t.Error("the password is told")
+			}
+		})
+	}
+}
+
+// Nobody changes anything without the token, from another site, or by a form that is not ours.
+func TestChangesAreRefused(t *testing.T) {
+	t.Parallel()
+	var a actions
+	b := open(t, withActions(&a))
+	changes := []string{"/retry?project=A&id=1", "/pause", "/resume", "/logout"}
+	for _, path := range changes {
+		if res, body := b.post(path, url.Values{"form": {"x"}}); res.StatusCode != http.StatusForbidden || !strings.Contains(body, "not signed in") {
+			t.Errorf("%s without a session: %s", path, res.Status)
+		}
+	}
+	form := b.signIn()
+	for _, path := range changes {
+		for what, change := range map[string]func(*http.Request){
+			"another site, by a browser of today":  func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
+			"a page of the same domain":            func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
+			"another site, by an older browser":    func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") },
+			"a page without an origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
+			"another port of this machine":         func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:1") },
+			"a name that was made to lead here":    func(r *http.Request) { r.Host = "evil.example" },
+			"... with our port":                    func(r *http.Request) { r.Host = "evil.example:9105" },
+			"a form without our value":             func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 },
+			"a form with another value":            func(r *http.Request) { setForm(r, "form="+strings.Repeat("A", len(form))) },
+			"a form with our value in the address": func(r *http.Request) { setForm(r, ""); r.URL.RawQuery += "&form=" + form },
+			"somebody else":                        func(r *http.Request) { r.Header.Set("Cookie", cookieName+"=x") },
+		} {
+			req := b.request(http.MethodPost, path, url.Values{"form": {form}})
+			change(req)
+			client := *b.client
+			if req.Header.Get("Cookie") != "" {
+				client.Jar = nil
+			}
+			res, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			res.Body.Close()
+			if res.StatusCode != http.StatusForbidden && res.StatusCode != http.StatusMisdirectedRequest {
+				t.Errorf("%s from %s: %s", path, what, res.Status)
+			}
+		}
+		if res, _ := b.get(path); res.StatusCode == http.StatusOK {
+			t.Errorf("GET %s: %s", path, res.Status)
+		}
+	}
+	if got := a.all(); got != "" {
+		t.Errorf("done: %s", got)
+	}
+	if n := b.logs.FilterMessageSnippet("changed").Len(); n != 0 {
+		t.Errorf("%d changes are logged", n)
+	}
+}
+
+func setForm(r *http.Request, body string) {
+	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
+}
+
+// Who has the token may, is told what came of it, and stands in the log.
+func TestChanges(t *testing.T) {
+	t.Parallel()
+	var a actions
+	b := open(t, withActions(&a))
+	form := url.Values{"form": {b.signIn()}, "back": {"/failed?page=1"}}
+	for _, test := range []struct{ path, done, said, logged string }{
+		{"/retry?project=A&id=1", "retry A 1", "2 failed files of A will be tried again.", "retry"},
+		{"/retry?project=A", "retry A ", "2 failed files of A will be tried again.", "retry"},
+		{"/pause?project=", "pause ", "All uploads are paused.", "pause"},
+		{"/pause?project=A", "pause A", "Uploads of A are paused.", "pause"},
+		{"/resume?project=A", "resume A", "Uploads of A are resumed.", "resume"},
+	} {
+		a.done = nil
+		b.logs.TakeAll()
+		res, body := b.post(test.path, form)
+		if res.StatusCode != http.StatusOK || res.Request.URL.RequestURI() != "/failed?page=1" || !strings.Contains(body, test.said) || a.all() != test.done {
+			t.Errorf("%s: %s at %s, done %q\n%s", test.path, res.Status, res.Request.URL, a.all(), body)
+		}
+		logged := b.logs.FilterMessage("changed from the page").All()
+		if len(logged) != 1 || logged[0].ContextMap()["what"] != test.logged || !strings.HasPrefix(fmt.Sprint(logged[0].ContextMap()["remote"]), "127.0.0.1:") {
+			t.Errorf("%s: logged %v", test.path, logged)
+		}
+		if _, body := b.get("/failed"); strings.Contains(body, test.said) {
+			t.Errorf("%s is told again", test.said)
+		}
+	}
+	if res, _ := b.post("/retry", form); res.StatusCode != http.StatusBadRequest {
+		t.Errorf("a retry of nothing: %s", res.Status)
+	}
+	a.err = errors.New("mongodb://sync:S3cr3t@mongo1 is away")
+	if _, body := b.post("/pause", form); !strings.Contains(body, "did not work") || strings.Contains(body, "S3cr3t") {
+		t.Errorf("what did not work: %s", body)
+	}
+	if res, _ := b.post("/logout", form); res.StatusCode != http.StatusOK {
+		t.Errorf("signing out: %s", res.Status)
+	}
+	if res, _ := b.post("/pause", form); res.StatusCode != http.StatusForbidden {
+		t.Errorf("after signing out: %s", res.Status)
+	}
+}
+
+func TestSignIn(t *testing.T) {
+	t.Parallel()
+	b := open(t, withActions(&actions{}))
+	if _, body := b.get("/"); !strings.Contains(body, "Sign in</a>") || strings.Contains(body, "<button") {
+		t.Error("the page has no way to sign in, or buttons")
+	}
+	_, body := b.post("/login", url.Values{"token": {testToken[1:]}})
+	if !strings.Contains(body, "That is not the token") || !strings.Contains(body, `role="alert"`) || strings.Contains(body, testToken[1:]) {
+		t.Errorf("a wrong token:\n%s", body)
+	}
+	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	res, _ := b.post("/login", url.Values{"token": {testToken + "\n"}, "back": {"/failed"}})
+	cookies := res.Cookies()
+	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/failed" || len(cookies) != 1 {
+		t.Fatalf("%s, %v", res.Status, res.Header)
+	}
+	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Secure || len(c.Value) < 40 || strings.Contains(c.Value, testToken) {
+		t.Errorf("the cookie is %v", c)
+	}
+	req := b.request(http.MethodPost, "/login", url.Values{"token": {testToken}})
+	req.Header.Set("X-Forwarded-Proto", "https")
+	if res, _ := b.do(req); len(res.Cookies()) != 1 || !res.Cookies()[0].Secure {
+		t.Errorf("behind TLS: %v", res.Header)
+	}
+	for range triesAtOnce {
+		res, _ = b.post("/login", url.Values{"token": {"guess"}})
+	}
+	if res.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("guessing: %s", res.Status)
+	}
+	if res, _ := b.post("/login", url.Values{"token": {testToken}}); res.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("guessing right: %s", res.Status)
+	}
+	for _, e := range b.logs.All() {
+		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, testToken) || strings.Contains(text, "guess") {
+			t.Errorf("a token is logged: %s", text)
+		}
+	}
+}
+
+func TestSessionsEnd(t *testing.T) {
+	t.Parallel()
+	s := newSessions(testToken)
+	now := time.Now()
+	of := func(value string, at time.Time) *session {
+		r, _ := http.NewRequest(http.MethodGet, "/", nil)
+		r.AddCookie(&http.Cookie{Name: cookieName, Value: value})
+		return s.of(r, at)
+	}
+	first := s.begin(now)
+	if of(first, now.Add(signedIn-time.Second)) == nil || of(first, now.Add(signedIn+time.Second)) != nil || of(first+"x", now) != nil || of("", now) != nil {
+		t.Error("a session lives too long, or too short")
+	}
+	for i := range mostSessions {
+		s.begin(now.Add(time.Duration(i+1) * time.Second))
+	}
+	if len(s.all) != mostSessions || of(first, now) != nil {
+		t.Errorf("%d sessions, the first one is kept: %t", len(s.all), of(first, now) != nil)
+	}
+}
+
+// Without a token the page says how to get one.
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	var a actions
+	b := open(t, func(o *Options) { o.Actions = &a })
+	if _, body := b.get("/"); !strings.Contains(body, "Read-only</a>") || strings.Contains(body, "<button") {
+		t.Error("the page does not say that it is read-only")
+	}
+	if _, body := b.get("/login"); !strings.Contains(body, "--web-token-file") || strings.Contains(body, "<input") {
+		t.Errorf("it does not say how to change that:\n%s", body)
+	}
+	for _, path := range []string{"/login", "/retry?project=A&id=1", "/pause"} {
+		for _, token := range []string{"", testToken} {
+			if res, _ := b.post(path, url.Values{"token": {token}}); res.StatusCode != http.StatusForbidden {
+				t.Errorf("%s: %s", path, res.Status)
+			}
+		}
+	}
+	if a.all() != "" {
+		t.Errorf("done: %s", a.all())
+	}
+}
+
+// A name that somebody has made to lead to this machine shows nothing; what watches sitesync need not know.
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	for host, ok := range map[string]bool{
+		"127.0.0.1": true, "127.0.0.1:1": true, "localhost": true, "localhost:9105": true, "LOCALHOST.": true, "[::1]:9105": true, "127.1.2.3": true,
+		"evil.example": false, "evil.example:9105": false, "127.0.0.1.evil.example": false, "localhost.evil.example": false, "10.0.0.7": false, "[::2]": false, "a@b": false,
+	} {
+		for _, path := range []string{"/", "/failed", "/r/A/1", "/events", "/login", "/static/page.js"} {
+			if path == "/events" && ok {
+				continue // it would not end
+			}
+			req := b.request(http.MethodGet, path, nil)
+			req.Host = host
+			if res, body := b.do(req); (res.StatusCode != http.StatusMisdirectedRequest) != ok {
+				t.Errorf("%s of %s: %s, %s", path, host, res.Status, body)
+			}
+		}
+		for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
+			req := b.request(http.MethodGet, path, nil)
+			req.Host = host
+			if res, _ := b.do(req); res.StatusCode != http.StatusOK && res.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s of %s: %s", path, host, res.Status)
+			}
+		}
+	}
+	// Where others may look, it is not known by which name.
+	wide := local("0.0.0.0:9105", http.NotFoundHandler())
+	if _, guarded := wide.(http.HandlerFunc); !guarded {
+		t.Error("what others may look at is guarded")
+	}
+}
+
+func TestBack(t *testing.T) {
+	t.Parallel()
+	for to, want := range map[string]string{
+		"/": "/", "/failed?page=2&project=A": "/failed?page=2&project=A", "/r/A/1": "/r/A/1",
+		"": "/", "//evil.example": "/", "/\\evil.example": "/", "https://evil.example/": "/", "javascript:alert(1)": "/", "/login?back=/login": "/", "evil": "/",
+	} {
+		if got := back(to); got != want {
+			t.Errorf("%q leads to %q", to, got)
+		}
+	}
+}
+
+func TestFailedPages(t *testing.T) {
+	t.Parallel()
+	s := &source{projects: []string{"A", "B"}}
+	now := time.Now()
+	for i := range 250 {
+		s.failed = append(s.failed, failedFile("A", fmt.Sprintf("a%03d", i), fmt.Sprintf("a%03d.ma", i), now.Add(-time.Duration(i)*time.Minute)))
+	}
+	s.failed = append(s.failed, failedFile("B", "b", "b.ma", now.Add(-time.Hour*24)))
+	b := open(t, withActions(&actions{}), func(o *Options) { o.Source = s })
+	b.signIn()
+	for path, want := range map[string][]string{
+		"/failed":                   {"1 to 100 of 251 representations", "a000.ma", "a099.ma", `rel="next"`, "page=2"},
+		"/failed?page=3":            {"201 to 251 of 251 representations", "a249.ma", "b.ma", `rel="prev"`},
+		"/failed?page=99":           {"201 to 251"},
+		"/failed?page=x":            {"1 to 100"},
+		"/failed?page=-1":           {"1 to 100"},
+		"/failed?project=B":         {"1 to 1 of 1 representation", "b.ma", "Retry all of B"},
+		"/failed?project=A&page=2":  {"101 to 200 of 250", "project=A"},
+		"/failed?project=nosuch":    {"No file of nosuch has failed for good"},
+		"/failed?project=%3Cb%3Ex/": {"No file of &lt;b&gt;x/"},
+	} {
+		res, body := b.get(path)
+		for _, w := range want {
+			if !strings.Contains(strings.ReplaceAll(body, "<wbr>", ""), w) {
+				t.Errorf("%s (%s) lacks %q", path, res.Status, w)
+			}
+		}
+		if n := strings.Count(body, "<li "); n > perPage {
+			t.Errorf("%s has %d lines", path, n)
+		}
+	}
+}
+
+// Reading explanations costs Drive little, however many read.
+func TestExplanations(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	asked := 0
+	s := &source{explain: func(project, id string) (*Explanation, error) {
+		mu.Lock()
+		asked++
+		mu.Unlock()
+		switch id {
+		case "gone":
+			return nil, fmt.Errorf("%w: it is gone", ErrUnknown)
+		case "away":
+			return nil, errors.New("mongodb://sync:S3cr3t@mongo1 is away")
+		}
+		return &Explanation{Name: "ma", Level: Bad, Do: "repair " + id, Groups: []FileGroup{{Files: 1, First: "{root}/" + project + "/a.ma"}}}, nil
+	}}
+	b := open(t, func(o *Options) { o.Source = s })
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			path := fmt.Sprintf("/r/A%%2FB/id%d", i%2)
+			if res, body := b.get(path); res.StatusCode != http.StatusOK || !strings.Contains(body, fmt.Sprintf("repair id%d", i%2)) || !strings.Contains(body, "a.ma") {
+				t.Errorf("%s: %s\n%s", path, res.Status, body)
+			}
+		})
+	}
+	wg.Wait()
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	if res, body := b.get("/r/A/gone"); res.StatusCode != http.StatusNotFound || !strings.Contains(body, "it is gone") {
+		t.Errorf("gone: %s\n%s", res.Status, body)
+	}
+	if res, body := b.get("/r/A/away"); res.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "S3cr3t") {
+		t.Errorf("away: %s\n%s", res.Status, body)
+	}
+}
+
+// One is made at a time, and not many a minute.
+func TestExplanationsArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := newExplanations()
+		var at, most, asked atomic.Int64
+		ask := func(context.Context, string, string) (*Explanation, error) {
+			asked.Add(1)
+			most.Store(max(most.Load(), at.Add(1)))
+			time.Sleep(time.Second)
+			at.Add(-1)
+			return &Explanation{}, nil
+		}
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				_, _ = x.of(ctx, "A", fmt.Sprint(i), ask) // not all are told
+			})
+		}
+		wg.Wait()
+		if n := asked.Load(); most.Load() != 1 || n < explainAtOnce || n > explainAtOnce+int64(time.Minute/explainEvery)+1 {
+			t.Errorf("asked %d times, %d at once", n, most.Load())
+		}
+		if _, err := x.of(t.Context(), "A", "gone", func(context.Context, string, string) (*Explanation, error) { return nil, ErrUnknown }); !errors.Is(err, ErrUnknown) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestStatic(t *testing.T) {
+	t.Parallel()
+	b := open(t)
+	for name, kind := range map[string]string{"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"} {
+		res, body := b.get("/static/" + name + "?v=" + assets.version)
+		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) || body == "" ||
+			!strings.Contains(res.Header.Get("Cache-Control"), "immutable") {
+			t.Errorf("%s: %s, %v", name, res.Status, res.Header)
+		}
+		if res, _ := b.get("/static/" + name); res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s without its version is kept", name)
+		}
+	}
+	for _, path := range []string{"/static/", "/static/nosuch", "/static/../pages.go", "/static/..%2Fpages.go"} {
+		if res, _ := b.get(path); res.StatusCode == http.StatusOK {
+			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// All text can be read, in the light and in the dark: https://www.w3.org/TR/WCAG22/#contrast-minimum.
+func TestContrast(t *testing.T) {
+	t.Parallel()
+	css := string(assets.files["style.css"])
+	schemes := regexp.MustCompile(`:root \{([^}]*)\}`).FindAllStringSubmatch(css, -1)
+	if len(schemes) != 2 {
+		t.Fatalf("%d color schemes", len(schemes))
+	}
+	for i, scheme := range schemes {
+		colors := map[string]string{}
+		for _, m := range regexp.MustCompile(`--([a-z-]+): (#[0-9a-f]+)`).FindAllStringSubmatch(scheme[1], -1) {
+			colors[m[1]] = m[2]
+		}
+		for text, backs := range map[string][]string{
+			"text": {"back", "card", "quiet", "good-back", "notice-back", "bad-back", "busy-back"},
+			"soft": {"back", "card", "quiet", "good-back", "notice-back", "bad-back", "busy-back"},
+			"bad":  {"card", "back", "bad-back"}, "notice": {"back", "card", "notice-back"}, "accent": {"back", "card"}, "accent-text": {"accent"},
+		} {
+			for _, back := range backs {
+				if got := contrast(t, colors[text], colors[back]); got < 4.5 {
+					t.Errorf("scheme %d: %s on %s is only %.2f to 1", i, text, back, got)
+				}
+			}
+		}
+	}
+}
+
+func contrast(t *testing.T, a, b string) float64 {
+	t.Helper()
+	light := func(hex string) float64 {
+		hex = strings.TrimPrefix(hex, "#")
+		if len(hex) == 3 {
+			hex = string([]byte{hex[0], hex[0], hex[1], hex[1], hex[2], hex[2]})
+		}
+		n, err := strconv.ParseUint(hex, 16, 32)
+		if err != nil || len(hex) != 6 {
+			t.Fatalf("%q is no color", hex)
+		}
+		part := func(v uint64) float64 {
+			c := float64(v&0xff) / 255
+			if c <= 0.04045 {
+				return c / 12.92
+			}
+			return math.Pow((c+0.055)/1.055, 2.4)
+		}
+		return 0.2126*part(n>>16) + 0.7152*part(n>>8) + 0.0722*part(n)
+	}
+	x, y := light(a), light(b)
+	return (max(x, y) + 0.05) / (min(x, y) + 0.05)
+}
