@@ -18,7 +18,7 @@ import (
 
 // secrets are all that nobody may read anywhere.
 func (s *site) secrets() []string {
-	all := s.drive.Secrets()
+	all := append(s.drive.Secrets(), webToken)
 	if u, err := url.Parse(s.mongo); err == nil && u.User != nil {
 		if password, ok := u.User.Password(); ok {
 			_, escaped, _ := strings.Cut(u.User.String(), ":")

@@ -1,0 +1,211 @@
+// Command pictures makes the pictures of the page that are in docs: it has a studio publish for some minutes, with what
+// goes wrong in between, and takes pictures of the page in a real Chromium.
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"time"
+
+	"github.com/alecthomas/kong"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+
+	"sitesync/integration/browser"
+	"sitesync/integration/daemon"
+	"sitesync/integration/drive"
+	"sitesync/integration/stage"
+	"sitesync/integration/studio"
+)
+
+type cli struct {
+	Dir     string        `arg:"" default:"docs" help:"Folder of the pictures, default docs."`
+	For     time.Duration `default:"12m" help:"How long it is published before the pictures are taken: the page shows the last hour."`
+	Explain bool          `help:"Also take a picture of the page of a failed file."`
+}
+
+func main() {
+	var c cli
+	kong.Parse(&c, kong.Name("pictures"), kong.Description("Makes the pictures of the page: page.png, page-dark.png and page-phone.png."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := c.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "pictures:", err)
+		os.Exit(1)
+	}
+}
+
+const token = "only-for-the-pictures"
+
+func (c cli) run(ctx context.Context) (err error) {
+	s, err := stage.Start(ctx, stage.Options{
+		Drive:   drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond, UploadBandwidth: 48 << 20},
+		Discard: true,
+		Presets: daemon.Presets{RetryCnt: 2, LoopDelay: "20"},
+		Args:    []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file", tokenFile()},
+	})
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	line, err := s.Daemon.Wait(ctx, daemon.Message("health and metrics are served"))
+	if err != nil {
+		return err
+	}
+	url := "http://" + line.Text("address")
+	p := &publisher{stage: s, dice: rand.New(rand.NewPCG(1, 2)), versions: map[string]int{}}
+	if err := p.publish(ctx, c.For); err != nil {
+		return err
+	}
+	tab, end, err := browser.Start(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return c.take(tab, url, p)
+}
+
+func tokenFile() string {
+	name := filepath.Join(os.TempDir(), fmt.Sprintf("sitesync-pictures-%d", os.Getpid()))
+	_ = os.WriteFile(name, []byte(token), 0o600) // sitesync tells if it is not there
+	return name
+}
+
+// publisher publishes what a small studio does in a busy hour.
+type publisher struct {
+	stage    *stage.Stage
+	dice     *rand.Rand
+	versions map[string]int
+	failed   *studio.Representation
+}
+
+var (
+	assets = []string{"Robot", "Castle", "Dragon", "Lantern", "Harbor"}
+	kinds  = []studio.Publish{
+		{Family: "model", Subset: "modelMain", Name: "ma", Size: 3 << 20},
+		{Family: "look", Subset: "lookMain", Name: "ma", Size: 400 << 10},
+		{Family: "rig", Subset: "rigMain", Name: "ma", Size: 9 << 20},
+		{Family: "render", Subset: "renderBeauty", Name: "exr", Size: 1 << 20, Frames: 48},
+		{Family: "pointcache", Subset: "pointcacheBody", Name: "abc", Size: 60 << 20, Sparse: true},
+	}
+)
+
+// next is one publish.
+func (p *publisher) next(kind studio.Publish) studio.Publish {
+	kind.Asset = assets[p.dice.IntN(len(assets))]
+	at := kind.Asset + kind.Subset
+	p.versions[at]++
+	kind.Version, kind.Seed = p.versions[at], p.dice.Uint64()
+	return kind
+}
+
+func (p *publisher) publish(ctx context.Context, d time.Duration) error {
+	var projects []*studio.Project
+	for _, name := range []string{"Aurora", "Borealis", "Cascade"} {
+		project, err := p.stage.Studio.Project(ctx, name)
+		if err != nil {
+			return err
+		}
+		projects = append(projects, project)
+	}
+	one := func(i int, pub studio.Publish) (*studio.Representation, error) { return projects[i].Publish(ctx, pub) }
+
+	// A folder is in the way on Drive, so these fail.
+	for i, subset := range []string{"riggingFacial", "riggingBody"} {
+		pub := studio.Publish{Asset: "Dragon", Family: "rig", Subset: subset, Name: "ma", Size: 350_000, Hold: true}
+		rep, err := one(1+i, pub)
+		if err != nil {
+			return err
+		}
+		p.stage.Drive.Mkdir(p.stage.Show, "projects/"+rep.Files[0].Rel)
+		if err := rep.Finish(); err != nil {
+			return err
+		}
+		p.failed = rep
+	}
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		// More at some times than at others.
+		busy := 1 + p.dice.IntN(4)
+		for range busy {
+			if _, err := one(p.dice.IntN(len(projects)), p.next(kinds[p.dice.IntN(len(kinds))])); err != nil {
+				return err
+			}
+		}
+		select {
+		case <-time.After(time.Duration(1+p.dice.IntN(8)) * time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	// One that is not renamed, and large ones that run when the pictures are taken.
+	held := p.next(kinds[0])
+	held.Hold = true
+	if _, err := one(0, held); err != nil {
+		return err
+	}
+	for i, size := range []int64{1400 << 20, 900 << 20, 600 << 20} {
+		if _, err := one(i, p.next(studio.Publish{Family: "vdbcache", Subset: "fxSmoke", Name: "vdb", Size: size, Sparse: true})); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// picture is one of them.
+type picture struct {
+	name          string
+	width, height int64
+	scale         float64
+	scheme        string // light or dark
+	path          string // of the page
+}
+
+// take takes the pictures.
+func (c cli) take(tab context.Context, url string, p *publisher) error {
+	err := chromedp.Do(tab, chromedp.Navigate(url+"/login"), chromedp.SendKeys(chromedp.CSS("#token"), token+"\r"), live)
+	if err != nil {
+		return err
+	}
+	all := []picture{
+		{"page.png", 1240, 1180, 1, "light", "/"},
+		{"page-dark.png", 1240, 1180, 1, "dark", "/"},
+		{"page-phone.png", 390, 844, 1.5, "light", "/"},
+	}
+	if c.Explain {
+		all = append(all, picture{"page-explain.png", 1240, 900, 1, "light", "/r/Cascade/" + p.failed.ID.Hex()})
+	}
+	for _, pic := range all {
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: pic.scheme}}}
+		if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, media); err != nil {
+			return err
+		}
+		actions := []chromedp.Action[chromedp.Void]{
+			chromedp.EmulateViewport(pic.width, pic.height, chromedp.EmulateScale(pic.scale)), chromedp.Navigate(url + pic.path)}
+		if pic.path == "/" {
+			actions = append(actions, live, chromedp.Sleep(2*time.Second)) // speeds want two looks
+		}
+		if err := chromedp.Do(tab, actions...); err != nil {
+			return err
+		}
+		png, err := chromedp.Run(tab, chromedp.CaptureScreenshot())
+		if err != nil {
+			return err
+		}
+		if png, err = smaller(png); err != nil {
+			return err
+		}
+		file := filepath.Join(c.Dir, pic.name)
+		if err := os.WriteFile(file, png, 0o644); err != nil {
+			return err
+		}
+		fmt.Printf("%s, %d kB\n", file, len(png)/1000)
+	}
+	return nil
+}
+
+// live is the first page once it has news.
+var live = chromedp.WaitVisible(chromedp.CSS(`body[data-live="true"]`))
