@@ -159,6 +159,9 @@ func (s *Server) overview(books ledger, mayChange bool) *overview {
 		o.Projects = append(o.Projects, projectRow{p, paused[p.Project]})
 	}
 
+	if s.books == nil { // there is nothing to be waited for
+		o.Listed, o.Counted = true, now
+	}
 	o.Head = s.headline(snapshot, a, o)
 	o.Facts = s.facts(snapshot, a, books)
 	return o

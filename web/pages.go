@@ -266,7 +266,7 @@ type failedPage struct {
 func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 	books := s.look(r.Context())
 	q := r.URL.Query()
-	p := failedPage{Listed: !books.Listed.IsZero(), MayChange: s.mayChange(r), Project: q.Get("project"), More: books.Files >= mostFailed}
+	p := failedPage{Listed: s.books == nil || !books.Listed.IsZero(), MayChange: s.mayChange(r), Project: q.Get("project"), More: books.Files >= mostFailed}
 	var all []failedGroup
 	for _, g := range books.Failed {
 		if !slices.Contains(p.Projects, g.Project) {

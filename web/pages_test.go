@@ -437,6 +437,17 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
+// A sitesync that syncs nothing has pages that say so, and promise no more.
+func TestPagesOfAnIdleOne(t *testing.T) {
+	t.Parallel()
+	b := open(t, func(o *Options) { o.Source, o.Snapshot = nil, always(Snapshot{Idle: true}) })
+	for path, want := range map[string]string{"/": "remote_site is empty", "/failed": "No file has failed for good", "/r/A/1": "nothing is synced"} {
+		if _, body := b.get(path); !strings.Contains(body, want) || strings.Contains(body, "being counted") || strings.Contains(body, "looked up") {
+			t.Errorf("%s:\n%s", path, body)
+		}
+	}
+}
+
 // A name that somebody has made to lead to this machine shows nothing; what watches sitesync need not know.
 func TestHosts(t *testing.T) {
 	t.Parallel()
