@@ -165,6 +165,7 @@ func TestPageShowsAPublishWithinASecond(t *testing.T) {
 
 // What is uploaded is shown while it is, and what waits, fails or is paused.
 func TestPageIsLive(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.presets.RetryCnt = 1
 	d := s.start(append(append(serve, s.token()...), "--settle", "1m")...)
@@ -215,6 +216,7 @@ func TestPageIsLive(t *testing.T) {
 
 // Somebody repairs the cause and presses the button: the file is synced.
 func TestRetryButton(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(serve, s.token()...)...))
@@ -247,6 +249,7 @@ func TestRetryButton(t *testing.T) {
 
 // Everything can be read and done without a mouse, on a phone, in the dark, and by who does not see it.
 func TestPageForEverybody(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(append(serve, s.token()...), "--settle", "10m")...))
@@ -384,6 +387,7 @@ func text(v *accessibility.Value) string {
 
 // No page of a studio in trouble tells a secret, to nobody and to nobody who has signed in.
 func TestPagesTellNoSecret(t *testing.T) {
+	t.Parallel()
 	s := newSite(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(append(serve, s.token()...), "--log-level", "debug")...))

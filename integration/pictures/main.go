@@ -42,11 +42,16 @@ func main() {
 const token = "only-for-the-pictures"
 
 func (c cli) run(ctx context.Context) (err error) {
+	secret := filepath.Join(os.TempDir(), fmt.Sprintf("sitesync-pictures-%d", os.Getpid()))
+	if err := os.WriteFile(secret, []byte(token), 0o600); err != nil {
+		return err
+	}
+	defer os.Remove(secret)
 	s, err := stage.Start(ctx, stage.Options{
 		Drive:   drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond, UploadBandwidth: 48 << 20},
 		Discard: true,
 		Presets: daemon.Presets{RetryCnt: 2, LoopDelay: "20"},
-		Args:    []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file", tokenFile()},
+		Args:    []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file", secret},
 	})
 	if err != nil {
 		return err
@@ -67,12 +72,6 @@ func (c cli) run(ctx context.Context) (err error) {
 	}
 	defer end()
 	return c.take(tab, url, p)
-}
-
-func tokenFile() string {
-	name := filepath.Join(os.TempDir(), fmt.Sprintf("sitesync-pictures-%d", os.Getpid()))
-	_ = os.WriteFile(name, []byte(token), 0o600) // sitesync tells if it is not there
-	return name
 }
 
 // publisher publishes what a small studio does in a busy hour.
