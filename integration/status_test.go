@@ -191,12 +191,14 @@ func TestStatusOfSitesync(t *testing.T) {
 	s := newSite(t)
 	s.remoteRoot("/SHOW/later", s.account)
 	p := s.project("Test")
-	rep := s.publish(p, studio.Publish{Size: 100})
 	s.publish(p, studio.Publish{Size: 100, Version: 2, RecordOnly: true, ContextRoot: "P:/projects"})
 	s.publish(p, studio.Publish{Size: 100, Version: 3, RecordOnly: true, ContextRoot: filepath.Join(t.TempDir(), "away")})
 	started := time.Now()
 	d := s.start()
 	var got status
+	// Once the site is held, nothing else is found out.
+	s.eventually("two are held", func() bool { got = s.status(0); return len(got.Sitesync.Held) == 2 })
+	rep := s.publish(p, studio.Publish{Size: 100})
 	s.eventually("all holds are told of", func() bool {
 		got = s.status(0)
 		return *got.Sitesync.Runs && got.Sitesync.Stream == "open" && len(got.Sitesync.Held) == 3
