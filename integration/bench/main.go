@@ -42,7 +42,8 @@ type cli struct {
 	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
 	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
 	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
-	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted, and whose CPU time is taken."`
+	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted."`
+	CPU       int           `name:"cpu" default:"4000" placeholder:"FILES" help:"Small files whose processor time is taken."`
 	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
 	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes beside them, a round."`
 	Frames    int           `default:"2000" help:"Frames of the sequence that single files are published with."`
@@ -61,7 +62,7 @@ type cli struct {
 // profile is the command line with what --short means.
 func (c cli) profile() cli {
 	if c.Short {
-		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls = 2, 6, 16, 8, 16, 40
+		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls, c.CPU = 2, 6, 16, 8, 16, 40, 40
 		c.Transfers, c.Latency = []int{8}, []int{20}
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
 		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
@@ -78,9 +79,9 @@ func (c cli) Validate() error {
 			return errors.New("--rounds, --files, --folders, --transfers and --large must be 1 or more")
 		}
 	}
-	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, len(c.Sequences), len(c.Pending), c.History, c.Projects} {
+	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, len(c.Sequences), len(c.Pending), c.History, c.Projects} {
 		if n < 1 {
-			return errors.New("--backlog, --fresh, --frames, --sequences, --pending, --history and --projects must be 1 or more")
+			return errors.New("--backlog, --fresh, --frames, --cpu, --sequences, --pending, --history and --projects must be 1 or more")
 		}
 	}
 	if c.Document != "" && len(c.Only) > 0 {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -84,6 +85,8 @@ type board struct {
 	story    []string // of the upload that fails
 	problems []string // what is wrong with what was synced
 	progress time.Time
+
+	explanation string // of the upload that failed last
 }
 
 // event is something worth a line.
@@ -147,6 +150,18 @@ func (b *board) chapter(verb string, it *item, text string) {
 	}
 	b.story = append(b.story, text)
 	b.tell(verb, it, text)
+}
+
+// explained takes in what sitesync says of the upload that has failed.
+func (b *board) explained(it *item, text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.explanation = text
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "Do:") {
+			b.chapter("explained", it, "sitesync explain: "+strings.TrimSpace(line))
+		}
+	}
 }
 
 // repaired says that the cause of the failures is gone.
@@ -252,6 +267,8 @@ type snapshot struct {
 	items    []item
 	story    []string
 	problems []string
+
+	explanation string
 }
 
 func (b *board) snapshot() snapshot {
@@ -259,7 +276,7 @@ func (b *board) snapshot() snapshot {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := snapshot{settings: b.settings, phase: b.phase, clock: time.Since(b.start), calls: calls, totals: b.totals,
-		story: slices.Clone(b.story), problems: slices.Clone(b.problems)}
+		story: slices.Clone(b.story), problems: slices.Clone(b.problems), explanation: b.explanation}
 	if !b.ended.IsZero() {
 		s.clock = b.ended.Sub(b.start)
 	}

@@ -14,8 +14,8 @@ import (
 )
 
 const description = `Shows sitesync at work on this machine: a real MongoDB, an emulated Google Drive, and a studio that publishes
-single files, image sequences and big caches. One upload fails on the way, and is repaired. Everything is compared in
-the end.
+single files, image sequences and big caches. One upload fails on the way, is explained, and repaired. Everything is
+compared in the end. sitesync's page can be looked at meanwhile.
 
 Examples:
   go run ./integration/demo
@@ -96,6 +96,7 @@ func run(ctx, finish context.Context, s settings, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
 
+	fmt.Fprintf(term.out, "  sitesync's page: %s\n", set.Page())
 	board := newBoard(s, set.Drive.TotalCalls)
 	display := term.display(board)
 	defer display.close()

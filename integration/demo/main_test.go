@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("published, synced, files and files compared are %v", numbers[1:])
 	}
 	for _, want := range []string{"20 files", "8.0 MiB", "render  ", "try 1 of 3: ", "try 3 of 3: ", "is not a regular file but a folder",
-		"  repaired ", "  after the repair "} {
+		"sitesync's page: http://127.0.0.1:", "sitesync explain: Do: ", "EXPLAINED", "\n  Do: ", "  repaired ", "  after the repair "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, out.String())
 		}

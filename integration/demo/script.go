@@ -115,7 +115,7 @@ func setUp(ctx context.Context, s settings, term *terminal) (*stage.Stage, error
 		Roots:   driveFolders,
 		Drive:   drive.Settings{Latency: s.Latency},
 		Presets: daemon.Presets{RetryCnt: retryCount},
-		Args:    []string{"--retry-delay", pace(s).String()},
+		Args:    []string{"--retry-delay", pace(s).String(), "--listen", "127.0.0.1:0"},
 		Step:    (&steps{term: term}).do,
 	})
 }

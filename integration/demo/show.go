@@ -176,7 +176,7 @@ func syncedFiles(ctx context.Context, rep *studio.Representation) (int, error) {
 }
 
 // breakAndRepair leaves a folder where the file of a publish should be, until sitesync gives it up. Then it does
-// what a person does: repairs the cause and deletes tries from the record. It returns when that was done.
+// what a person does: asks sitesync why, repairs the cause, and has it tried again. It returns when that was done.
 func (s *show) breakAndRepair(ctx, finish context.Context, it *item) (time.Time, error) {
 	f := it.rep.Files[0]
 	if err := os.Mkdir(f.Local, 0o755); err != nil {
@@ -197,15 +197,23 @@ func (s *show) breakAndRepair(ctx, finish context.Context, it *item) (time.Time,
 			return time.Time{}, err
 		}
 	}
+	explained, err := s.stage.Command(ctx, "explain", it.project, it.rep.ID.Hex())
+	if explained == "" {
+		return time.Time{}, err // its exit status tells that there is something to do
+	}
+	s.board.explained(it, explained)
 	// Time to read, unless we are asked to finish.
 	reading, cancel := context.WithTimeout(finish, 2*pace(s.settings))
 	defer cancel()
 	<-reading.Done()
-	if err := errors.Join(os.Remove(f.Local), it.rep.Finish(), it.rep.Retry(ctx, stage.RemoteSite)); err != nil {
+	if err := errors.Join(os.Remove(f.Local), it.rep.Finish()); err != nil {
+		return time.Time{}, err
+	}
+	if _, err := s.stage.Command(ctx, "retry", it.project, "--representation", it.rep.ID.Hex()); err != nil {
 		return time.Time{}, err
 	}
 	at := time.Now()
-	s.board.repaired(it, "the file is in its place again, and tries deleted from the record")
+	s.board.repaired(it, "the file is in its place again: sitesync retry "+it.project)
 	return at, nil
 }
 

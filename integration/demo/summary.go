@@ -57,7 +57,7 @@ func summaryOf(s snapshot, color bool) string {
 	fmt.Fprintf(w, "synced\t%d representations, %d files, %s\n", t.synced, t.files, humanize.IBytes(uint64(t.bytes)))
 	fmt.Fprintf(w, "compared\t%d MD5s, of the storage with what Drive holds; %d wrong\n", t.compared, len(s.problems))
 	if t.repaired > 0 {
-		fmt.Fprintf(w, "failed\t%d on purpose; repaired, and synced once tries was deleted\n", t.repaired)
+		fmt.Fprintf(w, "failed\t%d on purpose; explained by sitesync, repaired, and synced after sitesync retry\n", t.repaired)
 	}
 	fmt.Fprintf(w, "API calls\t%.2f a file (%d for %d files)\n", float64(s.calls)/float64(max(t.files, 1)), s.calls, t.files)
 	w.Flush()
@@ -75,5 +75,12 @@ func summaryOf(s snapshot, color bool) string {
 			formatReaction(all.Quantile(0.5)), formatReaction(all.Quantile(0.99)), formatReaction(all.Quantile(1)))
 	}
 	fmt.Fprintln(&b)
+	if s.explanation != "" {
+		fmt.Fprintln(&b, paint(color, bold, "EXPLAINED")+", by sitesync explain, when the last one had failed:")
+		for line := range strings.Lines(s.explanation) {
+			fmt.Fprintln(&b, strings.TrimRight("  "+line, " \n"))
+		}
+		fmt.Fprintln(&b)
+	}
 	return b.String()
 }

@@ -16,7 +16,8 @@ func finishedSnapshot() snapshot {
 		totals: totals{published: 3, synced: 3, repaired: 1, files: 102, compared: 102, bytes: 20 << 20, reactions: map[kind]studio.Reactions{
 			single: {8 * time.Millisecond}, sequence: {180 * time.Millisecond}, broken: {9 * time.Millisecond},
 		}},
-		items: []item{{project: "Aurora", what: "Robot modelMain v001 ma", state: synced}},
+		items:       []item{{project: "Aurora", what: "Robot modelMain v001 ma", state: synced}},
+		explanation: "wrong  source  it is a folder\n\nDo: put the file there\n",
 	}
 }
 
@@ -25,7 +26,7 @@ func TestSummary(t *testing.T) {
 published  3 representations in 30.1s
 synced     3 representations, 102 files, 20 MiB
 compared   102 MD5s, of the storage with what Drive holds; 0 wrong
-failed     1 on purpose; repaired, and synced once tries was deleted
+failed     1 on purpose; explained by sitesync, repaired, and synced after sitesync retry
 API calls  3.06 a file (312 for 102 files)
 
 REACTION, from the acknowledged insert until all files are readably synced:
@@ -33,6 +34,11 @@ REACTION, from the acknowledged insert until all files are readably synced:
   small                      1    8.0 ms    8.0 ms    8.0 ms
   100 frames                 1    180 ms    180 ms    180 ms
   after the repair           1    9.0 ms    9.0 ms    9.0 ms
+
+EXPLAINED, by sitesync explain, when the last one had failed:
+  wrong  source  it is a folder
+
+  Do: put the file there
 
 Everything that was published is synced, and every MD5 is right.
 `

@@ -7,9 +7,12 @@ package stage
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
@@ -173,6 +176,27 @@ func (s *Stage) Restart() error {
 		s.Daemon = d
 	}
 	return err
+}
+
+// Command runs another command of sitesync, with the settings of the one that runs. It returns what it prints, also when
+// its exit status tells of trouble.
+func (s *Stage) Command(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, s.Binary, args...)
+	cmd.Env = append(os.Environ(), "SITESYNC_PRESETS="+s.sitesync.Presets, "SITESYNC_MONGO="+s.sitesync.Mongo, "SITESYNC_DB="+s.sitesync.Database)
+	out, err := cmd.Output()
+	var status *exec.ExitError
+	if errors.As(err, &status) {
+		err = fmt.Errorf("sitesync %s: %w\n%s", strings.Join(args, " "), err, status.Stderr)
+	}
+	return string(out), err
+}
+
+// Page is the address of the page that sitesync serves, "" if it serves none.
+func (s *Stage) Page() string {
+	for _, l := range s.Daemon.Lines(daemon.Message("the page, health and metrics are served")) {
+		return "http://" + l.Text("address")
+	}
+	return ""
 }
 
 // Close ends what was started and removes what is on disk, but for a Dir that was given.
