@@ -21,7 +21,7 @@ type Flags struct {
 	StateDB   *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)"`
 	NoIndex   *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
 
-	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8. ($SITESYNC_TRANSFERS)"`
+	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8; one more where a small file is just published. ($SITESYNC_TRANSFERS)"`
 	Settle          *string `group:"Transfer" placeholder:"TIME" help:"How long a file that is missing or incomplete is waited for without costing a try, default loop_delay. ($SITESYNC_SETTLE)"`
 	RetryDelay      *string `group:"Transfer" placeholder:"TIME" help:"Wait before a failed file's second try; doubles with each try; default 10s. ($SITESYNC_RETRY_DELAY)"`
 	MaxRetryDelay   *string `group:"Transfer" placeholder:"TIME" help:"Longest wait between two tries, default 1h. ($SITESYNC_MAX_RETRY_DELAY)"`
