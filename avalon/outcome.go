@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -184,12 +185,13 @@ func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 			{Key: "then", Value: call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: sites}})},
 		})
 	}
-	// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB finds a
-	// value in a constant list by its hash, so the other files take one look.
-	among := call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0)
-	files := mapped("$files", "f", call("$cond", among,
-		call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}}), "$$f"))
-	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}}
+	file := call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}})
+	if len(outcomes) > 1 {
+		// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB finds a
+		// value in a constant list by its hash, so the other files take one look.
+		file = call("$cond", call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0), file, "$$f")
+	}
+	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: mapped("$files", "f", file)}}}}}
 }
 
 // applies is what must still be true of the site's record. A person who deleted tries while the upload ran
@@ -211,10 +213,23 @@ func written(rec string, found Site, o Outcome) bson.D {
 			{Key: "last_failed_dt", Value: o.At.UTC()},
 		})
 	}
-	return call("$mergeObjects", without(rec, "error", "tries", "last_failed_dt", "progress"), bson.D{
+	return call("$mergeObjects", cleared(rec), bson.D{
 		{Key: "created_dt", Value: o.At.UTC()},
 		{Key: "id", Value: literal(o.RemoteID)},
 	})
+}
+
+// encoded is what cleared has returned, by record: there is one for lists and one for each site of dicts.
+var encoded sync.Map
+
+// cleared is a record without what success takes away. It is encoded once, as each success has it.
+func cleared(rec string) bson.Raw {
+	if doc, ok := encoded.Load(rec); ok {
+		return doc.(bson.Raw)
+	}
+	doc, _ := bson.Marshal(without(rec, "error", "tries", "last_failed_dt", "progress")) // texts only
+	encoded.Store(rec, bson.Raw(doc))
+	return doc
 }
 
 // is compares a field with a value, whatever that is. Null equals a field that is missing.

@@ -3,10 +3,10 @@ package uploader
 import (
 	"context"
 	"strings"
-	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
 	"sitesync/uploader/site"
@@ -17,11 +17,15 @@ import (
 // tried several times before it says so.
 const throttledWait = 5 * time.Second
 
+// recordAhead is of how many files a transfer may leave the outcome to be written when it goes on with the next one.
+const recordAhead = 8
+
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
 // result is written for as long as writing, while the next file is uploaded.
 func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare bool) {
-	var recording sync.WaitGroup
-	defer recording.Wait()
+	var recording errgroup.Group // none of it fails
+	recording.SetLimit(recordAhead)
+	defer recording.Wait() //nolint:errcheck // see above
 	for {
 		t, err := u.schedule.next(ctx, spare)
 		if err != nil {
@@ -35,7 +39,7 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare boo
 		u.activity.end(t.transfer, r != nil && r.Error != "", wake)
 		u.running.Add(-1)
 		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
-			recording.Go(func() { u.record(writing, t.job, results) })
+			recording.Go(func() error { u.record(writing, t.job, results); return nil })
 		}
 	}
 }

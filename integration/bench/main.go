@@ -43,7 +43,7 @@ type cli struct {
 	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
 	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
 	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted."`
-	CPU       int           `name:"cpu" default:"4000" placeholder:"FILES" help:"Small files whose processor time is taken."`
+	CPU       int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose processor time is taken."`
 	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
 	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes beside them, a round."`
 	Frames    int           `default:"2000" help:"Frames of the sequence that single files are published with."`
