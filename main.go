@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -49,23 +48,6 @@ func main() {
 			fmt.Fprintln(os.Stderr, "sitesync:", err)
 		}
 		os.Exit(1)
-	}
-}
-
-// What the garbage collector may leave lying around: most of the memory is used for a moment only, so that collecting it
-// less often saves a tenth of the processor time of a small file. The limit is on what Go has, without the program itself.
-const (
-	gcPercent   = 400
-	memoryLimit = 40 << 20
-)
-
-// tuneGC sets what the environment does not.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memoryLimit)
 	}
 }
 
