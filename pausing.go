@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,8 +22,9 @@ type pausing struct {
 	up   *uploader.Uploader
 	poll *watcher.Poll
 
+	mu    sync.Mutex
 	last  []state.Pause
-	ended atomic.Bool // a pause has ended
+	ended bool // a pause has, since left was asked
 }
 
 // set says what is paused from now on. What a pause has left alone is found by a poll.
@@ -44,11 +45,21 @@ func (p *pausing) set(list []state.Pause) {
 			p.log.Info("resumed", about(pause)...)
 		}
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.last = list
 	if p.up.Pause(now) {
-		p.ended.Store(true)
+		p.ended = true
 		p.poll.Anew()
 	}
+}
+
+// left tells what is paused, and whether a pause has ended since it was last asked.
+func (p *pausing) left() (now uploader.Paused, ended bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ended, p.ended = p.ended, false
+	return p.up.Paused(), ended
 }
 
 func about(p state.Pause) []zap.Field {

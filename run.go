@@ -173,11 +173,13 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		wg.Go(func() { index.Run(ctx) })
 	}
 	if d.once {
-		for again := true; again && err == nil; again = pausing.ended.Swap(false) {
+		var paused uploader.Paused
+		for again := true; again && err == nil; {
 			err = drain(ctx, poll, up)
+			paused, again = pausing.left()
 		}
 		if err == nil {
-			err = d.leftPaused(ctx, up.Paused())
+			err = d.leftPaused(ctx, paused)
 		}
 		cancel()
 	} else {
