@@ -53,6 +53,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	name := state.LeaseName(cfg.Mongo.Database, remote.Name)
 	lease := db.NewLease(name, state.Self(), log, d.report)
 	d.journal, d.pauses = &state.Journal{Database: db, Lease: lease}, db.Pauses(name)
+	d.store.Fence = lease.Check
 	monitor.watch(parts{client: client, lease: lease.State})
 	monitor.opened(d.store, db)
 	// Credentials that can't be read are told of now, also by one that stands by.
@@ -89,35 +90,6 @@ type daemon struct {
 	totals  uploader.Totals // of all that has ended
 }
 
-// fencedStore writes only while the lease is held.
-type fencedStore struct {
-	*avalon.Store
-	lease *state.Lease
-}
-
-var _ uploader.Store = fencedStore{}
-
-func (s fencedStore) Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) error {
-	if err := s.lease.Check(); err != nil {
-		return err
-	}
-	return s.Store.Record(ctx, key, site, outcomes)
-}
-
-func (s fencedStore) NoteProgress(ctx context.Context, key avalon.Key, site string, f avalon.File, done float64) error {
-	if err := s.lease.Check(); err != nil {
-		return err
-	}
-	return s.Store.NoteProgress(ctx, key, site, f, done)
-}
-
-func (s fencedStore) DropProgress(ctx context.Context, key avalon.Key, site string, f avalon.File) error {
-	if err := s.lease.Check(); err != nil {
-		return err
-	}
-	return s.Store.DropProgress(ctx, key, site, f)
-}
-
 // work wires the parts together and waits for them.
 func (d *daemon) work(ctx, fenced context.Context) error {
 	cfg, log := d.cfg, d.log
@@ -139,7 +111,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
 		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
-		Queue: queue, Store: fencedStore{d.store, d.journal.Lease}, Site: drive, Poll: poll.Now, Log: log,
+		Queue: queue, Store: d.store, Site: drive, Poll: poll.Now, Log: log,
 		Synced: d.monitor.Synced,
 	})
 	pausing := &pausing{log: log, up: up, poll: poll}

@@ -136,7 +136,10 @@ func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*qu
 	for i, u := range updates {
 		models[i] = u.asked
 	}
-	_, err := s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	err := s.fenced()
+	if err == nil {
+		_, err = s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+	}
 	var several mongo.BulkWriteException
 	switch {
 	case errors.As(err, &several) && several.WriteConcernError == nil:

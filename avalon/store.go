@@ -43,6 +43,10 @@ const writesApart = 10 * time.Millisecond
 
 // Store reads and writes the avalon database.
 type Store struct {
+	// Fence is asked right before outcomes and progress are written, after any wait: its error means that another
+	// process may be at work by now. May be nil, for whoever writes neither. It must not change once the store is used.
+	Fence func() error
+
 	db    *mongo.Database
 	read  *together[ID, bson.Raw]
 	write *together[mongo.WriteModel, struct{}]
@@ -57,6 +61,14 @@ func NewStore(client *mongo.Client, database string) *Store {
 	s.read = newTogether(maxRead, 0, s.readDocuments)
 	s.write = newTogether(maxWritten, writesApart, s.writeOutcomes)
 	return s
+}
+
+// fenced is the error of Fence.
+func (s *Store) fenced() error {
+	if s.Fence == nil {
+		return nil
+	}
+	return s.Fence()
 }
 
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.

@@ -182,3 +182,67 @@ func TestManyTogether(t *testing.T) {
 		t.Errorf("recorded (-want +got):\n%s", diff)
 	}
 }
+
+// An outcome that waits for another one to be written is not written any more by who may have been replaced meanwhile.
+func TestFence(t *testing.T) {
+	s, coll := newStore(t)
+	keys := insert(t, coll, representation(entry("{root}/a", list())), representation(entry("{root}/b", list())))
+	outcome := func(key Key) (Key, []Outcome) {
+		r, err := s.Representation(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key, []Outcome{{File: r.Files[0], RemoteID: "1", At: published}}
+	}
+	taken := errors.New("another process has taken over")
+	asked, held := 0, make(chan struct{})
+	s.Fence = func() error { // one request is made at a time
+		if asked++; asked == 1 {
+			<-held
+			return nil
+		}
+		return taken
+	}
+	var wg sync.WaitGroup
+	record := func(key Key, want error) {
+		key, outcomes := outcome(key)
+		wg.Go(func() {
+			if err := s.Record(t.Context(), key, gdrive, outcomes); !errors.Is(err, want) {
+				t.Errorf("record %s: %v, want %v", key, err, want)
+			}
+		})
+	}
+	waiting := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+			s.write.mu.Lock()
+			list, busy := s.write.waiting[project]
+			s.write.mu.Unlock()
+			if busy && len(list) == n {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%d outcomes wait, want %d", len(list), n)
+			}
+		}
+	}
+	record(keys[0], nil)
+	waiting(0)
+	record(keys[1], taken)
+	waiting(1)
+	close(held)
+	wg.Wait()
+	for i, want := range []bool{true, false} {
+		r, err := s.Representation(t.Context(), keys[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec, _ := r.Files[0].On(gdrive)
+		if rec.Created != want {
+			t.Errorf("record %d is %+v", i, rec)
+		}
+		if err := s.NoteProgress(t.Context(), keys[i], gdrive, r.Files[0], 0.5); !errors.Is(err, taken) {
+			t.Errorf("progress: %v", err)
+		}
+	}
+}
