@@ -69,6 +69,9 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("credentials: %w", err)
 	}
+	if c.Fence == nil {
+		c.Fence = func() error { return nil }
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
 	transport.WriteBufferSize = wholeBody
@@ -85,7 +88,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
-			Transport: &authTransport{tokens: tokens, base: counted},
+			Transport: &authTransport{tokens: tokens, fence: c.Fence, base: counted},
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
@@ -100,9 +103,6 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	}
 	if s.journal == nil {
 		s.journal = forgetful{}
-	}
-	if s.fence == nil {
-		s.fence = func() error { return nil }
 	}
 	for _, r := range c.Roots {
 		s.roots = append(s.roots, path.Clean(r))

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/oauth2/google"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
+
+	"sitesync/uploader/site"
 )
 
 // tokenSource hands out an access token for as long as it is good. Unlike oauth2's own it can be told that
@@ -131,16 +133,22 @@ func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
 // request makes it again.
 type authTransport struct {
 	tokens *tokenSource
+	fence  func() error
 	base   *countedTransport
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	tok, err := t.tokens.token(req.Context())
 	if err != nil {
+		err = &tokenError{err}
+	} else if err = t.fence(); err != nil { // a token may take its time, and a small request is not asked for any more
+		err = site.Classed(site.Throttled, err)
+	}
+	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // RoundTrip must close it, also on errors
 		}
-		return nil, &tokenError{err}
+		return nil, err
 	}
 	req = req.Clone(req.Context())
 	tok.SetAuthHeader(req)

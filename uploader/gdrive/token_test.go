@@ -7,6 +7,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -150,6 +153,35 @@ func TestRevokedToken(t *testing.T) {
 	s.RevokeTokens(s.account)
 	put(t, d, "/SHOW/pub/b", "2")
 	s.wantCalls(t, "token", 2)
+}
+
+// Who may have been replaced while a token was fetched sends nothing with it, however small it is.
+func TestFencedWhileATokenIsFetched(t *testing.T) {
+	s := newStudio(t)
+	s.Mkdir(s.show, "pub")
+	file := filepath.Join(t.TempDir(), "account.json")
+	if err := os.WriteFile(file, s.account.Credentials(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d, err := New(t.Context(), Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 1, Fence: func() error {
+		if s.Calls()["token"] > 1 {
+			return errors.New("another process has taken over")
+		}
+		return nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	d.wait = time.Millisecond
+	put(t, d, "/SHOW/pub/a", "1")
+	s.RevokeTokens(s.account)
+	_, err = d.Put(t.Context(), upload("/SHOW/pub/b", []byte("2")))
+	wantClass(t, err, site.Throttled, "another process has taken over")
+	s.wantCalls(t, "files.create.multipart", 2) // one that worked, and one that was refused
+	if found := s.Find(s.show, "pub/b"); len(found) != 0 {
+		t.Errorf("it is on Drive: %+v", found)
+	}
 }
 
 // When fresh tokens are refused too, it is the site's trouble.
