@@ -196,6 +196,7 @@ type explanation struct {
 	held    []string // what holds uploads up
 	site    Site     // nil until it is looked at
 	siteErr error    // why it can't be opened, or be asked any more
+	asked   int      // files that the site was asked for one by one
 	done    func()
 	checked bool // whether something can be uploaded to it,
 	well    bool // which is so

@@ -311,6 +311,27 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A sequence whose folder somebody has put elsewhere is not asked for file by file.
+func TestMovedSequence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 1, Frames: 200})
+	s.upload(rep)
+	moved := s.drive.Find(s.show, filepath.Dir("projects/"+rep.Files[0].Rel))
+	s.drive.Rename(moved[0].ID, "old")
+	r := s.explain(rep.ID.Hex(), Wrong)
+	var got []string
+	for _, g := range r.Groups {
+		got = append(got, fmt.Sprintf("%d %s", g.Files, g.Verdict))
+	}
+	if diff := cmp.Diff([]string{"50 wrong", "150 unknown"}, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if n := s.drive.TotalCalls(); n > 2*mostAsked+15 {
+		t.Errorf("%d calls of Drive: %v", n, s.drive.Calls())
+	}
+}
+
 // Whatever stands in a document is told, not stumbled over.
 func TestDocuments(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -170,6 +171,9 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 	}
 	got, err := x.look(seen.Remote, rec.RemoteID)
 	switch {
+	case errors.Is(err, errAsked):
+		add("remote", Unknown, "look at the others first", "%v", err)
+		return
 	case err != nil:
 		add("remote", Unknown, "mend the site: "+err.Error(), "it can't be looked at: %v", err)
 		return
@@ -197,13 +201,30 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 	x.same(f, seen, srcErr, got, out)
 }
 
+// mostAsked is how many files that are not listed where they were put are asked for one by one, so that a folder of
+// 4,000 frames which somebody has moved does not use up what whoever uploads may ask for.
+const mostAsked = 50
+
+// errAsked says that enough files were asked for.
+var errAsked = fmt.Errorf("as %d others it is not listed where it was put, and it was not asked for by its id", mostAsked)
+
 // look asks the site for a file. It is not asked any more once it is in trouble that is no file's own.
 func (x *explanation) look(path, id string) (site.Found, error) {
 	s, err := x.open()
 	if err != nil {
 		return site.Found{}, err
 	}
+	enough := x.asked >= mostAsked
+	if enough {
+		id = "" // what is listed at the path, which takes no request of its own
+	}
 	found, err := s.Look(x.ctx, path, id)
+	if enough && err == nil && found.State == site.Nowhere {
+		return found, errAsked
+	}
+	if found.Asked {
+		x.asked++
+	}
 	if err != nil && site.ClassOf(err) != site.File {
 		x.siteErr = err
 	}

@@ -33,6 +33,7 @@ func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
 		return site.Found{}, nil
 	}
 	// Listings lag, and somebody may have put it elsewhere.
+	f.Asked = true
 	got, err := s.get(ctx, id, uploadFields)
 	switch {
 	case isNotFound(err):
@@ -44,9 +45,9 @@ func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
 		return f, nil // another one is in its place
 	}
 	if got == nil {
-		return site.Found{}, nil
+		return site.Found{Asked: true}, nil
 	}
-	f = site.Found{State: site.Elsewhere, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
+	f = site.Found{Asked: true, State: site.Elsewhere, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
 		Folder: got.MimeType == folderType}
 	switch parent := parentOf(got); {
 	case got.Trashed:

@@ -37,6 +37,7 @@ type Found struct {
 	In     string // name of the folder that it is in now, if that is known and another one
 	Size   int64  // bytes
 	Folder bool   // it is a folder
+	Asked  bool   // it was not listed where it was put, so it was asked for by its id
 }
 
 // State says whether something is there.
