@@ -444,6 +444,23 @@ func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Ou
 	return ctx.Err()
 }
 
+// A database that can be read and takes nothing does not have ever more uploaded that is not recorded.
+func TestUploadsWaitForTheDatabase(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.up.Store = hanging{w.store}
+		for i := range 1000 {
+			w.up.schedule.plan(strings.Repeat("x", i+1), watcher.Backlog, w.store.rep.Files[0])
+		}
+		for _, j := range w.up.schedule.jobs {
+			j.roots = w.roots
+		}
+		w.run(time.Minute)
+		if n, most := len(w.site.puts), (w.up.Transfers+1)*(recordAhead+1); n < recordAhead || n > most {
+			t.Errorf("%d files were uploaded, want %d at the most", n, most)
+		}
+	})
+}
+
 // A run that is told to stop records what was uploaded before it ends.
 func TestStopRecords(t *testing.T) {
 	inBubble(t, func(w *world) {
