@@ -14,6 +14,9 @@ import (
 // giant caches do not stop everything else.
 const largeFile = 64 << 20
 
+// mostLive is how many files that were published just now are planned at once, about.
+const mostLive = 10_000
+
 // An update rewrites the whole document on the server, so outcomes of a representation are gathered: until
 // its last file is done, or there are enough of them, or the oldest has waited long enough.
 const (
@@ -73,7 +76,7 @@ type schedule struct {
 	jobs    map[avalon.Key]*job
 	turn    [2][]*job     // jobs with pending files, by lane
 	files   [2]int        // pending files, by lane
-	full    [2]bool       // whether there are enough of them, by lane
+	full    bool          // whether there are enough of them of the backlog
 	running map[*job]bool // jobs with running files
 	large   int           // large files that run
 	backlog int           // files of the backlog that run
@@ -218,24 +221,24 @@ func folderOf(p string) string { return p[:strings.LastIndexAny(p, `/\`)+1] }
 // ahead is how many files of a backlog are planned before they are uploaded.
 func (s *schedule) ahead() int { return 8 * s.transfers }
 
-// room waits until a lane has few enough files waiting to be worth planning more. Once there are enough, it waits until
-// half of them have been handed out, so that documents are read several at a time.
+// room waits until a lane has few enough files waiting to be worth planning more. Once there are enough of a backlog, it
+// waits until half of them have been handed out, so that documents are read several at a time. What was published just
+// now does not wait for that: each of many representations has its turn.
 func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
 	return s.wait(ctx, func() bool { return s.hasRoom(lane) })
 }
 
 func (s *schedule) hasRoom(lane watcher.Lane) bool {
-	limit := s.ahead()
 	if lane == watcher.Live {
-		limit = 10_000
+		return s.files[lane] < mostLive
 	}
-	switch {
+	switch limit := s.ahead(); {
 	case s.files[lane] >= limit:
-		s.full[lane] = true
+		s.full = true
 	case s.files[lane] <= limit/2:
-		s.full[lane] = false
+		s.full = false
 	}
-	return !s.full[lane]
+	return !s.full
 }
 
 // finish says that a file is done with, and what is to be recorded of it, if anything. wake is when to look

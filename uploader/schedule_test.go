@@ -167,6 +167,24 @@ func TestRoom(t *testing.T) {
 	want(watcher.Backlog, false)
 }
 
+// What has just been published does not wait until half of what was published before it is uploaded: it has its turn.
+func TestRoomForWhatIsPublished(t *testing.T) {
+	s, _ := newTestSchedule(t, 2)
+	s.plan("sequence", watcher.Live, files("s", mostLive, 1)...)
+	room := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.hasRoom(watcher.Live)
+	}
+	if room() {
+		t.Errorf("room beside %d files", mostLive)
+	}
+	s.order(t, 1)
+	if !room() {
+		t.Errorf("no room beside %d files", mostLive-1)
+	}
+}
+
 // What is uploaded soon to the same folder is known ahead, also of other representations.
 func TestBeside(t *testing.T) {
 	s, _ := newTestSchedule(t, 2)
