@@ -4,8 +4,11 @@ package integration_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"sitesync/integration/daemon"
@@ -25,6 +28,11 @@ func run(m *testing.M) int {
 	}
 	defer os.RemoveAll(dir)
 	if binary, err = daemon.Build(context.Background(), dir, buildFlags...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	// The tests wait more than they work. What -parallel says comes later, and so counts more.
+	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
