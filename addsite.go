@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -84,16 +82,8 @@ func (c addSiteCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		err = writeJSON(os.Stdout, done)
-	} else {
-		_, err = io.WriteString(os.Stdout, done.text("have got site "+done.Site, "would get site "+done.Site,
-			"no file is without a record of site "+done.Site))
-	}
-	if err == nil && done.failed() {
-		err = errFailed
-	}
-	return err
+	return show(c.Output, done, done.text("have got site "+done.Site, "would get site "+done.Site,
+		"no file is without a record of site "+done.Site), !done.failed())
 }
 
 // site is the name of the site to be added.

@@ -8,17 +8,16 @@ import (
 	"io"
 	"os"
 	"slices"
-	"strings"
-	"unicode"
 
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/uploader/explain"
 	"sitesync/uploader/state"
 )
 
-// desk is where commands that change something work from: the settings and both databases.
+// desk is where commands work from: the settings and both databases.
 type desk struct {
 	cfg    *config.Config
 	client *mongo.Client
@@ -42,6 +41,8 @@ func openDesk(flags *config.Flags) (*desk, error) {
 
 func (d *desk) close() { _ = d.client.Disconnect(context.Background()) } // we are leaving anyway
 
+func (d *desk) state() *state.Database { return state.Open(d.client, d.cfg.Mongo.State) }
+
 // remote is the name of the remote site.
 func (d *desk) remote() (string, error) {
 	site, ok := d.cfg.Remote()
@@ -57,7 +58,7 @@ func (d *desk) pauses() (*state.Pauses, error) {
 	if err != nil {
 		return nil, err
 	}
-	return state.Open(d.client, d.cfg.Mongo.State).Pauses(state.LeaseName(d.cfg.Mongo.Database, site)), nil
+	return d.state().Pauses(state.LeaseName(d.cfg.Mongo.Database, site)), nil
 }
 
 // projects are the names of all projects or, if one is named, of that one, which has to be there.
@@ -74,21 +75,27 @@ func (d *desk) projects(ctx context.Context, name string) ([]string, error) {
 		return names, nil
 	}
 	if !slices.Contains(names, name) {
-		return nil, unknownProject(name, d.cfg.Mongo.Database, names)
+		return nil, config.UnknownProject(name, d.cfg.Mongo.Database, names)
 	}
 	return []string{name}, nil
 }
 
 // argument is a text that others wrote as it is typed in a shell.
-func argument(text string) string {
-	text = printable(text)
-	odd := func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("_-.", r)
+func argument(text string) string { return explain.Quoted(printable(text)) }
+
+// show prints what a command has found or done, as JSON for scripts or as text for people. Its error is errFailed if not
+// all is fine.
+func show(output string, v any, text string, fine bool) error {
+	var err error
+	if output == "json" {
+		err = writeJSON(os.Stdout, v)
+	} else {
+		_, err = io.WriteString(os.Stdout, text)
 	}
-	if text == "" || strings.ContainsFunc(text, odd) {
-		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	if err == nil && !fine {
+		err = errFailed
 	}
-	return text
+	return err
 }
 
 // writeJSON writes what scripts read.

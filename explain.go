@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"io"
 	"os"
 	"strings"
 
@@ -42,38 +40,21 @@ can't be told, or if there is no such file; 80 if the command line is wrong.`
 
 // Run is sitesync explain.
 func (c explainCmd) Run(flags *config.Flags) error {
-	ctx := context.Background()
-	cfg, _, err := config.Load(*flags, os.LookupEnv) // check tells what is odd
+	d, err := openDesk(flags)
 	if err != nil {
 		return err
 	}
-	var seen servers
-	client, err := connect(cfg, &seen)
-	if err != nil {
-		return err
-	}
-	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
-	e := newExplainer(cfg, avalon.NewStore(client, cfg.Mongo.Database), state.Open(client, cfg.Mongo.State))
+	defer d.close()
+	e := newExplainer(d.cfg, d.store, d.state())
 	e.MaxRead = mostCompared
 	if c.MD5 {
 		e.MaxRead = 1<<63 - 1
 	}
-	r, err := e.Explain(ctx, c.Project, c.File)
+	r, err := e.Explain(context.Background(), c.Project, c.File)
 	if err != nil {
-		return seen.explain(err)
+		return d.seen.explain(err)
 	}
-	if c.Output == "json" {
-		out := json.NewEncoder(os.Stdout)
-		out.SetIndent("", "  ")
-		out.SetEscapeHTML(false)
-		err = out.Encode(r)
-	} else {
-		_, err = io.WriteString(os.Stdout, explanation(r, colored()))
-	}
-	if err == nil && !r.Fine() {
-		err = errFailed
-	}
-	return err
+	return show(c.Output, r, explanation(r, colored()), r.Fine())
 }
 
 // newExplainer returns what explains with these settings; by itself it reads no source to compare it.

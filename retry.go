@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
 	"sitesync/avalon"
 	"sitesync/config"
@@ -60,19 +58,11 @@ func (c retryCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		err = writeJSON(os.Stdout, done)
-	} else {
-		none := "no file has failed for good"
-		if c.Waiting {
-			none = "no file has failed"
-		}
-		_, err = io.WriteString(os.Stdout, done.text("are pending again", "would be pending again", none))
+	none := "no file has failed for good"
+	if c.Waiting {
+		none = "no file has failed"
 	}
-	if err == nil && done.failed() {
-		err = errFailed
-	}
-	return err
+	return show(c.Output, done, done.text("are pending again", "would be pending again", none), !done.failed())
 }
 
 func (c retryCmd) do(ctx context.Context, d *desk) (*edited, error) {

@@ -108,18 +108,13 @@ func (m *monitor) Projects(ctx context.Context) (names []string, err error) {
 	return names, err
 }
 
-func (m *monitor) tallyRules() avalon.TallyRules {
-	return avalon.TallyRules{ActiveSite: m.cfg.ActiveSite, RemoteSite: m.cfg.RemoteSite, RetryCount: m.cfg.RetryCount,
-		Backoff: uploader.Backoff{First: m.cfg.RetryDelay, Max: m.cfg.MaxRetryDelay}.After}
-}
-
 // Count counts the files of a project.
 func (m *monitor) Count(ctx context.Context, project string) (web.Counts, error) {
 	db, err := m.open()
 	if err != nil {
 		return web.Counts{}, err
 	}
-	t, err := db.store.Tally(ctx, project, m.tallyRules(), time.Now())
+	t, err := db.store.Tally(ctx, project, tallyRules(m.cfg), time.Now())
 	return web.Counts{Pending: web.Count(t.Pending), Waiting: web.Count(t.Waiting), Failed: web.Count(t.Failed), Synced: web.Count(t.Synced),
 		Absent: web.Count(t.Absent), Unusable: web.Count(t.Unusable), Oldest: t.Oldest}, err
 }
@@ -130,7 +125,7 @@ func (m *monitor) Failed(ctx context.Context, project string, most int) (list []
 	if err != nil {
 		return nil, err
 	}
-	failed, err := db.store.Failed(ctx, project, m.tallyRules(), most)
+	failed, err := db.store.Failed(ctx, project, tallyRules(m.cfg), most)
 	for _, f := range failed {
 		list = append(list, web.FailedFile{File: fileOf(f.Key, f.Path, avalon.UnknownSize), Tries: f.Tries, Error: f.Error, LastFailed: f.LastFailed})
 	}

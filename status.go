@@ -134,15 +134,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return err
 	}
-	if c.Output == "json" {
-		err = writeJSON(os.Stdout, s)
-	} else {
-		_, err = io.WriteString(os.Stdout, s.text(colored()))
-	}
-	if err == nil && s.incomplete() {
-		err = errFailed
-	}
-	return err
+	return show(c.Output, s, s.text(colored()), !s.incomplete())
 }
 
 // read reads it all from the two databases.
@@ -179,8 +171,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*
 		s.Sitesync.Error = err.Error()
 	}
 
-	rules := avalon.TallyRules{ActiveSite: cfg.ActiveSite, RemoteSite: remote.Name, RetryCount: cfg.RetryCount,
-		Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay}.After}
+	rules := tallyRules(cfg)
 	p.total.Store(int64(len(projects)))
 	rows := make([]projectStatus, len(projects))
 	tallies := make([]avalon.Tally, len(projects))
@@ -205,6 +196,12 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*
 	return s, nil
 }
 
+// tallyRules are the rules by which files of the remote site are counted.
+func tallyRules(cfg *config.Config) avalon.TallyRules {
+	return avalon.TallyRules{ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite, RetryCount: cfg.RetryCount,
+		Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay}.After}
+}
+
 // projects are the names of those to tell of.
 func (c statusCmd) projects(listed []avalon.Project, database string) ([]string, error) {
 	var names []string
@@ -217,11 +214,7 @@ func (c statusCmd) projects(listed []avalon.Project, database string) ([]string,
 	if slices.Contains(names, c.Project) {
 		return []string{c.Project}, nil
 	}
-	return nil, unknownProject(c.Project, database, names)
-}
-
-func unknownProject(name, database string, known []string) error {
-	return config.UnknownProject(name, database, known)
+	return nil, config.UnknownProject(c.Project, database, names)
 }
 
 // project reads one project.

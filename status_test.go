@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/uploader/state"
 )
 
@@ -173,7 +174,7 @@ func TestUnknownProject(t *testing.T) {
 		{nil, `database avalon has no project "Tests", nor any other; is it the right one? (--db)`},
 		{many, `database avalon has no project "Tests", but 11 others, such as "a0"`},
 	} {
-		if got := unknownProject("Tests", "avalon", test.known).Error(); got != test.want {
+		if got := config.UnknownProject("Tests", "avalon", test.known).Error(); got != test.want {
 			t.Errorf("%s, want %s", got, test.want)
 		}
 	}

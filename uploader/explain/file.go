@@ -31,7 +31,7 @@ func (x *explanation) file(f *avalon.File) File {
 	case uploader.Unusable:
 		add("entry", Wrong, "mend the document, or publish again", "its entry can't be worked with: %s", ruling.Problem)
 	case uploader.Unwanted:
-		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", quoted(x.rep.Key.Project)),
+		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", Quoted(x.rep.Key.Project)),
 			"it has no record of site %s, so nobody has asked for it to be synced", x.remote.Name)
 	case uploader.Synced:
 		when := "at an unknown time"
@@ -55,12 +55,12 @@ var states = map[uploader.Standing]State{
 
 // again says how a file that has failed for good is tried once more.
 func (x *explanation) again() string {
-	return fmt.Sprintf("sitesync retry %s --representation %s", quoted(x.rep.Key.Project), quoted(x.rep.Key.ID.String()))
+	return fmt.Sprintf("sitesync retry %s --representation %s", Quoted(x.rep.Key.Project), Quoted(x.rep.Key.ID.String()))
 }
 
-// quoted is a word of a command line.
-func quoted(word string) string {
-	if strings.ContainsFunc(word, func(r rune) bool {
+// Quoted is a word as it is typed in a shell.
+func Quoted(word string) string {
+	if word == "" || strings.ContainsFunc(word, func(r rune) bool {
 		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.", r))
 	}) {
 		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
