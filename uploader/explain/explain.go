@@ -218,7 +218,7 @@ func (x *explanation) works(project string) {
 	for _, p := range pauses {
 		what, resume := "site "+x.remote.Name, "sitesync resume"
 		if p.Project != "" {
-			what, resume = "project "+p.Project, resume+" "+p.Project
+			what, resume = "project "+p.Project, resume+" "+Quoted(p.Project)
 		}
 		if p.Project == "" || p.Project == project {
 			detail := fmt.Sprintf("%s has been paused since %s by %s", what, p.Since.Format(time.RFC3339), p.By)
