@@ -166,12 +166,7 @@ func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 	for _, o := range outcomes {
 		found, _ := o.File.On(site)
 		ids = append(ids, o.File.ID)
-		same := bson.A{
-			is("$$f._id", o.File.ID),
-			is("$$f.path", o.File.Path),
-			is("$$f.size", asFound(o.File.rawSize)),
-			is("$$f.hash", asFound(o.File.rawHash)),
-		}
+		same := sameFile(o.File)
 		var sites bson.D
 		if found.dict {
 			rec := "$$f.sites." + site
@@ -195,6 +190,16 @@ func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 		file = call("$cond", call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0), file, "$$f")
 	}
 	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: mapped("$files", "f", file)}}}}}
+}
+
+// sameFile is what must still be true of an entry, $$f, that was read and planned with.
+func sameFile(f File) bson.A {
+	return bson.A{
+		is("$$f._id", f.ID),
+		is("$$f.path", f.Path),
+		is("$$f.size", asFound(f.rawSize)),
+		is("$$f.hash", asFound(f.rawHash)),
+	}
 }
 
 // applies is what must still be true of the site's record. A person who deleted tries while the upload ran

@@ -45,7 +45,7 @@ func (s *Store) progress(ctx context.Context, key Key, site string, f File, upda
 	}
 	// An expression, as {"files.3.size": null} would also be true of any file that has no field "3".
 	same := call("$and", call("$isArray", "$files"), let("f", call("$arrayElemAt", "$files", f.index),
-		call("$and", is("$$f._id", f.ID), is("$$f.path", f.Path), is("$$f.size", asFound(f.rawSize)), is("$$f.hash", asFound(f.rawHash)), there)))
+		call("$and", append(sameFile(f), there)...)))
 	if err := s.fenced(); err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/hex"
 	"path"
-	"time"
 
 	"sitesync/uploader/site"
 )
@@ -79,14 +78,5 @@ func (t *tree) at(ctx context.Context, p string) (*folder, error) {
 	if err != nil || !found || !e.folder {
 		return nil, err
 	}
-	f := &folder{id: e.id, driveID: parent.driveID, parent: parent.id, seen: time.Now(), used: time.Now()}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if old := t.folders[p]; old != nil && old.id == f.id {
-		old.seen, old.used = f.seen, f.used
-		return old, nil // with what we know of it
-	}
-	t.folders[p] = f
-	t.learn(1)
-	return f, nil
+	return t.found(p, &folder{id: e.id, driveID: parent.driveID, parent: parent.id}), nil
 }

@@ -134,15 +134,20 @@ func (t *tree) resolveFor(ctx context.Context, p string, c *coming) (*folder, er
 	if err != nil {
 		return nil, err
 	}
+	return t.found(p, f), nil
+}
+
+// found takes note of the folder at a path. It returns the one that is remembered, with what we know of it.
+func (t *tree) found(p string, f *folder) *folder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if old := t.folders[p]; old != nil && old.id == f.id {
-		f = old // with what we know of it
+		f = old
 	}
 	f.seen, f.used = time.Now(), time.Now()
 	t.folders[p] = f
 	t.learn(1)
-	return f, nil
+	return f
 }
 
 // learn takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
