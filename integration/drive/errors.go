@@ -21,8 +21,8 @@ type apiError struct {
 	Domain       string // "global" if empty
 	LocationType string // "parameter", "header", "other" or empty
 	Location     string
-	RetryAfter   time.Duration // 0: no Retry-After header
-	violation    bool          // the API description forbids the request
+	retryAfter   string // the header's value, empty for none
+	violation    bool   // the API description forbids the request
 }
 
 // Error implements error.
@@ -41,17 +41,17 @@ func (e *apiError) body() map[string]any {
 		detail["locationType"] = e.LocationType
 		detail["location"] = e.Location
 	}
-	return map[string]any{"error": map[string]any{
-		"code":    e.Code,
-		"message": e.Message,
-		"errors":  []any{detail},
-	}}
+	doc := map[string]any{"code": e.Code, "message": e.Message, "errors": []any{detail}}
+	if e.Reason == NoReason {
+		delete(doc, "errors")
+	}
+	return map[string]any{"error": doc}
 }
 
 // write sends the error.
 func (e *apiError) write(w http.ResponseWriter) error {
-	if e.RetryAfter > 0 {
-		w.Header().Set("Retry-After", retryAfter(e.RetryAfter))
+	if e.retryAfter != "" {
+		w.Header().Set("Retry-After", e.retryAfter)
 	}
 	if e.Code == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="https://accounts.google.com/", error="invalid_token"`)
@@ -59,8 +59,12 @@ func (e *apiError) write(w http.ResponseWriter) error {
 	return writeJSON(w, e.Code, e.body())
 }
 
-// retryAfter gives whole seconds, rounded up, as the header wants them.
+// retryAfter gives whole seconds, rounded up, as the header wants them; nothing
+// for no time.
 func retryAfter(d time.Duration) string {
+	if d <= 0 {
+		return ""
+	}
 	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
@@ -150,7 +154,7 @@ var knownReasons = map[string]struct{ domain, message string }{
 
 // reasonError makes the error of a known or unknown reason.
 func reasonError(code int, reason, message string, wait time.Duration) *apiError {
-	e := &apiError{Code: code, Reason: reason, Message: message, RetryAfter: wait}
+	e := &apiError{Code: code, Reason: reason, Message: message, retryAfter: retryAfter(wait)}
 	if e.Reason == "" {
 		e.Reason = defaultReason(code)
 	}

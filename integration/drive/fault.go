@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"path"
 	"reflect"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,6 +24,11 @@ const (
 	// EffectStatus answers with an error. With When After the work is done
 	// first.
 	EffectStatus Effect = "status"
+	// EffectHTML answers Fault.Status, which need not be an error, with a page
+	// of HTML as a proxy or a filter between the client and Google sends it. A
+	// redirect leads to another such page. With When After the work is done
+	// first.
+	EffectHTML Effect = "html"
 	// EffectReset cuts the connection (a TCP reset).
 	EffectReset Effect = "reset"
 	// EffectHang sends not a byte until the client goes away, the fault is
@@ -60,6 +66,13 @@ type Fault struct {
 	// Kind names the requests, exactly ("files.list") or with * for any text
 	// ("files.create*", "*").
 	Kind string `json:"kind"`
+	// Name, if not empty, is which item's requests are hit: its name, or a
+	// pattern as for Kind (a backslash before a character that is special in
+	// one). It is the name in a create's metadata, and otherwise the one of the
+	// item that the request or its upload session addresses. Requests that are
+	// about no single item, such as files.list and files.generateIds, and creates
+	// that name none, are not hit.
+	Name string `json:"name"`
 	// The first Skip matching requests pass, the Count after them are hit;
 	// Count 0 is without end.
 	Skip  int `json:"skip"`
@@ -76,14 +89,20 @@ type Fault struct {
 	// waited before each byte.
 	Delay time.Duration `json:"delay"`
 
-	// Status, Reason, Message and RetryAfter are for EffectStatus. A reason that
-	// Google documents brings its message and domain along. For kind "token" the
-	// reason is OAuth's error, such as invalid_grant.
+	// Status, Message and RetryAfter are for EffectStatus and EffectHTML, Reason
+	// for EffectStatus. A reason that Google documents brings its message and
+	// domain along; NoReason leaves the list of errors out of the answer. For kind
+	// "token" the reason is OAuth's error, such as invalid_grant.
 	Status     int           `json:"status"`
 	Reason     string        `json:"reason"`
 	Message    string        `json:"message"`
 	RetryAfter time.Duration `json:"retryAfter"`
+	// RetryAfterDate writes RetryAfter as the other form of the header, a date.
+	RetryAfterDate bool `json:"retryAfterDate"`
 }
+
+// NoReason as a fault's reason makes an error that names none.
+const NoReason = "none"
 
 // UnmarshalJSON reads durations as strings or nanoseconds.
 func (f *Fault) UnmarshalJSON(data []byte) error {
@@ -102,6 +121,9 @@ func (f Fault) check() error {
 	if _, err := path.Match(f.Kind, "x"); err != nil || f.Kind == "" {
 		return fmt.Errorf("fault: kind %q names no request", f.Kind)
 	}
+	if _, err := path.Match(f.Name, "x"); err != nil {
+		return fmt.Errorf("fault: name %q is no pattern", f.Name)
+	}
 	if f.Skip < 0 || f.Count < 0 || f.AfterBytes < 0 || f.Delay < 0 || f.RetryAfter < 0 || f.Probability < 0 || f.Probability > 1 {
 		return fmt.Errorf("fault: a number is below 0, or the probability above 1")
 	}
@@ -112,6 +134,10 @@ func (f Fault) check() error {
 		}
 		if f.When == InBody {
 			return fmt.Errorf("fault: a status is sent before or after the work, not in the body")
+		}
+	case EffectHTML:
+		if f.Status < 200 || f.Status > 599 || f.When == InBody {
+			return fmt.Errorf("fault: a page of HTML has a status from 200 to 599, before or after the work")
 		}
 	case EffectDelay, EffectDrip:
 		if f.Delay <= 0 {
@@ -213,13 +239,30 @@ func (f *faults) add(fault Fault) (*ActiveFault, error) {
 	return a, nil
 }
 
-// take finds the fault that hits a request of that kind.
-func (f *faults) take(kind string) *ActiveFault {
+// askName reports whether a fault wants to know the name of the item that a
+// request of that kind is about.
+func (f *faults) askName(kind string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.ContainsFunc(f.active, func(a *ActiveFault) bool {
+		ok, _ := path.Match(a.Fault.Kind, kind)
+		return ok && a.Fault.Name != ""
+	})
+}
+
+// take finds the fault that hits a request of that kind about an item of that
+// name.
+func (f *faults) take(kind, name string) *ActiveFault {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, a := range f.active {
 		if ok, _ := path.Match(a.Fault.Kind, kind); !ok {
 			continue
+		}
+		if a.Fault.Name != "" {
+			if ok, _ := path.Match(a.Fault.Name, name); !ok || name == "" {
+				continue
+			}
 		}
 		a.seen++
 		if a.seen <= a.Fault.Skip || a.Fault.Count > 0 && a.hits >= a.Fault.Count ||
@@ -251,7 +294,7 @@ func (c *call) faultBefore() (over bool, err error) {
 		return true, errBroken
 	}
 	switch {
-	case c.hitBy(EffectStatus, Before):
+	case c.hitBy(EffectStatus, Before), c.hitBy(EffectHTML, Before):
 		return true, c.faultError()
 	case c.hitBy(EffectReset, Before):
 		c.cut = true
@@ -269,7 +312,7 @@ func (c *call) faultBefore() (over bool, err error) {
 // faultAfter acts when the work is done; the answer was swallowed.
 func (c *call) faultAfter() error {
 	switch {
-	case c.hitBy(EffectStatus, After):
+	case c.hitBy(EffectStatus, After), c.hitBy(EffectHTML, After):
 		return c.faultError()
 	case c.hitBy(EffectReset, After):
 		c.cut = true
@@ -283,7 +326,7 @@ func (c *call) faultAfter() error {
 
 // swallows reports whether the real answer is never sent.
 func (c *call) swallows() bool {
-	return c.hitBy(EffectStatus, After) || c.hitBy(EffectReset, After) || c.hitBy(EffectHang, After)
+	return c.hitBy(EffectStatus, After) || c.hitBy(EffectHTML, After) || c.hitBy(EffectReset, After) || c.hitBy(EffectHang, After)
 }
 
 // wrongMD5 reports whether answers show another MD5.
@@ -291,10 +334,28 @@ func (c *call) wrongMD5() bool { return c.fault != nil && c.fault.Fault.Effect =
 
 func (c *call) faultError() error {
 	f := c.fault.Fault
+	if f.Effect == EffectHTML {
+		return &htmlError{code: f.Status, text: f.Message, retryAfter: c.retryAfter(f)}
+	}
 	if c.kind == "token" {
 		return &oauthError{f.Status, or(f.Reason, "internal_failure"), f.Message}
 	}
-	return reasonError(f.Status, f.Reason, f.Message, f.RetryAfter)
+	e := reasonError(f.Status, f.Reason, f.Message, 0)
+	e.retryAfter = c.retryAfter(f)
+	return e
+}
+
+// retryAfter is the header's value, empty for none.
+func (c *call) retryAfter(f Fault) string {
+	switch {
+	case f.RetryAfter <= 0:
+		return ""
+	case f.RetryAfterDate:
+		// Rounded up, so that nobody comes back early; by the clock of the machine,
+		// which is the client's.
+		return time.Now().Add(f.RetryAfter + time.Second - 1).UTC().Format(http.TimeFormat)
+	}
+	return retryAfter(f.RetryAfter)
 }
 
 // hang waits until there is nobody to answer.

@@ -351,7 +351,8 @@ func TestSenselessFaults(t *testing.T) {
 	for _, f := range []drive.Fault{
 		{}, {Kind: "*"}, {Kind: "*", Effect: "explode"}, {Kind: "*", Effect: drive.EffectStatus}, {Kind: "*", Effect: drive.EffectStatus, Status: 200},
 		{Kind: "*", Effect: drive.EffectStatus, Status: 500, When: drive.InBody}, {Kind: "*", Effect: drive.EffectDelay},
-		{Kind: "*", Effect: drive.EffectReset, When: "never"}, {Kind: "[", Effect: drive.EffectReset}, {Effect: drive.EffectReset},
+		{Kind: "*", Effect: drive.EffectReset, When: "never"}, {Kind: "[", Effect: drive.EffectReset}, {Effect: drive.EffectReset}, {Kind: "*", Name: "[", Effect: drive.EffectReset},
+		{Kind: "*", Effect: drive.EffectHTML}, {Kind: "*", Effect: drive.EffectHTML, Status: 600}, {Kind: "*", Effect: drive.EffectHTML, Status: 403, When: drive.InBody},
 		{Kind: "*", Effect: drive.EffectReset, Skip: -1}, {Kind: "*", Effect: drive.EffectReset, Count: -1},
 		{Kind: "*", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: -1}, {Kind: "*", Effect: drive.EffectReset, Probability: 1.5},
 	} {

@@ -273,6 +273,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.control(w, r)
 		return
 	}
+	if strings.HasPrefix(r.URL.Path, blockedPath) {
+		_ = (&htmlError{code: http.StatusOK}).write(w, "") // the client sees a broken connection itself
+		return
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
@@ -306,7 +310,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // run does the work and answers. An error means that nothing can be answered.
 func (c *call) run(refused *apiError) error {
-	c.fault = c.s.faults.take(c.kind)
+	name := ""
+	if c.s.faults.askName(c.kind) {
+		name = c.itemName()
+	}
+	c.fault = c.s.faults.take(c.kind, name)
 	body := &requestBody{c: c, body: c.r.Body, cut: -1}
 	c.r.Body = body
 	settings := c.s.Settings()
@@ -348,21 +356,29 @@ func (c *call) finish(err error) error {
 	}
 	var refused *apiError
 	var oauth *oauthError
+	var page *htmlError
 	switch {
 	case errors.Is(err, errBroken):
 		return err
 	case errors.As(err, &oauth):
 		c.reason = oauth.Err
 		return writeJSON(c.w, oauth.Code, map[string]any{"error": oauth.Err, "error_description": oauth.Description})
+	case errors.As(err, &page):
+		c.reason = "html"
 	case !errors.As(err, &refused):
 		refused = errBackend(err)
 	}
-	c.reason = refused.Reason
-	if refused.violation {
-		c.s.addViolation(c, refused.Message)
+	if refused != nil {
+		c.reason = refused.Reason
+		if refused.violation {
+			c.s.addViolation(c, refused.Message)
+		}
 	}
 	if _, err := io.CopyN(io.Discard, c.r.Body, maxDrain); err != nil && err != io.EOF {
 		return err
+	}
+	if page != nil {
+		return page.write(c.w, c.baseURL())
 	}
 	return refused.write(c.w)
 }

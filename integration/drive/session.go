@@ -23,7 +23,8 @@ type sessions struct {
 type session struct {
 	account *Account
 	target  string
-	begin   *call // the request that started it: method and parameters
+	name    string // of the item that is written
+	begin   *call  // the request that started it: method and parameters
 	meta    *metadata
 
 	mediaType string
@@ -48,7 +49,7 @@ func (c *call) startSession() error {
 		return err
 	}
 	ss := &session{
-		account: c.account, target: c.target, meta: m, mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,
+		account: c.account, target: c.target, name: or(c.s.nameOf(c.id), m.name), meta: m, mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,
 		started: c.s.now(), draft: c.s.store.draft(),
 		// Only what describes the request is kept, not its connection.
 		begin: &call{s: c.s, kind: c.kind, m: c.m, query: c.query, id: c.id, mask: c.mask, upload: true, account: c.account},
