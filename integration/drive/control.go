@@ -20,6 +20,7 @@ import (
 //	GET, DELETE /_control/violations      requests that the API description forbids
 //	POST /_control/revoke?account=EMAIL   revoke the account's tokens
 //	POST /_control/expire                 end every resumable session
+//	POST /_control/finish                 end the time that finishing takes for complete uploads
 func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.controlled(r)
 	status := http.StatusOK
@@ -107,6 +108,9 @@ func (s *Server) controlled(r *http.Request) (any, error) {
 		return ok{}, nil
 	case "POST expire":
 		s.ExpireSessions()
+		return ok{}, nil
+	case "POST finish":
+		s.FinishUploads()
 		return ok{}, nil
 	}
 	return nil, fmt.Errorf("control: no %s %s", r.Method, what)

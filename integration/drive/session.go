@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,8 +39,20 @@ type session struct {
 
 	// Guarded by turn.
 	draft *draft
-	doc   map[string]any // the finished file
-	fail  *apiError      // how it ended otherwise
+	// end is nil until every byte has arrived or the session failed. It is set by
+	// who has the turn.
+	end atomic.Pointer[ending]
+}
+
+// ending is what becomes of a session's content once it is complete.
+type ending struct {
+	size  int64
+	hurry chan struct{} // closed to end the time that finishing takes
+	once  sync.Once     // closes hurry
+	done  chan struct{} // closed when doc or fail is set
+
+	doc  map[string]any // the finished file
+	fail *apiError      // how it ended otherwise
 }
 
 // startSession answers a resumable create or update with the session's URI.
@@ -146,44 +159,44 @@ func (c *call) handleSession() error {
 	if !ok {
 		return errBroken
 	}
-	doc, received, err := c.advance(ss)
+	received, err := c.advance(ss)
+	end := ss.end.Load()
 	release()
 	switch {
 	case err != nil:
 		return err
-	case doc != nil:
-		return c.answerFile(doc)
+	case end != nil:
+		return c.await(end)
 	}
 	return c.resumeIncomplete(received)
 }
 
-// advance does what a request to the session wants, and returns the finished
-// file or how much has arrived. The call has the turn.
-func (c *call) advance(ss *session) (doc map[string]any, received int64, err error) {
-	if ss.doc != nil || ss.fail != nil {
-		if _, err := io.Copy(io.Discard, c.r.Body); err != nil {
-			return nil, 0, err
-		}
-		return ss.result(c)
+// advance does what a request to the session wants, and returns how much has
+// arrived. With the last byte the session gets its ending. The call has the turn.
+func (c *call) advance(ss *session) (received int64, err error) {
+	if ss.end.Load() != nil {
+		_, err := io.Copy(io.Discard, c.r.Body)
+		return 0, err
 	}
 	r := contentRange{first: 0, last: c.r.ContentLength - 1, total: c.r.ContentLength}
 	whole := c.r.Header.Get("Content-Range") == ""
 	if !whole {
 		if r, err = parseContentRange(c.r.Header.Get("Content-Range")); err != nil {
-			return nil, 0, errBadRequest("Failed to parse Content-Range header.")
+			return 0, errBadRequest("Failed to parse Content-Range header.")
 		}
 	}
 	if r.total >= 0 && ss.total >= 0 && r.total != ss.total {
-		return nil, 0, errBadRequest("The total size is not the one that the session began with.")
+		return 0, errBadRequest("The total size is not the one that the session began with.")
 	}
 	if r.first < 0 { // a question for the status
 		if c.r.ContentLength > 0 {
-			return nil, 0, errBadRequest("A request for the status has no body.")
+			return 0, errBadRequest("A request for the status has no body.")
 		}
 		if r.total != ss.draft.size {
-			return nil, ss.draft.size, nil
+			return ss.draft.size, nil
 		}
-		return ss.finish(c)
+		ss.finish(c)
+		return 0, nil
 	}
 	limit := int64(-1)
 	final := whole || r.final() || ss.total >= 0 && r.last == ss.total-1
@@ -192,11 +205,11 @@ func (c *call) advance(ss *session) (doc map[string]any, received int64, err err
 	}
 	switch {
 	case !whole && c.r.ContentLength >= 0 && c.r.ContentLength != limit:
-		return nil, 0, errBadRequest("Content-Length and Content-Range do not agree.")
+		return 0, errBadRequest("Content-Length and Content-Range do not agree.")
 	case !final && limit%granule != 0:
-		return nil, 0, errBadRequest("The size of a chunk must be a multiple of 256 KiB.")
+		return 0, errBadRequest("The size of a chunk must be a multiple of 256 KiB.")
 	case r.first > ss.draft.size:
-		return nil, 0, errBadRequest("The range begins after what has arrived.")
+		return 0, errBadRequest("The range begins after what has arrived.")
 	}
 	// What has arrived before is not stored again.
 	skip := ss.draft.size - r.first
@@ -205,50 +218,110 @@ func (c *call) advance(ss *session) (doc map[string]any, received int64, err err
 		limit -= skip
 	}
 	if _, err := io.CopyN(io.Discard, c.r.Body, skip); err != nil {
-		return nil, 0, errBroken
+		return 0, errBroken
 	}
 	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
 		if errors.Is(err, errBroken) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return nil, 0, errBroken
+			return 0, errBroken
 		}
 		ss.draft.drop()
-		ss.fail = errBackend(err)
-		return ss.result(c)
+		end := newEnding(0)
+		end.set(nil, errBackend(err))
+		ss.end.Store(end)
+		return 0, nil
 	}
 	if n, err := io.Copy(io.Discard, c.r.Body); err != nil {
-		return nil, 0, err
+		return 0, err
 	} else if n > 0 {
-		return nil, 0, errBadRequest("The body is longer than its range.")
+		return 0, errBadRequest("The body is longer than its range.")
 	}
 	if !final {
-		return nil, ss.draft.size, nil
+		return ss.draft.size, nil
 	}
 	if ss.total >= 0 && ss.draft.size != ss.total {
-		return nil, 0, errBadRequest("The body is not of the size that the session began with.")
+		return 0, errBadRequest("The body is not of the size that the session began with.")
 	}
-	return ss.finish(c)
+	ss.finish(c)
+	return 0, nil
 }
 
-// finish makes the file.
-func (ss *session) finish(c *call) (map[string]any, int64, error) {
+// finish makes the file, now or after the time that Settings.Finishing says. The
+// client need not wait for it.
+func (ss *session) finish(c *call) {
 	content := ss.draft.finish()
-	ss.doc, ss.fail = ss.begin.apply(ss.meta, ss.mediaType, content)
-	if ss.fail != nil {
-		content.remove()
-	}
+	end := newEnding(content.size)
+	begin, meta := ss.begin, ss.meta
 	ss.begin, ss.meta, ss.draft = nil, nil, nil
-	return ss.result(c)
+	ss.end.Store(end)
+	apply := func() {
+		doc, fail := begin.apply(meta, ss.mediaType, content)
+		if fail != nil {
+			content.remove()
+		}
+		end.set(doc, fail)
+	}
+	f := c.s.Settings().Finishing
+	if f.Time <= 0 || content.size < f.From {
+		apply()
+		return
+	}
+	c.s.running.Go(func() {
+		timer := time.NewTimer(f.Time)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-end.hurry:
+		case <-c.s.ctx.Done():
+			return
+		}
+		apply()
+	})
 }
 
-// result is how the session ended.
-func (ss *session) result(c *call) (map[string]any, int64, error) {
-	if ss.fail != nil {
-		return nil, 0, ss.fail
+// FinishUploads ends the time that finishing takes for every upload whose bytes
+// have all arrived.
+func (s *Server) FinishUploads() {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	for _, ss := range s.sessions.known {
+		if end := ss.end.Load(); end != nil {
+			end.once.Do(func() { close(end.hurry) })
+		}
 	}
-	doc := ss.doc
+}
+
+func newEnding(size int64) *ending {
+	return &ending{size: size, hurry: make(chan struct{}), done: make(chan struct{})}
+}
+
+func (e *ending) set(doc map[string]any, fail *apiError) {
+	e.doc, e.fail = doc, fail
+	close(e.done)
+}
+
+// await answers how the session ended. While Drive still finishes the file it
+// says nothing, or that everything has arrived and more is to come.
+func (c *call) await(end *ending) error {
+	answers := c.s.Settings().Finishing.Answers
+	if answers == AnswerAll || answers == AnswerStatus && c.kind == "upload.status" {
+		select {
+		case <-end.done:
+		default:
+			return c.resumeIncomplete(end.size)
+		}
+	}
+	select {
+	case <-end.done:
+	case <-c.ctx.Done():
+		return errBroken
+	}
+	if end.fail != nil {
+		return end.fail
+	}
+	doc := end.doc
 	if doc["md5Checksum"] != nil && c.wrongMD5() {
 		doc = maps.Clone(doc)
 		doc["md5Checksum"] = wrongMD5
 	}
-	return doc, 0, nil
+	return c.answerFile(doc)
 }

@@ -37,6 +37,10 @@ type Settings struct {
 	// SessionLifetime is how long a resumable session lives; 0 is a week.
 	SessionLifetime time.Duration `json:"sessionLifetime"`
 
+	// Finishing is what happens between the last byte of a resumable upload and
+	// its file.
+	Finishing Finishing `json:"finishing"`
+
 	// ListingLag hides items from files.list until this long after their
 	// creation through the API; files.get finds them at once. It is compared
 	// when the listing is made: setting it to 0 shows everything.
@@ -89,6 +93,29 @@ type Rate struct {
 	RetryAfter time.Duration `json:"retryAfter"`
 }
 
+// Finishing is the time that Drive takes to make a file of a resumable upload
+// whose bytes have all arrived. The file, or the new content of one, appears at
+// its end, whether or not the client still waits.
+type Finishing struct {
+	// Time is how long it takes; 0 is not at all. FinishUploads cuts it short.
+	Time time.Duration `json:"time"`
+	// From is the size in bytes from which an upload needs it.
+	From int64 `json:"from"`
+	// Answers says to which requests Drive answers meanwhile, 308 with the full
+	// Range. All others hear nothing until the file is there.
+	Answers Answers `json:"answers"`
+}
+
+// Answers says which requests are answered while an upload is finished.
+type Answers string
+
+// What Drive answers while it finishes an upload.
+const (
+	AnswerNone   Answers = ""       // nothing
+	AnswerStatus Answers = "status" // requests for the status, not those with data
+	AnswerAll    Answers = "all"    // also the one that brought the last byte
+)
+
 // Units are cost units a minute: a read costs 5, a list 100, an edit 50, a
 // download 200. 0 is unlimited; Google gives 1,000,000 and 325,000.
 type Units struct {
@@ -138,6 +165,29 @@ func (s *Settings) UnmarshalJSON(data []byte) error {
 
 // MarshalJSON writes durations as strings.
 func (s Settings) MarshalJSON() ([]byte, error) { return marshalWithDurations(reflect.ValueOf(s)) }
+
+// UnmarshalJSON changes what the document names.
+func (f *Finishing) UnmarshalJSON(data []byte) error {
+	type plain Finishing
+	return unmarshalWithDurations(data, (*plain)(f))
+}
+
+// MarshalJSON writes durations as strings.
+func (f Finishing) MarshalJSON() ([]byte, error) { return marshalWithDurations(reflect.ValueOf(f)) }
+
+// UnmarshalJSON changes what the document names.
+func (a *Answers) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return err
+	}
+	switch Answers(text) {
+	case AnswerNone, AnswerStatus, AnswerAll:
+		*a = Answers(text)
+		return nil
+	}
+	return fmt.Errorf("answers %q is none of \"\", status, all", text)
+}
 
 // UnmarshalJSON changes what the document names.
 func (r *Rate) UnmarshalJSON(data []byte) error {
