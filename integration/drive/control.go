@@ -20,7 +20,7 @@ import (
 //	GET, DELETE /_control/violations      requests that the API description forbids
 //	POST /_control/revoke?account=EMAIL   revoke the account's tokens
 //	POST /_control/expire                 end every resumable session
-//	POST /_control/finish                 end the time that finishing takes for complete uploads
+//	GET, POST /_control/finish            how many uploads are being finished; finish them now
 func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.controlled(r)
 	status := http.StatusOK
@@ -109,6 +109,8 @@ func (s *Server) controlled(r *http.Request) (any, error) {
 	case "POST expire":
 		s.ExpireSessions()
 		return ok{}, nil
+	case "GET finish":
+		return ok{"finishing": s.Finishing()}, nil
 	case "POST finish":
 		s.FinishUploads()
 		return ok{}, nil

@@ -275,6 +275,16 @@ func (f *faults) take(kind, name string) *ActiveFault {
 	return nil
 }
 
+// takeFault finds the call's fault.
+func (c *call) takeFault(name string) {
+	c.fault = c.s.faults.take(c.kind, name)
+	if c.fault != nil && c.fault.Fault.When == InBody && c.r.ContentLength == 0 {
+		f := c.fault.Fault
+		f.When = Before // no body to break off in
+		c.fault = &ActiveFault{Fault: f, gone: c.fault.gone}
+	}
+}
+
 // hitBy reports whether the call's fault has that effect at that point.
 func (c *call) hitBy(e Effect, when When) bool {
 	return c.fault != nil && c.fault.Fault.Effect == e && or(c.fault.Fault.When, Before) == when
@@ -286,10 +296,6 @@ func (c *call) faultBefore() (over bool, err error) {
 		return false, nil
 	}
 	f := c.fault.Fault
-	if f.When == InBody && c.r.ContentLength == 0 {
-		f.When = Before // no body to break off in
-		c.fault = &ActiveFault{Fault: f, gone: c.fault.gone}
-	}
 	if f.Effect != EffectDrip && !c.wait(f.Delay) {
 		return true, errBroken
 	}
@@ -382,11 +388,12 @@ func (c *call) wait(d time.Duration) bool {
 }
 
 // requestBody counts and throttles what is read of a request's body, and breaks
-// it off if a fault says so.
+// it off if a fault or the gateway says so.
 type requestBody struct {
-	c    *call
-	body io.ReadCloser
-	cut  int64 // bytes until the fault acts; below 0: no fault
+	c     *call
+	body  io.ReadCloser
+	cut   int64 // bytes until the fault acts; below 0: no fault
+	limit int64 // bytes that the gateway lets pass; below 0: no limit
 }
 
 func (b *requestBody) Read(p []byte) (int, error) {
@@ -397,13 +404,18 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		p = p[:b.cut]
 	}
 	n, err := b.body.Read(p)
+	if b.limit >= 0 && b.c.received+int64(n) > b.limit {
+		over := errTooLarge(b.limit)
+		b.limit = -1   // the rest is read to be thrown away
+		return 0, over // with bytes the error could be overlooked, as io.ReadFull does
+	}
 	b.c.received += int64(n)
 	b.c.s.calls.received.Add(int64(n))
 	if b.cut > 0 {
 		b.cut -= int64(n)
 	}
 	if n > 0 && !b.c.throttle(&b.c.s.upload, n) {
-		return n, errBroken
+		return 0, errBroken
 	}
 	switch {
 	case err == io.EOF && b.cut >= 0:

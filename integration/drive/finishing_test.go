@@ -41,13 +41,12 @@ func TestFinishing(t *testing.T) {
 					t.Fatal(got)
 				}
 			} else {
-				eventually(t, "everything has arrived", func() bool { return s.Received() >= int64(len(data)) })
+				eventually(t, "everything has arrived", func() bool { return s.Finishing() == 1 })
 			}
 			if answers != drive.AnswerNone {
-				eventually(t, "the status says that everything has arrived", func() bool {
-					code, received, _ := s.send(t, uri, status, "")
-					return code == 308 && received == "bytes=0-524292"
-				})
+				if code, received, _ := s.send(t, uri, status, ""); code != 308 || received != "bytes=0-524292" {
+					t.Fatal(code, received)
+				}
 			}
 			if answers == drive.AnswerStatus {
 				select {
@@ -71,10 +70,8 @@ func TestFinishing(t *testing.T) {
 					t.Fatal(got)
 				}
 			}
-			eventually(t, "the file is finished", func() bool {
-				s.FinishUploads()
-				return len(s.Find(s.show, "big")) == 1
-			})
+			s.FinishUploads()
+			eventually(t, "the file is finished", func() bool { return s.Finishing() == 0 })
 			code, _, body := s.send(t, uri, status, "")
 			s.wantFinished(t, code, body, data)
 		})
@@ -98,7 +95,7 @@ func TestFinishingOfSmallUploads(t *testing.T) {
 		}
 		ended <- err
 	}()
-	eventually(t, "the data has arrived", func() bool { return s.Received() >= 7 })
+	eventually(t, "the data has arrived", func() bool { return s.Finishing() == 1 })
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +115,11 @@ func TestControlFinishing(t *testing.T) {
 	uri := s.begin(t, 3)
 	if code, received, _ := s.send(t, uri, "", "abc"); code != 308 || received != "bytes=0-2" {
 		t.Fatal(code, received)
+	}
+	var finishing struct{ Finishing int }
+	s.control(t, "GET", "finish", "", 200, &finishing)
+	if finishing.Finishing != 1 {
+		t.Fatal(finishing)
 	}
 	s.control(t, "POST", "finish", "", 200, nil)
 	eventually(t, "the file is there", func() bool { return len(s.Find(s.show, "big")) == 1 })

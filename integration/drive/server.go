@@ -75,6 +75,7 @@ type Server struct {
 	settingsMu sync.Mutex // one change at a time
 	upload     bandwidth
 	download   bandwidth
+	gateway    bandwidth // from the gateway on
 
 	violationsMu sync.Mutex
 	violations   []string
@@ -310,14 +311,29 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // run does the work and answers. An error means that nothing can be answered.
 func (c *call) run(refused *apiError) error {
+	settings := c.s.Settings()
+	if settings.Gateway.refuses(c.r) {
+		page := errTooLarge(settings.Gateway.MaxBody)
+		c.reason = "html"
+		return page.write(c.w, c.baseURL()) // not a byte of the body is read before
+	}
 	name := ""
 	if c.s.faults.askName(c.kind) {
 		name = c.itemName()
 	}
-	c.fault = c.s.faults.take(c.kind, name)
-	body := &requestBody{c: c, body: c.r.Body, cut: -1}
+	c.takeFault(name)
+	body := &requestBody{c: c, body: c.r.Body, cut: -1, limit: settings.Gateway.limit()}
+	if c.hitBy(EffectReset, InBody) || c.hitBy(EffectHang, InBody) {
+		body.cut = c.fault.Fault.AfterBytes
+	}
 	c.r.Body = body
-	settings := c.s.Settings()
+	if settings.Gateway.Buffer && c.r.ContentLength != 0 {
+		remove, err := c.buffer(settings.Gateway)
+		if err != nil {
+			return c.finish(err)
+		}
+		defer remove()
+	}
 	latency := settings.Latency
 	if settings.Jitter > 0 {
 		latency += c.s.faults.roll(settings.Jitter)
@@ -328,9 +344,6 @@ func (c *call) run(refused *apiError) error {
 	over, err := c.faultBefore()
 	if over {
 		return c.finish(err)
-	}
-	if c.hitBy(EffectReset, InBody) || c.hitBy(EffectHang, InBody) {
-		body.cut = c.fault.Fault.AfterBytes
 	}
 	if c.swallows() {
 		c.w.swallow()

@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -218,11 +219,11 @@ func (c *call) advance(ss *session) (received int64, err error) {
 		limit -= skip
 	}
 	if _, err := io.CopyN(io.Discard, c.r.Body, skip); err != nil {
-		return 0, errBroken
+		return 0, cmp.Or(interrupted(err), err)
 	}
 	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
-		if errors.Is(err, errBroken) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return 0, errBroken
+		if err := interrupted(err); err != nil {
+			return 0, err
 		}
 		ss.draft.drop()
 		end := newEnding(0)
@@ -243,6 +244,19 @@ func (c *call) advance(ss *session) (received int64, err error) {
 	}
 	ss.finish(c)
 	return 0, nil
+}
+
+// interrupted is how to end a request whose body did not arrive whole; nil if
+// something else went wrong.
+func interrupted(err error) error {
+	var page *htmlError
+	if errors.As(err, &page) {
+		return page
+	}
+	if errors.Is(err, errBroken) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errBroken
+	}
+	return nil
 }
 
 // finish makes the file, now or after the time that Settings.Finishing says. The
@@ -276,6 +290,22 @@ func (ss *session) finish(c *call) {
 		}
 		apply()
 	})
+}
+
+// Finishing returns how many uploads have all their bytes and no file yet.
+func (s *Server) Finishing() (n int) {
+	s.sessions.mu.Lock()
+	defer s.sessions.mu.Unlock()
+	for _, ss := range s.sessions.known {
+		if end := ss.end.Load(); end != nil {
+			select {
+			case <-end.done:
+			default:
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // FinishUploads ends the time that finishing takes for every upload whose bytes

@@ -49,6 +49,9 @@ type Settings struct {
 	// pageSize asks for, as Google may do; 0 is no cap.
 	PageLimit int `json:"pageLimit"`
 
+	// Gateway is the proxy through which every request comes.
+	Gateway Gateway `json:"gateway"`
+
 	// ServiceAccountStorage is the number of bytes that each service account
 	// may own. 0 is none, as for new accounts at Google: then creating a file
 	// that the account would own fails. Below 0 is unlimited.

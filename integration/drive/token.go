@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -80,8 +79,8 @@ func (c *call) handleToken() error {
 		return &oauthError{405, "invalid_request", "The token endpoint takes POST."}
 	}
 	c.r.Body = http.MaxBytesReader(c.w, c.r.Body, 1<<20)
-	if err := c.r.ParseForm(); errors.Is(err, errBroken) {
-		return err
+	if err := c.r.ParseForm(); interrupted(err) != nil {
+		return interrupted(err)
 	} else if err != nil {
 		return &oauthError{400, "invalid_request", "Could not parse the form."}
 	}

@@ -44,8 +44,8 @@ func (c *call) receiveMultipart() error {
 }
 
 func multipartError(err error) error {
-	if errors.Is(err, errBroken) {
-		return errBroken
+	if !errors.Is(err, errMultipart) {
+		return err
 	}
 	return &apiError{Code: 400, Reason: "badContent", Message: "Malformed multipart body: " + err.Error(), violation: true}
 }
@@ -117,7 +117,8 @@ func splitMultipart(header string, body io.Reader) (meta []byte, mediaType strin
 }
 
 func partError(part string, err error) error {
-	if errors.Is(err, errBroken) {
+	var page *htmlError
+	if errors.Is(err, errBroken) || errors.As(err, &page) {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %v", errMultipart, part, err)
