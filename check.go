@@ -125,7 +125,7 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote confi
 		r.ok("rights to read and to write what is synced")
 	}
 	checkState(ctx, r, cfg, client, remote.Name)
-	changes, err := store.Changes(ctx, remote.Name)
+	changes, err := store.Changes(ctx, cfg.ActiveSite, remote.Name)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
 		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")

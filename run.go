@@ -117,7 +117,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	pausing := &pausing{log: log, up: up, poll: poll}
 	pausing.set(paused)
 	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
-	stream := &watcher.Stream{Store: d.store, Site: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
+	stream := &watcher.Stream{Store: d.store, Active: cfg.ActiveSite, Remote: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
 	standing := d.monitor.watched()
 	defer d.monitor.watch(standing)
 	watched := parts{client: standing.client, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}

@@ -115,7 +115,7 @@ func (m *monitor) Count(ctx context.Context, project string) (web.Counts, error)
 		return web.Counts{}, err
 	}
 	t, err := db.store.Tally(ctx, project, tallyRules(m.cfg), time.Now())
-	return web.Counts{Pending: web.Count(t.Pending), Waiting: web.Count(t.Waiting), Failed: web.Count(t.Failed), Synced: web.Count(t.Synced),
+	return web.Counts{Pending: web.Count(t.Pending), Waiting: web.Count(t.Waiting), Paused: web.Count(t.Paused), Failed: web.Count(t.Failed), Synced: web.Count(t.Synced),
 		Absent: web.Count(t.Absent), Unusable: web.Count(t.Unusable), Oldest: t.Oldest}, err
 }
 

@@ -94,6 +94,7 @@ type projectStatus struct {
 type tally struct {
 	Pending  count      `json:"pending"`
 	Waiting  count      `json:"waiting"`
+	Paused   count      `json:"paused"` // by a field of their records
 	Failed   count      `json:"failed"`
 	Synced   count      `json:"synced"`
 	Absent   count      `json:"absent"`
@@ -107,7 +108,7 @@ type count struct {
 }
 
 func tallyOf(t avalon.Tally) tally {
-	out := tally{count(t.Pending), count(t.Waiting), count(t.Failed), count(t.Synced), count(t.Absent), count(t.Unusable), nil}
+	out := tally{count(t.Pending), count(t.Waiting), count(t.Paused), count(t.Failed), count(t.Synced), count(t.Absent), count(t.Unusable), nil}
 	if !t.Oldest.IsZero() {
 		out.Oldest = &t.Oldest
 	}
@@ -284,6 +285,9 @@ func (s *status) text(color bool) string {
 		name := printable(p.Project)
 		if p.Error != "" {
 			t.line("%s: %s", t.paint(red, name), printable(p.Error))
+		}
+		if n := p.Paused.Files; n > 0 {
+			t.line("%s: %s file(s) are paused in their records, and are left alone until that is taken away", name, humanize.Comma(n))
 		}
 		if n := p.Absent.Files; n > 0 {
 			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n), s.ActiveSite)

@@ -27,7 +27,7 @@ func statusForTest() *status {
 			{Project: "Žižkov", tally: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12345, 5 << 30}, Oldest: &oldest},
 				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: &failed}}},
 			{Project: "away", Error: "it can't be read"},
-			{Project: "b", tally: tally{Synced: count{1, 1}, Absent: count{1, 9}, Unusable: count{1000, 9}}},
+			{Project: "b", tally: tally{Synced: count{1, 1}, Absent: count{1, 9}, Paused: count{2, 5}, Unusable: count{1000, 9}}},
 		},
 		Total: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12346, 5<<30 + 1}, Oldest: &oldest},
 	}
@@ -46,6 +46,7 @@ away           ?        ?       ?       ?          ?         ?       ?
 b              0        0       0       1        0 B       1 B
 total          3        1       2  12,346    3.0 KiB   5.0 GiB     3 h
 away: it can't be read
+b: 2 file(s) are paused in their records, and are left alone until that is taken away
 b: 1 file(s) are not on site studio, so there is nothing to upload yet
 b: 1,000 file(s) have a record that can't be worked with; the log of sitesync says why
 
@@ -104,13 +105,14 @@ func TestStatusJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const unpaused = `"paused":{"files":0,"bytes":0},`
 	const none = `"absent":{"files":0,"bytes":0},"unusable":{"files":0,"bytes":0},"oldest":"2026-11-25T09:00:00Z"`
 	const want = `{"at":"2026-11-25T12:00:00Z","active_site":"studio","remote_site":"gdrive",` +
 		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open","held":["site: the drive is full\u001b[2J\nmake room"]},` +
 		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
-		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},"failed":{"files":2,"bytes":7},` +
+		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused + `"failed":{"files":2,"bytes":7},` +
 		`"synced":{"files":12345,"bytes":5368709120},` + none + `,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
-		`"last_failed":"2026-11-25T11:58:30Z"}]}],"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` +
+		`"last_failed":"2026-11-25T11:58:30Z"}]}],"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused +
 		`"failed":{"files":2,"bytes":7},"synced":{"files":12346,"bytes":5368709121},` + none + `}}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("JSON (-want +got):\n%s", diff)

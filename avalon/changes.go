@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -36,20 +37,21 @@ type Change struct {
 
 // Changes is an open change stream over the whole database, so also over projects created later.
 type Changes struct {
-	cs *mongo.ChangeStream
+	cs       *mongo.ChangeStream
+	recorded *recorded
 }
 
-// Changes opens a change stream that tells of everything that can make a file pending on the site. It has
-// seen nothing that was written before it returns.
-func (s *Store) Changes(ctx context.Context, site string) (*Changes, error) {
-	cs, err := s.db.Watch(ctx, changesPipeline(site), options.ChangeStream().SetMaxAwaitTime(awaitTime))
+// Changes opens a change stream that tells of everything that can make a file of the active site pending on the remote
+// one. It has seen nothing that was written before it returns.
+func (s *Store) Changes(ctx context.Context, active, remote string) (*Changes, error) {
+	cs, err := s.db.Watch(ctx, changesPipeline(active, remote), options.ChangeStream().SetMaxAwaitTime(awaitTime))
 	if hasCode(err, codeNotReplicaSet) || hasCode(err, codeMajorityUnsupported) {
 		return nil, ErrNoChangeStreams
 	}
 	if err != nil {
 		return nil, s.wrap(err, "open the change stream of database %s", s.db.Name())
 	}
-	return &Changes{cs: cs}, nil
+	return &Changes{cs: cs, recorded: &s.recorded}, nil
 }
 
 // TryNext waits for a change, but a second at most; ok is false if there was none. The first call only looks
@@ -57,8 +59,10 @@ func (s *Store) Changes(ctx context.Context, site string) (*Changes, error) {
 // other error the stream is dead, and a new one must be opened. (The driver itself has resumed once by then.)
 func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error) {
 	// Not cs.Next with a deadline, which would kill the stream.
-	if c.cs.TryNext(ctx) {
-		return change(c.cs.Current), true, nil
+	for c.cs.TryNext(ctx) {
+		if next := change(c.cs.Current); !c.recorded.has(next.Key, date(c.cs.Current.Lookup("created"))) {
+			return next, true, nil
+		}
 	}
 	if err := ctx.Err(); err != nil {
 		return Change{}, false, err
@@ -85,62 +89,101 @@ func change(event bson.Raw) Change {
 
 // Keys of updateDescription, which are paths with dots in them.
 const (
-	replacedPath = `^files(\.\d+(\.path|\.sites)?)?$`
-	recordPath   = `^files\.\d+\.sites\.[^.]+`
+	filePath   = `^files\.\d+`
+	recordPath = `^files\.\d+\.sites\.[^.]+`
 )
 
-// changesPipeline lets through, as keys only, what can make a file pending on the site, and nothing that
-// [Store.Record] writes.
+// changesPipeline lets through, as keys only, what can make a file pending on the remote site.
 //
 // Inserts and replaces carry their document and are matched on it. For updates the server is not asked to
 // look the document up: a sequence of 1,000 frames would be read again for every update of it. They are
-// matched on what they changed instead. A success sets created_dt as it removes tries, a failure sets
-// last_failed_dt as it sets tries, and that is how our own writes are told from a person's. A small record is
-// told of as a whole rather than by its fields. MongoDB before 5.0 tells of all files when several change: then
-// our own writes wake us, which costs a look.
-func changesPipeline(site string) mongo.Pipeline {
+// matched on what they changed instead. A small record is told of as a whole rather than by its fields, and what several
+// files have changed in may be told of as all files.
+//
+// What [Store.Record] writes wakes nobody. A failure sets last_failed_dt as it sets tries, and that is how it is told from
+// what a person does. A success sets created_dt, as does whoever has brought the file to the active site; and which site
+// a record in a list is of, an update of its fields does not tell. So these come through with the first of the dates,
+// created, by which [Changes] knows what was recorded here.
+func changesPipeline(active, remote string) mongo.Pipeline {
 	doc := "fullDocument."
+	dict := doc + "files.sites." + remote
 	inserted := bson.D{
 		{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"insert", "replace"}}}},
 		{Key: doc + "type", Value: "representation"},
 		{Key: "$or", Value: bson.A{
 			bson.D{{Key: doc + "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: site}, {Key: "created_dt", Value: nil},
+				{Key: "name", Value: remote}, {Key: "created_dt", Value: nil}, {Key: "paused", Value: unpaused()},
 			}}}}},
 			bson.D{
-				{Key: doc + "files.sites." + site, Value: bson.D{{Key: "$exists", Value: true}}},
-				{Key: doc + "files.sites." + site + ".created_dt", Value: nil},
+				{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}},
+				{Key: dict + ".created_dt", Value: nil},
+				{Key: dict + ".paused", Value: unpaused()},
 			},
 		}},
 	}
 
 	updated := call("$objectToArray", call("$ifNull", "$updateDescription.updatedFields", bson.D{}))
 	removed := call("$ifNull", "$updateDescription.removedFields", bson.A{})
+	const value = "$$e.v"
 	set := func(regex string, more ...any) bson.D { // some field was set whose path matches
 		return some(updated, call("$and", append(bson.A{matches("$$e.k", regex)}, more...)...))
 	}
 	unset := func(regex string) bson.D { return some(removed, matches("$$e", regex)) }
-	changed := bson.D{
-		{Key: "operationType", Value: "update"},
-		{Key: "$expr", Value: call("$or",
-			set(replacedPath),
-			set(recordPath+`$`, is("$$e.v.created_dt", nil),
-				call("$or", is("$$e.v.last_failed_dt", nil), is("$$e.v.tries", nil))),
-			set(recordPath+`\.created_dt$`, is("$$e.v", nil)),
-			unset(recordPath+`\.created_dt$`),
-			call("$and", unset(recordPath+`\.tries$`), call("$not", set(recordPath+`\.created_dt$`))),
-			call("$and", set(recordPath+`\.tries$`), call("$not", set(recordPath+`\.last_failed_dt$`))),
-		)},
+	// named is true of a record that was set as a whole and is of the site, in a list or in a dict.
+	named := func(site string) bson.D {
+		return call("$or", call("$eq", value+".name", literal(site)), matches("$$e.k", `\.sites\.`+regexp.QuoteMeta(site)+`$`))
 	}
+	isSet := func(field string) bson.D { return call("$not", is(field, nil)) }
+	ourFailure := call("$and", isSet(value+".last_failed_dt"), isSet(value+".tries"))
+	woken := call("$or",
+		set(filePath+`\.path$`),
+		set(`^files$`, call("$isArray", value), some(elements(value), waits("$$e.sites", remote))),
+		set(filePath+`$`, waits(value+".sites", remote)),
+		set(filePath+`\.sites$`, waits(value, remote)),
+		set(recordPath+`$`, call("$not", call("$isArray", value)), named(remote), is(value+".created_dt", nil), isUnpaused(value),
+			call("$not", ourFailure)),
+		set(recordPath+`$`, named(active), isSet(value+".created_dt")),
+		set(recordPath+`\.name$`, call("$in", value, bson.A{literal(active), literal(remote)})),
+		set(recordPath+`\.created_dt$`, is(value, nil)),
+		unset(recordPath+`\.created_dt$`),
+		call("$and", unset(recordPath+`\.tries$`), call("$not", set(recordPath+`\.created_dt$`))),
+		call("$and", set(recordPath+`\.tries$`), call("$not", set(recordPath+`\.last_failed_dt$`))),
+		set(recordPath+`\.paused$`, call("$in", value, unpausedValues)),
+		unset(recordPath+`\.paused$`),
+	)
+	created := call("$filter", bson.D{{Key: "input", Value: updated}, {Key: "as", Value: "e"}, {Key: "cond", Value: call("$and",
+		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(active)+`)\.created_dt$`), isSet(value))}})
 
 	moved := bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"rename", "drop", "dropDatabase"}}}}}
+	update := bson.D{{Key: "operationType", Value: "update"}}
+	isUpdate := call("$eq", "$operationType", "update")
 	return mongo.Pipeline{
-		bson.D{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, changed, moved}}}}},
-		bson.D{{Key: "$project", Value: bson.D{
+		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, update, moved}}}}},
+		{{Key: "$project", Value: bson.D{
 			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
+			{Key: "woken", Value: call("$cond", isUpdate, woken, true)},
+			{Key: "created", Value: call("$cond", isUpdate, let("created", created, first("$$created.v")), nil)},
+		}}},
+		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{
+			bson.D{{Key: "woken", Value: true}}, bson.D{{Key: "created", Value: bson.D{{Key: "$ne", Value: nil}}}},
+		}}}}},
+		{{Key: "$project", Value: bson.D{
+			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
+			{Key: "created", Value: call("$cond", "$woken", "$$REMOVE", "$created")},
 		}}},
 	}
 }
+
+// waits is true if one of the sites, in either form, is the site and waits for its file.
+func waits(sites, site string) bson.D {
+	open := func(rec string) bson.D { return call("$and", is(rec+".created_dt", nil), isUnpaused(rec)) }
+	inList := mapped(elements(sites), "s", call("$and", isOf("$$s", "object"), call("$eq", "$$s.name", literal(site)), open("$$s")))
+	inDict := sites + "." + site
+	return call("$cond", call("$isArray", sites), call("$anyElementTrue", bson.A{inList}), call("$and", isOf(inDict, "object"), open(inDict)))
+}
+
+// elements is the list, or an empty one for what is none.
+func elements(list string) bson.D { return call("$cond", call("$isArray", list), list, bson.A{}) }
 
 // call builds an aggregation expression: one argument as it is, several as a list.
 func call(op string, args ...any) bson.D {

@@ -219,11 +219,11 @@ type Retry struct {
 }
 
 // Retry takes failed files of a project back to pending, in both forms of sites: tries, error and last_failed_dt go from
-// the records of the site that have no created_dt. Whoever watches the project is woken by that.
+// the records of the site that have no created_dt and are not paused. Whoever watches the project is woken by that.
 func (s *Store) Retry(ctx context.Context, project string, r Retry) (Edited, error) {
 	least := max(r.MinTries, 1)
 	failed := func(rec string) bson.D {
-		return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil), call("$gte", triesOf(rec), least))
+		return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil), isUnpaused(rec), call("$gte", triesOf(rec), least))
 	}
 	fresh := func(rec string) bson.D { return without(rec, "tries", "error", "last_failed_dt", "progress") }
 	inList := call("$and", is("$$s.name", r.Site), failed("$$s"))

@@ -49,6 +49,8 @@ func TestRetry(t *testing.T) {
 		"tries null":               {failed(nil), 1, false},
 		"untried":                  {nil, 1, false},
 		"synced":                   {append(failed(int32(3)), created), 3, false},
+		"paused":                   {append(failed(int32(3)), bson.E{Key: "paused", Value: true}), 3, false},
+		"paused no more":           {append(failed(int32(3)), bson.E{Key: "paused", Value: false}), 3, true},
 		"created_dt null":          {append(failed(int32(3)), bson.E{Key: "created_dt", Value: nil}), 3, true},
 	} {
 		for form, sites := range map[string]any{"list": list(test.fields...), "dict": dict(test.fields...)} {

@@ -99,6 +99,11 @@ func isWriteError(err error) bool {
 
 // record writes one update. A small one goes together with those of other representations.
 func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
+	for _, o := range outcomes {
+		if o.Error == "" {
+			s.recorded.add(key, o.At)
+		}
+	}
 	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(site, outcomes)).
 		SetFilter(bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}})
 	alone := func() error {

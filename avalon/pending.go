@@ -2,7 +2,7 @@ package avalon
 
 import "go.mongodb.org/mongo-driver/v2/bson"
 
-// pendingFilter finds representations with a file that is not on the site yet and has tries left.
+// pendingFilter finds representations with a file that is not on the site yet, has tries left, and is not paused.
 //
 // Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists:
 // false, and also finds the nulls that other writers leave. The nested form files.$elemMatch.sites.$elemMatch
@@ -15,11 +15,12 @@ func pendingFilter(site string, retryCount int) bson.D {
 		{Key: "type", Value: "representation"},
 		{Key: "$or", Value: bson.A{
 			bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, untried,
+				{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, untried, {Key: "paused", Value: unpaused()},
 			}}}}},
 			bson.D{
 				{Key: "files.sites." + site, Value: bson.D{{Key: "$exists", Value: true}}},
 				{Key: "files.sites." + site + ".created_dt", Value: nil},
+				{Key: "files.sites." + site + ".paused", Value: unpaused()},
 			},
 		}},
 	}

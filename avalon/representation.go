@@ -52,6 +52,7 @@ type Site struct {
 	RemoteID   string    // the site's own id of the file; a Drive file id
 	Error      string    // of the last failed try
 	Tries      int       // failed tries so far
+	Paused     bool      // a person wants it to be left alone; see isPaused
 	LastFailed time.Time // zero if unknown
 	Problem    string    // what is wrong with the record if it can't be written to ("" if nothing is)
 
@@ -183,6 +184,7 @@ func site(name string, rec bson.Raw) Site {
 	s.Error = text(rec.Lookup("error"))
 	s.rawTries = rec.Lookup("tries")
 	s.Tries = tries(s.rawTries)
+	s.Paused = isPaused(rec.Lookup("paused"))
 	s.LastFailed = date(rec.Lookup("last_failed_dt"))
 	return s
 }

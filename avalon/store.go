@@ -47,9 +47,10 @@ type Store struct {
 	// process may be at work by now. May be nil, for whoever writes neither. It must not change once the store is used.
 	Fence func() error
 
-	db    *mongo.Database
-	read  *together[ID, bson.Raw]
-	write *together[mongo.WriteModel, struct{}]
+	db       *mongo.Database
+	recorded recorded
+	read     *together[ID, bson.Raw]
+	write    *together[mongo.WriteModel, struct{}]
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so

@@ -3,6 +3,7 @@ package avalon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -100,6 +101,10 @@ func TestPending(t *testing.T) {
 		{"created_dt null in a dict", dict(bson.E{Key: "created_dt", Value: nil}), true},
 		{"no skeleton", bson.A{bson.D{{Key: "name", Value: "studio"}, done}}, false},
 		{"no skeleton in a dict", bson.D{{Key: "studio", Value: bson.D{done}}}, false},
+		{"paused", list(bson.E{Key: "paused", Value: true}), false},
+		{"paused in a dict", dict(bson.E{Key: "paused", Value: true}), false},
+		{"paused no more", list(bson.E{Key: "paused", Value: false}), true},
+		{"paused no more in a dict", dict(bson.E{Key: "paused", Value: nil}), true},
 		{"tries left", list(bson.E{Key: "tries", Value: 2}), true},
 		{"tries null", list(bson.E{Key: "tries", Value: nil}), true},
 		{"tries as text", list(bson.E{Key: "tries", Value: "1"}), true},
@@ -161,7 +166,7 @@ func TestErrorsNameTheMend(t *testing.T) {
 			}
 			return nil
 		},
-		"aggregate": func() error { _, err := s.Changes(t.Context(), gdrive); return err },
+		"aggregate": func() error { _, err := s.Changes(t.Context(), "studio", gdrive); return err },
 		"update": func() error {
 			return s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
 		},
@@ -588,6 +593,11 @@ func TestChanges(t *testing.T) {
 	}
 	done := []bson.E{{Key: "created_dt", Value: published}, {Key: "id", Value: "x"}}
 	failed := []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: int32(3)}, {Key: "last_failed_dt", Value: published}}
+	pause := bson.E{Key: "paused", Value: true}
+	missing := func(fields ...bson.E) bson.A { // sites of a file that the studio does not have
+		return bson.A{append(bson.D{{Key: "name", Value: "studio"}}, fields...), bson.D{{Key: "name", Value: gdrive}}}
+	}
+	const several = "outcomes of several files"
 	tests := []struct {
 		name   string
 		sites  any
@@ -620,15 +630,66 @@ func TestChanges(t *testing.T) {
 		{"our success again, with the same id", list(bson.E{Key: "id", Value: "x"}), Outcome{RemoteID: "x"}, false},
 		{"our failure in a dict", dict(), Outcome{Error: "no"}, false},
 		{"our success in a dict", dict(failed...), Outcome{RemoteID: "x"}, false},
+		{"our successes, of several files", list(), several, false},
+		{"paused by $set", list(), upd("$set", "files.0.sites.1.paused", true), false},
+		{"paused in a dict", dict(), upd("$set", "files.0.sites.gdrive.paused", true), false},
+		{"paused by another value", list(), upd("$set", "files.0.sites.1.paused", 1), false},
+		{"paused, the record replaced", list(failed...), upd("$set", "files.0.sites.1",
+			bson.D{{Key: "name", Value: gdrive}, {Key: "paused", Value: true}}), false},
+		{"paused, the record replaced in a dict", dict(failed...), upd("$set", "files.0.sites.gdrive", bson.D{{Key: "paused", Value: true}}), false},
+		{"paused, the sites replaced", list(), upd("$set", "files.0.sites", list(pause)), false},
+		{"paused, the sites replaced by a dict", list(), upd("$set", "files.0.sites", dict(pause)), false},
+		{"paused, the file replaced", list(), upd("$set", "files.0", entry("{root}/a", list(pause))), false},
+		{"paused, all files replaced", list(), upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/a", dict(pause))}), false},
+		{"paused skeleton pushed", bson.A{}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: gdrive}, pause}), false},
+		{"paused by array filters", list(), upd("$set", "files.$[].sites.$[s].paused", true), false},
+		{"pause removed", list(pause), upd("$unset", "files.0.sites.1.paused", ""), true},
+		{"pause removed in a dict", dict(pause), upd("$unset", "files.0.sites.gdrive.paused", ""), true},
+		{"pause removed by array filters", list(pause), upd("$unset", "files.$[].sites.$[s].paused", ""), true},
+		{"pause set to false", list(pause), upd("$set", "files.0.sites.1.paused", false), true},
+		{"pause set to null", list(pause), upd("$set", "files.0.sites.1.paused", nil), true},
+		{"pause removed, the record replaced", list(pause), upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}), true},
+		{"pause removed, the sites replaced", list(pause), upd("$set", "files.0.sites", list()), true},
+		{"pause of one of two files removed", list(pause), upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/b", list())}), true},
+		{"pause removed in a pipeline", list(pause), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files",
+			Value: bson.A{entry("{root}/a", list())}}}}}}, true},
+		{"source created", missing(), upd("$set", "files.0.sites.0.created_dt", published), true},
+		{"source created, with an id", missing(), upd("$set", "files.0.sites.0", bson.D{{Key: "name", Value: "studio"},
+			{Key: "id", Value: "x"}, {Key: "created_dt", Value: published}}), true},
+		{"source created, its fields set", missing(bson.E{Key: "tries", Value: 1}), bson.D{{Key: "$set", Value: bson.D{
+			{Key: "files.0.sites.0.created_dt", Value: published}, {Key: "files.0.sites.0.id", Value: "x"}}},
+			{Key: "$unset", Value: bson.D{{Key: "files.0.sites.0.tries", Value: ""}}}}, true},
+		{"source created by array filters", missing(), upd("$set", "files.$[].sites.$[a].created_dt", published), true},
+		{"source created by a position", missing(), upd("$set", "files.$.sites.0.created_dt", published), true},
+		{"source pushed", bson.A{bson.D{{Key: "name", Value: gdrive}}}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "studio"},
+			{Key: "created_dt", Value: published}}), true},
+		{"source created in a dict", bson.D{{Key: "studio", Value: bson.D{}}, {Key: gdrive, Value: bson.D{}}},
+			upd("$set", "files.0.sites.studio.created_dt", published), true},
+		{"source added to a dict", bson.D{{Key: gdrive, Value: bson.D{}}}, upd("$set", "files.0.sites.studio", bson.D{{Key: "created_dt", Value: published}}), true},
+		{"source created in a pipeline", missing(), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files",
+			Value: bson.A{entry("{root}/a", list())}}}}}}, true},
+		{"source created, the sites replaced", missing(), upd("$set", "files.0.sites", list()), true},
+		{"a site's name mended", bson.A{list()[0], bson.D{{Key: "name", Value: " gdrive"}}}, upd("$set", "files.0.sites.1.name", gdrive), true},
+		{"source announced", list(), upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "studio"}}), false},
+		{"another site", list(), upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "local_0"}}), false},
+		{"another site in a dict", dict(), upd("$set", "files.0.sites.local_0.created_dt", published), false},
+		{"odd values", list(), bson.D{{Key: "$set", Value: bson.D{{Key: "files.0.sites.0", Value: bson.A{bson.A{}}}, {Key: "files.0.sites.1", Value: "x"}}}}, false},
+		{"odd sites", list(), upd("$set", "files.0.sites", bson.A{nil, "x", bson.A{bson.D{}}, bson.D{}}), false},
+		{"odd files", list(), upd("$set", "files", bson.A{nil, "x", bson.A{bson.D{}}, bson.D{{Key: "sites", Value: 7}}}), false},
+		{"no files", list(), upd("$set", "files", "x"), false},
 		{"something else", list(), upd("$set", "data.comment", "files.0.sites"), false},
 		{"progress", list(), upd("$set", "files.0.sites.1.progress", 0.5), false},
 	}
 	s, coll := newStore(t)
 	var keys []Key
 	for _, tt := range tests {
-		keys = append(keys, insert(t, coll, representation(entry("{root}/a", tt.sites)))...)
+		doc := representation(entry("{root}/a", tt.sites))
+		if fmt.Sprint(tt.change) == several {
+			doc = representation(entry("{root}/a", tt.sites), entry("{root}/b", bson.A{}))
+		}
+		keys = append(keys, insert(t, coll, doc)...)
 	}
-	ch, err := s.Changes(t.Context(), gdrive)
+	ch, err := s.Changes(t.Context(), "studio", gdrive)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -645,8 +706,28 @@ func TestChanges(t *testing.T) {
 			if err := s.Record(t.Context(), keys[i], gdrive, []Outcome{c}); err != nil {
 				t.Fatal(err)
 			}
+		case string:
+			rep, err := s.Representation(t.Context(), keys[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := coll.UpdateByID(t.Context(), keys[i].ID, upd("$set", "files.1.sites", list())); err != nil {
+				t.Fatal(err)
+			}
+			want[keys[i]] = "a skeleton"
+			outcomes := []Outcome{{File: rep.Files[0], RemoteID: "x", At: time.Now()}, {File: rep.Files[1], RemoteID: "y", At: time.Now().Add(time.Second)}}
+			if err := s.Record(t.Context(), keys[i], gdrive, outcomes); err != nil {
+				t.Fatal(err)
+			}
 		default:
-			if _, err := coll.UpdateByID(t.Context(), keys[i].ID, c); err != nil {
+			filter, o := bson.D{{Key: "_id", Value: keys[i].ID}, {Key: "files.path", Value: "{root}/a"}}, options.UpdateOne()
+			text := fmt.Sprint(c)
+			for name, site := range map[string]string{"s": gdrive, "a": "studio"} {
+				if strings.Contains(text, "$["+name+"]") {
+					o.SetArrayFilters([]any{bson.D{{Key: name + ".name", Value: site}}})
+				}
+			}
+			if _, err := coll.UpdateOne(t.Context(), filter, c, o); err != nil {
 				t.Fatalf("%s: %v", tt.name, err)
 			}
 		}
@@ -676,6 +757,9 @@ func TestChanges(t *testing.T) {
 		if c.Key == last {
 			break
 		}
+		if _, again := got[c.Key]; again {
+			t.Errorf("%q woke us twice", want[c.Key])
+		}
 		got[c.Key] = want[c.Key]
 		if want[c.Key] == "" {
 			if i := slices.Index(keys, c.Key); i >= 0 {
@@ -700,7 +784,7 @@ func next(t *testing.T, ch *Changes) (Change, error) {
 func TestChangesEnd(t *testing.T) {
 	s, coll := newStore(t)
 	insert(t, coll, representation())
-	ch, err := s.Changes(t.Context(), gdrive)
+	ch, err := s.Changes(t.Context(), "studio", gdrive)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 type Tally struct {
 	Pending  Count     // what can be uploaded now, or is being uploaded
 	Waiting  Count     // for the next try
+	Paused   Count     // somebody has paused them in their records
 	Failed   Count     // no tries are left
 	Synced   Count     // on the site
 	Absent   Count     // neither on the site nor on the active one, so there is nothing to upload
@@ -42,6 +43,7 @@ func (c *Count) Add(more Count) {
 func (t *Tally) Add(more Tally) {
 	t.Pending.Add(more.Pending)
 	t.Waiting.Add(more.Waiting)
+	t.Paused.Add(more.Paused)
 	t.Failed.Add(more.Failed)
 	t.Synced.Add(more.Synced)
 	t.Absent.Add(more.Absent)
@@ -83,6 +85,7 @@ type group struct {
 	ID struct {
 		Created  bool          `bson:"created"`
 		Unusable bool          `bson:"unusable"`
+		Paused   bool          `bson:"paused"`
 		Active   bool          `bson:"active"` // the active site has them
 		Tries    bson.RawValue `bson:"tries"`  // as found
 		// Late is how many of the waits are over since last_failed_dt. The server need not know which one counts.
@@ -118,6 +121,9 @@ func (s *Store) Tally(ctx context.Context, project string, r TallyRules, now tim
 			continue
 		case g.ID.Unusable:
 			t.Unusable.Add(count)
+			continue
+		case g.ID.Paused:
+			t.Paused.Add(count)
 			continue
 		case n >= r.RetryCount:
 			t.Failed.Add(count)
@@ -155,11 +161,12 @@ func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pip
 	}),
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: call("$cond", created, bson.D{{Key: "created", Value: literal(true)}},
-				call("$cond", call("$not", usable()), bson.D{{Key: "unusable", Value: literal(true)}}, bson.D{
-					{Key: "active", Value: active(r.ActiveSite)},
-					{Key: "tries", Value: "$r.tries"},
-					{Key: "late", Value: allLate},
-				}))},
+				call("$cond", call("$not", usable()), bson.D{{Key: "unusable", Value: literal(true)}},
+					call("$cond", call("$not", isUnpaused("$r")), bson.D{{Key: "paused", Value: literal(true)}}, bson.D{
+						{Key: "active", Value: active(r.ActiveSite)},
+						{Key: "tries", Value: "$r.tries"},
+						{Key: "late", Value: allLate},
+					})))},
 			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
 			{Key: "bytes", Value: bson.D{{Key: "$sum", Value: call("$cond", sized, call("$convert", bson.D{
 				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"}, {Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
@@ -246,7 +253,7 @@ func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most i
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
 			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
-			{Key: "$expr", Value: usable()},
+			{Key: "$expr", Value: call("$and", usable(), isUnpaused("$r"))},
 		}}},
 		bson.D{{Key: "$project", Value: bson.D{{Key: "path", Value: "$f.path"}, {Key: "r", Value: 1}}}},
 		bson.D{{Key: "$sort", Value: bson.D{{Key: "r.last_failed_dt", Value: -1}, {Key: "path", Value: 1}}}})

@@ -34,6 +34,9 @@ func tallied(rep *Representation, r TallyRules, now time.Time) (t Tally, failed 
 		case f.Problem != "" || rec.Problem != "":
 			t.Unusable.Add(count)
 			continue
+		case rec.Paused:
+			t.Paused.Add(count)
+			continue
 		case rec.Tries >= r.RetryCount:
 			t.Failed.Add(count)
 			failed = append(failed, FailedFile{rep.Key, f.Path, rec.Tries, rec.Error, rec.LastFailed})
@@ -97,6 +100,11 @@ func (o odd) record() any {
 		doc = o.left(doc, "last_failed_dt", o.rarely(o.now.Add(-time.Duration(o.IntN(40_000)-5000)*time.Millisecond), nil, "yesterday", 7, bson.A{},
 			bson.DateTime(math.MaxInt64/2), bson.DateTime(0), bson.Timestamp{T: math.MaxUint32}, bson.Regex{Pattern: "7"}, bson.MaxKey{}, bson.Undefined{}))
 		doc = o.left(doc, "error", o.rarely("no", nil, 7, ""))
+	}
+	if o.IntN(4) == 0 {
+		doc = append(doc, bson.E{Key: "paused", Value: o.rarely(true, false, nil, bson.Undefined{}, 0, 1, int64(0), int64(-1), 0.0, math.Copysign(0, -1), 0.5,
+			math.NaN(), math.Inf(1), "", "true", "false", decimal(o.t, "0"), decimal(o.t, "0E+100"), decimal(o.t, "-0"), decimal(o.t, "1E-6000"), decimal(o.t, "NaN"),
+			bson.D{}, bson.A{}, bson.A{0}, bson.A{false}, bson.A{true}, published, bson.DateTime(0), bson.NewObjectID())})
 	}
 	return doc
 }
@@ -186,7 +194,7 @@ func TestTallyIsWhatTheModelDecides(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d, retry_cnt %d (-want +got):\n%s", seed, retryCount, diff)
 		}
-		if want.Pending.Files == 0 || want.Failed.Files == 0 || want.Synced.Files == 0 || want.Absent.Files == 0 ||
+		if want.Pending.Files == 0 || want.Failed.Files == 0 || want.Synced.Files == 0 || want.Absent.Files == 0 || want.Paused.Files == 0 ||
 			want.Unusable.Files == 0 || retryCount > 1 && want.Waiting.Files == 0 {
 			t.Errorf("seed %d: there are too few of something: %+v", seed, want)
 		}

@@ -41,6 +41,7 @@ type status struct {
 type statusTally struct {
 	Pending  statusCount `json:"pending"`
 	Waiting  statusCount `json:"waiting"`
+	Paused   statusCount `json:"paused"`
 	Failed   statusCount `json:"failed"`
 	Synced   statusCount `json:"synced"`
 	Absent   statusCount `json:"absent"`

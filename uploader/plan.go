@@ -23,13 +23,14 @@ type Standing int
 
 // The standings, in the order in which the rules ask.
 const (
-	Unusable Standing = iota // its entry or its record can't be worked with
-	Unwanted                 // it has no record of the remote site
-	Synced                   // it is on the remote site
-	GivenUp                  // it has no tries left
-	Absent                   // the active site does not have it, so there is nothing to upload
-	Resting                  // it waits for its next try
-	Due                      // it is uploaded now or next
+	Unusable   Standing = iota // its entry or its record can't be worked with
+	Unwanted                   // it has no record of the remote site
+	Synced                     // it is on the remote site
+	FilePaused                 // its record is paused
+	GivenUp                    // it has no tries left
+	Absent                     // the active site does not have it, so there is nothing to upload
+	Resting                    // it waits for its next try
+	Due                        // it is uploaded now or next
 )
 
 // Ruling is what the rules say of one file, and why.
@@ -39,8 +40,8 @@ type Ruling struct {
 	Wait     time.Duration // of a resting one
 }
 
-// Of decides on one file. It is due if the remote site waits for it, the active site has it, there are tries left, and
-// the wait after the last failed one is over.
+// Of decides on one file. It is due if the remote site waits for it, its record is not paused, the active site has it,
+// there are tries left, and the wait after the last failed one is over.
 func (r Rules) Of(f *avalon.File, now time.Time) Ruling {
 	remote, wanted := f.On(r.RemoteSite)
 	switch active, ok := f.On(r.ActiveSite); {
@@ -50,6 +51,8 @@ func (r Rules) Of(f *avalon.File, now time.Time) Ruling {
 		return Ruling{Standing: Unwanted}
 	case remote.Created:
 		return Ruling{Standing: Synced}
+	case remote.Paused:
+		return Ruling{Standing: FilePaused}
 	case remote.Tries >= r.RetryCount:
 		return Ruling{Standing: GivenUp}
 	case remote.Problem != "":

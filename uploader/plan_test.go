@@ -32,6 +32,11 @@ func TestPlan(t *testing.T) {
 		"failed twice":              {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2, LastFailed: now.Add(-4 * time.Second)}}, next: 16 * time.Second, is: Resting},
 		"failed for good":           {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 3, LastFailed: now.Add(-time.Hour)}}, is: GivenUp},
 		"failed in the future":      {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 1, LastFailed: now.Add(time.Hour)}}, next: 10 * time.Second, is: Resting},
+		"paused":                    {sites: []avalon.Site{studio, {Name: "gdrive", Paused: true}}, is: FilePaused},
+		"paused after failures":     {sites: []avalon.Site{studio, {Name: "gdrive", Paused: true, Tries: 3}}, is: FilePaused},
+		"paused while it waits":     {sites: []avalon.Site{studio, {Name: "gdrive", Paused: true, Tries: 1, LastFailed: now}}, is: FilePaused},
+		"synced, once paused":       {sites: []avalon.Site{studio, {Name: "gdrive", Paused: true, Created: true}}, is: Synced},
+		"paused at the studio":      {sites: []avalon.Site{{Name: "studio", Created: true, Paused: true}, {Name: "gdrive"}}, due: true, is: Due},
 		"failed at an unknown time": {sites: []avalon.Site{studio, {Name: "gdrive", Tries: 2}}, due: true, is: Due},
 	} {
 		t.Run(name, func(t *testing.T) {

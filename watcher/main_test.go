@@ -66,7 +66,7 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	f.poll = NewPoll(f.store, site, f.queue, log)
 	f.poll.RetryCount, f.poll.Interval = retryCount, time.Hour
 	f.index = &Index{Store: f.store, Site: site, Interval: time.Hour, Log: log}
-	f.stream = &Stream{Store: f.store, Site: site, Queue: f.queue, Poll: f.poll.Now, Log: log}
+	f.stream = &Stream{Store: f.store, Active: "studio", Remote: site, Queue: f.queue, Poll: f.poll.Now, Log: log}
 	t.Cleanup(f.queue.Close)
 	return f
 }

@@ -327,6 +327,7 @@ func (c *Count) add(more Count) {
 func (c *Counts) add(more Counts) {
 	c.Pending.add(more.Pending)
 	c.Waiting.add(more.Waiting)
+	c.Paused.add(more.Paused)
 	c.Failed.add(more.Failed)
 	c.Synced.add(more.Synced)
 	c.Absent.add(more.Absent)

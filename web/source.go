@@ -96,8 +96,8 @@ type Pause struct {
 
 // Counts are how far a project is.
 type Counts struct {
-	Pending, Waiting, Failed, Synced, Absent, Unusable Count
-	Oldest                                             time.Time // when the first of what is pending or waiting was published; zero if unknown
+	Pending, Waiting, Paused, Failed, Synced, Absent, Unusable Count
+	Oldest                                                     time.Time // when the first of what is pending or waiting was published; zero if unknown
 }
 
 // Count is a number of files.

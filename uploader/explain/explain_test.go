@@ -359,6 +359,7 @@ func TestDocuments(t *testing.T) {
 		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: nil}}), Wrong, "entry", Unusable},
 		"a list":        {"representation", entry(bson.A{studioHas, skeleton}), Waiting, "", Due},
 		"not asked for": {"representation", entry(bson.A{studioHas}), Wrong, "record", Unwanted},
+		"paused":        {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused", Paused},
 		"not there":     {"representation", entry(bson.A{skeleton}), Wrong, "active site", Absent},
 		"created oddly": {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote", Synced},
 	} {

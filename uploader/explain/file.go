@@ -40,6 +40,10 @@ func (x *explanation) file(f *avalon.File) File {
 		}
 		add("record", OK, "", "it is on site %s since %s", x.remote.Name, when)
 		x.compare(f, rec, &out)
+	case uploader.FilePaused:
+		add("record", OK, "", "site %s waits for it", x.remote.Name)
+		add("paused", Wrong, "take paused out of its record of site "+x.remote.Name+" when it is to be uploaded, which then begins at once",
+			"its record has paused: somebody wants it to be left alone")
 	default:
 		add("record", OK, "", "site %s waits for it", x.remote.Name)
 		x.pending(f, rec, ruling, &out)
@@ -49,7 +53,7 @@ func (x *explanation) file(f *avalon.File) File {
 }
 
 var states = map[uploader.Standing]State{
-	uploader.Unusable: Unusable, uploader.Unwanted: Unwanted, uploader.Synced: Synced, uploader.GivenUp: Failed,
+	uploader.Unusable: Unusable, uploader.Unwanted: Unwanted, uploader.Synced: Synced, uploader.GivenUp: Failed, uploader.FilePaused: Paused,
 	uploader.Absent: Absent, uploader.Resting: Resting, uploader.Due: Due,
 }
 

@@ -37,6 +37,7 @@ const (
 	Synced   State = "synced"   // its record says that the site has it
 	Due      State = "due"      // it is uploaded now or next
 	Resting  State = "resting"  // it waits for its next try
+	Paused   State = "paused"   // somebody has paused it in its record
 	Failed   State = "failed"   // it has no tries left
 	Absent   State = "absent"   // the active site does not have it
 	Unwanted State = "unwanted" // it has no record of the remote site

@@ -1,0 +1,85 @@
+package avalon
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
+
+// Whatever is in the database, the query and the change stream find each document that has a file which waits.
+func TestWhateverWaitsIsFound(t *testing.T) {
+	s, coll := newStore(t)
+	const seed, retryCount = 3, 6 // any other seed must do too
+	o := odd{rand.New(rand.NewPCG(seed, 0)), t, time.Now()}
+	changes, err := s.Changes(t.Context(), "studio", gdrive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer changes.Close(context.Background())
+	waiting := map[Key]bool{}
+	for i := range 1500 {
+		doc := append(bson.D{{Key: "_id", Value: i}}, o.document()...)
+		raw := marshal(t, doc)
+		id, _ := idOf(raw.Lookup("_id"))
+		key := Key{project, id}
+		if rep, err := decode(key, raw); err == nil {
+			for _, f := range rep.Files {
+				rec, ok := f.On(gdrive)
+				switch {
+				case !ok || rec.Created || f.Problem != "" || rec.Problem != "":
+				case rec.Paused, rec.rawTries.Type == bson.TypeArray: // a query looks into arrays
+				case rec.Tries < retryCount:
+					waiting[key] = true
+				}
+			}
+		}
+		switch i % 3 {
+		case 0:
+			_, err = coll.InsertOne(t.Context(), doc)
+		case 1:
+			_, err = coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: i}})
+			if err == nil {
+				_, err = coll.ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: i}}, doc)
+			}
+		case 2:
+			_, err = coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: i}})
+			if err == nil {
+				_, err = coll.UpdateByID(t.Context(), i, bson.D{{Key: "$set", Value: doc[1:]}})
+			}
+			if len(doc) == 1 {
+				err = nil // there is nothing to set
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := insert(t, coll, representation(entry("{root}/last", list())))[0]
+
+	found := map[Key]bool{}
+	for _, key := range pendingKeys(t, s, retryCount) {
+		found[key] = true
+	}
+	woken := map[Key]bool{}
+	for {
+		c, err := next(t, changes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Key == last {
+			break
+		}
+		woken[c.Key] = true
+	}
+	for key := range waiting {
+		if !found[key] || !woken[key] {
+			t.Errorf("seed %d: %s waits: found %t, woken %t: %s", seed, key, found[key], woken[key], document(t, coll, key))
+		}
+	}
+	if len(waiting) < 150 {
+		t.Errorf("seed %d: too few wait: %d", seed, len(waiting))
+	}
+}
