@@ -29,7 +29,7 @@
 //
 // Where Google's documentation is silent, the emulator follows what is reported
 // of the real service. Known to differ: no revisions, permissions, changes,
-// comments, copies, exports, shortcuts and batches (501 and a violation); no
+// comments, copies, exports and batches (501 and a violation); no
 // fullText search; the scope drive.file sees everything; only MD5 of the
 // checksums; HTTP/1.1 only; session URIs are good without a token.
 //

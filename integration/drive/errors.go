@@ -124,6 +124,10 @@ func errIDNotUsable() *apiError {
 	return &apiError{Code: 400, Reason: "invalid", Message: "The provided file ID is not usable.", LocationType: "other", Location: "file.id"}
 }
 
+func errInvalidShortcut(message string) *apiError {
+	return &apiError{Code: 400, Reason: "invalid", Message: message, LocationType: "other", Location: "file.shortcutDetails"}
+}
+
 func errBackend(err error) *apiError {
 	return &apiError{Code: 500, Reason: "backendError", Message: "Backend Error: " + err.Error()}
 }

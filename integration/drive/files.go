@@ -1,9 +1,11 @@
 package drive
 
 import (
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -159,6 +161,9 @@ func (c *call) apply(m *metadata, mediaType string, content *blob) (map[string]a
 	var old *blob
 	var it *item
 	var err *apiError
+	if content != nil && c.m.ID == "drive.files.create" && strings.HasPrefix(m.mime, nativeTypes) {
+		defer content.remove() // converted
+	}
 	if c.m.ID == "drive.files.create" {
 		it, err = c.applyCreate(m, mediaType, content)
 	} else {
@@ -192,7 +197,7 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 		if t.items[m.id] != nil || t.gone[m.id] {
 			return nil, errIDInUse()
 		}
-		if !t.generated(c.account, m.id) || native && mimeType != folderType {
+		if !t.generated(c.account, m.id) || native && mimeType != folderType && mimeType != shortcutType {
 			return nil, errIDNotUsable()
 		}
 	}
@@ -208,6 +213,17 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 	}
 	if err := c.s.checkRoom(parent, nil, mimeType == folderType); err != nil {
 		return nil, err
+	}
+	if c.upload && (mimeType == folderType || mimeType == shortcutType) {
+		return nil, errBadRequest("A folder or a shortcut has no content.")
+	}
+	if m.shortcutTarget != "" {
+		switch target := t.lookup(c.account, m.shortcutTarget, c.allDrives()); {
+		case target == nil:
+			return nil, errNotFound(m.shortcutTarget)
+		case target.shortcut != nil:
+			return nil, &apiError{Code: 403, Reason: "shortcutTargetInvalid", Message: "The shortcut target is invalid."}
+		}
 	}
 	if !native {
 		if parent.drive == nil {
@@ -252,6 +268,13 @@ func (c *call) applyCreate(m *metadata, mediaType string, content *blob) (*item,
 	if it.id == "" {
 		it.id = c.s.tree.newID(nil)
 	}
+	if m.shortcutTarget != "" {
+		target := c.s.tree.items[m.shortcutTarget]
+		it.shortcut, it.name = shortcutTo(target), or(m.name, target.name)
+	}
+	if it.isDocument() {
+		it.content = nil // what was uploaded has been converted
+	}
 	c.s.tree.insert(it, parent)
 	return it, nil
 }
@@ -267,12 +290,13 @@ func (c *call) checkUpdate(m *metadata, size int64) (*item, *apiError) {
 	if role < Writer || it.parent == nil || m.trashed != nil && *m.trashed != it.trashed && !it.canTrash(role) {
 		return nil, errFilePermission(c.id)
 	}
-	if m.mime != "" && (m.mime == folderType) != it.isFolder() {
-		return nil, errBadRequest("A folder can't become a file, nor a file a folder.")
+	into := c.upload && it.isDocument() // converted, whatever it is
+	if m.mime != "" && m.mime != it.mime && !into && (strings.HasPrefix(m.mime, nativeTypes) || strings.HasPrefix(it.mime, nativeTypes)) {
+		return nil, errBadRequest("Neither can one of Google's own types become another type, nor another type one of them.")
 	}
 	if c.upload {
-		if it.content == nil {
-			return nil, errBadRequest("The item has no binary content.")
+		if it.isFolder() || it.shortcut != nil {
+			return nil, errBadRequest("A folder or a shortcut has no content.")
 		}
 		if it.owner != nil {
 			if err := c.s.checkStorage(it.owner, max(size, 0), it.size()); err != nil {
@@ -295,17 +319,26 @@ func (c *call) applyUpdate(m *metadata, mediaType string, content *blob) (it *it
 	if it, err = c.checkUpdate(m, size); err != nil {
 		return nil, nil, err
 	}
-	to, err := c.newParent(it)
+	to, err := c.newParents(it)
 	if err != nil {
 		return nil, nil, err
 	}
 	now := c.s.now()
 	it.name = or(m.name, it.name)
-	it.mime = or(or(m.mime, mediaType), it.mime)
+	if !it.isDocument() {
+		it.mime = or(or(m.mime, mediaType), it.mime)
+	}
 	if m.trashed != nil && *m.trashed != it.trashed {
 		it.trashed, it.trashAt = *m.trashed, now
 	}
-	if content != nil {
+	switch {
+	case content != nil && it.isDocument():
+		// Google converts what it gets; what the people wrote is gone. The API
+		// allows it, but who does not mean to must not do it.
+		c.s.addViolation(c, fmt.Sprintf("content was written into %q (%s), a %s", it.name, it.id, it.mime))
+		old = content
+		it.revision++
+	case content != nil:
 		old = t.setContent(it, content)
 	}
 	if !m.modified.IsZero() {
@@ -346,8 +379,8 @@ func mergeExtra(have, change map[string]any) map[string]any {
 	return out
 }
 
-// newParent reads addParents and removeParents; nil is no move.
-func (c *call) newParent(it *item) (*item, *apiError) {
+// newParents reads addParents and removeParents; nil is no move.
+func (c *call) newParents(it *item) ([]*item, *apiError) {
 	t := c.s.tree
 	split := func(name string) []string {
 		return strings.FieldsFunc(c.query.Get(name), func(r rune) bool { return r == ',' || r == ' ' })
@@ -360,30 +393,39 @@ func (c *call) newParent(it *item) (*item, *apiError) {
 	if it.drive != nil {
 		parentLimit = &apiError{Code: 403, Reason: "teamDrivesParentLimit", Message: "A shared drive item must have exactly one parent."}
 	}
-	if len(add) != 1 {
-		if len(add) == 0 {
-			return nil, &apiError{Code: 403, Reason: parentLimit.Reason, Message: "A file must have exactly one parent."}
-		}
-		return nil, parentLimit
-	}
-	to := t.lookup(c.account, add[0], c.allDrives())
-	if to == nil {
-		return nil, errNotFound(add[0])
-	}
-	if to == it.parent {
-		return nil, nil
-	}
-	removed := false
+	parents := it.parents()
 	for _, id := range remove {
 		from := t.lookup(c.account, id, c.allDrives())
 		if from == nil {
 			return nil, errNotFound(id)
 		}
-		removed = removed || from == it.parent
+		parents = slices.DeleteFunc(parents, func(p *item) bool { return p == from })
+	}
+	if len(add) > 1 {
+		return nil, parentLimit
+	}
+	var to *item
+	if len(add) == 1 {
+		if to = t.lookup(c.account, add[0], c.allDrives()); to == nil {
+			return nil, errNotFound(add[0])
+		}
+		if slices.Contains(it.parents(), to) {
+			to = nil // it is there already, and stays
+			if len(parents) == 0 {
+				return nil, nil
+			}
+		}
+	}
+	if to != nil {
+		parents = append([]*item{to}, parents...)
 	}
 	switch {
-	case !removed:
+	case len(parents) == 0:
+		return nil, &apiError{Code: 403, Reason: parentLimit.Reason, Message: "A file must have exactly one parent."}
+	case len(parents) > len(it.parents()):
 		return nil, parentLimit
+	case to == nil:
+		return parents, nil
 	case !to.isFolder():
 		return nil, &apiError{Code: 403, Reason: "parentNotAFolder", Message: "The specified parent is not a folder."}
 	case to.within(it):
@@ -403,7 +445,7 @@ func (c *call) newParent(it *item) (*item, *apiError) {
 			return nil, err
 		}
 	}
-	return to, nil
+	return parents, nil
 }
 
 // deleteFile is files.delete.

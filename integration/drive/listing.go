@@ -27,6 +27,8 @@ func (q itemInQuery) matches(t queryTerm) bool {
 		return t.compareName(it.name)
 	case "mimeType":
 		return t.compareText(it.mime)
+	case "shortcutDetails.targetId":
+		return it.shortcut != nil && t.compareText(it.shortcut.id)
 	case "createdTime":
 		return t.compareTimes(it.created)
 	case "modifiedTime":
@@ -38,7 +40,9 @@ func (q itemInQuery) matches(t queryTerm) bool {
 	case "sharedWithMe":
 		return t.compareFlag(it.owner != q.by && it.shares[q.by].role != NoRole)
 	case "parents":
-		return it.parent.id == t.text || t.text == "root" && it.parent == q.by.root
+		return slices.ContainsFunc(it.parents(), func(p *item) bool {
+			return p.id == t.text || t.text == "root" && p == q.by.root
+		})
 	case "owners":
 		return it.owner != nil && q.is(it.owner, t.text)
 	case "readers", "writers":

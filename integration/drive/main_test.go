@@ -24,7 +24,10 @@ import (
 	"sitesync/integration/drive"
 )
 
-const folderType = "application/vnd.google-apps.folder"
+const (
+	folderType   = "application/vnd.google-apps.folder"
+	shortcutType = "application/vnd.google-apps.shortcut"
+)
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

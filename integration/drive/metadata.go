@@ -15,7 +15,7 @@ var (
 	createFields = []string{
 		"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "description", "starred",
 		"properties", "appProperties", "originalFilename", "folderColorRgb", "writersCanShare",
-		"copyRequiresWriterPermission", "viewersCanCopyContent", "viewedByMeTime", "contentHints",
+		"copyRequiresWriterPermission", "viewersCanCopyContent", "viewedByMeTime", "contentHints", "shortcutDetails",
 	}
 	updateFields = []string{
 		"kind", "name", "mimeType", "modifiedTime", "description", "starred", "trashed",
@@ -24,7 +24,8 @@ var (
 	}
 	// ownFields are not kept in item.extra: they have a place of their own, or
 	// (contentHints) are never shown.
-	ownFields = []string{"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "trashed", "contentHints"}
+	ownFields = []string{"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "trashed", "contentHints",
+		"shortcutDetails"}
 )
 
 // metadata is a checked request body.
@@ -32,6 +33,7 @@ type metadata struct {
 	// Empty and zero are not given.
 	id, name, mime    string
 	parent            string
+	shortcutTarget    string // id
 	created, modified time.Time
 	trashed           *bool
 	extra             map[string]any // null deletes
@@ -77,8 +79,10 @@ func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
 		}
 		m.parent, _ = parents[0].(string)
 	}
-	if m.mime == "application/vnd.google-apps.shortcut" {
-		return nil, &apiError{Code: 501, Reason: "notImplemented", Message: "shortcuts are not emulated", violation: true}
+	details, _ := body["shortcutDetails"].(map[string]any)
+	m.shortcutTarget, _ = details["targetId"].(string)
+	if (m.mime == shortcutType) != (m.shortcutTarget != "") && create {
+		return nil, errInvalidShortcut("A shortcut has a targetId, and nothing else has one.")
 	}
 	c.target = or(c.target, m.name)
 	return m, nil

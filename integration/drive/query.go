@@ -45,19 +45,21 @@ type searchable interface {
 
 // fileQueryFields maps the fields of files.list to the operators that they take.
 var fileQueryFields = map[string]string{
-	"name":          "= != contains",
-	"mimeType":      "= != contains",
-	"createdTime":   "<= < = != > >=",
-	"modifiedTime":  "<= < = != > >=",
-	"trashed":       "= !=",
-	"starred":       "= !=",
-	"sharedWithMe":  "= !=",
-	"parents":       "in",
-	"owners":        "in",
-	"writers":       "in",
-	"readers":       "in",
-	"properties":    "has",
-	"appProperties": "has",
+	"name":         "= != contains",
+	"mimeType":     "= != contains",
+	"createdTime":  "<= < = != > >=",
+	"modifiedTime": "<= < = != > >=",
+	"trashed":      "= !=",
+	"starred":      "= !=",
+	"sharedWithMe": "= !=",
+	"parents":      "in",
+	// Not "= !=", which is a flag's.
+	"shortcutDetails.targetId": "!= =",
+	"owners":                   "in",
+	"writers":                  "in",
+	"readers":                  "in",
+	"properties":               "has",
+	"appProperties":            "has",
 }
 
 // driveQueryFields are those of drives.list.
@@ -164,7 +166,7 @@ func (p *queryParser) next() error {
 			return nil
 		}
 	}
-	end := strings.IndexFunc(p.rest, func(r rune) bool { return r > 'z' || !unicode.IsLetter(r) })
+	end := strings.IndexFunc(p.rest, func(r rune) bool { return r != '.' && (r > 'z' || !unicode.IsLetter(r)) })
 	if end < 0 {
 		end = len(p.rest)
 	}

@@ -31,6 +31,8 @@ type fileView struct {
 	by       *Account
 	role     Role
 	wrongMD5 bool
+
+	documentSize int64 // Settings.DocumentSize
 }
 
 // fileFields make the fields of a File. nil leaves the field out.
@@ -52,10 +54,31 @@ var fileFields = map[string]func(*fileView) any{
 	"teamDriveId":  (*fileView).driveID,
 	"parents": func(v *fileView) any {
 		// Where somebody else keeps an item is not shown to those it is shared with.
-		visible := v.it.parent != nil && v.it.parent.role(v.by) != NoRole
-		return optional(visible, func() any { return []any{v.it.parent.id} })
+		var ids []any
+		for _, parent := range v.it.parents() {
+			if parent.role(v.by) != NoRole {
+				ids = append(ids, parent.id)
+			}
+		}
+		return optional(len(ids) > 0, func() any { return ids })
+	},
+	"shortcutDetails": func(v *fileView) any {
+		return optional(v.it.shortcut != nil, func() any {
+			details := map[string]any{"targetId": v.it.shortcut.id, "targetMimeType": v.it.shortcut.mime}
+			if v.it.shortcut.resourceKey != "" {
+				details["targetResourceKey"] = v.it.shortcut.resourceKey
+			}
+			return details
+		})
+	},
+	"resourceKey": func(v *fileView) any {
+		key := v.it.resourceKey()
+		return optional(key != "", func() any { return key })
 	},
 	"size": func(v *fileView) any {
+		if n := v.documentSize; n > 0 && v.it.isDocument() {
+			return strconv.FormatInt(n, 10)
+		}
 		return optional(v.it.content != nil, func() any { return strconv.FormatInt(v.it.size(), 10) })
 	},
 	"quotaBytesUsed": func(v *fileView) any { return strconv.FormatInt(v.it.size(), 10) },
@@ -104,8 +127,11 @@ var fileFields = map[string]func(*fileView) any{
 	"permissionIds": func(v *fileView) any { return resourceIDs(v.permissions()) },
 	"capabilities":  (*fileView).capabilities,
 	"webViewLink": func(v *fileView) any {
-		if v.it.isFolder() {
+		switch {
+		case v.it.isFolder():
 			return "https://drive.google.com/drive/folders/" + v.it.id
+		case v.it.isDocument():
+			return "https://docs.google.com/" + strings.TrimPrefix(v.it.mime, nativeTypes) + "/d/" + v.it.id + "/edit?usp=drivesdk"
 		}
 		return "https://drive.google.com/file/d/" + v.it.id + "/view?usp=drivesdk"
 	},
@@ -175,10 +201,10 @@ func (v *fileView) capabilities() any {
 		"canComment":                            r >= Commenter,
 		"canCopy":                               !folder,
 		"canDelete":                             it.canDelete(r),
-		"canDownload":                           true,
+		"canDownload":                           it.shortcut == nil && !folder,
 		"canEdit":                               write,
 		"canListChildren":                       folder,
-		"canModifyContent":                      write && !folder,
+		"canModifyContent":                      write && !folder && it.shortcut == nil,
 		"canMoveItemOutOfDrive":                 r == Owner || shared && r >= Organizer,
 		"canMoveItemWithinDrive":                it.parent != nil && (!shared && write || shared && r >= ContentManager),
 		"canReadRevisions":                      !folder && write,
@@ -204,7 +230,8 @@ func (it *item) starred() bool {
 
 // render makes the File resource of an item. The tree must be locked.
 func (c *call) render(it *item, m *mask) map[string]any {
-	v := &fileView{it: it, by: c.account, role: it.role(c.account), wrongMD5: c.wrongMD5()}
+	v := &fileView{it: it, by: c.account, role: it.role(c.account), wrongMD5: c.wrongMD5(),
+		documentSize: c.s.Settings().DocumentSize}
 	if m == nil {
 		m = defaultFileMask
 	}

@@ -172,12 +172,13 @@ func StartTest(t TB, options ...Options) *Server {
 func (s *Server) Check(t TB) {
 	t.Helper()
 	for _, v := range s.Violations() {
-		t.Errorf("request that the Drive API does not allow: %s", v)
+		t.Errorf("request that no client may make: %s", v)
 	}
 }
 
 // Violations lists the requests that Google's description of the API does not
-// allow, or that the emulator does not know.
+// allow or that the emulator does not know, and those that Google takes to the
+// loss of people: content that is written into a Google Doc.
 func (s *Server) Violations() []string {
 	s.violationsMu.Lock()
 	defer s.violationsMu.Unlock()
@@ -197,8 +198,12 @@ const maxViolations = 1000
 func (s *Server) addViolation(c *call, message string) {
 	s.violationsMu.Lock()
 	defer s.violationsMu.Unlock()
+	what := c.kind
+	if c.r != nil { // a session that ends has only the kind of the request that began it
+		what = fmt.Sprintf("%s %s (%s)", c.r.Method, c.r.URL.Path, c.kind)
+	}
 	if len(s.violations) < maxViolations {
-		s.violations = append(s.violations, fmt.Sprintf("%s %s (%s): %s", c.r.Method, c.r.URL.Path, c.kind, message))
+		s.violations = append(s.violations, what+": "+message)
 	}
 }
 

@@ -45,6 +45,9 @@ type Settings struct {
 	// creation through the API; files.get finds them at once. It is compared
 	// when the listing is made: setting it to 0 shows everything.
 	ListingLag time.Duration `json:"listingLag"`
+	// DocumentSize is the size in bytes that Google Docs and their like show; 0
+	// is none, as long was so. Google's description says that they have one.
+	DocumentSize int64 `json:"documentSize"`
 	// PageLimit caps the number of items a page of files.list holds, whatever
 	// pageSize asks for, as Google may do; 0 is no cap.
 	PageLimit int `json:"pageLimit"`

@@ -1,6 +1,7 @@
 package drive
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
@@ -16,8 +17,12 @@ import (
 )
 
 const (
-	folderType  = "application/vnd.google-apps.folder"
-	nativeTypes = "application/vnd.google-apps."
+	folderType   = "application/vnd.google-apps.folder"
+	shortcutType = "application/vnd.google-apps.shortcut"
+	nativeTypes  = "application/vnd.google-apps."
+
+	// DocumentType is the type of a Google Doc.
+	DocumentType = "application/vnd.google-apps.document"
 )
 
 // tree holds every item of every drive. Of I/O, only a content is opened under
@@ -39,7 +44,8 @@ type item struct {
 	seq      int64
 	name     string
 	mime     string
-	parent   *item // nil for a root
+	parent   *item   // nil for a root
+	also     []*item // further parents, which items from before 2020 may have
 	children map[*item]struct{}
 	drive    *SharedDrive // nil in My Drive
 	owner    *Account     // nil in a shared drive
@@ -53,7 +59,14 @@ type item struct {
 	trashAt  time.Time
 	shares   map[*Account]share
 	modifier *Account
+	shortcut *shortcut      // nil for everything else
 	extra    map[string]any // fields that are only kept and shown
+}
+
+// shortcut is what a shortcut knows of its target, as it was when the shortcut
+// was made.
+type shortcut struct {
+	id, mime, resourceKey string
 }
 
 type share struct {
@@ -157,10 +170,16 @@ func (t *tree) touch(it *item, by *Account) {
 // What others own below a folder goes to the owner's My Drive, as Google does.
 func (t *tree) remove(it *item) []*blob {
 	var blobs []*blob
-	delete(it.parent.children, it)
+	for _, parent := range it.parents() {
+		delete(parent.children, it)
+	}
 	var walk func(*item)
 	walk = func(at *item) {
 		for _, child := range slices.Collect(maps.Keys(at.children)) {
+			if len(child.also) > 0 {
+				child.setParents(slices.DeleteFunc(child.parents(), func(p *item) bool { return p == at }))
+				continue
+			}
 			if child.owner != at.owner && child.owner != nil {
 				delete(at.children, child)
 				t.attach(child, child.owner.root)
@@ -179,9 +198,9 @@ func (t *tree) remove(it *item) []*blob {
 	return blobs
 }
 
-// move puts an item below another folder; a folder stays in its drive.
-func (t *tree) move(it, to *item, by *Account) {
-	delete(it.parent.children, it)
+// move puts an item below other folders; a folder stays in its drive.
+func (t *tree) move(it *item, parents []*item, by *Account) {
+	to := parents[0]
 	if it.drive != to.drive {
 		t.account(it, -1)
 		it.drive, it.owner, it.shares = to.drive, nil, nil
@@ -190,7 +209,32 @@ func (t *tree) move(it, to *item, by *Account) {
 		}
 		t.account(it, 1)
 	}
-	t.attach(it, to)
+	it.setParents(parents)
+}
+
+// parents lists the folders in which an item is; only old ones are in several.
+func (it *item) parents() []*item {
+	if it.parent == nil {
+		return nil
+	}
+	return append([]*item{it.parent}, it.also...)
+}
+
+// setParents puts the item into these folders and takes it out of all others.
+func (it *item) setParents(parents []*item) {
+	for _, old := range it.parents() {
+		delete(old.children, it)
+	}
+	it.parent, it.also = parents[0], parents[1:]
+	for _, parent := range parents {
+		parent.children[it] = struct{}{}
+	}
+}
+
+// isDocument reports whether the item is one of Google's own types that holds a
+// person's work, such as a Google Doc.
+func (it *item) isDocument() bool {
+	return strings.HasPrefix(it.mime, nativeTypes) && !it.isFolder() && it.shortcut == nil
 }
 
 func (it *item) isFolder() bool { return it.mime == folderType }
@@ -238,6 +282,9 @@ func (it *item) role(a *Account) Role {
 		if at.parent == nil && at.drive != nil {
 			best = max(best, at.drive.members[a])
 		}
+		for _, folder := range at.also {
+			best = max(best, min(folder.role(a), Writer))
+		}
 	}
 	return best
 }
@@ -284,6 +331,7 @@ type File struct {
 	Size         int64     `json:"size"`
 	Trashed      bool      `json:"trashed,omitempty"` // it or a folder above it
 	Folder       bool      `json:"folder,omitempty"`
+	Target       string    `json:"target,omitempty"` // id to which a shortcut leads
 	CreatedTime  time.Time `json:"createdTime"`
 	ModifiedTime time.Time `json:"modifiedTime"`
 	Version      int64     `json:"version"`
@@ -300,6 +348,9 @@ func (it *item) file() File {
 	}
 	if it.drive != nil {
 		f.Drive = it.drive.Name
+	}
+	if it.shortcut != nil {
+		f.Target = it.shortcut.id
 	}
 	if it.owner != nil {
 		f.Owner = it.owner.Email
@@ -469,6 +520,55 @@ func (s *Server) AddFile(parentID, name string, content []byte) string {
 	return it.id
 }
 
+// AddShortcut makes a shortcut to an item, which may be in another drive, and
+// returns its id. With an empty name it is called like its target.
+func (s *Server) AddShortcut(parentID, name, targetID string) string {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	parent, target := s.tree.must(parentID), s.tree.must(targetID)
+	it := s.newItem(parent, or(name, target.name), shortcutType)
+	it.shortcut = shortcutTo(target)
+	s.tree.insert(it, parent)
+	return it.id
+}
+
+// AddDoc makes a Google Doc, also if something of that name is there, and returns
+// its id. It has no content that could be downloaded.
+func (s *Server) AddDoc(parentID, name string) string {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	parent := s.tree.must(parentID)
+	it := s.newItem(parent, name, DocumentType)
+	it.revision = 1
+	s.tree.insert(it, parent)
+	return it.id
+}
+
+// AddParent puts an item into one more folder, as was possible until 2020.
+func (s *Server) AddParent(id, folderID string) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	it, folder := s.tree.must(id), s.tree.must(folderID)
+	if !slices.Contains(it.parents(), folder) {
+		it.setParents(append(it.parents(), folder))
+		s.tree.touch(it, nil)
+	}
+}
+
+func shortcutTo(target *item) *shortcut {
+	return &shortcut{id: target.id, mime: target.mime, resourceKey: target.resourceKey()}
+}
+
+// resourceKey is what a link to the item holds beside its id; items of shared
+// drives have none here.
+func (it *item) resourceKey() string {
+	if it.owner == nil || it.parent == nil {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(it.id))
+	return "0-" + base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
 func (s *Server) newItem(parent *item, name, mime string) *item {
 	now := s.now()
 	return &item{id: s.tree.newID(nil), name: name, mime: mime, owner: parent.owner, created: now, modified: now, modifier: parent.owner}
@@ -513,6 +613,30 @@ func (s *Server) Rename(id, name string) {
 	it := s.tree.must(id)
 	it.name = name
 	s.tree.touch(it, nil)
+}
+
+// Move puts an item into another folder, as a person does in the browser.
+func (s *Server) Move(id, folderID string) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	it, to := s.tree.must(id), s.tree.must(folderID)
+	s.tree.move(it, []*item{to}, it.modifier)
+	s.tree.touch(it, nil)
+}
+
+// Write gives a file other content, as a person does who uploads a new version.
+func (s *Server) Write(id string, content []byte) {
+	d := s.store.draft()
+	if err := d.readFrom(bytes.NewReader(content), -1, false); err != nil {
+		panic(fmt.Sprintf("drive emulator: %v", err))
+	}
+	s.tree.mu.Lock()
+	it := s.tree.must(id)
+	old := s.tree.setContent(it, d.finish())
+	it.modified = s.now()
+	s.tree.touch(it, nil)
+	s.tree.mu.Unlock()
+	old.remove()
 }
 
 // Delete deletes an item and what is below it for ever.

@@ -62,7 +62,6 @@ func TestViolations(t *testing.T) {
 		{"content not base64", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--b--", 400, "badContent"},
 		{"first part no JSON", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b\r\n\r\nabc\r\n--b--", 400, "badContent"},
 		{"unknown property in multipart", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"title\":\"x\"}\r\n--b\r\n\r\nabc\r\n--b--", 400, "invalid"},
-		{"shortcut", "POST", "/drive/v3/files", "application/json", `{"mimeType":"application/vnd.google-apps.shortcut"}`, 501, "notImplemented"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s.ClearViolations()
