@@ -109,7 +109,7 @@ func (a *activity) begin(t task) *transfer {
 		a.running, a.waiting = map[uint64]*transfer{}, map[fileRef]waitingFile{}
 	}
 	a.last++
-	tr := &transfer{id: a.last, ref: fileRef{t.job.key, t.file.Key()}, size: t.file.Size, began: time.Now()}
+	tr := &transfer{id: a.last, ref: t.ref(), size: t.file.Size, began: time.Now()}
 	a.running[tr.id] = tr
 	if len(a.waiting) > 0 {
 		delete(a.waiting, tr.ref)

@@ -36,6 +36,8 @@ type task struct {
 	progress *progress // of its upload; nil if that is not noted
 }
 
+func (t task) ref() fileRef { return fileRef{t.job.key, t.file.Key()} }
+
 // result is an outcome, with what is told of it once it is recorded.
 type result struct {
 	avalon.Outcome

@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 	"sitesync/watcher"
 )
 
-// throttledWait is how long a file is left alone when the site is busy or out of reach. The site itself has
+// throttledWait is how long a file is left alone when the site is busy or out of reach; see failing. The site itself has
 // tried several times before it says so.
 const throttledWait = 5 * time.Second
 
@@ -55,7 +56,11 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		u.about(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
 		return nil, 0
 	}
-	switch class := site.ClassOf(err); {
+	class := site.ClassOf(err)
+	if class != site.Throttled && class != site.Held || err == nil {
+		u.failing.ended(t.ref(), err == nil)
+	}
+	switch {
 	case err == nil:
 		u.service.saw(nil)
 		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
@@ -78,10 +83,33 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		}
 		return nil, 0
 	case class == site.Throttled:
+		return u.throttled(ctx, t, now, err)
+	}
+	return u.failure(t, now, err)
+}
+
+// throttled leaves a file alone for a while, as the site is busy or out of reach, unless that turns out to be the file's
+// own trouble.
+func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err error) (*result, time.Duration) {
+	if site.IsShared(err) {
 		u.service.saw(err)
 		return nil, jitter(throttledWait)
 	}
-	return u.failure(t, now, err)
+	s := u.failing.failed(ctx, t.ref(), now, u.Site.Check)
+	switch {
+	case s.own > 0:
+		return u.failure(t, now, ownTrouble(err, s.own))
+	case s.beside:
+		u.about(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for now",
+			zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
+	default:
+		u.service.saw(err)
+	}
+	var e *site.Error
+	if errors.As(err, &e) {
+		s.rest = max(s.rest, min(e.RetryAfter, mostRetryAfter))
+	}
+	return nil, jitter(s.rest)
 }
 
 // put finds the source and uploads it. The error is classed; held is what one of class [site.Held] holds up.

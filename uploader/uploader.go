@@ -76,6 +76,7 @@ type Uploader struct {
 	writing     outage
 	service     outage
 	activity    activity
+	failing     failing
 	toldOfStale sync.Once
 
 	synced, bytes, failed, givenUp, held atomic.Int64

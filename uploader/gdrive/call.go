@@ -17,6 +17,16 @@ const (
 	// come back later.
 	maxAttempts = 5
 
+	// oddAttempts is maxAttempts for refusals that don't look like Drive's.
+	oddAttempts = 3
+
+	// fewAttempts is maxAttempts where others get through meanwhile: then it may be this file's own trouble, and it has
+	// to make room for others.
+	fewAttempts = 2
+
+	// mostPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
+	mostPatience = 30 * time.Second
+
 	// metadataTimeout bounds a request without content.
 	metadataTimeout = time.Minute
 )
@@ -71,7 +81,7 @@ func (s *Site) onceData(ctx context.Context, request func() error) error {
 // fenced makes a request at the time, which is now, if that is still for us to do.
 func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error) error {
 	if err := s.fence(); err != nil {
-		return site.Classed(site.Throttled, err)
+		return &site.Error{Class: site.Throttled, Shared: true, Err: err}
 	}
 	err := classify(request())
 	switch {
@@ -87,13 +97,15 @@ func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error)
 // retry decides whether a request is made again: with a fresh token after the first 401, and with backoff
 // while the service is busy or out of reach.
 type retry struct {
+	pacer    *pacer
 	backoff  *backoff.ExponentialBackOff // jittered from the first wait on
 	failures int                         // without any progress between them
+	since    time.Time                   // the first of them
 	refused  bool                        // a token was, and a fresh one is being tried
 }
 
 func (s *Site) newRetry() *retry {
-	return &retry{backoff: backoff.NewExponentialBackOff(
+	return &retry{pacer: s.pacer, backoff: backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(s.wait),
 		backoff.WithMaxInterval(8*time.Second),
 		backoff.WithMaxElapsedTime(0))} // bounded by failures
@@ -105,13 +117,22 @@ func (r *retry) again(ctx context.Context, err error) error {
 		r.refused = true // the token was dropped; the next one is fresh
 		return nil
 	}
-	if site.ClassOf(err) != site.Throttled || isConflict(err) {
+	odd := isRefusedOddly(err)
+	if site.ClassOf(err) != site.Throttled && !odd || isConflict(err) {
 		return err // after a conflict, somebody has to look at what is there first
 	}
-	if r.failures++; r.failures == maxAttempts {
+	if r.failures++; r.failures == 1 {
+		r.since = time.Now()
+	}
+	if r.failures >= maxAttempts || odd && r.failures >= oddAttempts ||
+		!isPace(err) && r.failures >= fewAttempts && r.pacer.worksSince(r.since) {
 		return err
 	}
-	return sleep(ctx, r.backoff.NextBackOff())
+	wait := r.backoff.NextBackOff()
+	if !isPace(err) { // for a limit's the pacer has everybody wait
+		wait = max(wait, min(retryAfterOf(err), mostPatience))
+	}
+	return sleep(ctx, wait)
 }
 
 // progressed says that the failures so far were not in vain.

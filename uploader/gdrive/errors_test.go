@@ -51,7 +51,7 @@ func TestClassify(t *testing.T) {
 		{403, "numChildrenInNonRootLimitExceeded", site.File, ""},
 		{403, "teamDriveHierarchyTooDeep", site.File, ""},
 		{403, "aReasonOfTomorrow", site.File, ""},
-		{403, "", site.Throttled, "proxy"},
+		{403, "", site.File, "something on the way"},
 		{404, "notFound", site.File, ""},
 		{408, "", site.Throttled, ""},
 		{409, "fileIdInUse", site.Throttled, ""},

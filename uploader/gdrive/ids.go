@@ -221,7 +221,7 @@ func (p *idPool) sweep(inUse func(folder string) bool) {
 // journalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
 // to blame.
 func journalError(err error) error {
-	return site.Classed(site.Throttled, fmt.Errorf("sitesync's own database: %w", err))
+	return &site.Error{Class: site.Throttled, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
 }
 
 // generateIDs asks Drive for ids.

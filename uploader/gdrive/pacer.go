@@ -2,25 +2,23 @@ package gdrive
 
 import (
 	"context"
-	"errors"
 	"math"
-	"net/http"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/semaphore"
-
-	"sitesync/uploader/site"
 )
 
-// pacer keeps all requests of a site at the rate that Drive allows, which it finds out. A Retry-After stops everybody.
+// pacer keeps all requests of a site at the rate that Drive allows, which it finds out. A Retry-After that comes with a
+// limit stops everybody.
 type pacer struct {
 	turn *semaphore.Weighted // one waits for its time, the others for their turn
 	line *semaphore.Weighted // where those wait for that who are not urgent: only one of them is in the urgent ones' way
 
 	mu      sync.Mutex
 	pace    pace
-	refused int64 // answers that said that we are too fast
+	refused int64     // answers that said that we are too fast
+	worked  time.Time // when a request was last accepted
 }
 
 func newPacer() *pacer {
@@ -70,19 +68,19 @@ func (p *pacer) waitFor(ctx context.Context, left func(now time.Time) time.Durat
 	}
 }
 
-// throttled takes in an error of a request that was sent at a time. Only rate errors slow everybody down: in an outage
-// the single request backs off.
+// throttled takes in an error of a request that was sent at a time. Only rate errors slow everybody down: in an outage,
+// and when Drive can't cope with one file, the single request backs off.
 func (p *pacer) throttled(sent time.Time, err error) {
+	if !isPace(err) {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if hasStatus(err, http.StatusForbidden) || hasStatus(err, http.StatusTooManyRequests) {
-		p.refused++
-		p.pace.refuse(sent, now)
-	}
-	var e *site.Error
-	if errors.As(err, &e) && e.RetryAfter > 0 {
-		p.pace.hold(now.Add(e.RetryAfter))
+	p.refused++
+	p.pace.refuse(sent, now)
+	if wait := retryAfterOf(err); wait > 0 {
+		p.pace.hold(now.Add(wait))
 	}
 }
 
@@ -90,7 +88,15 @@ func (p *pacer) throttled(sent time.Time, err error) {
 func (p *pacer) succeeded() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.worked = time.Now()
 	p.pace.accept()
+}
+
+// worksSince reports whether a request was accepted since then.
+func (p *pacer) worksSince(t time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.worked.After(t)
 }
 
 // Bounds of the pace, in requests a second.

@@ -124,7 +124,7 @@ func TestPacerDoesNotCountData(t *testing.T) {
 		if d := data(); d != 0 {
 			t.Errorf("data waited %v", d)
 		}
-		p.throttled(time.Now(), rateError(503, "", "5"))
+		p.throttled(time.Now(), rateError(429, "", "5"))
 		if d := data(); d != 5*time.Second {
 			t.Errorf("data waited %v, want 5 s", d)
 		}
@@ -132,9 +132,9 @@ func TestPacerDoesNotCountData(t *testing.T) {
 	})
 }
 
-// A Retry-After stops everybody, also who waits already, and whatever the status.
+// A Retry-After of a limit stops everybody, also who waits already.
 func TestPacerRetryAfter(t *testing.T) {
-	for _, status := range []int{403, 429, 503} {
+	for _, status := range []int{403, 429} {
 		synctest.Test(t, func(t *testing.T) {
 			p := newPacer()
 			start := time.Now()

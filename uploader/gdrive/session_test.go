@@ -81,8 +81,12 @@ func TestSessionThatGetsNowhere(t *testing.T) {
 		active := s.AddFault(fault)
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(multipartLimit+1))))
 		wantClass(t, err, site.Throttled)
-		if active.Hits() != maxAttempts {
-			t.Errorf("%+v: %d attempts, want %d", fault, active.Hits(), maxAttempts)
+		want := maxAttempts
+		if fault.Kind == "upload.put" {
+			want = fewAttempts // as other requests get through
+		}
+		if active.Hits() != want {
+			t.Errorf("%+v: %d attempts, want %d", fault, active.Hits(), want)
 		}
 	}
 }

@@ -59,7 +59,8 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 	}
 	fetch := func(ctx context.Context) (*oauth2.Token, error) {
 		bound := &boundTransport{ctx: ctx, base: base}
-		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: bound})
+		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: bound,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
 		// Credentials keep their token and their context, so a fresh token takes fresh credentials.
 		c, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, google.CredentialsType(about.Type),
 			google.CredentialsParams{Scopes: []string{drive.DriveScope}, Subject: subject})
@@ -80,13 +81,18 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 type boundTransport struct {
 	ctx  context.Context
 	base http.RoundTripper
-	err  error // an *unreachableError
+	err  error // an *unreachableError, or a page that came instead
 }
 
 func (t *boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := t.base.RoundTrip(req.WithContext(t.ctx))
-	if err != nil {
+	switch {
+	case err != nil:
 		t.err = &unreachableError{err}
+	case isPage(res):
+		defer res.Body.Close()
+		t.err = pageError(res)
+		return nil, t.err
 	}
 	return res, err
 }
@@ -160,6 +166,10 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.tokens.refused(req.Context(), tok)
 	}
 	res.Body = &boundBody{io.LimitReader(res.Body, maxAnswer), res.Body}
+	if isPage(res) {
+		defer res.Body.Close()
+		return nil, pageError(res)
+	}
 	return res, nil
 }
 

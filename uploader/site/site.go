@@ -88,6 +88,7 @@ type Error struct {
 	Class      Class
 	Err        error
 	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
+	Shared     bool          // of class Throttled: any upload would have met it, so it says nothing of this file
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -95,6 +96,12 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Classed gives an error a class.
 func Classed(c Class, err error) error { return &Error{Class: c, Err: err} }
+
+// IsShared reports whether an error would have met any upload.
+func IsShared(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Shared
+}
 
 // ClassOf returns the class of an error; one without a class is the file's.
 func ClassOf(err error) Class {

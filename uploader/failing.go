@@ -1,0 +1,129 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"sitesync/uploader/site"
+)
+
+const (
+	// ownAfter is how long a file has to fail, and ownRounds how often, while the site works otherwise, until that is the
+	// file's own trouble. Both are counted from the first failure that is known to be beside others' success.
+	ownAfter  = 2 * time.Minute
+	ownRounds = 3
+
+	// lastThrottledWait bounds how long such a file is left alone: throttledWait, from ownRounds on twice as long each time.
+	lastThrottledWait = time.Minute
+
+	// mostRetryAfter bounds what is believed of the site's word when to come back with one file.
+	mostRetryAfter = 10 * time.Minute
+
+	// mostFailing bounds the files that are remembered as failing. With more of them it is an outage.
+	mostFailing = 1000
+
+	// forgetFailing is when one is forgotten that was not looked at any more. It may have to wait for all of a backlog.
+	forgetFailing = 2 * time.Hour
+)
+
+// failing remembers files whose uploads fail with errors that are nobody's in particular, such as 5xx, broken
+// connections and timeouts, and decides whether it is an outage or one file's own trouble. Its zero value is ready.
+type failing struct {
+	mu       sync.Mutex
+	all      map[fileRef]*failingFile
+	worked   int64 // uploads that succeeded since the start
+	tidiedUp time.Time
+}
+
+// failingFile is a file that has failed, and not succeeded since.
+type failingFile struct {
+	first, last int64     // how many uploads had succeeded at its first failure and at its last
+	since       time.Time // from when on it has failed beside others' success; zero in an outage
+	rounds      int       // since then
+	seen        time.Time // its last failure
+}
+
+// standing is what a failure means.
+type standing struct {
+	beside bool          // others get through
+	own    time.Duration // for so long already, so that it is the file's own trouble; 0 if it is not
+	rest   time.Duration // when to try again
+}
+
+// failed takes in a failure, and says what it means. The site works otherwise if more other files have succeeded since
+// the file began to fail than are failing too, and one of them since its last failure, or if check says so now. Where
+// no other file was tried, check alone says it.
+func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, check func(context.Context) error) standing {
+	works, ask, known := f.note(ref, now)
+	if ask {
+		works = check(ctx) == nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	file := f.all[ref]
+	if !known || file == nil {
+		return standing{rest: throttledWait}
+	}
+	if !works {
+		file.since, file.rounds = time.Time{}, 0
+		return standing{rest: throttledWait}
+	}
+	if file.rounds++; file.rounds == 1 {
+		file.since = now
+	}
+	s := standing{beside: true, rest: lastThrottledWait}
+	if file.rounds < 2*ownRounds {
+		s.rest = min(throttledWait<<max(file.rounds-ownRounds, 0), lastThrottledWait)
+	}
+	if lasted := now.Sub(file.since); file.rounds >= ownRounds && lasted >= ownAfter {
+		s.own = lasted
+		delete(f.all, ref)
+	}
+	return s
+}
+
+// note takes note of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked for
+// that, and whether anything can be said: the first failure of a file means nothing yet.
+func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now.Sub(f.tidiedUp) > forgetFailing/10 {
+		f.tidiedUp = now
+		maps.DeleteFunc(f.all, func(_ fileRef, file *failingFile) bool { return now.Sub(file.seen) > forgetFailing })
+	}
+	file := f.all[ref]
+	if file == nil {
+		if len(f.all) >= mostFailing {
+			return false, false, false
+		}
+		if f.all == nil {
+			f.all = map[fileRef]*failingFile{}
+		}
+		f.all[ref] = &failingFile{first: f.worked, last: f.worked, seen: now}
+		return false, false, false
+	}
+	others, succeeded, lately := int64(len(f.all)-1), f.worked-file.first, f.worked > file.last
+	file.last, file.seen = f.worked, now
+	if succeeded > others && lately {
+		return true, false, true
+	}
+	return false, succeeded > others || others == 0, true
+}
+
+// ended says that a file has not failed so this time.
+func (f *failing) ended(ref fileRef, succeeded bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if succeeded {
+		f.worked++
+	}
+	delete(f.all, ref)
+}
+
+// ownTrouble is the error of a file that fails alone.
+func ownTrouble(err error, lasted time.Duration) error {
+	return site.Classed(site.File, fmt.Errorf("%w (for %s, though the site works otherwise)", err, lasted.Round(time.Second)))
+}
