@@ -44,7 +44,8 @@ func FuzzOutcomeUpdate(f *testing.F) {
 				outcomes = append(outcomes, Outcome{File: file, RemoteID: message, Error: message, At: time.Unix(0, 0)})
 			}
 		}
-		raw, err := bson.Marshal(bson.D{{Key: "u", Value: outcomeUpdate("gdrive", outcomes)}})
+		cases, ids := outcomeCases("gdrive", outcomes)
+		raw, err := bson.Marshal(bson.D{{Key: "u", Value: outcomeUpdate(cases, ids)}, {Key: "q", Value: allApply(cases, ids)}})
 		if err != nil {
 			t.Fatal(err)
 		}

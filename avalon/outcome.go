@@ -33,40 +33,40 @@ type Outcome struct {
 	At       time.Time // when that was so
 }
 
+// Lost says, by file, why an outcome was not written: what it was about is not there any more as it was.
+type Lost map[FileKey]string
+
 // Record writes outcomes of files of one representation on one site, grouped into few updates because each
 // rewrites the whole document on the server.
 //
 // An outcome is written only where it still applies: the entry has the _id, path, size and hash that it was
 // planned with, its record of the site has no created_dt, and for a failure its tries are what they were.
 // What changed meanwhile is left alone (the change itself has woken us), and so is a representation that is
-// gone. An error that is a [*RecordError] concerns only the files that it names; any other means that the
+// gone: it is lost. An error that is a [*RecordError] concerns only the files that it names; any other means that the
 // database could not be reached or refused, and that everything should be tried again.
-func (s *Store) Record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
-	refused := map[FileKey]error{}
-	for len(outcomes) > 0 {
-		n := min(len(outcomes), maxGrouped)
-		group := outcomes[:n]
-		outcomes = outcomes[n:]
-		err := s.record(ctx, key, site, group)
-		if isWriteError(err) && n > 1 {
+func (s *Store) Record(ctx context.Context, key Key, site string, outcomes []Outcome) (Lost, error) {
+	lost, refused := Lost{}, map[FileKey]error{}
+	for group := range slices.Chunk(outcomes, maxGrouped) {
+		err := s.record(ctx, key, site, group, lost)
+		if isWriteError(err) && len(group) > 1 {
 			// One poisoned entry must not lose the others' outcomes.
 			for i := range group {
-				if err := s.record(ctx, key, site, group[i:i+1]); isWriteError(err) {
+				if err := s.record(ctx, key, site, group[i:i+1], lost); isWriteError(err) {
 					refused[group[i].File.Key()] = err
 				} else if err != nil {
-					return err
+					return nil, err
 				}
 			}
 		} else if isWriteError(err) {
 			refused[group[0].File.Key()] = err
 		} else if err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if len(refused) > 0 {
-		return &RecordError{Files: refused}
+		return lost, &RecordError{Files: refused}
 	}
-	return nil
+	return lost, nil
 }
 
 // RecordError says that the database will not take the outcomes of some files, whatever is tried.
@@ -97,30 +97,116 @@ func isWriteError(err error) bool {
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
 }
 
-// record writes one update. A small one goes together with those of other representations.
-func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome) error {
+// recordAgain is how often what still applies is written again, where others of the same group did not.
+const recordAgain = 3
+
+// record writes outcomes by one update: all of them or, if one does not apply any more, none. Then it looks which ones
+// do, and writes them.
+func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome, lost Lost) error {
 	for _, o := range outcomes {
 		if o.Error == "" {
 			s.recorded.add(key, o.At)
 		}
 	}
-	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(site, outcomes)).
-		SetFilter(bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}})
+	for range recordAgain {
+		written, err := s.writeAll(ctx, key, site, outcomes)
+		if err != nil {
+			return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
+		}
+		if written {
+			return nil
+		}
+		rep, err := s.Representation(ctx, key)
+		if err != nil && !errors.Is(err, ErrGone) && !errors.As(err, new(*MalformedError)) {
+			return err
+		}
+		var left []Outcome
+		for _, o := range outcomes {
+			var why string
+			applies := false
+			switch {
+			case errors.Is(err, ErrGone):
+				why = err.Error()
+			case err != nil:
+				why = "the representation can't be read any more"
+			default:
+				applies, why = stands(rep, site, o)
+			}
+			if why != "" {
+				lost[o.File.Key()] = why
+			} else if applies {
+				left = append(left, o)
+			}
+		}
+		if outcomes = left; len(outcomes) == 0 {
+			return nil
+		}
+	}
+	for _, o := range outcomes {
+		lost[o.File.Key()] = "the record has changed again and again"
+	}
+	return nil
+}
+
+// stands looks at what has become of an outcome: it still applies, or it does not (why), or it has been written.
+func stands(rep *Representation, site string, o Outcome) (applies bool, why string) {
+	found := false
+	var rec Site
+	for i := range rep.Files {
+		f := &rep.Files[i]
+		if f.Key() != o.File.Key() {
+			continue
+		}
+		found = true
+		if !f.rawSize.Equal(o.File.rawSize) || !f.rawHash.Equal(o.File.rawHash) {
+			continue
+		}
+		var ok bool
+		if rec, ok = f.On(site); !ok {
+			return false, "its record of the site is gone"
+		}
+		break
+	}
+	before, _ := o.File.On(site)
+	switch {
+	case !found:
+		return false, "the file is no longer in the representation"
+	case rec.Name == "":
+		return false, "the file was replaced by another one in the representation"
+	case rec.Created && o.Error == "" && rec.RemoteID == o.RemoteID && rec.CreatedAt.UnixMilli() == o.At.UnixMilli(),
+		!rec.Created && o.Error != "" && rec.Error == o.Error && rec.LastFailed.UnixMilli() == o.At.UnixMilli():
+		return false, "" // its answer did not come through
+	case rec.Created:
+		return false, "it was recorded by somebody else"
+	case rec.dict != before.dict || rec.Problem != "":
+		return false, "its record of the site was replaced"
+	case o.Error != "" && !rec.rawTries.Equal(before.rawTries):
+		return false, "its tries were changed"
+	}
+	return true, ""
+}
+
+// writeAll writes outcomes by one update, and reports whether they were. A small one goes together with those of other
+// representations.
+func (s *Store) writeAll(ctx context.Context, key Key, site string, outcomes []Outcome) (written bool, err error) {
+	cases, ids := outcomeCases(site, outcomes)
+	filter := bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}
+	if len(outcomes) > 1 {
+		filter = append(filter, bson.E{Key: "$expr", Value: allApply(cases, ids)})
+	}
+	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(cases, ids)).SetFilter(filter)
 	alone := func() error {
-		q := &question[mongo.WriteModel, struct{}]{asked: update}
-		s.writeOutcomes(ctx, key.Project, []*question[mongo.WriteModel, struct{}]{q})
+		q := &question[mongo.WriteModel, bool]{asked: update}
+		s.writeOutcomes(ctx, key.Project, []*question[mongo.WriteModel, bool]{q})
+		written = q.answer
 		return q.err
 	}
-	var err error
 	if len(outcomes) == 1 {
-		_, err = s.write.do(ctx, key.Project, update)
+		written, err = s.writes.do(ctx, key.Project, update)
 	} else {
 		err = alone()
 	}
-	if err = patiently(ctx, err, alone); err != nil {
-		return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
-	}
-	return nil
+	return written, patiently(ctx, err, alone)
 }
 
 // patiently does a write again for as long as its error is one that passes by itself.
@@ -135,15 +221,17 @@ func patiently(ctx context.Context, err error, again func() error) error {
 	return err
 }
 
-// writeOutcomes writes updates of representations of a project.
-func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*question[mongo.WriteModel, struct{}]) {
+// writeOutcomes writes updates of representations of a project. Their answer is whether they are known to have changed
+// something: of several MongoDB says only how many have.
+func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*question[mongo.WriteModel, bool]) {
 	models := make([]mongo.WriteModel, len(updates))
 	for i, u := range updates {
 		models[i] = u.asked
 	}
 	err := s.fenced()
+	var result *mongo.BulkWriteResult
 	if err == nil {
-		_, err = s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+		result, err = s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 	}
 	var several mongo.BulkWriteException
 	switch {
@@ -158,16 +246,19 @@ func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*qu
 		}
 	default:
 		for _, u := range updates {
-			u.err = err
+			u.err, u.answer = err, err == nil && result.ModifiedCount == int64(len(updates))
 		}
 	}
 }
 
-// outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and tells change
-// streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
-// array, which nobody could tell from an array that a person replaced.
-func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
-	var cases, ids bson.A
+// outcomeCase is one outcome as expressions of a file, $$f.
+type outcomeCase struct {
+	applies bson.D // whether it still does
+	sites   bson.D // what the sites become
+}
+
+// outcomeCases are outcomes as expressions, and the _ids of their files.
+func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bson.A) {
 	for _, o := range outcomes {
 		found, _ := o.File.On(site)
 		ids = append(ids, o.File.ID)
@@ -179,21 +270,50 @@ func outcomeUpdate(site string, outcomes []Outcome) mongo.Pipeline {
 				applies(rec, found, o))
 			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: written(rec, found, o)}})
 		} else {
-			same = append(same, call("$isArray", "$$f.sites"))
 			ours := call("$and", is("$$s.name", site), applies("$$s", found, o))
+			same = append(same, call("$isArray", "$$f.sites"))
+			if len(outcomes) > 1 { // of one alone, the update tells whether it has changed something
+				same = append(same, call("$anyElementTrue", bson.A{mapped(elements("$$f.sites"), "s", ours)}))
+			}
 			sites = mapped("$$f.sites", "s", call("$cond", ours, written("$$s", found, o), "$$s"))
 		}
-		cases = append(cases, bson.D{
-			{Key: "case", Value: bson.D{{Key: "$and", Value: same}}},
-			{Key: "then", Value: call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: sites}})},
-		})
+		cases = append(cases, outcomeCase{applies: call("$and", same...), sites: sites})
 	}
-	file := call("$switch", bson.D{{Key: "branches", Value: cases}, {Key: "default", Value: "$$f"}})
-	if len(outcomes) > 1 {
+	return cases, ids
+}
+
+// ofFile is an expression that picks one for a file, $$f: that of the outcome that applies to it, or the other.
+func ofFile(cases []outcomeCase, ids bson.A, then func(i int) any, other any) bson.D {
+	var branches bson.A
+	for i, c := range cases {
+		branches = append(branches, bson.D{{Key: "case", Value: c.applies}, {Key: "then", Value: then(i)}})
+	}
+	picked := call("$switch", bson.D{{Key: "branches", Value: branches}, {Key: "default", Value: other}})
+	if len(cases) > 1 {
 		// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB finds a
 		// value in a constant list by its hash, so the other files take one look.
-		file = call("$cond", call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0), file, "$$f")
+		picked = call("$cond", call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0), picked, other)
 	}
+	return picked
+}
+
+// allApply is true of a document that all outcomes apply to.
+func allApply(cases []outcomeCase, ids bson.A) bson.D {
+	var numbers bson.A
+	for i := range cases {
+		numbers = append(numbers, i)
+	}
+	number := ofFile(cases, ids, func(i int) any { return literal(i) }, literal(-1))
+	return call("$setIsSubset", numbers, mapped(elements("$files"), "f", number))
+}
+
+// outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and tells change
+// streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
+// array, which nobody could tell from an array that a person replaced.
+func outcomeUpdate(cases []outcomeCase, ids bson.A) mongo.Pipeline {
+	file := ofFile(cases, ids, func(i int) any {
+		return call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: cases[i].sites}})
+	}, "$$f")
 	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: mapped("$files", "f", file)}}}}}
 }
 

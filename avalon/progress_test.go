@@ -52,7 +52,7 @@ func TestProgress(t *testing.T) {
 					t.Fatal(err)
 				}
 				o.File, o.At = rep.Files[1], time.Now()
-				if err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
 					t.Fatal(err)
 				}
 				if rec := siteRecord(t, coll, key, "1"); rec.Lookup("progress").Type != 0 {

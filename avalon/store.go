@@ -50,7 +50,7 @@ type Store struct {
 	db       *mongo.Database
 	recorded recorded
 	read     *together[ID, bson.Raw]
-	write    *together[mongo.WriteModel, struct{}]
+	writes   *together[mongo.WriteModel, bool]
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
@@ -60,7 +60,7 @@ func NewStore(client *mongo.Client, database string) *Store {
 	s := &Store{db: client.Database(database, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
 	s.read = newTogether(maxRead, 0, s.readDocuments)
-	s.write = newTogether(maxWritten, writesApart, s.writeOutcomes)
+	s.writes = newTogether(maxWritten, writesApart, s.writeOutcomes)
 	return s
 }
 

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,7 +169,8 @@ func TestErrorsNameTheMend(t *testing.T) {
 		},
 		"aggregate": func() error { _, err := s.Changes(t.Context(), "studio", gdrive); return err },
 		"update": func() error {
-			return s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
+			_, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
+			return err
 		},
 	}
 	for command, call := range calls {
@@ -320,7 +322,7 @@ func TestRecord(t *testing.T) {
 			record := func(o Outcome) {
 				t.Helper()
 				o.File, o.At = read(t, s, key), at
-				if err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -371,17 +373,18 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 		name    string
 		change  func(*testing.T, *mongo.Collection, Key)
 		outcome Outcome
+		why     string
 	}{
-		{"another path", update(set("files.0.path", "{root}/other")), Outcome{RemoteID: "x"}},
-		{"another size", update(set("files.0.size", int64(6))), Outcome{RemoteID: "x"}},
-		{"another hash", update(set("files.0.hash", "b")), Outcome{RemoteID: "x"}},
-		{"another id", update(set("files.0._id", bson.NewObjectID())), Outcome{RemoteID: "x"}},
-		{"already marked", update(set("files.0.sites.1.created_dt", published)), Outcome{RemoteID: "x"}},
-		{"site gone", update(set("files.0.sites", bson.A{})), Outcome{RemoteID: "x"}},
-		{"sites now a dict", update(set("files.0.sites", dict())), Outcome{RemoteID: "x"}},
-		{"files gone", update(set("files", bson.A{})), Outcome{RemoteID: "x"}},
+		{"another path", update(set("files.0.path", "{root}/other")), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
+		{"another size", update(set("files.0.size", int64(6))), Outcome{RemoteID: "x"}, "the file was replaced by another one in the representation"},
+		{"another hash", update(set("files.0.hash", "b")), Outcome{RemoteID: "x"}, "the file was replaced by another one in the representation"},
+		{"another id", update(set("files.0._id", bson.NewObjectID())), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
+		{"already marked", update(set("files.0.sites.1.created_dt", published)), Outcome{RemoteID: "x"}, "it was recorded by somebody else"},
+		{"site gone", update(set("files.0.sites", bson.A{})), Outcome{RemoteID: "x"}, "its record of the site is gone"},
+		{"sites now a dict", update(set("files.0.sites", dict())), Outcome{RemoteID: "x"}, "its record of the site was replaced"},
+		{"files gone", update(set("files", bson.A{})), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
 		{"tries deleted, then failed", update(bson.D{{Key: "$unset", Value: bson.D{{Key: "files.0.sites.1.tries", Value: ""}}}}),
-			Outcome{Error: "again"}},
+			Outcome{Error: "again"}, "its tries were changed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -390,8 +393,12 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 			tt.outcome.File, tt.outcome.At = read(t, s, key), time.Now()
 			tt.change(t, coll, key)
 			before := document(t, coll, key)
-			if err := s.Record(t.Context(), key, gdrive, []Outcome{tt.outcome}); err != nil {
+			lost, err := s.Record(t.Context(), key, gdrive, []Outcome{tt.outcome})
+			if err != nil {
 				t.Fatal(err)
+			}
+			if got := lost[tt.outcome.File.Key()]; len(lost) != 1 || got != tt.why {
+				t.Errorf("lost: %v, want %q", lost, tt.why)
 			}
 			if diff := cmp.Diff(before, document(t, coll, key)); diff != "" {
 				t.Errorf("the document was touched (-before +after):\n%s", diff)
@@ -405,13 +412,81 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 		if _, err := coll.DeleteMany(t.Context(), bson.D{}); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}}); err != nil {
-			t.Fatal(err)
+		lost, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
+		if err != nil || lost[f.Key()] != "the representation is gone" {
+			t.Fatal(lost, err)
 		}
 		if _, err := s.Representation(t.Context(), key); !errors.Is(err, ErrGone) {
 			t.Errorf("read: %v, want ErrGone", err)
 		}
 	})
+}
+
+// Of several outcomes of a representation, those that still apply are written, and just the others are lost.
+func TestRecordWhatStillApplies(t *testing.T) {
+	for name, written := range map[string]bool{"for the first time": false, "again, as the answer was lost": true} {
+		t.Run(name, func(t *testing.T) {
+			s, coll := newStore(t)
+			key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()), entry("{root}/c", list()), entry("{root}/d", dict()),
+				entry("{root}/e", list())))[0]
+			rep, err := s.Representation(t.Context(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := time.Now()
+			var outcomes []Outcome
+			for _, f := range rep.Files {
+				outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: at})
+			}
+			outcomes[4] = Outcome{File: rep.Files[4], Error: "no", At: at}
+			if written {
+				if lost, err := s.Record(t.Context(), key, gdrive, outcomes); len(lost) > 0 || err != nil {
+					t.Fatal(lost, err)
+				}
+			}
+			for field, value := range map[string]any{"files.0.size": 7, "files.1.sites.gdrive": bson.D{{Key: "created_dt", Value: published}}} {
+				if _, err := coll.UpdateByID(t.Context(), key.ID, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lost, err := s.Record(t.Context(), key, gdrive, outcomes)
+			want := Lost{rep.Files[0].Key(): "the file was replaced by another one in the representation",
+				rep.Files[1].Key(): "it was recorded by somebody else"}
+			if diff := cmp.Diff(want, lost, cmp.AllowUnexported(ID{})); diff != "" || err != nil {
+				t.Errorf("lost (-want +got):\n%s%v", diff, err)
+			}
+			for _, file := range []string{"2", "3"} {
+				if siteRecord(t, coll, key, file).Lookup("created_dt").IsZero() {
+					t.Errorf("file %s is not recorded", file)
+				}
+			}
+			if rec := siteRecord(t, coll, key, "4"); rec.Lookup("tries").AsInt64() != 1 {
+				t.Errorf("a failure is recorded as %s", rec)
+			}
+		})
+	}
+}
+
+// Outcomes of many representations go in one request; that some of them are lost is known of just these.
+func TestRecordTogetherWithWhatIsLost(t *testing.T) {
+	s, coll := newStore(t)
+	var wg sync.WaitGroup
+	for i := range 200 {
+		wg.Go(func() {
+			key := insert(t, coll, representation(entry("{root}/a", list())))[0]
+			f := read(t, s, key)
+			if i%10 == 0 {
+				if _, err := coll.DeleteOne(t.Context(), bson.D{{Key: "_id", Value: key.ID}}); err != nil {
+					t.Error(err)
+				}
+			}
+			lost, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
+			if _, is := lost[f.Key()]; err != nil || is != (i%10 == 0) {
+				t.Errorf("%d: %v, %v", i, lost, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func document(t *testing.T, coll *mongo.Collection, key Key) string {
@@ -452,7 +527,7 @@ func TestRecordMany(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
 	}
-	if err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+	if _, err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
 		t.Fatal(err)
 	}
 	r, err = s.Representation(t.Context(), key)
@@ -489,7 +564,7 @@ func TestRecordOddValues(t *testing.T) {
 					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "priority", Value: value})}}))[0]
 				before := read(t, s, key)
 				was, _ := before.On(gdrive)
-				if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
+				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				failed := read(t, s, key)
@@ -498,7 +573,7 @@ func TestRecordOddValues(t *testing.T) {
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a failure (-want +got):\n%s", diff)
 				}
-				if err := s.Record(t.Context(), key, gdrive, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
+				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				synced := read(t, s, key)
@@ -530,7 +605,7 @@ func TestRecordAmongAnything(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: "x", At: published})
 	}
-	if err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+	if _, err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
 		t.Fatal(err)
 	}
 	again, err := s.Representation(t.Context(), key)
@@ -567,7 +642,7 @@ func TestRecordPoisonedEntry(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
 	}
-	err = s.Record(t.Context(), key, gdrive, outcomes)
+	_, err = s.Record(t.Context(), key, gdrive, outcomes)
 	var re *RecordError
 	if !errors.As(err, &re) || len(re.Files) != 1 || re.Files[r.Files[1].Key()] == nil {
 		t.Fatalf("error %v, want a RecordError of {root}/b", err)
@@ -703,7 +778,7 @@ func TestChanges(t *testing.T) {
 		switch c := tt.change.(type) {
 		case Outcome:
 			c.File, c.At = read(t, s, keys[i]), time.Now()
-			if err := s.Record(t.Context(), keys[i], gdrive, []Outcome{c}); err != nil {
+			if _, err := s.Record(t.Context(), keys[i], gdrive, []Outcome{c}); err != nil {
 				t.Fatal(err)
 			}
 		case string:
@@ -716,7 +791,7 @@ func TestChanges(t *testing.T) {
 			}
 			want[keys[i]] = "a skeleton"
 			outcomes := []Outcome{{File: rep.Files[0], RemoteID: "x", At: time.Now()}, {File: rep.Files[1], RemoteID: "y", At: time.Now().Add(time.Second)}}
-			if err := s.Record(t.Context(), keys[i], gdrive, outcomes); err != nil {
+			if _, err := s.Record(t.Context(), keys[i], gdrive, outcomes); err != nil {
 				t.Fatal(err)
 			}
 		default:

@@ -154,7 +154,7 @@ func TestManyTogether(t *testing.T) {
 				t.Errorf("%s is read as %+v: %v", key, r, err)
 				return
 			}
-			err = s.Record(t.Context(), key, gdrive, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
+			_, err = s.Record(t.Context(), key, gdrive, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
 			if errors.As(err, new(*RecordError)) != (i == refused) || err != nil && i != refused {
 				t.Errorf("record %d: %v", i, err)
 			}
@@ -207,7 +207,7 @@ func TestFence(t *testing.T) {
 	record := func(key Key, want error) {
 		key, outcomes := outcome(key)
 		wg.Go(func() {
-			if err := s.Record(t.Context(), key, gdrive, outcomes); !errors.Is(err, want) {
+			if _, err := s.Record(t.Context(), key, gdrive, outcomes); !errors.Is(err, want) {
 				t.Errorf("record %s: %v, want %v", key, err, want)
 			}
 		})
@@ -215,9 +215,9 @@ func TestFence(t *testing.T) {
 	waiting := func(n int) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			s.write.mu.Lock()
-			list, busy := s.write.waiting[project]
-			s.write.mu.Unlock()
+			s.writes.mu.Lock()
+			list, busy := s.writes.waiting[project]
+			s.writes.mu.Unlock()
 			if busy && len(list) == n {
 				return
 			}

@@ -39,7 +39,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		outcomes[i] = r.Outcome
 	}
 	for {
-		err := u.Store.Record(ctx, j.key, u.RemoteSite, outcomes)
+		lost, err := u.Store.Record(ctx, j.key, u.RemoteSite, outcomes)
 		var refused *avalon.RecordError
 		if errors.As(err, &refused) {
 			u.refusals.add(j.key, refused)
@@ -49,7 +49,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		}
 		if err == nil {
 			u.writing.saw(nil)
-			u.tell(j, results)
+			u.tell(j, slices.DeleteFunc(results, func(r result) bool { return u.isLost(j, r, lost) }))
 			return
 		}
 		if ctx.Err() != nil {
@@ -62,6 +62,18 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// isLost logs what an outcome was lost for: it counts as nothing.
+func (u *Uploader) isLost(j *job, r result, lost avalon.Lost) bool {
+	why, is := lost[r.File.Key()]
+	switch log := u.about(j.key).With(zap.String("path", r.File.Path), zap.String("why", why)); {
+	case is && r.Error == "":
+		log.Info("uploaded, but not recorded: its record is no longer what it was")
+	case is:
+		log.Debug("failed try not recorded: its record is no longer what it was")
+	}
+	return is
 }
 
 // tell logs each file that is synced. The reaction is the time from when its representation came to our

@@ -28,9 +28,9 @@ type Store interface {
 	// and an *avalon.MalformedError if no retry will make it readable.
 	Representation(ctx context.Context, key avalon.Key) (*avalon.Representation, error)
 
-	// Record writes outcomes of files of one representation where they still apply. An error is an
-	// *avalon.RecordError if no retry will help the files it names; after any other all are tried again.
-	Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) error
+	// Record writes outcomes of files of one representation where they still apply; the others are lost. An error is
+	// an *avalon.RecordError if no retry will help the files it names; after any other all are tried again.
+	Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) (avalon.Lost, error)
 
 	// NoteProgress notes how far an upload is, from 0 to 1, where the record is still as it was planned with.
 	NoteProgress(ctx context.Context, key avalon.Key, site string, f avalon.File, done float64) error

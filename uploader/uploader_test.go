@@ -29,8 +29,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type memory struct {
 	mu     sync.Mutex
 	rep    avalon.Representation
-	fail   error // what the next calls answer
-	failed int   // calls that were answered so
+	fail   error       // what the next calls answer
+	failed int         // calls that were answered so
+	lost   avalon.Lost // what Record answers
 	reads  int
 	notes  []note
 }
@@ -67,12 +68,15 @@ func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representa
 	return &rep, nil
 }
 
-func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes []avalon.Outcome) error {
+func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes []avalon.Outcome) (avalon.Lost, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		m.failed++
-		return m.fail
+		return nil, m.fail
+	}
+	if m.lost != nil {
+		return m.lost, nil
 	}
 	for _, o := range outcomes {
 		for i, f := range m.rep.Files {
@@ -87,7 +91,7 @@ func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes [
 			m.rep.Files[i].Sites = []avalon.Site{{Name: "studio", Created: true}, rec}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // record is the remote site's record of the only file.
@@ -409,6 +413,18 @@ func TestRefusedRecord(t *testing.T) {
 	})
 }
 
+// What is no longer as it was planned with does not count as synced.
+func TestLostRecord(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.store.set(func(m *memory) { m.lost = avalon.Lost{m.rep.Files[0].Key(): "the representation is gone"} })
+		w.run(time.Second)
+		if got := w.up.Totals(); len(w.site.puts) != 1 || got.Synced != 0 || got.Failed != 0 || w.logged("synced") != 0 ||
+			w.logged("uploaded, but not recorded") != 1 {
+			t.Errorf("%+v, %d uploads, logged %v", got, len(w.site.puts), w.logs.All())
+		}
+	})
+}
+
 // refusing fails only when it writes.
 type refusing struct{ *memory }
 
@@ -439,9 +455,9 @@ func TestStopWithoutDatabase(t *testing.T) {
 // hanging never writes.
 type hanging struct{ *memory }
 
-func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Outcome) error {
+func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Outcome) (avalon.Lost, error) {
 	<-ctx.Done()
-	return ctx.Err()
+	return nil, ctx.Err()
 }
 
 // A database that can be read and takes nothing does not have ever more uploaded that is not recorded.

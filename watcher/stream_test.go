@@ -81,7 +81,8 @@ func TestStream(t *testing.T) {
 				o.File, o.At = file, time.Now()
 				all = append(all, o)
 			}
-			must(t, f.store.Record(t.Context(), keyOf(r), site, all))
+			_, err = f.store.Record(t.Context(), keyOf(r), site, all)
+			must(t, err)
 		}
 	}
 	failed := func(t *testing.T, r *studio.Representation) {

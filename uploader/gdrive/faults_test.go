@@ -398,7 +398,7 @@ type counting struct {
 	tr *trial
 }
 
-func (c counting) Record(ctx context.Context, key avalon.Key, name string, outcomes []avalon.Outcome) error {
+func (c counting) Record(ctx context.Context, key avalon.Key, name string, outcomes []avalon.Outcome) (avalon.Lost, error) {
 	c.tr.mu.Lock()
 	for _, o := range outcomes {
 		if o.Error != "" {
