@@ -27,7 +27,8 @@ type Config struct {
 	// it ends in sync_server when that sub-folder exists.
 	Presets string
 
-	// LocalID is the name of this machine's own site in Pype; may be empty.
+	// LocalID is the name of this machine's own site, which "local" stands for in ActiveSite and RemoteSite, as in
+	// OpenPype; may be empty.
 	LocalID string
 	// RetryCount is how often a failing file is tried, 1 to 1000.
 	RetryCount int
@@ -112,13 +113,13 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 		s.file, _ = readFile(folder, configFile, required, r)
 		s.file.warnUnknown(configKeys...)
 	}
-	c.LocalID = s.text(setting{name: "local-id", flag: flags.LocalID, key: "local_id"}, "")
+	c.LocalID = s.siteName(setting{name: "local-id", flag: flags.LocalID, key: "local_id", mayBeEmpty: true}, "")
 	c.RetryCount = s.integer(setting{name: "retry-cnt", flag: flags.RetryCnt, key: "retry_cnt"}, 3, 1, 1000)
 	c.LoopDelay = s.duration(setting{name: "loop-delay", flag: flags.LoopDelay, key: "loop_delay"},
 		60*time.Second, 10*time.Millisecond, 24*time.Hour)
-	c.ActiveSite = s.siteName(setting{name: "active-site", flag: flags.ActiveSite, key: "active_site"}, "studio")
+	c.ActiveSite = c.resolveLocal(s.siteName(setting{name: "active-site", flag: flags.ActiveSite, key: "active_site"}, "studio"))
 	remote := setting{name: "remote-site", flag: flags.RemoteSite, key: "remote_site", mayBeEmpty: true}
-	c.RemoteSite = s.siteName(remote, "")
+	c.RemoteSite = c.resolveLocal(s.siteName(remote, ""))
 	if c.RemoteSite != "" && c.RemoteSite == c.ActiveSite {
 		r.wrong(s.where(remote), "is %q, the same as active_site, but must be another site, one of gdrive.json, or empty to sync nothing", c.RemoteSite)
 	}
@@ -169,6 +170,18 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 		return nil, r.warnings, err
 	}
 	return c, r.warnings, nil
+}
+
+// localSite is what settings call the machine's own site.
+const localSite = "local"
+
+// resolveLocal returns the name that records have for a site of the settings. Without a local_id a site may well be
+// called local.
+func (c *Config) resolveLocal(site string) string {
+	if site == localSite && c.LocalID != "" {
+		return c.LocalID
+	}
+	return site
 }
 
 // Settings are the names and values that the printed forms show, in their order, without secrets.

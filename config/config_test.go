@@ -205,8 +205,46 @@ func TestByteOrderMark(t *testing.T) {
 	s.write(configFile, "\ufeff"+goodConfig)
 	s.write(gdriveFile, "\ufeff"+goodGdrive)
 	s.write("account.json", "\ufeff"+account())
-	if c := s.mustLoad(Flags{}); c.LocalID != "art-17" {
-		t.Errorf("read %s", c)
+	c, warnings, errs := s.load(Flags{})
+	if len(errs) > 0 || c.LocalID != "art-17" {
+		t.Errorf("read %s, errors %q", c, errs)
+	}
+	var want []string
+	for _, name := range []string{configFile, gdriveFile} {
+		want = append(want, name+": begins with a byte order mark, which Pype does not read; save it as UTF-8 without one")
+	}
+	if diff := cmp.Diff(want, warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+}
+
+// "local" is the machine's own site, as in OpenPype, if that has a name.
+func TestLocalSite(t *testing.T) {
+	for id, want := range map[string]string{"art-17": "art-17", "": "local"} {
+		s := newStudio(t)
+		s.write(configFile, `{"active_site": "local", "remote_site": "gdrive", "local_id": "`+id+`"}`)
+		if c := s.mustLoad(Flags{}); c.ActiveSite != want {
+			t.Errorf("with the id %q the active site is %q", id, c.ActiveSite)
+		}
+	}
+}
+
+func TestNestedRoots(t *testing.T) {
+	s := newStudio(t)
+	s.write(configFile, `{"remote_site": "gdrive", "local_root": {"disk1": {"work": "/mnt/a", "pub": {"x": "/mnt/b"}}, "home": "/mnt/c"}}`)
+	s.write(gdriveFile, `{"gdrive": {"credentials_url": "account.json", "root": {"disk1": {"work": "/My Drive/a"}}}}`)
+	c := s.mustLoad(Flags{})
+	want := NamedRoots(map[string]string{"disk1][work": "/mnt/a", "disk1][pub][x": "/mnt/b", "home": "/mnt/c"})
+	if !c.LocalRoot.Equal(want) {
+		t.Errorf("local_root is %s", c.LocalRoot)
+	}
+	if path, ok := c.Sites["gdrive"].Root.Lookup(RootName("disk1", "work")); !ok || path != "/My Drive/a" {
+		t.Errorf("the site's root is %s", c.Sites["gdrive"].Root)
+	}
+	// As it is printed, it can be given to the flag.
+	again := s.mustLoad(Flags{LocalRoot: strings.Split(want.String(), ";")})
+	if !again.LocalRoot.Equal(want) {
+		t.Errorf("%s became %s", want, again.LocalRoot)
 	}
 }
 

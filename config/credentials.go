@@ -89,7 +89,7 @@ func checkCredentialsContent(where string, data []byte, r *report) credentialsKi
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-		line, column := position(data, err)
+		line, column := position(data, syntaxOffset(data, err))
 		r.wrong(where, "is not valid JSON (line %d, column %d); download the key from Google anew", line, column)
 		return ""
 	}

@@ -70,8 +70,7 @@ type object struct {
 	starts map[string]int64       // offsets of the values
 }
 
-// readFile reads a preset file; false if there is nothing to go on with. A byte
-// order mark is tolerated, since editors on Windows write one.
+// readFile reads a preset file; false if there is nothing to go on with.
 func readFile(folder, name string, need need, r *report) (object, bool) {
 	data, _, err := readBounded(filepath.Join(folder, name))
 	switch {
@@ -87,15 +86,23 @@ func readFile(folder, name string, need need, r *report) (object, bool) {
 	return parseFile(name, data, r)
 }
 
+// parseFile reads the text of a preset file as Pype's loader does, which takes a comma before a closing bracket.
+// Whatever else keeps it from being JSON is named with its line and what to do. A byte order mark of UTF-8 is
+// tolerated with a warning, since editors on Windows write one.
 func parseFile(name string, data []byte, r *report) (object, bool) {
-	data = bytes.TrimPrefix(data, []byte("\ufeff"))
+	if without, found := bytes.CutPrefix(data, []byte("\ufeff")); found {
+		data = without
+		r.odd(name+":", "begins with a byte order mark, which Pype does not read; save it as UTF-8 without one")
+	}
 	if !utf8.Valid(data) {
-		r.wrong(name+":", "is not UTF-8 text; save it as UTF-8")
+		r.wrong(name+":", "%s", notUTF8(data))
 		return object{}, false
 	}
+	data = withoutTrailingCommas(data)
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-		line, column := position(data, err)
-		r.wrong(name+":", "line %d, column %d: not valid JSON: %s%s", line, column, err, syntaxMend(err))
+		at, fix := syntaxHint(data, err)
+		line, column := position(data, at)
+		r.wrong(name+":", "line %d, column %d: not valid JSON: %s", line, column, fix)
 		return object{}, false
 	}
 	raw := json.RawMessage(bytes.TrimSpace(data))
@@ -199,10 +206,8 @@ func (o object) object(key, want string) (object, bool) {
 	return parseObject(raw, o.file, append(slices.Clone(o.path), key), lines, o.report), true
 }
 
-// roots reads a string or {NAME: string}. An empty string or object counts as
-// not given.
+// roots reads a string, or {NAME: string}, to any depth. An empty string or object counts as not given.
 func (o object) roots(key string, check func(string) (string, error)) Roots {
-	const want = `a path, or an object {"NAME": "PATH"}`
 	raw, ok := o.values[key]
 	if !ok || kindOf(raw) == aNull {
 		return Roots{}
@@ -219,28 +224,40 @@ func (o object) roots(key string, check func(string) (string, error)) Roots {
 		}
 		return OneRoot(path)
 	}
-	dict, ok := o.object(key, want)
+	dict, ok := o.object(key, `a path, or an object {"NAME": "PATH"}`)
 	if !ok {
 		return Roots{}
 	}
 	named := map[string]string{}
-	for _, name := range dict.keys {
-		v, ok := dict.scalar(name, "a path", aString)
-		switch {
-		case name == "":
-			dict.report.wrong(dict.at(name), "has an empty name; a root's name is the NAME of {root[NAME]} in the paths")
+	dict.namedRoots(nil, check, named)
+	return NamedRoots(named)
+}
+
+// namedRoots adds the roots of an object and of those in it, whose keys so far are given, to named.
+func (o object) namedRoots(keys []string, check func(string) (string, error), named map[string]string) {
+	for _, key := range o.keys {
+		if problem := checkRootName(key); problem != "" {
+			o.report.wrong(o.at(key), "%s; a root's name is the NAME of {root[NAME]} in the paths", problem)
 			continue
-		case !ok: // null, or told already
+		}
+		keys := append(slices.Clone(keys), key)
+		if kindOf(o.values[key]) == anObject {
+			if inner, ok := o.object(key, ""); ok {
+				inner.namedRoots(keys, check, named)
+			}
+			continue
+		}
+		v, ok := o.scalar(key, "a path", aString)
+		if !ok { // null, or reported already
 			continue
 		}
 		path, err := check(v.text)
 		if err != nil {
-			dict.report.wrong(v.where, "is %q but %s", v.text, err)
+			o.report.wrong(v.where, "is %q but %s", v.text, err)
 			continue
 		}
-		named[name] = path
+		named[RootName(keys...)] = path
 	}
-	return NamedRoots(named)
 }
 
 // warnUnknown tells of keys that nobody reads.
@@ -254,40 +271,6 @@ func (o object) warnUnknown(known ...string) {
 			o.report.odd(where, "unknown key %q is ignored%s", key, didYouMean(key, known))
 		}
 	}
-}
-
-// position is the line and column, from 1, at which JSON stops being valid.
-func position(data []byte, err error) (line, column int) {
-	at := len(data)
-	var syntax *json.SyntaxError
-	// Offset counts the bytes read, the wrong one included, if there is one.
-	if errors.As(err, &syntax) && syntax.Offset <= int64(len(data)) && !endsEarly(err) {
-		at = max(0, int(syntax.Offset)-1)
-	}
-	before := data[:at]
-	start := bytes.LastIndexByte(before, '\n') + 1
-	return 1 + bytes.Count(before, []byte("\n")), 1 + utf8.RuneCount(before[start:])
-}
-
-func endsEarly(err error) bool { return strings.Contains(err.Error(), "unexpected end") }
-
-// syntaxMend says what to do about the usual slips.
-func syntaxMend(err error) string {
-	switch text := err.Error(); {
-	case endsEarly(err):
-		return "; a closing bracket or quote is missing"
-	case strings.Contains(text, "in string escape code"):
-		return `; write / or \\ for the backslash of a Windows path`
-	case strings.Contains(text, "'/'"), strings.Contains(text, "'#'"):
-		return "; JSON has no comments"
-	case strings.Contains(text, "'}' looking for beginning of object key"), strings.Contains(text, "']' looking for beginning of value"):
-		return "; there is a comma too many before it"
-	case strings.Contains(text, `'"' after`):
-		return "; a comma is missing before it"
-	case strings.Contains(text, `'\''`):
-		return "; write double quotes"
-	}
-	return ""
 }
 
 // readBounded reads a regular file, or what a link to one points at.

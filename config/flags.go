@@ -12,7 +12,7 @@ type Flags struct {
 	LoopDelay  *string  `group:"Studio" placeholder:"TIME" help:"Time between two fallback polls, seconds or e.g. 2m; overrides loop_delay of config.json, default 60. ($SITESYNC_LOOP_DELAY)"`
 	ActiveSite *string  `group:"Studio" placeholder:"SITE" help:"Site that files come from; overrides active_site of config.json, default studio. ($SITESYNC_ACTIVE_SITE)"`
 	RemoteSite *string  `group:"Studio" placeholder:"SITE" help:"Site of gdrive.json that files go to; overrides remote_site of config.json. Empty: nothing is synced. ($SITESYNC_REMOTE_SITE)"`
-	LocalID    *string  `group:"Studio" name:"local-id" placeholder:"ID" help:"Name of this machine's own site in Pype; overrides local_id of config.json. ($SITESYNC_LOCAL_ID)"`
+	LocalID    *string  `group:"Studio" name:"local-id" placeholder:"ID" help:"Name of this machine's own site: what 'local' stands for as active or remote site; overrides local_id of config.json. ($SITESYNC_LOCAL_ID)"`
 	LocalRoot  []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"Where the studio's storage is mounted here, instead of the root in the documents; overrides local_root of config.json. Repeat it with names for several roots. ($SITESYNC_LOCAL_ROOT, several separated by ;)"`
 
 	Mongo     *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`

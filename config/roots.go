@@ -11,7 +11,8 @@ import (
 )
 
 // Roots is either one root without a name, which stands for {root} in a path,
-// or several with names, which stand for {root[NAME]}, or nothing at all.
+// or several with names, which stand for {root[NAME]}, or nothing at all. Roots
+// may be nested: the name of {root[disk1][work]} is that of [RootName].
 // It cannot be changed.
 type Roots struct {
 	one   string
@@ -32,6 +33,36 @@ func (r Roots) Lookup(name string) (string, bool) {
 	}
 	path, ok := r.named[name]
 	return path, ok
+}
+
+// RootName is the name of the root under these keys: what stands between the outer brackets of {root[KEY][KEY]}.
+func RootName(keys ...string) string { return strings.Join(keys, "][") }
+
+// rootNameOf reads a root's name as people write it for a flag: NAME, or [KEY][KEY] for a nested one.
+func rootNameOf(text string) string {
+	if inner, ok := strings.CutPrefix(text, "["); ok && strings.HasSuffix(inner, "]") {
+		return strings.TrimSuffix(inner, "]")
+	}
+	return text
+}
+
+// printedRootName is the opposite of rootNameOf.
+func printedRootName(name string) string {
+	if strings.Contains(name, "][") {
+		return "[" + name + "]"
+	}
+	return name
+}
+
+// checkRootName says what is wrong with the name of a root; "" if nothing is.
+func checkRootName(name string) string {
+	switch {
+	case name == "":
+		return "has an empty name"
+	case strings.ContainsAny(name, "[]{}"):
+		return "has a bracket or brace in its name"
+	}
+	return ""
 }
 
 // Named is whether the roots have names.
@@ -64,7 +95,7 @@ func (r Roots) String() string {
 	var parts []string
 	for name, path := range r.All() {
 		if name != "" {
-			path = name + "=" + path
+			path = printedRootName(name) + "=" + path
 		}
 		parts = append(parts, path)
 	}

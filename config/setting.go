@@ -162,21 +162,29 @@ func (s *settings) boolean(name string, flag *bool) bool {
 }
 
 // siteName checks what a name must be to serve as a field name, which it is in
-// documents whose sites are a dict.
+// documents whose sites are a dict. Blanks around it are no part of it: Pype
+// takes them off when it publishes, so no record has them.
 func (s *settings) siteName(st setting, def string) string {
 	want := `the name of a site, without "." in it or "$" at its start`
 	if st.mayBeEmpty {
 		want += ", or empty"
 	}
 	v, ok := s.find(st, want, aString)
-	if !ok || v.text == "" && st.mayBeEmpty {
+	if !ok {
 		return def
 	}
-	if !validSiteName(v.text) {
+	name := strings.TrimSpace(v.text)
+	if name == "" && st.mayBeEmpty {
+		return def
+	}
+	if !validSiteName(name) {
 		s.report.wrong(v.where, "is %q but must be %s", v.text, want)
 		return def
 	}
-	return v.text
+	if name != v.text {
+		s.report.odd(v.where, "is %q; the blanks around %q are ignored, as Pype does", v.text, name)
+	}
+	return name
 }
 
 func validSiteName(name string) bool {
@@ -240,6 +248,7 @@ func (s *settings) localRoot(flags []string) Roots {
 			s.report.wrong(where, "is %q, whose name is empty, but must be PATH or NAME=PATH", text)
 			continue
 		}
+		root = rootNameOf(root)
 		if _, twice := named[root]; twice || len(given) > 1 && root == "" {
 			s.report.wrong(where, "has %q, but several roots must each have a name of their own: NAME=PATH", text)
 			continue

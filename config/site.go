@@ -31,14 +31,22 @@ var siteKeys = []string{"credentials_url", "root", "subject", "endpoint"}
 // use; what is wrong is told of all. folder is what relative paths start from.
 func readSites(file object, folder, inUse string) map[string]Site {
 	sites := map[string]Site{}
-	for _, name := range file.keys {
+	for _, key := range file.keys {
+		name := strings.TrimSpace(key)
 		if !validSiteName(name) {
-			file.report.wrong(file.at(name), `is %q but must be the name of a site, without "." in it or "$" at its start`, name)
+			file.report.wrong(file.at(key), `is %q but must be the name of a site, without "." in it or "$" at its start`, key)
 		}
-		o, ok := file.object(name, "an object with credentials_url and root")
+		if _, twice := sites[name]; twice {
+			file.report.wrong(file.at(key), "is the site %q again, but for the blanks around it, which do not count; remove one", name)
+			continue
+		}
+		if name != key {
+			file.report.odd(file.at(key), "is taken for %q; the blanks around it are ignored, as Pype does", name)
+		}
+		o, ok := file.object(key, "an object with credentials_url and root")
 		if !ok { // its name exists; what is wrong with it is told
-			if name == inUse && kindOf(file.values[name]) == aNull {
-				file.wrongKind(name, "an object with credentials_url and root")
+			if name == inUse && kindOf(file.values[key]) == aNull {
+				file.wrongKind(key, "an object with credentials_url and root")
 			}
 			sites[name] = Site{Name: name}
 			continue
@@ -76,7 +84,7 @@ func readSite(o object, name, folder string, inUse bool) Site {
 		if first, _, _ := strings.Cut(path[1:], "/"); strings.EqualFold(first, myDrive) && first != myDrive {
 			where := []string{"root"}
 			if root != "" {
-				where = append(where, root)
+				where = append(where, strings.Split(root, "][")...)
 			}
 			o.report.odd(o.at(where...), `is %q, which names a shared drive; did you mean "/%s"?`, path, myDrive)
 		}
