@@ -55,6 +55,7 @@ type Account struct {
 
 	// Guarded by the tree's lock.
 	usage     int64 // bytes owned
+	storage   int64 // bytes that may be owned; 0: as the settings say, below 0: unlimited
 	uploads   []uploaded
 	delegates map[*Account]bool // users that this service account may act for
 }
@@ -154,6 +155,14 @@ func (s *Server) Delegate(account, user *Account) {
 	account.delegates[user] = true
 }
 
+// SetStorage sets how many bytes the account may own, whatever the settings say;
+// 0 is what they say, below 0 unlimited.
+func (a *Account) SetStorage(bytes int64) {
+	a.server.tree.mu.Lock()
+	defer a.server.tree.mu.Unlock()
+	a.storage = bytes
+}
+
 // RootID is the id of the account's My Drive.
 func (a *Account) RootID() string { return a.root.id }
 
@@ -202,6 +211,8 @@ type SharedDrive struct {
 	// Guarded by the tree's lock.
 	members map[*Account]Role
 	items   int
+	usage   int64 // bytes held
+	storage int64 // bytes that may be held; 0: as the settings say, below 0: unlimited
 }
 
 // AddSharedDrive makes a shared drive without members. Names need not differ.
@@ -224,6 +235,14 @@ func (d *SharedDrive) AddMember(a *Account, role Role) {
 	if role != NoRole {
 		d.members[a] = role
 	}
+}
+
+// SetStorage sets how many bytes the drive may hold, whatever the settings say; 0
+// is what they say, below 0 unlimited.
+func (d *SharedDrive) SetStorage(bytes int64) {
+	d.server.tree.mu.Lock()
+	defer d.server.tree.mu.Unlock()
+	d.storage = bytes
 }
 
 func (d *SharedDrive) place() *item { return d.root }

@@ -20,6 +20,7 @@ import (
 //	GET, DELETE /_control/violations      requests that the API description forbids
 //	POST /_control/revoke?account=EMAIL   revoke the account's tokens
 //	POST /_control/expire                 end every resumable session
+//	POST /_control/expirepages            make every page token worthless
 //	GET, POST /_control/finish            how many uploads are being finished; finish them now
 func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	answer, err := s.controlled(r)
@@ -108,6 +109,9 @@ func (s *Server) controlled(r *http.Request) (any, error) {
 		return ok{}, nil
 	case "POST expire":
 		s.ExpireSessions()
+		return ok{}, nil
+	case "POST expirepages":
+		s.ExpirePageTokens()
 		return ok{}, nil
 	case "GET finish":
 		return ok{"finishing": s.Finishing()}, nil

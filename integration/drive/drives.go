@@ -148,18 +148,13 @@ func (c *call) getAbout() error {
 			trash += it.size()
 		}
 	}
-	usage := c.account.usage
+	usage, limit := c.account.usage, c.s.storageLimit(c.account)
 	t.mu.RUnlock()
 	quota := map[string]any{
 		"usage": strconv.FormatInt(usage, 10), "usageInDrive": strconv.FormatInt(usage, 10),
 		"usageInDriveTrash": strconv.FormatInt(trash, 10),
 	}
-	settings := c.s.Settings()
-	limit := settings.UserStorage
-	if c.account.Service {
-		limit = settings.ServiceAccountStorage
-	}
-	if limit > 0 || limit == 0 && c.account.Service {
+	if limit >= 0 {
 		quota["limit"] = strconv.FormatInt(limit, 10)
 	}
 	upload, _ := c.s.api.find("POST", "files")

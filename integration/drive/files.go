@@ -226,10 +226,8 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 		}
 	}
 	if !native {
-		if parent.drive == nil {
-			if err := c.s.checkStorage(c.account, max(size, 0), 0); err != nil {
-				return nil, err
-			}
+		if err := c.s.checkStorage(parent.drive, c.account, max(size, 0), 0); err != nil {
+			return nil, err
 		}
 		if err := c.checkUpload(size); err != nil {
 			return nil, err
@@ -298,10 +296,8 @@ func (c *call) checkUpdate(m *metadata, size int64) (*item, *apiError) {
 		if it.isFolder() || it.shortcut != nil {
 			return nil, errBadRequest("A folder or a shortcut has no content.")
 		}
-		if it.owner != nil {
-			if err := c.s.checkStorage(it.owner, max(size, 0), it.size()); err != nil {
-				return nil, err
-			}
+		if err := c.s.checkStorage(it.drive, it.owner, max(size, 0), it.size()); err != nil {
+			return nil, err
 		}
 		if err := c.checkUpload(size); err != nil {
 			return nil, err
@@ -440,8 +436,8 @@ func (c *call) newParents(it *item) ([]*item, *apiError) {
 	if err := c.s.checkRoom(to, it.drive, it.isFolder()); err != nil {
 		return nil, err
 	}
-	if it.drive != nil && to.drive == nil {
-		if err := c.s.checkStorage(c.account, it.size(), 0); err != nil {
+	if it.drive != to.drive {
+		if err := c.s.checkStorage(to.drive, c.account, it.size(), 0); err != nil {
 			return nil, err
 		}
 	}

@@ -450,3 +450,25 @@ func TestDrivesAndAbout(t *testing.T) {
 		t.Fatalf("%+v", root)
 	}
 }
+
+// A generated id is good for the account that asked for it and for no other.
+func TestGeneratedIDsBelongToTheirAccount(t *testing.T) {
+	s := newStudio(t)
+	other := s.AddUser("td@studio.example")
+	s.show.AddMember(other, drive.Organizer)
+	svc := s.as(t, other)
+	id := must(s.api.Files.GenerateIds().Count(1).Do())(t).Ids[0]
+	create := func(svc *api.Service) error {
+		_, err := svc.Files.Create(&api.File{Id: id, Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
+		return err
+	}
+	err := create(svc)
+	wantError(t, err, 400, "invalid")
+	if !strings.Contains(err.Error(), "The provided file ID is not usable.") {
+		t.Fatal(err)
+	}
+	if err := create(s.api); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, create(svc), 409, "fileIdInUse")
+}

@@ -153,20 +153,27 @@ func wantRead(t *testing.T, v, into any) {
 
 // FuzzPageToken reads tokens that no page had. What is taken says the same when it is written again.
 func FuzzPageToken(f *testing.F) {
-	f.Add("h", pageToken("h", &item{seq: 7, name: "a", created: time.Unix(1, 0), content: &blob{size: 3}, extra: map[string]any{}}))
+	s, _, _ := fuzzed(f)
+	last := &item{seq: 7, name: "a", created: time.Unix(1, 0), content: &blob{size: 3}, extra: map[string]any{}}
+	f.Add("h", s.pageToken("h", markAfter(last, 0)))
+	f.Add("h", s.pageToken("h", markAfter(nil, 2)))
 	f.Add("", "~!!~e30")
 	f.Add("h", "")
 	f.Add("h", "~!!~")
 	f.Fuzz(func(t *testing.T, hash, token string) {
-		it, err := readPageToken(hash, token)
+		it, empty, err := s.readPageToken(hash, token)
 		if err != nil {
 			return
 		}
-		again, err := readPageToken(hash, pageToken(hash, it))
+		again, emptyAgain, err := s.readPageToken(hash, s.pageToken(hash, markAfter(it, empty)))
 		if err != nil {
 			t.Fatalf("%q: %v", token, err)
 		}
-		if again.seq != it.seq || again.name != it.name || again.size() != it.size() || !again.created.Equal(it.created) || again.starred() != it.starred() {
+		if empty != emptyAgain || (it == nil) != (again == nil) {
+			t.Fatalf("%q: %+v %d, then %+v %d", token, it, empty, again, emptyAgain)
+		}
+		if it != nil && (again.seq != it.seq || again.name != it.name || again.size() != it.size() ||
+			!again.created.Equal(it.created) || again.starred() != it.starred()) {
 			t.Errorf("%q: %+v, then %+v", token, it, again)
 		}
 	})

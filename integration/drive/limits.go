@@ -82,22 +82,37 @@ func (r Rate) err(reason string) *apiError {
 	return reasonError(or(r.Status, 403), or(r.Reason, reason), "", r.RetryAfter)
 }
 
-// checkStorage refuses a file of that size which would belong to the owner.
-// replaced is the size of what it takes the place of.
-func (s *Server) checkStorage(owner *Account, size, replaced int64) *apiError {
+// storageLimit is how many bytes the account may own, below 0 without limit. The
+// tree must be locked.
+func (s *Server) storageLimit(a *Account) int64 {
 	settings := s.Settings()
-	if owner.Service {
-		switch limit := settings.ServiceAccountStorage; {
-		case limit == 0:
-			return &apiError{Code: 403, Reason: "storageQuotaExceeded", Domain: "usageLimits", Message: "Service Accounts do not have storage quota. " +
-				"Leverage shared drives (https://developers.google.com/workspace/drive/api/guides/about-shareddrives), " +
-				"or use OAuth delegation (http://support.google.com/a/answer/7281227) instead."}
-		case limit > 0 && owner.usage-replaced+size > limit:
-			return reasonError(403, "storageQuotaExceeded", "", 0)
-		}
-		return nil
+	switch {
+	case a.storage != 0:
+		return a.storage
+	case a.Service:
+		return settings.ServiceAccountStorage
 	}
-	if limit := settings.UserStorage; limit > 0 && owner.usage-replaced+size > limit {
+	return or(settings.UserStorage, -1)
+}
+
+// checkStorage refuses content of that size for which there is no room: in a
+// shared drive, or if that is nil with the owner. replaced is the size of what it
+// takes the place of. The tree must be locked.
+func (s *Server) checkStorage(d *SharedDrive, owner *Account, size, replaced int64) *apiError {
+	var limit, usage int64
+	if d != nil {
+		limit, usage = or(or(d.storage, s.Settings().SharedDriveStorage), -1), d.usage
+	} else {
+		limit, usage = s.storageLimit(owner), owner.usage
+	}
+	switch {
+	case limit < 0:
+		return nil
+	case limit == 0:
+		return &apiError{Code: 403, Reason: "storageQuotaExceeded", Domain: "usageLimits", Message: "Service Accounts do not have storage quota. " +
+			"Leverage shared drives (https://developers.google.com/workspace/drive/api/guides/about-shareddrives), " +
+			"or use OAuth delegation (http://support.google.com/a/answer/7281227) instead."}
+	case usage-replaced+size > limit:
 		return reasonError(403, "storageQuotaExceeded", "", 0)
 	}
 	return nil

@@ -264,3 +264,66 @@ func TestLatencyAndBandwidthDelay(t *testing.T) {
 		}
 	}
 }
+
+// Room for small files only: what is larger than the room left is refused, and
+// what fits is not.
+func TestRoomForSmallFilesOnly(t *testing.T) {
+	s := newStudio(t)
+	user := s.AddUser("td@studio.example")
+	user.SetStorage(10)
+	s.show.SetStorage(10)
+	other := s.AddUser("other@studio.example") // no limit of its own
+	for _, test := range []struct {
+		svc    *api.Service
+		parent string
+	}{{s.as(t, user), user.RootID()}, {s.api, s.show.ID}} {
+		create := func(size int, option googleapi.MediaOption) (*api.File, error) {
+			return test.svc.Files.Create(&api.File{Name: "x", Parents: []string{test.parent}}).SupportsAllDrives(true).
+				Media(strings.NewReader(content(size)), option).Do()
+		}
+		for _, option := range []googleapi.MediaOption{googleapi.ChunkSize(0), googleapi.ChunkSize(chunk)} {
+			_, err := create(chunk+1, option)
+			wantError(t, err, 403, "storageQuotaExceeded")
+			must(create(3, option))(t)
+		}
+		f := must(create(2, googleapi.ChunkSize(0)))(t)
+		_, err := create(3, googleapi.ChunkSize(0))
+		wantError(t, err, 403, "storageQuotaExceeded")
+		update := func(size int) error {
+			_, err := test.svc.Files.Update(f.Id, nil).SupportsAllDrives(true).Media(strings.NewReader(content(size))).Do()
+			return err
+		}
+		if err := update(4); err != nil { // 10 bytes with the old content gone
+			t.Fatal(err)
+		}
+		wantError(t, update(5), 403, "storageQuotaExceeded")
+		must(test.svc.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{test.parent}}).SupportsAllDrives(true).Do())(t)
+	}
+	about := must(s.as(t, user).About.Get().Fields("storageQuota").Do())(t)
+	if q := about.StorageQuota; q.Limit != 10 || q.Usage != 10 {
+		t.Fatalf("%+v", q)
+	}
+	must(s.as(t, other).Files.Create(&api.File{Name: "x"}).Media(strings.NewReader(content(100))).Do())(t)
+	s.show.SetStorage(0)
+	s.UpdateSettings(func(v *drive.Settings) { v.SharedDriveStorage = 11 })
+	must(s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do())(t)
+	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do()
+	wantError(t, err, 403, "storageQuotaExceeded")
+}
+
+// A shared drive that holds all the items that it may takes updates in place.
+func TestFullSharedDriveTakesUpdates(t *testing.T) {
+	s := newStudio(t, drive.Options{Settings: drive.Settings{SharedDriveItems: 2}})
+	dir := s.Mkdir(s.show, "d")
+	f := s.upload(t, s.show.ID, "x", "abc")
+	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("x")).Do()
+	wantError(t, err, 403, "teamDriveFileLimitExceeded")
+	for _, option := range []googleapi.MediaOption{googleapi.ChunkSize(0), googleapi.ChunkSize(chunk)} {
+		got := must(s.api.Files.Update(f.Id, &api.File{Name: "z"}).SupportsAllDrives(true).
+			Media(strings.NewReader(content(chunk+2)), option).Fields("md5Checksum,name").Do())(t)
+		if got.Name != "z" || got.Md5Checksum != md5Of(content(chunk+2)) {
+			t.Fatalf("%+v", got)
+		}
+	}
+	must(s.api.Files.Update(f.Id, nil).SupportsAllDrives(true).AddParents(dir).RemoveParents(s.show.ID).Do())(t)
+}

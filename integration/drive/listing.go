@@ -73,7 +73,8 @@ type listing struct {
 	drive   *SharedDrive // only of this drive
 	include bool         // items of shared drives too
 	size    int
-	after   *item // the last item of the page before
+	after   *item // the last item of the page before, nil for the first page
+	empty   int   // pages without items since then
 	hash    string
 }
 
@@ -89,9 +90,16 @@ func (c *call) listFiles() error {
 	}
 	found := c.find(l)
 	doc := map[string]any{"kind": "drive#fileList", "incompleteSearch": false}
-	if len(found) > l.size {
+	next := func(mark pageMark) { doc["nextPageToken"] = c.s.pageToken(l.hash, mark) }
+	switch empty := c.s.Settings().EmptyPages; {
+	case l.empty < empty:
+		found = nil
+		next(markAfter(l.after, l.empty+1))
+	case len(found) > l.size:
 		found = found[:l.size]
-		doc["nextPageToken"] = pageToken(l.hash, found[l.size-1])
+		next(markAfter(found[l.size-1], 0))
+	case empty > 0 && len(found) > 0:
+		next(markAfter(found[len(found)-1], 0))
 	}
 	var inner *mask
 	if c.mask != nil {
@@ -169,7 +177,7 @@ func (c *call) parseListing() (*listing, *apiError) {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{c.account.Email, get("q"), get("orderBy"), corpora, driveID, fmt.Sprint(l.include)}))
 	l.hash = base64.RawURLEncoding.EncodeToString(sum[:9])
 	if token := get("pageToken"); token != "" {
-		if l.after, err = readPageToken(l.hash, token); err != nil {
+		if l.after, l.empty, err = c.s.readPageToken(l.hash, token); err != nil {
 			return nil, errInvalid("pageToken", "Invalid Value")
 		}
 	}
@@ -265,10 +273,15 @@ func (l *listing) compare(a, b *item) int {
 // errOtherQuery says that a page token was not made by the same query.
 var errOtherQuery = errors.New("page token of another query")
 
+// errOldToken says that a page token has expired.
+var errOldToken = errors.New("page token has expired")
+
 // pageMark is what a page token says: after which item the next page begins. So
 // a page is right even if items came or went meanwhile.
 type pageMark struct {
 	Hash     string    `json:"h"`
+	First    bool      `json:"f,omitempty"` // after none: it is still the first page
+	Empty    int       `json:"e,omitempty"` // pages without items since then
 	Seq      int64     `json:"s"`
 	Name     string    `json:"n"`
 	Mime     string    `json:"m"`
@@ -276,25 +289,48 @@ type pageMark struct {
 	Modified time.Time `json:"d"`
 	Size     int64     `json:"z"`
 	Starred  bool      `json:"t"`
+	Issued   time.Time `json:"i"`
+	Epoch    int64     `json:"x,omitempty"`
 }
 
-func pageToken(hash string, last *item) string {
-	data, _ := json.Marshal(pageMark{hash, last.seq, last.name, last.mime, last.created, last.modified, last.size(), last.starred()})
+func markAfter(last *item, empty int) pageMark {
+	if last == nil {
+		return pageMark{First: true, Empty: empty}
+	}
+	return pageMark{Empty: empty, Seq: last.seq, Name: last.name, Mime: last.mime, Created: last.created,
+		Modified: last.modified, Size: last.size(), Starred: last.starred()}
+}
+
+// ExpirePageTokens makes every page token of files.list worthless that was given
+// out so far.
+func (s *Server) ExpirePageTokens() { s.pageEpoch.Add(1) }
+
+func (s *Server) pageToken(hash string, mark pageMark) string {
+	mark.Hash, mark.Issued, mark.Epoch = hash, s.now().UTC(), s.pageEpoch.Load()
+	data, _ := json.Marshal(mark)
 	return "~!!~" + base64.RawURLEncoding.EncodeToString(data)
 }
 
-func readPageToken(hash, token string) (*item, error) {
+// readPageToken returns the last item of the page before and the number of empty
+// pages since then.
+func (s *Server) readPageToken(hash, token string) (last *item, empty int, err error) {
 	text, ok := strings.CutPrefix(token, "~!!~")
 	data, err := base64.RawURLEncoding.DecodeString(text)
 	var mark pageMark
 	if err == nil {
 		err = json.Unmarshal(data, &mark)
 	}
-	if err != nil || !ok || mark.Hash != hash {
-		return nil, errOtherQuery
+	life := s.Settings().PageTokenLifetime
+	switch {
+	case err != nil || !ok || mark.Hash != hash:
+		return nil, 0, errOtherQuery
+	case mark.Epoch != s.pageEpoch.Load() || life > 0 && s.now().Sub(mark.Issued) > life:
+		return nil, 0, errOldToken
+	case mark.First:
+		return nil, mark.Empty, nil
 	}
 	return &item{
 		seq: mark.Seq, name: mark.Name, mime: mark.Mime, created: mark.Created, modified: mark.Modified,
 		content: &blob{size: mark.Size}, extra: map[string]any{"starred": mark.Starred},
-	}, nil
+	}, mark.Empty, nil
 }

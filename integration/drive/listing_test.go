@@ -240,3 +240,49 @@ func TestLogAndCalls(t *testing.T) {
 		t.Fatal(s.Calls(), s.Log())
 	}
 }
+
+// Pages without items and with a nextPageToken, before, between and after those
+// with items.
+func TestEmptyPages(t *testing.T) {
+	s := newStudio(t, drive.Options{Settings: drive.Settings{PageLimit: 2, EmptyPages: 2}})
+	pages := func() (out []int) {
+		for token := ""; ; {
+			list := must(s.api.Files.List().Q("'" + s.show.ID + "' in parents").SupportsAllDrives(true).
+				IncludeItemsFromAllDrives(true).PageToken(token).Do())(t)
+			out = append(out, len(list.Files))
+			if token = list.NextPageToken; token == "" {
+				return out
+			}
+		}
+	}
+	if diff := cmp.Diff([]int{0, 0, 0}, pages()); diff != "" {
+		t.Fatal(diff)
+	}
+	for range 3 {
+		s.AddFile(s.show.ID, "x", nil)
+	}
+	if diff := cmp.Diff([]int{0, 0, 2, 0, 0, 1, 0, 0, 0}, pages()); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
+func TestPageTokensExpire(t *testing.T) {
+	clk := newClock()
+	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{PageTokenLifetime: time.Minute}})
+	s.AddFile(s.show.ID, "x", nil)
+	s.AddFile(s.show.ID, "y", nil)
+	list := func(token string) (*api.FileList, error) {
+		return s.api.Files.List().Corpora("allDrives").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).PageSize(1).PageToken(token).Do()
+	}
+	token := must(list(""))(t).NextPageToken
+	clk.Advance(time.Minute)
+	must(list(token))(t)
+	clk.Advance(time.Second)
+	_, err := list(token)
+	wantError(t, err, 400, "invalid")
+	token = must(list(""))(t).NextPageToken
+	s.ExpirePageTokens()
+	_, err = list(token)
+	wantError(t, err, 400, "invalid")
+	must(list(must(list(""))(t).NextPageToken))(t)
+}

@@ -72,7 +72,8 @@ type Server struct {
 	faults     faults
 	limits     limits
 	settings   atomic.Pointer[Settings]
-	settingsMu sync.Mutex // one change at a time
+	settingsMu sync.Mutex   // one change at a time
+	pageEpoch  atomic.Int64 // grows when page tokens expire
 	upload     bandwidth
 	download   bandwidth
 	gateway    bandwidth // from the gateway on

@@ -51,9 +51,18 @@ type Settings struct {
 	// PageLimit caps the number of items a page of files.list holds, whatever
 	// pageSize asks for, as Google may do; 0 is no cap.
 	PageLimit int `json:"pageLimit"`
+	// EmptyPages is how many pages without any item, but with a nextPageToken,
+	// come before each page of files.list that has items, and after the last, as
+	// Google may do.
+	EmptyPages int `json:"emptyPages"`
+	// PageTokenLifetime is how long a page token of files.list is good for; 0 is
+	// without end. Google says several hours.
+	PageTokenLifetime time.Duration `json:"pageTokenLifetime"`
 
 	// Gateway is the proxy through which every request comes.
 	Gateway Gateway `json:"gateway"`
+
+	// Account.SetStorage and SharedDrive.SetStorage set another limit for one.
 
 	// ServiceAccountStorage is the number of bytes that each service account
 	// may own. 0 is none, as for new accounts at Google: then creating a file
@@ -62,6 +71,9 @@ type Settings struct {
 	// UserStorage is the number of bytes that each user may own; 0 is
 	// unlimited.
 	UserStorage int64 `json:"userStorage"`
+	// SharedDriveStorage is the number of bytes that each shared drive may hold,
+	// trash included, as an administrator can set it; 0 is unlimited.
+	SharedDriveStorage int64 `json:"sharedDriveStorage"`
 	// DailyUpload is the number of bytes an account may upload in 24 hours;
 	// 0 is Google's 750 GB, below 0 is unlimited.
 	DailyUpload int64 `json:"dailyUpload"`

@@ -142,6 +142,7 @@ func (t *tree) attach(it, parent *item) {
 func (t *tree) account(it *item, sign int) {
 	if it.drive != nil {
 		it.drive.items += sign
+		it.drive.usage += int64(sign) * it.size()
 	} else if it.owner != nil {
 		it.owner.usage += int64(sign) * it.size()
 	}
