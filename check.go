@@ -161,7 +161,7 @@ func checkState(ctx context.Context, r *report, cfg *config.Config, client *mong
 		r.ok(what + "; no sitesync runs now")
 	case len(standing.Report.Held) > 0:
 		for _, held := range standing.Report.Held {
-			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held))
+			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held.String()))
 		}
 	default:
 		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))

@@ -107,7 +107,10 @@ func (m *monitor) snapshot() web.Snapshot {
 	if p.uploader != nil {
 		c := p.uploader.Counts()
 		s.Uploader = web.Uploader{Files: c.Files, Bytes: c.Bytes, FailedTries: c.FailedTries, GivenUp: c.GivenUp,
-			Documents: c.Documents, Transfers: c.Transfers, Holding: web.Holds(c.Holding), Holds: web.Holds(c.Holds)}
+			Documents: c.Documents, Transfers: c.Transfers, HungCalls: c.HungCalls, Holding: web.Holds(c.Holding), Holds: web.Holds(c.Holds)}
+		for _, h := range p.uploader.Held() {
+			s.Uploader.Held = append(s.Uploader.Held, h.What)
+		}
 		paused := p.uploader.Paused()
 		s.Paused = web.Paused{Site: paused.Site, Projects: len(paused.Projects)}
 	}

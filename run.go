@@ -176,8 +176,18 @@ func (d *daemon) report() state.Report {
 	if p.uploader == nil { // nothing works yet
 		return state.Report{Stream: watcher.StreamClosed.String()}
 	}
-	return state.Report{Stream: p.stream.State().String(), Held: p.uploader.Held()}
+	r := state.Report{Stream: p.stream.State().String()}
+	for i, h := range p.uploader.Held() {
+		if i == mostReported {
+			break
+		}
+		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, What: h.What, Why: h.Why[:min(len(h.Why), 500)]})
+	}
+	return r
 }
+
+// mostReported bounds what others can read of what is held: it is written each time that the lease is renewed.
+const mostReported = 100
 
 // finish waits for everything to end, but not for what hangs, such as a read from a storage that has gone.
 func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
@@ -259,6 +269,9 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 			}
 			if !up.Idle() {
 				continue
+			}
+			if up.Left() {
+				return drain(ctx, poll, up)
 			}
 			if t := up.Totals(); t.GivenUp+t.Held > 0 {
 				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held up; see above", t.GivenUp, t.Held)

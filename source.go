@@ -73,7 +73,7 @@ func (m *monitor) Activity() (a web.Activity) {
 		a.Waiting = append(a.Waiting, web.Waiting{File: fileOf(w.Key, w.Path, w.Size), What: what, Why: w.Why, Until: w.Until})
 	}
 	for _, h := range now.Held {
-		a.Held = append(a.Held, web.Held(h))
+		a.Held = append(a.Held, web.Held{What: h.What, Why: h.Why, Since: h.Since, Next: h.Next})
 	}
 	return a
 }

@@ -257,7 +257,9 @@ func workerOf(s *state.Standing, err error) worker {
 	}
 	since := s.Holder.Since.UTC()
 	w.Runs, w.Since, w.Stream = true, &since, s.Report.Stream
-	w.Held = append(w.Held, s.Report.Held...)
+	for _, h := range s.Report.Held {
+		w.Held = append(w.Held, h.String())
+	}
 	return w
 }
 

@@ -3,7 +3,6 @@ package uploader
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,6 +54,8 @@ type Waiting struct {
 
 // Hold is what holds uploads up.
 type Hold struct {
+	Target
+	From      int64 // of LargeFiles: from which size on files are held, bytes
 	What, Why string
 	Since     time.Time
 	Next      time.Time // when it is looked at again; zero if only new settings can end it
@@ -165,7 +166,7 @@ func (u *Uploader) Activity() Activity {
 	var a Activity
 	a.Transfers, a.Waiting = u.activity.now()
 	a.Live, a.Backlog = u.schedule.planned()
-	a.Held, a.Away = u.holds.all(), u.service.isOut()
+	a.Held, a.Away = u.holds.list(), u.service.isOut()
 	return a
 }
 
@@ -173,22 +174,9 @@ func (u *Uploader) Activity() Activity {
 func (s *schedule) planned() (live, backlog int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.files[watcher.Live], s.files[watcher.Backlog]
-}
-
-// all tells of every hold, in an order that stays.
-func (h *holds) all() (all []Hold) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, held := range h.held {
-		hold := Hold{What: held.what(), Why: held.err.Error(), Since: held.since}
-		if held.probe != nil {
-			hold.Next = held.next
-		}
-		all = append(all, hold)
-	}
-	slices.SortFunc(all, func(a, b Hold) int { return cmp.Or(strings.Compare(a.What, b.What), strings.Compare(a.Why, b.Why)) })
-	return all
+	_, live = s.count(watcher.Live)
+	_, backlog = s.count(watcher.Backlog)
+	return live, backlog
 }
 
 // isOut reports whether it is out of reach, as far as is known.

@@ -8,25 +8,38 @@ type Counts struct {
 	GivenUp     int64 // files that have no tries left
 	Documents   int64 // that can't be worked with, now
 	Transfers   int64 // that run now
+	HungCalls   int64 // of the file system, that were given up and have not returned
 	Holding     Holds // now
 	Holds       Holds
 }
 
-// Holds counts what holds uploads up.
+// Holds counts what holds uploads up, by kind of target.
 type Holds struct {
-	Site       int64 // the site as a whole
-	LocalRoots int64 // a root of the storage each
-	Settings   int64 // roots of documents that the settings do not know
+	Site           int64 // the site as a whole
+	RemoteRoots    int64 // one root of several on the site each
+	LocalRoots     int64 // a root of the storage each
+	ProjectFolders int64 // a folder below one each
+	Settings       int64 // roots of documents that the settings do not know
+	LargeFiles     int64 // files larger than the room that is left
+	NewFiles       int64 // what would be created where no more may be
 }
 
-func (h *Holds) add(t trouble) {
-	switch {
-	case t.name == theSite:
+func (h *Holds) add(k TargetKind) {
+	switch k {
+	case SiteTarget:
 		h.Site++
-	case t.probe == nil:
-		h.Settings++
-	default:
+	case RemoteRoot:
+		h.RemoteRoots++
+	case LocalRoot:
 		h.LocalRoots++
+	case ProjectFolder:
+		h.ProjectFolders++
+	case Settings:
+		h.Settings++
+	case LargeFiles:
+		h.LargeFiles++
+	case NewFiles:
+		h.NewFiles++
 	}
 }
 
@@ -40,6 +53,7 @@ func (u *Uploader) Counts() Counts {
 		Documents:   u.reports.count(),
 		Transfers:   u.running.Load(),
 	}
+	c.HungCalls = int64(u.files.count())
 	c.Holding, c.Holds = u.holds.counts()
 	return c
 }
@@ -49,7 +63,7 @@ func (h *holds) counts() (now, begun Holds) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, held := range h.held {
-		now.add(held.trouble)
+		now.add(held.Kind)
 	}
 	return now, h.begun
 }

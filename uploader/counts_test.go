@@ -41,12 +41,10 @@ func TestCounts(t *testing.T) {
 
 func TestHoldsByKind(t *testing.T) {
 	var h Holds
-	probe := func() trouble { return trouble{name: "/mnt/studio", probe: (&scripted{}).Check} }
-	h.add(trouble{theSite, (&scripted{}).Check})
-	h.add(probe())
-	h.add(probe())
-	h.add(trouble{name: "root P:/ is not known"})
-	if want := (Holds{Site: 1, LocalRoots: 2, Settings: 1}); h != want {
+	for _, k := range []TargetKind{SiteTarget, LocalRoot, LocalRoot, Settings, RemoteRoot, ProjectFolder, LargeFiles, NewFiles} {
+		h.add(k)
+	}
+	if want := (Holds{Site: 1, LocalRoots: 2, Settings: 1, RemoteRoots: 1, ProjectFolders: 1, LargeFiles: 1, NewFiles: 1}); h != want {
 		t.Errorf("%+v, want %+v", h, want)
 	}
 }

@@ -3,10 +3,12 @@ package uploader
 import (
 	"context"
 	"fmt"
-	"sort"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 )
 
@@ -15,46 +17,99 @@ const (
 	firstProbe = time.Second
 	lastProbe  = time.Minute
 
+	// lastLargeProbe is lastProbe where a large file has to be tried to find out.
+	lastLargeProbe = 15 * time.Minute
+
 	// forgetAfter is when a hold that can't be probed is forgotten, if nothing runs into it any more.
 	forgetAfter = time.Hour
-
-	// maxHolds bounds the holds that are remembered. There are as many as roots, but for nonsensical documents.
-	maxHolds = 100
 )
+
+// TargetKind is what sort of thing can be out of order.
+type TargetKind string
+
+// The kinds.
+const (
+	SiteTarget    TargetKind = "site"           // the remote site as a whole, or its only root
+	RemoteRoot    TargetKind = "remote_root"    // one root of several on the site
+	LocalRoot     TargetKind = "local_root"     // a root of the storage
+	ProjectFolder TargetKind = "project_folder" // a folder below a root of the storage
+	Settings      TargetKind = "settings"       // files whose root the settings do not know
+	LargeFiles    TargetKind = "large_files"    // files that are larger than the room left below a root on the site
+	NewFiles      TargetKind = "new_files"      // what would be created below a root on the site, or in a folder
+)
+
+// mostHolds bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond are
+// one hold.
+func mostHolds(k TargetKind) int {
+	if k == Settings {
+		return 20
+	}
+	return 1000
+}
+
+// Target is what a breaker trips for: what belongs to it is not uploaded until a probe succeeds.
+type Target struct {
+	Kind TargetKind
+	Name string // path of a root or folder, here or on the site; empty for the site, and for all beyond mostHolds
+}
+
+// theSite is the remote site as a whole.
+var theSite = Target{Kind: SiteTarget}
 
 // trouble is something that is no file's own: all files that it concerns are held up by it.
 type trouble struct {
-	name  string                      // tells it from others
+	Target
 	probe func(context.Context) error // whether it has ended; nil if only a restart, or other documents, can end it
+
+	// A trial ends it: as no question tells whether it has ended, one file is tried when the probe has succeeded.
+	trial bool
+	from  int64 // of LargeFiles: the smallest size that does not fit, bytes
+	size  int64 // of LargeFiles: of the file that was refused, bytes
 }
 
-// what is held up, for people.
+// What is held up, for people.
 func (t trouble) what() string {
-	if t.probe == nil {
+	switch {
+	case t.Kind == SiteTarget:
+		return "site"
+	case t.Kind == Settings:
 		return "files that the settings do not fit"
+	case t.Kind == RemoteRoot:
+		return "remote root " + t.Name
+	case t.Kind == LargeFiles:
+		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(t.from, 0))), t.Name)
+	case t.Kind == NewFiles:
+		return "new files and folders in " + t.Name
+	case t.Name == "":
+		return "other local roots"
 	}
-	return t.name
+	return t.Name
 }
 
-// holds keeps what is held up by a trouble: the site, a local root, or a root that the settings do not know. Each
-// is probed, ever more slowly, and ends by itself.
+// holds keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by itself.
 type holds struct {
 	log  *zap.Logger
 	poll func() // finds again what was held up
 
 	mu      sync.Mutex
 	changed chan struct{}
-	held    map[string]*hold
-	ended   map[string]ending
+	held    map[Target]*hold
+	kinds   map[TargetKind]int // of held
+	ended   map[Target]ending
 	begun   Holds // since the start
 }
 
 type hold struct {
 	trouble
-	err   error
-	since time.Time
-	delay time.Duration // between the last probe and the next
-	next  time.Time     // probe
+	err     error
+	since   time.Time
+	delay   time.Duration // between the last probe and the next
+	next    time.Time     // probe
+	probing bool
+	open    bool      // a file may be tried
+	trying  bool      // it is
+	asked   time.Time // when a file was last refused
+	sizes   [2]int64  // of LargeFiles: the smallest file that waits, and the largest, as far as is known
 }
 
 // ending is how a hold was when it ended. One that comes again soon goes on where it was: the probe did not see
@@ -65,7 +120,8 @@ type ending struct {
 }
 
 func newHolds(log *zap.Logger, poll func()) *holds {
-	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[string]*hold{}, ended: map[string]ending{}}
+	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*hold{}, kinds: map[TargetKind]int{},
+		ended: map[Target]ending{}}
 }
 
 // hold holds up what the trouble concerns. It is told once.
@@ -73,43 +129,116 @@ func (h *holds) hold(t trouble, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	if held := h.held[t.name]; held != nil {
+	if h.held[t.Target] == nil && h.kinds[t.Kind] >= mostHolds(t.Kind) {
+		t.Name, t.probe, t.trial = "", nil, false
+		err = fmt.Errorf("more than %d are held; one of the others: %w", mostHolds(t.Kind), err)
+	}
+	if held := h.held[t.Target]; held != nil {
 		if t.probe == nil {
 			held.next = now.Add(forgetAfter)
 		}
-		return
-	}
-	if len(h.held) >= maxHolds {
+		held.from = min(held.from, t.from)
+		held.refuse(t.size)
 		return
 	}
 	delay := firstProbe
-	if last, ok := h.ended[t.name]; ok && now.Sub(last.at) < lastProbe {
-		delay = min(2*last.delay, lastProbe)
+	if last, ok := h.ended[t.Target]; ok && now.Sub(last.at) < lastProbe {
+		delay = min(2*last.delay, t.slowest())
 	}
 	if t.probe == nil {
 		delay = forgetAfter
 	}
-	h.held[t.name] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay)}
-	h.begun.add(t)
+	h.held[t.Target] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now, sizes: [2]int64{t.size, t.size}}
+	h.kinds[t.Kind]++
+	h.begun.add(t.Kind)
 	h.notify()
 	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()), zap.Error(err))
 }
 
+// slowest is the longest time between two probes.
+func (t trouble) slowest() time.Duration {
+	if t.trial && t.from >= largeFile {
+		return lastLargeProbe
+	}
+	return lastProbe
+}
+
 // check returns why something is held, nil if it is not.
-func (h *holds) check(name string) error {
+func (h *holds) check(t Target) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if held := h.held[name]; held != nil {
+	if held := h.held[t]; held != nil {
 		return held.err
 	}
 	return nil
 }
 
+// try is check for what one file may be tried with. If it is to be this one, the hold is returned; tried must follow.
+func (h *holds) try(t Target, size int64) (*hold, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := h.held[t]
+	switch {
+	case held == nil, held.Kind == LargeFiles && size < held.from:
+		return nil, nil
+	case held.open && (held.Kind != LargeFiles || size == held.from):
+		held.open, held.trying = false, true
+		return held, nil
+	}
+	held.refuse(size)
+	return nil, held.err
+}
+
+// refuse takes note of a file that has to wait.
+func (held *hold) refuse(size int64) {
+	held.asked = time.Now()
+	held.sizes[0], held.sizes[1] = min(held.sizes[0], size), max(held.sizes[1], size)
+}
+
+// fit takes note of how many bytes are left where large files are held. The error says why some still are.
+func (h *holds) fit(t Target, left int64) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := h.held[t]
+	if held == nil || left >= held.sizes[1] || time.Since(held.asked) > forgetAfter {
+		return nil
+	}
+	if left >= held.sizes[0] {
+		// Those that fit by now go on.
+		held.from, held.sizes[0], held.delay = left+1, held.sizes[1], firstProbe
+		h.poll()
+	}
+	return roomLeft(left)
+}
+
+// roomLeft says why large files are held.
+func roomLeft(left int64) error {
+	return fmt.Errorf("there is room for %s only: free some (the trash counts too) or have the quota raised; smaller files are uploaded",
+		humanize.IBytes(uint64(max(left, 0))))
+}
+
+// tried says how the file fared that was tried: well, or it was refused, or its end says nothing about the hold.
+func (h *holds) tried(held *hold, well bool, refused error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held.trying = false
+	switch {
+	case h.held[held.Target] != held:
+	case well:
+		h.end(held)
+	case refused != nil:
+		h.later(held, refused)
+	default:
+		held.open, held.next = true, time.Now().Add(lastProbe)
+	}
+	h.notify()
+}
+
 // wait returns when it is not held.
-func (h *holds) wait(ctx context.Context, name string) error {
+func (h *holds) wait(ctx context.Context, t Target) error {
 	for {
 		h.mu.Lock()
-		held, changed := h.held[name] != nil, h.changed
+		held, changed := h.held[t] != nil, h.changed
 		h.mu.Unlock()
 		if !held {
 			return nil
@@ -122,29 +251,45 @@ func (h *holds) wait(ctx context.Context, name string) error {
 	}
 }
 
-// run probes what is held until ctx ends.
+// hurry probes something now, if it is held.
+func (h *holds) hurry(t Target) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if held := h.held[t]; held != nil && held.probe != nil {
+		held.next = time.Now()
+		h.notify()
+	}
+}
+
+// run probes what is held until ctx ends. Probes run side by side: one that takes long is waited for by nobody.
 func (h *holds) run(ctx context.Context) {
+	var probes sync.WaitGroup
+	defer probes.Wait()
 	for {
 		h.mu.Lock()
 		changed := h.changed
+		now := time.Now()
 		var first *hold
-		var due time.Time
 		for _, held := range h.held {
-			if first == nil || held.next.Before(due) {
-				first, due = held, held.next
+			switch {
+			case held.probing:
+			case !held.next.After(now):
+				held.probing = true
+				probes.Go(func() { h.probe(ctx, held) })
+			case first == nil || held.next.Before(first.next):
+				first = held
 			}
 		}
-		h.mu.Unlock()
 		var timer <-chan time.Time
 		if first != nil {
-			timer = time.After(time.Until(due))
+			timer = time.After(first.next.Sub(now))
 		}
+		h.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
 		case <-timer:
-			h.probe(ctx, first)
 		}
 	}
 }
@@ -160,35 +305,64 @@ func (h *holds) probe(ctx context.Context, held *hold) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.notify()
+	held.probing = false
 	now := time.Now()
 	switch {
+	case h.held[held.Target] != held: // it was ended meanwhile
 	case held.probe == nil && now.Before(held.next): // somebody ran into it meanwhile
+	case held.trying:
+		held.next = now.Add(lastProbe)
 	case err != nil:
-		held.err = err
-		held.delay = min(2*held.delay, lastProbe)
-		held.next = now.Add(held.delay)
-	default:
-		delete(h.held, held.name)
-		h.notify()
-		if held.probe == nil {
-			return
-		}
-		h.ended[held.name] = ending{now, held.delay}
-		h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
+		h.later(held, err)
+	case held.trial && !held.open:
+		held.open, held.next = true, now.Add(lastProbe)
 		h.poll()
+	default:
+		h.end(held) // also if no file has come that could be tried
 	}
 }
 
-// list tells of every hold.
-func (h *holds) list() []string {
+// later probes a hold ever more slowly. h.mu must be held.
+func (h *holds) later(held *hold, err error) {
+	held.err = err
+	held.delay = min(2*held.delay, held.slowest())
+	held.next = time.Now().Add(held.delay)
+}
+
+// end ends a hold. h.mu must be held.
+func (h *holds) end(held *hold) {
+	delete(h.held, held.Target)
+	h.kinds[held.Kind]--
+	if held.probe == nil {
+		return
+	}
+	now := time.Now()
+	for t, last := range h.ended {
+		if now.Sub(last.at) >= lastProbe {
+			delete(h.ended, t)
+		}
+	}
+	h.ended[held.Target] = ending{now, held.delay}
+	h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
+	h.poll()
+}
+
+// list tells of every hold, in an order that stays.
+func (h *holds) list() (all []Hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out []string
 	for _, held := range h.held {
-		out = append(out, fmt.Sprintf("%s: %v", held.what(), held.err))
+		hold := Hold{Target: held.Target, From: held.from, What: held.what(), Why: held.err.Error(), Since: held.since}
+		if held.probe != nil {
+			hold.Next = held.next
+		}
+		all = append(all, hold)
 	}
-	sort.Strings(out)
-	return out
+	slices.SortFunc(all, func(a, b Hold) int {
+		return strings.Compare(a.What+"\x00"+a.Why, b.What+"\x00"+b.Why)
+	})
+	return all
 }
 
 func (h *holds) notify() {

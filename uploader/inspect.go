@@ -60,7 +60,26 @@ func (i Inspection) MD5(ctx context.Context) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// HoldsUp reports whether a line of Held is about all files, or about those of a local root.
-func HoldsUp(line, root string) bool {
-	return strings.HasPrefix(line, theSite+": ") || root != "" && strings.HasPrefix(line, root+": ")
+// Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be created
+// is not known.
+func (h Hold) Concerns(i Inspection, size int64) bool {
+	within := func(p string) bool {
+		return p != "" && (p == h.Name || strings.HasPrefix(p, strings.TrimRight(h.Name, `/\`)+"/") || strings.HasPrefix(p, h.Name+`\`))
+	}
+	switch h.Kind {
+	case SiteTarget:
+		return true
+	case LocalRoot:
+		return i.Root != "" && i.Root == h.Name
+	case ProjectFolder:
+		return within(i.Local)
+	case RemoteRoot, NewFiles:
+		return within(i.Remote)
+	case LargeFiles:
+		return within(i.Remote) && max(size, i.Size) >= h.From
+	}
+	return false
 }
+
+// String tells what is held, and why.
+func (h Hold) String() string { return h.What + ": " + h.Why }

@@ -73,26 +73,29 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-func TestHoldsUp(t *testing.T) {
+func TestConcerns(t *testing.T) {
+	file := Inspection{Root: "/mnt/studio", Local: "/mnt/studio/show/a.ma", Remote: "/SHOW/work/show/a.ma"}
+	hold := func(k TargetKind, name string, from int64) Hold { return Hold{Target: Target{k, name}, From: from} }
 	for _, test := range []struct {
-		line, root string
-		want       bool
+		hold Hold
+		want bool
 	}{
-		{"site: the drive is full", "", true},
-		{"site: the drive is full", "/mnt/studio", true},
-		{"/mnt/studio: the storage is not mounted", "/mnt/studio", true},
-		{"/mnt/studio: the storage is not mounted", "/mnt", false},
-		{"/mnt/studio: the storage is not mounted", "", false},
-		{"files that the settings do not fit: no root", "/mnt/studio", false},
+		{hold(SiteTarget, "", 0), true},
+		{hold(LocalRoot, "/mnt/studio", 0), true},
+		{hold(LocalRoot, "/mnt", 0), false},
+		{hold(LocalRoot, "", 0), false},
+		{hold(ProjectFolder, "/mnt/studio/show", 0), true},
+		{hold(ProjectFolder, "/mnt/studio/sho", 0), false},
+		{hold(RemoteRoot, "/SHOW/work", 0), true},
+		{hold(RemoteRoot, "/SHOW/publish", 0), false},
+		{hold(LargeFiles, "/SHOW/work", 100), true},
+		{hold(LargeFiles, "/SHOW/work", 101), false},
+		{hold(NewFiles, "/SHOW/work/show", 0), true},
+		{hold(NewFiles, "/SHOW/work/other", 0), false},
+		{hold(Settings, "no root", 0), false},
 	} {
-		if got := HoldsUp(test.line, test.root); got != test.want {
-			t.Errorf("%q holds up %q: %t", test.line, test.root, got)
+		if got := test.hold.Concerns(file, 100); got != test.want {
+			t.Errorf("%+v concerns it: %t", test.hold.Target, got)
 		}
-	}
-	h := newHolds(nil, nil)
-	h.held["/mnt/studio"] = &hold{trouble: trouble{name: "/mnt/studio", probe: func(context.Context) error { return nil }}, err: errors.New("away")}
-	h.held[theSite] = &hold{trouble: trouble{name: theSite, probe: func(context.Context) error { return nil }}, err: errors.New("full")}
-	if lines := h.list(); !HoldsUp(lines[0], "/mnt/studio") || HoldsUp(lines[0], "") || !HoldsUp(lines[1], "") {
-		t.Errorf("of %q", lines)
 	}
 }

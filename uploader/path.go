@@ -102,33 +102,42 @@ type source struct {
 	remote string // path on the site
 }
 
-// locate resolves a file's path on this machine and on the site. The error is of class [site.Held] if the settings
-// do not know the root, which is no file's own trouble.
-func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
-	t, err := parsePath(f.Path, documentRoots)
-	if err != nil {
-		return source{}, err
+// resolveRoots finds out which roots a file's path is below, on this machine and on the site, without asking the file
+// system. The error is of class [site.Held] if the settings do not know the root, which is no file's own trouble.
+func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (t template, here, there string, err error) {
+	if t, err = parsePath(f.Path, documentRoots); err != nil {
+		return t, "", "", err
 	}
-	var s source
 	if local.IsZero() {
-		s.root = documentRoots[t.root]
-		if s.root == "" {
-			return source{}, unknownRoot("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
+		here = documentRoots[t.root]
+		if here == "" {
+			return t, "", "", unknownRoot("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
 		}
 	} else {
 		var ok bool
-		if s.root, ok = local.Lookup(t.root); !ok {
-			return source{}, unknownRoot("local_root in config.json has no %s", rootName(t.root))
+		if here, ok = local.Lookup(t.root); !ok {
+			return t, "", "", unknownRoot("local_root in config.json has no %s", rootName(t.root))
 		}
 	}
-	if !filepath.IsAbs(s.root) {
-		return source{}, unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
-			"in config.json to where the storage is mounted here", s.root, runtime.GOOS)
+	if !filepath.IsAbs(here) {
+		return t, "", "", unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
+			"in config.json to where the storage is mounted here", here, runtime.GOOS)
 	}
-	target, ok := remote.Lookup(t.root)
+	there, ok := remote.Lookup(t.root)
 	if !ok {
-		return source{}, unknownRoot("root of the site in gdrive.json has no %s", rootName(t.root))
+		return t, "", "", unknownRoot("root of the site in gdrive.json has no %s", rootName(t.root))
 	}
+	return t, here, there, nil
+}
+
+// locate resolves a file's path on this machine and on the site. It may ask the file system. The error is that of
+// resolveRoots, or the file's.
+func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
+	t, here, target, err := resolveRoots(f, documentRoots, local, remote)
+	if err != nil {
+		return source{}, err
+	}
+	s := source{root: here}
 	// A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a
 	// file.
 	rel := t.rel

@@ -45,20 +45,18 @@ func (s *schedule) pause(p Paused) (ended bool) {
 	defer s.mu.Unlock()
 	ended = s.paused.ended(p)
 	s.paused = p
-	for lane, jobs := range s.turn {
-		s.turn[lane] = nil
-		for _, j := range jobs {
-			if !p.Is(j.key.Project) {
-				s.turn[lane] = append(s.turn[lane], j)
-				continue
-			}
-			for _, f := range j.pending {
+	for _, j := range s.jobs {
+		if !p.Is(j.key.Project) || len(j.pending) == 0 {
+			continue
+		}
+		for _, b := range j.pending {
+			s.pull(j.lane, b)
+			for _, f := range b.files {
 				delete(j.known, f.Key())
 			}
-			s.files[lane] -= len(j.pending)
-			j.pending = nil
-			s.settle(j)
 		}
+		j.pending = nil
+		s.settle(j)
 	}
 	s.notify()
 	return ended

@@ -59,8 +59,8 @@ func TestPauseEmptiesTheSchedule(t *testing.T) {
 	if diff := cmp.Diff([]string{"l0", "o0", "o1"}, append(first, rest...)); diff != "" {
 		t.Errorf("handed out (-want +got):\n%s", diff)
 	}
-	if s.files != [2]int{} || len(s.turn[watcher.Backlog]) != 0 || len(s.turn[watcher.Live]) != 0 {
-		t.Errorf("%v files wait", s.files)
+	if len(s.lines[watcher.Backlog])+len(s.lines[watcher.Live]) != 0 {
+		t.Errorf("%v wait", s.lines)
 	}
 	if out := s.finish(running[0], &result{}, 0); len(out) != 1 {
 		t.Errorf("the result of what ran is not to be recorded: %v", out)

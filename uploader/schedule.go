@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,13 @@ const largeFile = 64 << 20
 
 // mostLive is how many files that were published just now are planned at once, about.
 const mostLive = 10_000
+
+// mostBlocked is how many files that may not be handed out are remembered of a lane, about 5 MB. Others are planned
+// beside them, and what there is no room for is looked at again after leftFor.
+const (
+	mostBlocked = 10_000
+	leftFor     = 30 * time.Second
+)
 
 // An update rewrites the whole document on the server, so outcomes of a representation are gathered: until
 // its last file is done, or there are enough of them, or the oldest has waited long enough.
@@ -55,7 +63,7 @@ type job struct {
 	planning bool // the document is being read; the job does not end meanwhile
 	again    bool // look once more when it is over
 	known    map[avalon.FileKey]bool
-	pending  []avalon.File
+	pending  []*batch
 	running  map[avalon.FileKey]avalon.File
 	total    int           // files since the job began
 	wake     time.Duration // look once more so long after it is over; 0 if there is no need
@@ -66,29 +74,57 @@ type job struct {
 	recorded  time.Time // when results were last taken
 }
 
+// class is what decides whether a file may be handed out.
+type class struct {
+	large bool
+	root  string // of the storage
+}
+
+// batch is the files of a job that wait for a transfer and are of one class.
+type batch struct {
+	job   *job
+	class class
+	files []avalon.File // not empty
+	place uint64        // orders the batches of a lane
+}
+
+// line is the batches of a lane that are of one class, in their order.
+type line struct {
+	batches []*batch
+	files   int
+}
+
 // schedule deals the files that are due out to the transfers: live ones before the backlog, and within a
 // lane one file of each representation in turn, so that a sequence of 2,000 frames does not make a single
 // file wait. It gathers what came of them until it is time to write it.
+//
+// No transfer is idle while there is a file for it: what may not be handed out now, as there are large ones enough or its
+// storage does not answer, is stepped over, and more is planned beside it.
 type schedule struct {
 	transfers int
 	queue     *watcher.Queue
+	rootOf    func(*avalon.File, avalon.Roots) string // which root of the storage a file is in; "" if that can't be told
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every change that somebody may wait for
 	jobs    map[avalon.Key]*job
-	turn    [2][]*job     // jobs with pending files, by lane
-	files   [2]int        // pending files, by lane
-	full    bool          // whether there are enough of them of the backlog
-	running map[*job]bool // jobs with running files
-	large   int           // large files that run
-	backlog int           // files of the backlog that run
-	held    map[*job]bool // jobs whose results wait to be written
+	lines   [2]map[class]*line // by lane
+	places  uint64             // handed out
+	full    bool               // whether there are enough files of the backlog
+	left    bool               // whether there was no room for some since that was asked last
+	running map[*job]bool      // jobs with running files
+	busy    int                // transfers, without the spare one
+	large   int                // large files that run
+	backlog int                // files of the backlog that run
+	slow    map[string]int     // calls of the file system that take long, by root
+	held    map[*job]bool      // jobs whose results wait to be written
 	paused  Paused
 }
 
 func newSchedule(transfers int, queue *watcher.Queue) *schedule {
-	return &schedule{transfers: transfers, queue: queue, changed: make(chan struct{}),
-		jobs: map[avalon.Key]*job{}, running: map[*job]bool{}, held: map[*job]bool{}}
+	return &schedule{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
+		changed: make(chan struct{}), jobs: map[avalon.Key]*job{}, lines: [2]map[class]*line{{}, {}},
+		running: map[*job]bool{}, slow: map[string]int{}, held: map[*job]bool{}}
 }
 
 // begin starts planning a representation. end must follow.
@@ -123,55 +159,101 @@ func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.
 	if s.paused.Is(j.key.Project) {
 		due = nil
 	}
-	queued := len(j.pending) > 0
+	ready, all := s.count(j.lane)
 	for _, f := range due {
-		if !j.known[f.Key()] {
-			j.known[f.Key()] = true
-			j.pending = append(j.pending, f)
-			j.total++
-			s.files[j.lane]++
+		c := class{f.Size >= largeFile, s.rootOf(&f, j.roots)}
+		switch {
+		case j.known[f.Key()]:
+			continue
+		case all-ready >= mostBlocked && !s.mayRun(c, false):
+			s.left = true
+			j.wakeIn(leftFor)
+			continue
 		}
-	}
-	if !queued && len(j.pending) > 0 {
-		s.turn[j.lane] = append(s.turn[j.lane], j)
+		j.known[f.Key()] = true
+		j.total++
+		s.add(j, c, f)
 	}
 	j.wakeIn(wake)
 	s.settle(j)
 }
 
-// next hands out a file when there is one. finish must follow. To the spare transfer, which is one more than transfers,
-// only what would otherwise wait for a file of the backlog or a large one to end: what has just been published and is
-// not large itself.
+// add has a file wait for a transfer.
+func (s *schedule) add(j *job, c class, f avalon.File) {
+	for _, b := range j.pending {
+		if b.class == c {
+			b.files = append(b.files, f)
+			s.lines[j.lane][c].files++
+			return
+		}
+	}
+	b := &batch{job: j, class: c, files: []avalon.File{f}}
+	j.pending = append(j.pending, b)
+	s.push(j.lane, b)
+}
+
+// push puts a batch at the end of its line.
+func (s *schedule) push(lane watcher.Lane, b *batch) {
+	l := s.lines[lane][b.class]
+	if l == nil {
+		l = &line{}
+		s.lines[lane][b.class] = l
+	}
+	s.places++
+	b.place = s.places
+	l.batches = append(l.batches, b)
+	l.files += len(b.files)
+}
+
+// pull takes a batch out of its line.
+func (s *schedule) pull(lane watcher.Lane, b *batch) {
+	l := s.lines[lane][b.class]
+	i := slices.Index(l.batches, b)
+	l.batches[i] = nil
+	if i == 0 {
+		l.batches = l.batches[1:]
+	} else {
+		l.batches = slices.Delete(l.batches, i, i+1)
+	}
+	if l.files -= len(b.files); len(l.batches) == 0 {
+		delete(s.lines[lane], b.class)
+	}
+}
+
+// mayRun reports whether a file of a class may be handed out now. Of a storage that is slow to answer only so much is
+// begun that it can't take all transfers.
+func (s *schedule) mayRun(c class, spare bool) bool {
+	if c.large && (spare || s.large >= max(1, s.transfers*3/4)) {
+		return false
+	}
+	return s.slow[c.root] < max(1, s.transfers/4)
+}
+
+// next hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the spare
+// transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog or a large one to
+// end: what has just been published and is not large itself. A transfer whose storage is slow to answer makes room for
+// another one.
 func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.wait(ctx, func() bool {
-		if spare && s.backlog+s.large == 0 {
+		if spare && s.backlog+s.large == 0 || !spare && s.busy-s.slowCalls() >= s.transfers {
 			return false
 		}
-		for lane := range s.turn {
+		for lane := range s.lines {
 			if spare && watcher.Lane(lane) == watcher.Backlog {
 				return false
 			}
-			for i, j := range s.turn[lane] {
-				f := j.pending[0]
-				if f.Size >= largeFile && (spare || s.large >= max(1, s.transfers*3/4)) {
-					continue
+			var first *batch
+			for c, l := range s.lines[lane] {
+				if (first == nil || l.batches[0].place < first.place) && s.mayRun(c, spare) {
+					first = l.batches[0]
 				}
-				j.pending = j.pending[1:]
-				j.running[f.Key()] = f
-				s.running[j] = true
-				s.files[lane]--
-				if f.Size >= largeFile {
-					s.large++
+			}
+			if first != nil {
+				t = s.hand(first, watcher.Lane(lane))
+				if !spare {
+					s.busy++
 				}
-				if watcher.Lane(lane) == watcher.Backlog {
-					s.backlog++
-				}
-				s.turn[lane] = append(s.turn[lane][:i:i], s.turn[lane][i+1:]...)
-				if len(j.pending) > 0 {
-					s.turn[lane] = append(s.turn[lane], j)
-				}
-				t = task{job: j, file: f, roots: j.roots, lane: watcher.Lane(lane)}
 				s.notify()
 				return true
 			}
@@ -179,6 +261,62 @@ func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
 		return false
 	})
 	return t, err
+}
+
+// hand hands out the first file of a batch, which is the first of its line.
+func (s *schedule) hand(b *batch, lane watcher.Lane) task {
+	j, f := b.job, b.files[0]
+	s.pull(lane, b)
+	if b.files = b.files[1:]; len(b.files) > 0 {
+		s.push(lane, b)
+	} else {
+		j.pending = slices.DeleteFunc(j.pending, func(other *batch) bool { return other == b })
+	}
+	j.running[f.Key()] = f
+	s.running[j] = true
+	if b.class.large {
+		s.large++
+	}
+	if lane == watcher.Backlog {
+		s.backlog++
+	}
+	return task{job: j, file: f, roots: j.roots, lane: lane}
+}
+
+// free says that a transfer has nothing more to do with the file that it was handed.
+func (s *schedule) free() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.busy--
+	s.notify()
+}
+
+// slower takes note of calls of a root that take long; fewer, if n is negative.
+func (s *schedule) slower(root string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.slow[root] += n; s.slow[root] <= 0 {
+		delete(s.slow, root)
+	}
+	s.notify()
+}
+
+func (s *schedule) slowCalls() (n int) {
+	for _, calls := range s.slow {
+		n += calls
+	}
+	return n
+}
+
+// count is how many files of a lane could be handed out one after the other, and how many there are.
+func (s *schedule) count(lane watcher.Lane) (ready, all int) {
+	for c, l := range s.lines[lane] {
+		all += l.files
+		if s.mayRun(c, false) {
+			ready += l.files
+		}
+	}
+	return ready, all
 }
 
 // beside returns the files that are uploaded now or soon and are in the same folder as a task's: all of its
@@ -192,8 +330,10 @@ func (s *schedule) beside(t task) (out []task) {
 			out = append(out, task{job: j, file: f, roots: j.roots})
 		}
 	}
-	for _, f := range t.job.pending {
-		add(t.job, f)
+	for _, b := range t.job.pending {
+		for _, f := range b.files {
+			add(t.job, f)
+		}
 	}
 	for j := range s.running {
 		for _, f := range j.running {
@@ -201,16 +341,18 @@ func (s *schedule) beside(t task) (out []task) {
 		}
 	}
 	left := s.ahead()
-	for _, lane := range s.turn {
-		for _, j := range lane {
-			if j == t.job {
-				continue
-			}
-			for _, f := range j.pending {
-				if left--; left < 0 {
-					return out
+	for _, lines := range s.lines {
+		for _, l := range lines {
+			for _, b := range l.batches {
+				if b.job == t.job {
+					continue
 				}
-				add(j, f)
+				for _, f := range b.files {
+					if left--; left < 0 {
+						return out
+					}
+					add(b.job, f)
+				}
 			}
 		}
 	}
@@ -231,13 +373,14 @@ func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
 }
 
 func (s *schedule) hasRoom(lane watcher.Lane) bool {
+	ready, _ := s.count(lane)
 	if lane == watcher.Live {
-		return s.files[lane] < mostLive
+		return ready < mostLive
 	}
 	switch limit := s.ahead(); {
-	case s.files[lane] >= limit:
+	case ready >= limit:
 		s.full = true
-	case s.files[lane] <= limit/2:
+	case ready <= limit/2:
 		s.full = false
 	}
 	return !s.full
@@ -387,17 +530,21 @@ func (s *schedule) idle() bool {
 	return len(s.jobs) == 0 && s.queue.Idle()
 }
 
+// takeLeft reports whether files were left out since it was asked last, as there was no room for them.
+func (s *schedule) takeLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.left
+	s.left = false
+	return left
+}
+
 // move puts a job into another lane.
 func (s *schedule) move(j *job, lane watcher.Lane) {
-	for i, other := range s.turn[j.lane] {
-		if other == j {
-			s.turn[j.lane] = append(s.turn[j.lane][:i:i], s.turn[j.lane][i+1:]...)
-			s.turn[lane] = append(s.turn[lane], j)
-			break
-		}
+	for _, b := range j.pending {
+		s.pull(j.lane, b)
+		s.push(lane, b)
 	}
-	s.files[j.lane] -= len(j.pending)
-	s.files[lane] += len(j.pending)
 	j.lane = lane
 }
 

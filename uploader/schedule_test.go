@@ -32,7 +32,7 @@ func (s *schedule) plan(name string, lane watcher.Lane, due ...avalon.File) *job
 	return j
 }
 
-// order takes n files and says which they are.
+// order takes n files, however many transfers there are, and says which they are.
 func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
 	t.Helper()
 	for range n {
@@ -40,6 +40,7 @@ func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		s.free()
 		paths, tasks = append(paths, k.file.Path), append(tasks, k)
 	}
 	return paths, tasks
@@ -129,7 +130,7 @@ func TestAFileIsUnderWayOnce(t *testing.T) {
 	_, tasks := s.order(t, 1)
 	s.plan("a", watcher.Live, due...) // as its document says while nothing is recorded yet
 	_, more := s.order(t, 1)
-	if len(s.turn[watcher.Live]) != 0 {
+	if len(s.lines[watcher.Live]) != 0 {
 		t.Error("there is a third file")
 	}
 	s.finish(tasks[0], nil, 0)

@@ -170,7 +170,7 @@ func TestStorageAway(t *testing.T) {
 				w.up.Site = &meddled{Site: w.site, during: []func(){func() { must(t, take(root, away)) }}}
 				w.run(10 * time.Hour)
 				if w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 || len(w.up.Held()) != 1 ||
-					!strings.HasPrefix(w.up.Held()[0], root+": the storage is not mounted") {
+					!strings.HasPrefix(w.up.Held()[0].String(), root+": the storage is not mounted") {
 					t.Errorf("held: %v; logged %v", w.up.Held(), w.logs.All())
 				}
 				if rec := w.store.record(); rec.Created || rec.Tries != 0 || rec.Error != "" {

@@ -3,6 +3,8 @@ package uploader
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -18,15 +20,12 @@ import (
 // tried several times before it says so.
 const throttledWait = 5 * time.Second
 
-// recordAhead is of how many files a transfer may leave the outcome to be written when it goes on with the next one.
+// recordAhead is of how many files for each transfer the outcome may be left to be written when it goes on with the next.
 const recordAhead = 8
 
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
 // result is written for as long as writing, while the next file is uploaded.
-func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare bool) {
-	var recording errgroup.Group // none of it fails
-	recording.SetLimit(recordAhead)
-	defer recording.Wait() //nolint:errcheck // see above
+func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording *errgroup.Group, spare bool) {
 	for {
 		t, err := u.schedule.next(ctx, spare)
 		if err != nil {
@@ -41,6 +40,9 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, spare boo
 		u.running.Add(-1)
 		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
 			recording.Go(func() error { u.record(writing, t.job, results); return nil })
+		}
+		if !spare {
+			u.schedule.free()
 		}
 	}
 }
@@ -75,11 +77,13 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		}
 		return u.failure(t, now, err)
 	case class == site.Held:
-		u.holds.hold(held, err)
-		if held.name == theSite {
+		if held.Target == theSite {
 			u.schedule.again(t.job) // nothing is planned before the hold ends
 		} else {
 			u.held.Add(1) // the poll that follows the hold finds it
+		}
+		if held.Kind != "" { // else it is held already
+			u.holds.hold(held, err)
 		}
 		return nil, 0
 	case class == site.Throttled:
@@ -95,7 +99,7 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 		u.service.saw(err)
 		return nil, jitter(throttledWait)
 	}
-	s := u.failing.failed(ctx, t.ref(), now, u.Site.Check)
+	s := u.failing.failed(ctx, t.ref(), now, u.checkSite)
 	switch {
 	case s.own > 0:
 		return u.failure(t, now, ownTrouble(err, s.own))
@@ -112,45 +116,88 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	return nil, jitter(s.rest)
 }
 
-// put finds the source and uploads it. The error is classed; held is what one of class [site.Held] holds up.
+// put finds the source and uploads it. The error is classed; held is what one of class [site.Held] holds up, nothing if
+// that is held already.
 func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, obj site.Object, err error) {
-	held = trouble{theSite, u.Site.Check}
-	if err := u.holds.check(held.name); err != nil {
-		return held, 0, obj, site.Classed(site.Held, err)
+	if err := u.holds.check(theSite); err != nil {
+		return trouble{Target: theSite, probe: u.checkSite}, 0, obj, site.Classed(site.Held, err)
 	}
-	src, err := locate(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
+	_, here, root, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
-		return trouble{name: err.Error()}, 0, obj, err
+		return trouble{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
-	local := trouble{src.root, func(context.Context) error { return mounted(src.root) }}
-	if err := u.holds.check(local.name); err != nil {
-		return local, 0, obj, site.Classed(site.Held, err)
-	}
-	f, info, err := src.open(t.file.Size)
-	if err != nil {
-		return local, 0, obj, err
-	}
-	defer f.Close()
-	if err := u.stale(t, src, info); err != nil {
-		return local, 0, obj, err
-	}
-	obj, err = u.Site.Put(ctx, site.Upload{Path: src.remote, Content: f, Size: info.Size(), ModTime: info.ModTime(), Urgent: t.lane == watcher.Live,
-		Sent: t.transfer.sent.Store, Along: func() []string { return u.along(t) }})
-	if err == nil || site.ClassOf(err) == site.File {
-		if changed := src.changed(f, info); changed != nil {
-			err = changed
+	local := trouble{Target: Target{LocalRoot, here}, probe: func(ctx context.Context) error { return u.files.mounted(ctx, here) }}
+	for _, target := range []Target{u.rootTarget(root), local.Target} {
+		if err := u.holds.check(target); err != nil {
+			return trouble{}, 0, obj, site.Classed(site.Held, err)
 		}
 	}
-	return held, info.Size(), obj, err
+	src, f, info, err := u.open(ctx, t, here)
+	if err != nil {
+		return local, 0, obj, u.whoHangs(err)
+	}
+	defer f.Close()
+	size = info.Size()
+	upload := site.Upload{Path: src.remote, Content: f, Size: size, ModTime: info.ModTime(), Urgent: t.lane == watcher.Live,
+		Sent: t.transfer.sent.Store, Along: func() []string { return u.along(ctx, t, here) }}
+	held, obj, err = u.send(ctx, upload, root)
+	var hangs *hangError
+	if errors.As(err, &hangs) {
+		return local, size, obj, u.whoHangs(site.Classed(site.Held, hangs))
+	}
+	if err == nil || site.ClassOf(err) == site.File {
+		if changed := u.files.does(ctx, here, src.String(), func() error { return src.changed(f.file, info) }); changed != nil {
+			return local, size, obj, u.whoHangs(changed)
+		}
+	}
+	return held, size, obj, err
+}
+
+// open finds and opens the source. What takes long is given up.
+func (u *Uploader) open(ctx context.Context, t task, root string) (source, *guardedFile, os.FileInfo, error) {
+	type opened struct {
+		source
+		file *os.File
+		info os.FileInfo
+	}
+	o, err := answer(ctx, u.files, root, t.file.Path, func() (o opened, err error) {
+		if o.source, err = locate(&t.file, t.roots, u.LocalRoot, u.RemoteRoot); err != nil {
+			return o, err
+		}
+		if o.file, o.info, err = o.source.open(t.file.Size); err != nil {
+			return o, err
+		}
+		if err = u.stale(t, o.source, o.info); err != nil {
+			o.file.Close()
+		}
+		return o, err
+	}, func(o opened) { o.file.Close() })
+	if err != nil {
+		return source{}, nil, nil, err
+	}
+	return o.source, &guardedFile{ctx: ctx, calls: u.files, root: root, path: t.file.Path, file: o.file}, o.info, nil
+}
+
+// whoHangs makes a storage that hangs the trouble of the file if others of the same root can be read.
+func (u *Uploader) whoHangs(err error) error {
+	var hangs *hangError
+	if errors.As(err, &hangs) && u.files.isFiles(hangs) {
+		return site.Classed(site.File, fmt.Errorf("%w; other files of it are read meanwhile", hangs))
+	}
+	return err
 }
 
 // along returns where the files will go that are uploaded into the same folder soon.
-func (u *Uploader) along(t task) (paths []string) {
-	for _, other := range u.schedule.beside(t) {
-		if src, err := locate(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
-			paths = append(paths, src.remote)
+func (u *Uploader) along(ctx context.Context, t task, root string) []string {
+	// Each of them may be looked for.
+	paths, _ := answer(ctx, u.files, root, "files beside "+t.file.Path, func() (paths []string, err error) {
+		for _, other := range u.schedule.beside(t) {
+			if src, err := locate(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
+				paths = append(paths, src.remote)
+			}
 		}
-	}
+		return paths, nil
+	}, nil)
 	return paths
 }
 

@@ -16,9 +16,6 @@ import (
 	"sitesync/watcher"
 )
 
-// theSite names the remote site among what can be held up.
-const theSite = "site"
-
 // planners is how many documents of a lane are read at once.
 const planners = 8
 
@@ -69,6 +66,7 @@ type Uploader struct {
 	rules       Rules
 	schedule    *schedule
 	holds       *holds
+	files       *fileCalls
 	waits       waits
 	reports     reports
 	refusals    refusals
@@ -87,16 +85,24 @@ type Uploader struct {
 
 // New returns an uploader.
 func New(o Options) *Uploader {
-	return &Uploader{
+	u := &Uploader{
 		Options:  o,
 		rules:    Rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
 		schedule: newSchedule(o.Transfers, o.Queue),
 		holds:    newHolds(o.Log, o.Poll),
+		files:    newFileCalls(),
 		reports:  reports{log: o.Log},
 		reading:  outage{log: o.Log, what: "reading from the database"},
 		writing:  outage{log: o.Log, what: "writing to the database"},
 		service:  outage{log: o.Log, what: "uploading to the remote site"},
 	}
+	u.schedule.rootOf = func(f *avalon.File, roots avalon.Roots) string {
+		_, root, _, _ := resolveRoots(f, roots, u.LocalRoot, u.RemoteRoot)
+		return root
+	}
+	u.files.slow = u.schedule.slower
+	u.files.returned = func(root string) { u.holds.hurry(Target{LocalRoot, root}) }
+	return u
 }
 
 // Totals count what has happened since the start.
@@ -113,11 +119,15 @@ func (u *Uploader) Totals() Totals {
 		Held: u.held.Load()}
 }
 
-// Held tells what holds uploads up: one line for each, none if nothing does.
-func (u *Uploader) Held() []string { return u.holds.list() }
+// Held tells what holds uploads up.
+func (u *Uploader) Held() []Hold { return u.holds.list() }
 
 // SiteHeld returns what holds up all uploads, nil if nothing does.
 func (u *Uploader) SiteHeld() error { return u.holds.check(theSite) }
+
+// Left reports whether files have been left to a later poll since it was asked last, as more can't be uploaded for now
+// than there is memory for.
+func (u *Uploader) Left() bool { return u.schedule.takeLeft() }
 
 // Idle reports that nothing is under way, queued or backing off.
 func (u *Uploader) Idle() bool { return u.schedule.idle() }
@@ -139,12 +149,16 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 			g.Go(func() error { u.planLoop(ctx, lane); return nil })
 		}
 	}
-	for i := range u.Transfers + 1 {
-		g.Go(func() error { u.transferLoop(ctx, working, writing, i == u.Transfers); return nil })
+	// As many again as there are transfers stand in for those whose storage is slow to answer.
+	recording := &errgroup.Group{} // none of it fails
+	recording.SetLimit((u.Transfers + 1) * recordAhead)
+	for i := range 2*u.Transfers + 1 {
+		g.Go(func() error { u.transferLoop(ctx, working, writing, recording, i == 0); return nil })
 	}
 	g.Go(func() error { u.recordLoop(ctx, writing); return nil })
 	g.Go(func() error { u.holds.run(ctx); return nil })
 	_ = g.Wait()
+	_ = recording.Wait()
 	for j, results := range u.schedule.rest() {
 		u.write(writing, j, results)
 	}

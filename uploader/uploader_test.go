@@ -116,6 +116,7 @@ type scripted struct {
 	puts   []time.Time
 	urgent []bool
 	checks []time.Time
+	left   int64 // room; negative if that is not known
 }
 
 func (s *scripted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
@@ -130,6 +131,14 @@ func (s *scripted) Check(context.Context) error {
 	defer s.mu.Unlock()
 	s.checks = append(s.checks, time.Now())
 	return next(&s.check)
+}
+
+func (s *scripted) CheckRoot(ctx context.Context, _ string) error { return s.Check(ctx) }
+
+func (s *scripted) Left(context.Context, string) (int64, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.left, s.left >= 0, nil
 }
 
 func next(script *[]error) error {
@@ -159,7 +168,7 @@ func inBubble(t *testing.T, test func(*world)) {
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{}, store: &memory{rep: avalon.Representation{
+		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{left: -1}, store: &memory{rep: avalon.Representation{
 			Key: key("a"), Roots: avalon.Roots{"": root},
 			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.Site{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
 		}}}
@@ -260,7 +269,7 @@ func TestHeldSiteIsProbedEverMoreSlowly(t *testing.T) {
 		w.site.put = []error{bad}
 		w.site.check = []error{bad, bad, bad, bad, bad, bad, bad, bad}
 		w.run(200 * time.Second)
-		if held := w.up.Held(); len(held) != 1 || held[0] != "site: no quota" {
+		if held := w.up.Held(); len(held) != 1 || held[0].String() != "site: no quota" {
 			t.Errorf("held %v", held)
 		}
 		w.run(200 * time.Second)
@@ -370,7 +379,7 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 			t.Errorf("the record is %+v after %d uploads", rec, len(w.site.puts))
 		}
 		held := w.up.Held()
-		if len(held) != 1 || !strings.Contains(held[0], "set local_root") || w.logged("uploads are held") != 1 {
+		if len(held) != 1 || !strings.Contains(held[0].Why, "set local_root") || w.logged("uploads are held") != 1 {
 			t.Errorf("held %v, logged %v", held, w.logs.All())
 		}
 		if w.up.SiteHeld() != nil || w.up.Totals().Held == 0 {

@@ -23,9 +23,13 @@ type holder struct {
 
 // heldCount is what holds uploads up. Why, is in the log.
 type heldCount struct {
-	Site       int64 `json:"site,omitempty"`
-	LocalRoots int64 `json:"local_roots,omitempty"`
-	Settings   int64 `json:"settings,omitempty"`
+	Site           int64 `json:"site,omitempty"`
+	RemoteRoots    int64 `json:"remote_roots,omitempty"`
+	LocalRoots     int64 `json:"local_roots,omitempty"`
+	ProjectFolders int64 `json:"project_folders,omitempty"`
+	Settings       int64 `json:"settings,omitempty"`
+	LargeFiles     int64 `json:"large_files,omitempty"`
+	NewFiles       int64 `json:"new_files,omitempty"`
 }
 
 // paused is what people have paused.
@@ -69,7 +73,11 @@ func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 type readiness struct {
 	Ready   bool     `json:"ready"`
 	Reasons []string `json:"reasons,omitempty"` // why not
+	Held    []string `json:"held,omitempty"`    // what is held; all else goes on
 }
+
+// mostHeld bounds the names that are told.
+const mostHeld = 20
 
 // notReady tells what keeps sitesync from doing its work; for a standby, from taking over.
 func notReady(s Snapshot, databaseAnswers bool) []string {
@@ -102,7 +110,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, readiness{Ready: len(reasons) == 0, Reasons: reasons})
+	answer(w, status, readiness{Ready: len(reasons) == 0, Reasons: reasons, Held: snapshot.Uploader.Held[:min(len(snapshot.Uploader.Held), mostHeld)]})
 }
 
 // ping asks the database whether it answers. The error is not told: it may name servers, and the log has it.

@@ -99,6 +99,8 @@ func newNumbers(snapshot func() Snapshot) *numbers {
 		func(s *Snapshot) float64 { return float64(s.Uploader.Documents) })
 	add(gauge, "transfers_running", "Files that are being uploaded.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.Transfers) })
+	add(gauge, "storage_hung_calls", "Calls for files of the studio's storage that have not returned; they were given up.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.HungCalls) })
 	add(gauge, "queue_delayed_keys", "Representations that are looked at again at a later time: after a failed try, or as a source is not there yet.",
 		func(s *Snapshot) float64 { return float64(s.Queue.Delayed) })
 	add(counter, "stream_opened_total", "How often the change stream was opened.",
@@ -163,8 +165,12 @@ func (n *numbers) Collect(out chan<- prometheus.Metric) {
 		now, all int64
 	}{
 		{"site", s.Uploader.Holding.Site, s.Uploader.Holds.Site},
+		{"remote_root", s.Uploader.Holding.RemoteRoots, s.Uploader.Holds.RemoteRoots},
 		{"local_root", s.Uploader.Holding.LocalRoots, s.Uploader.Holds.LocalRoots},
+		{"project_folder", s.Uploader.Holding.ProjectFolders, s.Uploader.Holds.ProjectFolders},
 		{"settings", s.Uploader.Holding.Settings, s.Uploader.Holds.Settings},
+		{"large_files", s.Uploader.Holding.LargeFiles, s.Uploader.Holds.LargeFiles},
+		{"new_files", s.Uploader.Holding.NewFiles, s.Uploader.Holds.NewFiles},
 	} {
 		gauge(n.holds, float64(h.now), h.kind)
 		counter(n.held, h.all, h.kind)

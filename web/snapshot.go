@@ -53,18 +53,24 @@ type Uploader struct {
 	Files       int64 // synced
 	Bytes       int64 // synced
 	FailedTries int64
-	GivenUp     int64 // files that have failed retry_cnt times
-	Documents   int64 // that can't be worked with, at the moment
-	Transfers   int64 // that run at the moment
-	Holding     Holds // at the moment
-	Holds       Holds // since the start
+	GivenUp     int64    // files that have failed retry_cnt times
+	Documents   int64    // that can't be worked with, at the moment
+	Transfers   int64    // that run at the moment
+	HungCalls   int64    // of the studio's storage, that have not returned
+	Holding     Holds    // at the moment
+	Holds       Holds    // since the start
+	Held        []string // what Holding counts, by name
 }
 
 // Holds counts what uploads are held by.
 type Holds struct {
-	Site       int64 // all uploads: credentials, quota, a root on Drive
-	LocalRoots int64 // a root of the studio's storage each
-	Settings   int64 // roots of documents that the settings don't know
+	Site           int64 // all uploads: credentials, quota, the only root on Drive
+	RemoteRoots    int64 // one root of several on Drive each
+	LocalRoots     int64 // a root of the studio's storage each
+	ProjectFolders int64 // a folder below one each
+	Settings       int64 // roots of documents that the settings don't know
+	LargeFiles     int64 // files larger than the room that is left
+	NewFiles       int64 // what would be created where no more may be
 }
 
 // Paused is what people have paused.

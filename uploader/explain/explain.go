@@ -191,12 +191,12 @@ type explanation struct {
 	rules  uploader.Rules
 	left   int64 // of MaxRead
 
-	steps   []Step   // about what works
-	holder  string   // who works, if that is a process of another machine
-	held    []string // what holds uploads up
-	site    Site     // nil until it is looked at
-	siteErr error    // why it can't be opened, or be asked any more
-	asked   int      // files that the site was asked for one by one
+	steps   []Step          // about what works
+	holder  string          // who works, if that is a process of another machine
+	held    []uploader.Hold // what holds uploads up
+	site    Site            // nil until it is looked at
+	siteErr error           // why it can't be opened, or be asked any more
+	asked   int             // files that the site was asked for one by one
 	done    func()
 	checked bool // whether something can be uploaded to it,
 	well    bool // which is so
@@ -249,12 +249,17 @@ func (x *explanation) works(project string) {
 	if host, err := os.Hostname(); err == nil && host != standing.Holder.Host {
 		x.holder = standing.Holder.String()
 	}
-	x.held = standing.Report.Held
-	for _, line := range x.held {
-		if uploader.HoldsUp(line, "") {
-			x.steps = append(x.steps, Step{"held", Wrong, "all uploads are held: " + line, "repair what holds uploads up: " + line + ". Uploads go on by themselves then"})
+	for _, h := range standing.Report.Held {
+		hold := uploader.Hold{Target: uploader.Target{Kind: uploader.TargetKind(h.Kind), Name: h.Name}, From: h.From, What: h.What, Why: h.Why}
+		if x.held = append(x.held, hold); hold.Kind == uploader.SiteTarget {
+			x.steps = append(x.steps, heldStep("all uploads are held", hold))
 		}
 	}
+}
+
+// heldStep tells that something holds a file up.
+func heldStep(what string, h uploader.Hold) Step {
+	return Step{"held", Wrong, fmt.Sprintf("%s: %s", what, h), fmt.Sprintf("repair what holds uploads up: %s. Uploads go on by themselves then", h)}
 }
 
 // open opens the site when it is needed.

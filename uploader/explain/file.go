@@ -118,10 +118,20 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (there 
 	}
 	seen, err := uploader.Inspect(f, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
 	out.Source, out.Remote = seen.Local, seen.Remote
-	for _, line := range x.held {
-		if !uploader.HoldsUp(line, "") && uploader.HoldsUp(line, seen.Root) {
-			out.Steps = append(out.Steps, Step{"held", Wrong, "uploads of this root are held: " + line, "repair what holds uploads up: " + line + ". Uploads go on by themselves then"})
+	for _, h := range x.held {
+		if h.Kind == uploader.SiteTarget || !h.Concerns(seen, f.Size) {
+			continue
 		}
+		what := "uploads of this root are held"
+		switch h.Kind {
+		case uploader.ProjectFolder:
+			what = "uploads of this folder are held"
+		case uploader.LargeFiles:
+			what = "uploads of this size are held"
+		case uploader.NewFiles:
+			what = "new files are held, and this one if there is none of its name on the site"
+		}
+		out.Steps = append(out.Steps, heldStep(what, h))
 	}
 	wrong, here := Wrong, ""
 	if x.holder != "" {

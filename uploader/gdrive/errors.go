@@ -51,6 +51,8 @@ var rules = []rule{
 	{403, "storageQuotaExceeded", site.Held, noStorage},
 	{403, "activeItemCreationLimitExceeded", site.Held, "the account has created all the items it may; delete some, or use another"},
 	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
+	{403, folderIsFull, site.Held, "the folder holds as many items as a folder can; move some elsewhere"},
+	{403, "teamDriveHierarchyTooDeep", site.File, "folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
 	{403, "teamDriveMembershipRequired", site.Held, "make the account a member of the shared drive"},
 	{409, "", site.Throttled, ""}, // a create looks at what is there; see retry.again
 	{412, "", site.Throttled, ""}, // we set no conditions, so somebody else is at it
@@ -109,7 +111,7 @@ func classifyAnswer(ge *googleapi.Error) error {
 	if e.message == "" {
 		e.message = http.StatusText(ge.Code)
 	}
-	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header)}
+	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header), Scope: scopes[e.reason]}
 	for _, r := range rules {
 		if (r.status == e.status || r.status == 0 && e.status >= 500 || r.status == anyStatus) && (r.reason == "" || r.reason == kind) {
 			classed.Class = r.class

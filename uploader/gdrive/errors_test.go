@@ -48,8 +48,8 @@ func TestClassify(t *testing.T) {
 		{403, "teamDriveMembershipRequired", site.Held, "member"},
 		{403, "insufficientFilePermissions", site.File, ""},
 		{403, "insufficientParentPermissions", site.File, ""},
-		{403, "numChildrenInNonRootLimitExceeded", site.File, ""},
-		{403, "teamDriveHierarchyTooDeep", site.File, ""},
+		{403, "numChildrenInNonRootLimitExceeded", site.Held, "move some elsewhere"},
+		{403, "teamDriveHierarchyTooDeep", site.File, "100 levels deep"},
 		{403, "aReasonOfTomorrow", site.File, ""},
 		{403, "", site.File, "something on the way"},
 		{404, "notFound", site.File, ""},
@@ -185,7 +185,7 @@ func TestAnswers(t *testing.T) {
 	}{
 		{403, "storageQuotaExceeded", site.Held, 1},
 		{403, "teamDriveFileLimitExceeded", site.Held, 1},
-		{403, "numChildrenInNonRootLimitExceeded", site.File, 1},
+		{403, "numChildrenInNonRootLimitExceeded", site.Held, 1},
 		{403, "userRateLimitExceeded", site.Throttled, maxAttempts},
 		{503, "backendError", site.Throttled, maxAttempts},
 	} {

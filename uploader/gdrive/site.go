@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -129,6 +128,7 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if u.Urgent {
 		ctx = urgent(ctx)
 	}
+	ctx = withMayCreate(ctx, u.MayCreate)
 	unlock, err := s.putting.lock(ctx, u.Path)
 	if err != nil {
 		return site.Object{}, err
@@ -224,12 +224,16 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 
 // create makes a new file, under an id that stays the same until it is known to be there.
 func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
+	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
+		return nil, err
+	}
 	at := place{parent.id, name}
 	id, err := s.ids.reserve(ctx, at, func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
 	f, err := s.upload(ctx, target{id: id, parent: parent.id, name: name, create: true}, u)
+	err = ofCreation(err, path.Dir(u.Path))
 	if isConflict(err) {
 		// An earlier create did its work and its answer was lost.
 		f, err = s.made(ctx, id)
@@ -319,7 +323,7 @@ func (s *Site) Check(ctx context.Context) error {
 // CheckRoot makes sure that one root is there and can be written to, as it is now and not as remembered.
 func (s *Site) CheckRoot(ctx context.Context, root string) error {
 	if err := s.checkRoot(ctx, root); err != nil {
-		return fmt.Errorf("root %s: %w", root, ofSite(err))
+		return fmt.Errorf("root %s: %w", root, ofRoot(err))
 	}
 	return nil
 }
@@ -335,7 +339,7 @@ func (s *Site) checkRoot(ctx context.Context, root string) error {
 		return err
 	}
 	if got.Capabilities != nil && !got.Capabilities.CanAddChildren {
-		return site.Classed(site.Held, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
+		return site.HeldIn(site.OneRoot, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
 			"Content manager)", s.Account()))
 	}
 	if got.DriveId == "" {
@@ -346,26 +350,10 @@ func (s *Site) checkRoot(ctx context.Context, root string) error {
 
 // checkStorage makes sure that the account, which owns what it creates outside of shared drives, has room.
 func (s *Site) checkStorage(ctx context.Context) error {
-	// Google's client does not tell no limit, which is none, from the limit 0 of service accounts.
-	var about struct {
-		StorageQuota struct {
-			Limit *int64 `json:"limit,string"`
-			Usage int64  `json:"usage,string"`
-		}
-	}
-	err := s.attempt(ctx, func() error {
-		res, err := s.send(ctx, http.MethodGet, s.endpoint+"/drive/v3/about?fields=storageQuota", 0, nil, http.Header{})
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		return json.NewDecoder(res.Body).Decode(&about)
-	})
-	if err != nil {
-		return fmt.Errorf("storage quota: %w", err)
-	}
-	if q := about.StorageQuota; q.Limit != nil && q.Usage >= *q.Limit {
-		return site.Classed(site.Held, errors.New(noStorage))
+	if left, known, err := s.storage(ctx); err != nil {
+		return err
+	} else if known && left == 0 {
+		return site.HeldIn(site.OneRoot, errors.New(noStorage))
 	}
 	return nil
 }

@@ -129,7 +129,7 @@ func (t *tree) resolveFor(ctx context.Context, p string, c *coming) (*folder, er
 	}
 	f, err := t.find(ctx, p, c)
 	if err != nil && !t.mayCreate(p) {
-		return nil, ofSite(err) // a root, or above one
+		return nil, ofRoot(err) // a root, or above one
 	}
 	if err != nil {
 		return nil, err
@@ -253,12 +253,12 @@ func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return nil, site.Classed(site.Held, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
 			"or mend root in gdrive.json", name, t.site.Account()))
 	case 1:
 		return &folder{id: ids[0], driveID: ids[0]}, nil
 	}
-	return nil, site.Classed(site.Held, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
+	return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
 }
 
 // child returns the folder at a path whose parent is known.
@@ -269,7 +269,7 @@ func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (
 		return nil, fmt.Errorf("look up folder %s: %w", p, err)
 	}
 	if found && !e.folder && !t.mayCreate(p) {
-		return nil, site.Classed(site.Held, fmt.Errorf("%s is a file or a shortcut on Drive, not a folder: mend root in "+
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%s is a file or a shortcut on Drive, not a folder: mend root in "+
 			"gdrive.json, or put a folder there", p))
 	}
 	if found && !e.folder {
@@ -288,12 +288,15 @@ func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (
 		}
 	}
 	if !t.mayCreate(p) {
-		return nil, site.Classed(site.Held, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
 			"share it, or mend root in gdrive.json", p, t.site.Account()))
+	}
+	if err := mayCreate(ctx, path.Dir(p)); err != nil {
+		return nil, err
 	}
 	f, err := t.create(ctx, parent, name, c.inside(p))
 	if err != nil {
-		return nil, fmt.Errorf("create folder %s: %w", p, err)
+		return nil, fmt.Errorf("create folder %s: %w", p, ofCreation(err, path.Dir(p)))
 	}
 	return f, nil
 }

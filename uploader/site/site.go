@@ -21,6 +21,9 @@ type Upload struct {
 	// Along tells the paths of files that are about to be uploaded to the same folder, such as the other frames of a
 	// sequence: what a site has to note ahead of an upload it may note for all of them at once. May be nil.
 	Along func() []string
+
+	// MayCreate is asked right before something is created in a folder. Its error ends the upload. May be nil.
+	MayCreate func(folder string) error
 }
 
 // Object is a file on a site.
@@ -65,6 +68,13 @@ type Site interface {
 	// Check makes sure that credentials are accepted and that every root is there and can be written to. It
 	// changes nothing on the site.
 	Check(ctx context.Context) error
+
+	// CheckRoot is Check for one root.
+	CheckRoot(ctx context.Context, root string) error
+
+	// Left is how many bytes can still be uploaded below a root; known is false where the service does not tell, and
+	// where there is no limit.
+	Left(ctx context.Context, root string) (bytes int64, known bool, err error)
 }
 
 // Class says whose trouble an error is, and so what is to be done about it.
@@ -78,6 +88,17 @@ const (
 	Held                   // the whole site's (or a whole local root's): hold everything until a probe succeeds
 )
 
+// Scope says what an error of class [Held] concerns.
+type Scope int
+
+// The scopes.
+const (
+	WholeSite Scope = iota // all uploads: the credentials, a limit of the account
+	OneRoot                // those below the root that the upload went to
+	Creations              // what would be created below that root, or in Folder; what is there can be updated
+	LargeOnes              // files below that root that are as large as this one, or larger
+)
+
 // String names the class for logs.
 func (c Class) String() string {
 	return [...]string{"file", "waiting", "throttled", "site"}[c]
@@ -89,6 +110,8 @@ type Error struct {
 	Err        error
 	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
 	Shared     bool          // of class Throttled: any upload would have met it, so it says nothing of this file
+	Scope      Scope         // of class Held
+	Folder     string        // of scope Creations: path of the folder that takes no more; empty if the whole root does not
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -101,6 +124,18 @@ func Classed(c Class, err error) error { return &Error{Class: c, Err: err} }
 func IsShared(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Shared
+}
+
+// HeldIn is an error of class [Held] that concerns only so much.
+func HeldIn(scope Scope, err error) error { return &Error{Class: Held, Scope: scope, Err: err} }
+
+// ScopeOf returns the scope of an error of class [Held].
+func ScopeOf(err error) (scope Scope, folder string) {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Scope, e.Folder
+	}
+	return WholeSite, ""
 }
 
 // ClassOf returns the class of an error; one without a class is the file's.

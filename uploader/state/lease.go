@@ -54,9 +54,21 @@ type Lease struct {
 
 // Report is what the holder of a lease tells others of its work, with each renewal.
 type Report struct {
-	Stream string   `bson:"stream"` // state of the change stream
-	Held   []string `bson:"held"`   // what holds uploads up
+	Stream string `bson:"stream"` // state of the change stream
+	Held   []Held `bson:"holds"`  // what holds uploads up
 }
+
+// Held is something that holds uploads up.
+type Held struct {
+	Kind string `bson:"kind"`           // of what is held, as the uploader names it
+	Name string `bson:"name,omitempty"` // its path
+	From int64  `bson:"from,omitempty"` // the smallest files that are held, bytes
+	What string `bson:"what"`           // for people
+	Why  string `bson:"why"`
+}
+
+// String tells what is held, and why.
+func (h Held) String() string { return h.What + ": " + h.Why }
 
 // leaseDoc is a document of the collection leases.
 type leaseDoc struct {

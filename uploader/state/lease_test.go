@@ -34,7 +34,7 @@ func newLease(t *testing.T, db *Database, host string) *process {
 	core, logs := observer.New(zapcore.DebugLevel)
 	p := &process{logs: logs, fences: make(chan context.Context, 100), stopped: make(chan struct{})}
 	p.Lease = db.NewLease("avalon/gdrive", Holder{ID: bson.NewObjectID().Hex(), Host: host, PID: 1, System: "of " + host, Started: "1"},
-		zap.New(core), func() Report { return Report{Stream: "open", Held: []string{"site: full"}} })
+		zap.New(core), func() Report { return Report{Stream: "open", Held: []Held{{Kind: "site", What: "site", Why: "full"}}} })
 	p.times = times{length: time.Second, renewal: 100 * time.Millisecond, standby: 20 * time.Millisecond, safety: 100 * time.Millisecond}
 	return p
 }
@@ -142,7 +142,7 @@ func TestRenewal(t *testing.T) {
 	if err := db.db.Collection("leases").FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Report.Stream != "open" || len(doc.Report.Held) != 1 {
+	if doc.Report.Stream != "open" || len(doc.Report.Held) != 1 || doc.Report.Held[0].String() != "site: full" {
 		t.Errorf("the report is %+v", doc.Report)
 	}
 }

@@ -1,0 +1,263 @@
+package uploader
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"sitesync/uploader/site"
+)
+
+// A storage may neither answer nor fail: a hard NFS mount waits for its server for ever, and a call of the file system
+// that waits can't be ended. So every call is made in a goroutine of its own, and given up.
+const (
+	// slowCall is how long a call may take before its transfer does not count as busy any more: another one begins in
+	// its place.
+	slowCall = time.Second
+
+	// hungCall is how long a call may take at all. A disk that was asleep needs some 10 s.
+	hungCall = 15 * time.Second
+
+	// mostHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
+	// them the root is held even if it answers otherwise.
+	mostHungCalls = 64
+
+	// mostCalls bounds the calls of all roots, as the Go runtime ends a process with 10,000 threads.
+	mostCalls = 2000
+)
+
+// hangError says that a call of the file system was given up.
+type hangError struct {
+	root, path string
+	began      time.Time
+}
+
+func (e *hangError) Error() string {
+	return fmt.Sprintf("the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
+		e.path, hungCall, e.root)
+}
+
+// fileCalls makes calls of the file system that may never return.
+type fileCalls struct {
+	slots *semaphore.Weighted
+
+	slow     func(root string, n int) // told of so many more calls that take long; fewer, if it is negative
+	returned func(root string)        // told when a call returns that was given up
+	before   func(root, path string)  // for tests: begins each call; may hang
+
+	mu    sync.Mutex
+	hung  map[string]map[string]int // calls that were given up and have not returned, by root and path
+	works map[string]time.Time      // by root: when the last call began that has read something; only while calls hang
+}
+
+func newFileCalls() *fileCalls {
+	return &fileCalls{slots: semaphore.NewWeighted(mostCalls), slow: func(string, int) {}, returned: func(string) {},
+		before: func(string, string) {}, hung: map[string]map[string]int{}, works: map[string]time.Time{}}
+}
+
+// answer makes a call for a path of a root. If that does not return in time, or ctx ends first, the error is of class
+// [site.Held], or the context's; what comes of the call later is dropped.
+func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T, error) {
+	var none T
+	if err := ctx.Err(); err != nil {
+		return none, err
+	}
+	began := time.Now()
+	hangs := &hangError{root, path, began}
+	if c.hangs(root, path) {
+		return none, site.Classed(site.Held, hangs) // no second call of those that hang
+	}
+	if !c.slots.TryAcquire(1) {
+		waiting, cancel := context.WithTimeout(ctx, hungCall)
+		err := c.slots.Acquire(waiting, 1)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return none, ctx.Err()
+		case err != nil:
+			return none, site.Classed(site.Held, hangs)
+		}
+	}
+	type outcome struct {
+		value T
+		err   error
+	}
+	var mu sync.Mutex
+	givenUp := false
+	done := make(chan outcome, 1)
+	go func() {
+		defer c.slots.Release(1)
+		c.before(root, path)
+		value, err := call()
+		mu.Lock()
+		defer mu.Unlock()
+		if !givenUp {
+			done <- outcome{value, err}
+			return
+		}
+		if err == nil && drop != nil {
+			drop(value)
+		}
+		c.isBack(root, path)
+	}()
+	giveUp := func(why error) (T, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		select {
+		case o := <-done:
+			return o.value, o.err
+		default:
+		}
+		givenUp = true
+		c.isGone(root, path)
+		return none, why
+	}
+	timer := time.NewTimer(slowCall)
+	defer timer.Stop()
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		return giveUp(ctx.Err())
+	case <-timer.C:
+	}
+	c.slow(root, 1)
+	defer c.slow(root, -1)
+	timer.Reset(hungCall - slowCall)
+	select {
+	case o := <-done:
+		return o.value, o.err
+	case <-ctx.Done():
+		return giveUp(ctx.Err())
+	case <-timer.C:
+		return giveUp(site.Classed(site.Held, hangs))
+	}
+}
+
+// does is answer for a call without a value.
+func (c *fileCalls) does(ctx context.Context, root, path string, call func() error) error {
+	_, err := answer(ctx, c, root, path, func() (struct{}, error) { return struct{}{}, call() }, nil)
+	return err
+}
+
+func (c *fileCalls) isGone(root, path string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.hung[root] == nil {
+		c.hung[root] = map[string]int{}
+	}
+	c.hung[root][path]++
+}
+
+func (c *fileCalls) isBack(root, path string) {
+	c.mu.Lock()
+	if c.hung[root][path]--; c.hung[root][path] <= 0 {
+		delete(c.hung[root], path)
+	}
+	if len(c.hung[root]) == 0 {
+		delete(c.hung, root)
+		delete(c.works, root)
+	}
+	c.mu.Unlock()
+	c.returned(root)
+}
+
+func (c *fileCalls) hangs(root, path string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.hung[root][path] > 0
+}
+
+// count is how many calls were given up and have not returned.
+func (c *fileCalls) count() (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, paths := range c.hung {
+		for _, calls := range paths {
+			n += calls
+		}
+	}
+	return n
+}
+
+// read takes note that a file of a root was read, by a call that began then.
+func (c *fileCalls) read(root string, began time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if began.After(c.works[root]) {
+		c.works[root] = began
+	}
+}
+
+// isFiles reports whether it is one file that hangs and not its storage: others were read meanwhile. What the system
+// remembers of a storage is no sign, as NFS does for a minute.
+func (c *fileCalls) isFiles(e *hangError) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.works[e.root].After(e.began) && len(c.hung[e.root]) < mostHungCalls
+}
+
+// mounted tells whether a root is there and answers.
+func (c *fileCalls) mounted(ctx context.Context, root string) error {
+	c.mu.Lock()
+	hung := len(c.hung[root])
+	c.mu.Unlock()
+	if hung >= mostHungCalls {
+		return fmt.Errorf("the storage does not answer: %d calls for files of %s have not returned; look at the mount and its server", hung, root)
+	}
+	return c.does(ctx, root, root, func() error { return mounted(root) })
+}
+
+// guardedFile reads a source by calls that are given up.
+type guardedFile struct {
+	ctx        context.Context
+	calls      *fileCalls
+	root, path string
+	file       *os.File
+
+	mu    sync.Mutex
+	spare []byte // buffer of an earlier read
+}
+
+// ReadAt is part of [io.ReaderAt]. It reads into a buffer of its own: a call that was given up may still write into it.
+func (g *guardedFile) ReadAt(p []byte, off int64) (int, error) {
+	buf := g.buffer(len(p))
+	began := time.Now()
+	n, err := answer(g.ctx, g.calls, g.root, g.path, func() (int, error) { return g.file.ReadAt(buf, off) }, nil)
+	if err != nil && err != io.EOF {
+		return 0, err // buf may still be in use
+	}
+	copy(p, buf[:n])
+	g.mu.Lock()
+	g.spare = buf
+	g.mu.Unlock()
+	if n > 0 {
+		g.calls.read(g.root, began)
+	}
+	return n, err
+}
+
+func (g *guardedFile) buffer(n int) []byte {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	buf := g.spare
+	g.spare = nil
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	return buf[:n]
+}
+
+// Close closes the file, without waiting for it longer than for any other call.
+func (g *guardedFile) Close() {
+	if g.calls.hangs(g.root, g.path) {
+		go g.file.Close() //nolint:errcheck // it was only read
+		return
+	}
+	_ = g.calls.does(context.WithoutCancel(g.ctx), g.root, g.path, g.file.Close)
+}

@@ -1,0 +1,110 @@
+package uploader
+
+import (
+	"context"
+	"slices"
+
+	"sitesync/uploader/site"
+)
+
+// rootTarget is what a root on the site is held as: the site, if it is the only one.
+func (u *Uploader) rootTarget(root string) Target {
+	for _, other := range u.RemoteRoot.All() {
+		if other != root {
+			return Target{RemoteRoot, root}
+		}
+	}
+	return theSite
+}
+
+// checkSite tells whether the site as a whole is well. One root of several is no trouble of the others.
+func (u *Uploader) checkSite(ctx context.Context) error {
+	for _, root := range u.RemoteRoot.All() {
+		err := u.Site.CheckRoot(ctx, root)
+		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || u.rootTarget(root) == theSite) {
+			return err
+		}
+	}
+	return nil
+}
+
+// send uploads a file below a root on the site. held is as for put.
+func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held trouble, obj site.Object, err error) {
+	large := Target{LargeFiles, root}
+	var trials []*hold // that this file is the try of
+	waits := false     // for a hold that there was before
+	try := func(t Target) error {
+		if slices.ContainsFunc(trials, func(h *hold) bool { return h.Target == t }) {
+			return nil
+		}
+		trial, err := u.holds.try(t, f.Size)
+		if trial != nil {
+			trials = append(trials, trial)
+		}
+		if err != nil {
+			waits = true
+			return site.Classed(site.Held, err)
+		}
+		return nil
+	}
+	if err := try(large); err != nil {
+		return trouble{}, obj, err
+	}
+	f.MayCreate = func(folder string) error {
+		for _, t := range []Target{{NewFiles, root}, {NewFiles, folder}} {
+			if err := try(t); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	obj, err = u.Site.Put(ctx, f)
+	if site.ClassOf(err) == site.Held && err != nil && !waits {
+		held, err = u.heldBy(ctx, err, f, root)
+	}
+	for _, trial := range trials {
+		var refused error
+		if held.Target == trial.Target {
+			refused = err
+		}
+		u.holds.tried(trial, err == nil, refused)
+	}
+	return held, obj, err
+}
+
+// heldBy tells what an error of class [site.Held] holds up.
+func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trouble, error) {
+	ofRoot := trouble{Target: u.rootTarget(root), probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
+	scope, folder := site.ScopeOf(err)
+	switch scope {
+	case site.OneRoot:
+		return ofRoot, err
+	case site.Creations:
+		if folder == "" {
+			folder = root
+		}
+		always := func(context.Context) error { return nil }
+		return trouble{Target: Target{NewFiles, folder}, probe: always, trial: true}, err
+	case site.LargeOnes:
+		t := trouble{Target: Target{LargeFiles, root}, from: f.Size, size: f.Size}
+		t.probe = func(ctx context.Context) error {
+			left, known, err := u.Site.Left(ctx, root)
+			if err != nil || !known {
+				return err
+			}
+			return u.holds.fit(t.Target, left)
+		}
+		left, known, leftErr := u.Site.Left(ctx, root)
+		switch {
+		case known && left <= 0:
+			return ofRoot, err
+		case known && left < f.Size:
+			t.from = left + 1
+			err = site.HeldIn(site.LargeOnes, roomLeft(left))
+		case leftErr == nil: // it says that there is room
+			t.trial = true
+		}
+		return t, err
+	}
+	return trouble{Target: theSite, probe: u.checkSite}, err
+}
