@@ -28,17 +28,20 @@ func (healthCmd) Help() string {
   sitesync health
   sitesync health --ready
 
+It needs the address of --listen or SITESYNC_LISTEN, and no presets.
+
 The exit status is 0 if the answer is good, 1 if it is bad or there is none. For health checks of containers, where
 there is no shell and no curl: docker exec sitesync /sitesync health.`
 }
 
 // Run is sitesync health.
 func (h healthCmd) Run(flags *config.Flags) error {
-	cfg, _, err := config.Load(*flags, os.LookupEnv)
+	// No other setting is needed, nor a preset that is right: this tells of the process that runs.
+	listen, err := config.Listen(*flags, os.LookupEnv)
 	if err != nil {
 		return err
 	}
-	if cfg.Listen == "" {
+	if listen == "" {
 		return errors.New("nothing is served, as listen is off; give an address by --listen or SITESYNC_LISTEN, here and to sitesync run")
 	}
 	path := "/healthz"
@@ -47,7 +50,7 @@ func (h healthCmd) Run(flags *config.Flags) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
 	defer cancel()
-	status, body, err := ask(ctx, "http://"+reachable(cfg.Listen)+path)
+	status, body, err := ask(ctx, "http://"+reachable(listen)+path)
 	if err != nil {
 		return fmt.Errorf("no sitesync answers: %w", err)
 	}

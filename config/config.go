@@ -143,7 +143,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 
 	c.Transfers = s.integer(setting{name: "transfers", flag: flags.Transfers}, 8, 1, 256)
 	c.Pprof = s.boolean("pprof", flags.Pprof)
-	c.Listen = s.listen(setting{name: "listen", flag: flags.Listen}, "127.0.0.1:9105")
+	c.Listen = s.listen(flags.Listen)
 	c.WebToken = s.webToken(flags.WebTokenFile)
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
@@ -182,6 +182,14 @@ func (c *Config) resolveLocal(site string) string {
 		return c.LocalID
 	}
 	return site
+}
+
+// Listen is the address of Config.Listen alone, which no preset file has a say in: it is known whatever is wrong with
+// them.
+func Listen(flags Flags, env func(string) (string, bool)) (string, error) {
+	s := &settings{env: env, report: &report{}}
+	address := s.listen(flags.Listen)
+	return address, errors.Join(s.report.errs...)
 }
 
 // Settings are the names and values that the printed forms show, in their order, without secrets.

@@ -8,9 +8,10 @@ import (
 )
 
 // listen is the address of a listener, empty for none. Port 0 is any free one.
-func (s *settings) listen(st setting, def string) string {
+func (s *settings) listen(flag *string) string {
+	const def = "127.0.0.1:9105"
 	const want = "HOST:PORT, e.g. 127.0.0.1:9105 for this machine only or 0.0.0.0:9105 for all, or off"
-	v, ok := s.find(st, "")
+	v, ok := s.find(setting{name: "listen", flag: flag}, "")
 	if !ok {
 		return def
 	}

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -23,6 +25,30 @@ func TestHealth(t *testing.T) {
 	}
 	if status, stdout, stderr := s.exits("health", "--ready", "--listen", "127.0.0.1:"+port); status != 0 || stdout != `{"ready":true}`+"\n" {
 		t.Errorf("status %d\n%s%s", status, stdout, stderr)
+	}
+}
+
+// What is asked for is the process that runs: whether presets can be read now, or are given at all, is not asked.
+func TestHealthNeedsNoPresets(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	page := s.page(s.start(serve...))
+	listen := strings.TrimPrefix(page.url, "http://")
+	s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
+	check(t, os.WriteFile(filepath.Join(s.dir, "config.json"), []byte("{"), 0o600))
+	gone := filepath.Join(s.dir, "gone")
+	for name, args := range map[string][]string{
+		"broken":       nil,
+		"gone":         {"--presets", gone},
+		"other errors": {"--transfers", "many", "--log-level", "loud"},
+	} {
+		args = append([]string{"health", "--listen", listen}, args...)
+		if status, stdout, stderr := s.exits(args...); status != 0 || stdout != `{"status":"ok"}`+"\n" {
+			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
+		}
+	}
+	if status, _, stderr := s.exits("health", "--listen", "nonsense"); status != 1 || !strings.Contains(stderr, "HOST:PORT") {
+		t.Errorf("a wrong address: status %d\n%s", status, stderr)
 	}
 }
 
