@@ -374,7 +374,7 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 		p.Wrong = "That is not the token. It is in the file that --web-token-file names, or in SITESYNC_WEB_TOKEN."
 	default:
 		s.Log.Info("somebody signed in to the page", zap.String("remote", r.RemoteAddr))
-		http.SetCookie(w, cookie(r, s.sessions.begin(time.Now())))
+		s.sessions.setCookie(w, r, s.sessions.begin(time.Now()))
 		http.Redirect(w, r, p.Back, http.StatusSeeOther)
 		return
 	}
@@ -411,7 +411,7 @@ func (s *Server) authorized(next func(http.ResponseWriter, *http.Request, *sessi
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request, _ *session) {
 	s.sessions.end(r)
-	http.SetCookie(w, cookie(r, ""))
+	s.sessions.setCookie(w, r, "")
 	http.Redirect(w, r, back(r.PostFormValue("back")), http.StatusSeeOther)
 }
 

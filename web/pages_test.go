@@ -278,7 +278,7 @@ func TestChangesAreRefused(t *testing.T) {
 			"a form without our value":             func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 },
 			"a form with another value":            func(r *http.Request) { setForm(r, "form="+strings.Repeat("A", len(form))) },
 			"a form with our value in the address": func(r *http.Request) { setForm(r, ""); r.URL.RawQuery += "&form=" + form },
-			"somebody else":                        func(r *http.Request) { r.Header.Set("Cookie", cookieName+"=x") },
+			"somebody else":                        func(r *http.Request) { r.Header.Set("Cookie", b.client.Jar.Cookies(r.URL)[0].Name+"=x") },
 		} {
 			req := b.request(http.MethodPost, path, url.Values{"form": {form}})
 			change(req)
@@ -393,13 +393,36 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
+// A browser takes the ports of a host for one.
+func TestTwoOnOneHost(t *testing.T) {
+	t.Parallel()
+	first, second := open(t, withActions(&actions{})), open(t, withActions(&actions{}))
+	second.client.Jar = first.client.Jar
+	form := first.signIn()
+	other := second.signIn()
+	signedIn := func(b *browser) bool {
+		_, body := b.get("/")
+		return formValue.MatchString(body)
+	}
+	if !signedIn(first) || !signedIn(second) {
+		t.Errorf("after signing in to both: first %t, second %t", signedIn(first), signedIn(second))
+	}
+	second.post("/logout", url.Values{"form": {other}})
+	if !signedIn(first) || signedIn(second) {
+		t.Errorf("after signing out of the second: first %t, second %t", signedIn(first), signedIn(second))
+	}
+	if res, _ := first.post("/pause", url.Values{"form": {form}}); res.StatusCode != http.StatusOK {
+		t.Errorf("pausing by the first: %s", res.Status)
+	}
+}
+
 func TestSessionsEnd(t *testing.T) {
 	t.Parallel()
 	s := newSessions(testToken)
 	now := time.Now()
 	of := func(value string, at time.Time) *session {
 		r, _ := http.NewRequest(http.MethodGet, "/", nil)
-		r.AddCookie(&http.Cookie{Name: cookieName, Value: value})
+		r.AddCookie(&http.Cookie{Name: s.cookie, Value: value})
 		return s.of(r, at)
 	}
 	first := s.begin(now)

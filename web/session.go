@@ -14,7 +14,9 @@ import (
 )
 
 const (
-	cookieName = "sitesync_session"
+	// cookiePrefix begins the name of a cookie. Browsers send a cookie to all ports of a host, so each process adds
+	// something of its own: several on one host would sign each other out.
+	cookiePrefix = "sitesync_session_"
 
 	// signedIn is how long somebody stays signed in.
 	signedIn = 12 * time.Hour
@@ -39,8 +41,9 @@ type session struct {
 
 // sessions know who may change things. Whoever gives the token gets a random value in a cookie; only its hash is kept.
 type sessions struct {
-	token [sha256.Size]byte // hash
-	key   [32]byte          // of the values in forms
+	token  [sha256.Size]byte // hash
+	key    [32]byte          // of the values in forms
+	cookie string            // name of our cookies
 
 	mu     sync.Mutex
 	all    map[[sha256.Size]byte]*session
@@ -52,7 +55,8 @@ func newSessions(token string) *sessions {
 	if token == "" {
 		return nil
 	}
-	s := &sessions{token: sha256.Sum256([]byte(token)), all: map[[sha256.Size]byte]*session{}, triers: map[string]*rate.Limiter{}}
+	s := &sessions{token: sha256.Sum256([]byte(token)), cookie: cookiePrefix + rand.Text(),
+		all: map[[sha256.Size]byte]*session{}, triers: map[string]*rate.Limiter{}}
 	rand.Read(s.key[:])
 	return s
 }
@@ -108,7 +112,7 @@ func (s *sessions) of(r *http.Request, now time.Time) *session {
 	if s == nil {
 		return nil
 	}
-	cookie, err := r.Cookie(cookieName)
+	cookie, err := r.Cookie(s.cookie)
 	if err != nil {
 		return nil
 	}
@@ -123,7 +127,7 @@ func (s *sessions) of(r *http.Request, now time.Time) *session {
 
 // end signs out who makes a request.
 func (s *sessions) end(r *http.Request) {
-	if cookie, err := r.Cookie(cookieName); err == nil {
+	if cookie, err := r.Cookie(s.cookie); err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.all, sha256.Sum256([]byte(cookie.Value)))
@@ -154,12 +158,12 @@ func (s *session) sent(r *http.Request) bool {
 	return subtle.ConstantTimeCompare([]byte(r.PostFormValue("form")), []byte(s.form)) == 1
 }
 
-// cookie is the cookie of a session; without a value it is taken away.
-func cookie(r *http.Request, value string) *http.Cookie {
-	c := &http.Cookie{Name: cookieName, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
+// setCookie gives whoever makes a request the cookie of a session; without a value it is taken away.
+func (s *sessions) setCookie(w http.ResponseWriter, r *http.Request, value string) {
+	c := &http.Cookie{Name: s.cookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", MaxAge: int(signedIn / time.Second)}
 	if value == "" {
 		c.MaxAge = -1
 	}
-	return c
+	http.SetCookie(w, c)
 }
