@@ -54,7 +54,7 @@ func (c explainCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return d.seen.explain(err)
 	}
-	return show(c.Output, r, explanation(r, colored()), r.Fine())
+	return show(c.Output, r, explanation(r, colored(os.Stdout)), r.Fine())
 }
 
 // newExplainer returns what explains with these settings; by itself it reads no source to compare it.
@@ -69,9 +69,9 @@ func newExplainer(cfg *config.Config, store *avalon.Store, db *state.Database) *
 	}}
 }
 
-// colored reports whether standard output is a terminal that may have colors.
-func colored() bool {
-	return term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == "" // https://no-color.org
+// colored reports whether an output is a terminal that may have colors.
+func colored(out *os.File) bool {
+	return term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == "" // https://no-color.org
 }
 
 var verdictColors = map[explain.Verdict]string{explain.OK: green, explain.Waiting: yellow, explain.Unknown: yellow, explain.Wrong: red}

@@ -75,7 +75,7 @@ func (r runCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return err
 	}
-	log, err := newLogger(cfg)
+	log, err := newLogger(cfg, os.Stderr)
 	if err != nil {
 		return err
 	}
@@ -100,8 +100,8 @@ func untilSignal() context.Context {
 	return ctx
 }
 
-// newLogger logs to standard error: readable on a terminal, JSON otherwise.
-func newLogger(cfg *config.Config) (*zap.Logger, error) {
+// newLogger logs to out: readable on a terminal, JSON otherwise.
+func newLogger(cfg *config.Config, out *os.File) (*zap.Logger, error) {
 	level, err := zapcore.ParseLevel(cfg.LogLevel)
 	if err != nil {
 		return nil, err
@@ -110,10 +110,13 @@ func newLogger(cfg *config.Config) (*zap.Logger, error) {
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	ec.EncodeDuration = zapcore.StringDurationEncoder
 	encoder := zapcore.NewJSONEncoder(ec)
-	if cfg.LogFormat == "console" || cfg.LogFormat == "auto" && term.IsTerminal(int(os.Stderr.Fd())) {
+	if cfg.LogFormat == "console" || cfg.LogFormat == "auto" && term.IsTerminal(int(out.Fd())) {
 		ec.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		ec.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		ec.EncodeLevel = zapcore.CapitalLevelEncoder
+		if colored(out) {
+			ec.EncodeLevel = zapcore.CapitalColorLevelEncoder
+		}
 		encoder = zapcore.NewConsoleEncoder(ec)
 	}
-	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(os.Stderr), level)), nil
+	return zap.New(zapcore.NewCore(encoder, zapcore.Lock(out), level)), nil
 }

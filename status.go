@@ -135,7 +135,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 	if err != nil {
 		return err
 	}
-	return show(c.Output, s, s.text(colored()), !s.incomplete())
+	return show(c.Output, s, s.text(colored(os.Stdout)), !s.incomplete())
 }
 
 // read reads it all from the two databases.

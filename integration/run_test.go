@@ -158,7 +158,7 @@ func TestLogFormat(t *testing.T) {
 	for format, wantJSON := range map[string]bool{"auto": true, "json": true, "console": false} {
 		_, _, stderr := s.exits("run", "--once", "--log-format", format)
 		first, _, _ := strings.Cut(stderr, "\n")
-		if json.Valid([]byte(first)) != wantJSON || !strings.Contains(first, "sitesync starts") {
+		if json.Valid([]byte(first)) != wantJSON || !strings.Contains(first, "sitesync starts") || strings.Contains(stderr, "\x1b") {
 			t.Errorf("%s: %s", format, first)
 		}
 	}
