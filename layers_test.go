@@ -29,12 +29,13 @@ var layers = map[string][]string{
 
 	"deploy/release": {},
 
-	"integration/mongod":   {},
+	"integration/registry": {},
+	"integration/mongod":   {"integration/registry"},
 	"integration/drive":    {},
 	"integration/studio":   {}, // not even avalon: a mistake in its model could hide by being on both sides
 	"integration/daemon":   {},
 	"integration/stage":    {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
-	"integration/browser":  {},
+	"integration/browser":  {"integration/registry"},
 	"integration/pictures": {"integration/browser", "integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
 	"integration/bench": {"integration/daemon", "integration/drive", "integration/stage", "integration/studio",
 		"avalon", "watcher"}, // polls are measured without all else

@@ -1,42 +1,24 @@
-// Package browser finds and starts a real Chromium, for tests and pictures of the page. It asks nobody outside of this
-// machine.
+// Package browser finds and starts a real Chromium, for tests and pictures of the page. The browser itself asks nobody
+// outside of this machine.
 package browser
 
 import (
 	"context"
 	"fmt"
-	"os"
-	"os/exec"
 
 	"github.com/chromedp/chromedp"
 )
 
-// names of the program, as distributions have it.
-var names = []string{"chromium", "chromium-browser", "google-chrome-stable", "google-chrome"}
-
-// Find returns the path of Chromium: $SITESYNC_CHROMIUM, or what is in PATH.
-func Find() (string, error) {
-	if path := os.Getenv("SITESYNC_CHROMIUM"); path != "" {
-		return path, nil
-	}
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path, nil
-		}
-	}
-	return "", fmt.Errorf("there is no Chromium, which is needed to look at the page: apt install chromium, or set SITESYNC_CHROMIUM to its path")
-}
-
-// Start starts Chromium. Actions of chromedp with the context work on its first tab, [chromedp.NewContext] opens others;
-// cancel ends it.
+// Start starts Chromium. Actions of chromedp with the context work on its first tab, [chromedp.NewContext] opens
+// others; cancel ends it.
 func Start(ctx context.Context) (tab context.Context, cancel context.CancelFunc, err error) {
-	path, err := Find()
+	found, err := Find(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(path), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.NoDefaultBrowserCheck,
+		chromedp.ExecPath(found.Path), chromedp.Env(found.Env...), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
@@ -57,7 +39,7 @@ func Start(ctx context.Context) (tab context.Context, cancel context.CancelFunc,
 	}
 	if err := chromedp.Do(tab); err != nil {
 		cancel()
-		return nil, nil, fmt.Errorf("start %s: %w", path, err)
+		return nil, nil, fmt.Errorf("start %s: %w", found.Path, err)
 	}
 	return tab, cancel, nil
 }

