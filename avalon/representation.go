@@ -21,8 +21,8 @@ type Representation struct {
 	Files []File
 }
 
-// Roots are the storage roots a path may start with: by the NAME of {root[NAME]}, and by "" for a plain
-// {root}.
+// Roots are the storage roots a path may start with: by the NAME of {root[NAME]}, by A][B for {root[A][B]} of nested
+// dicts, and by "" for a plain {root}.
 type Roots map[string]string
 
 // File is one entry of a representation's files. A sequence has one a frame.
@@ -197,17 +197,28 @@ func roots(v bson.RawValue) Roots {
 	if !ok {
 		return nil
 	}
-	elems, err := doc.Elements()
+	r := Roots{}
+	r.add("", doc)
+	return r
+}
+
+// add adds the roots of a dict and of the dicts in it, which stands under so many keys.
+func (r Roots) add(keys string, dict bson.Raw) {
+	elems, err := dict.Elements()
 	if err != nil {
-		return nil
+		return
 	}
-	r := make(Roots, len(elems))
 	for _, e := range elems {
+		name := e.Key()
+		if keys != "" {
+			name = keys + "][" + name
+		}
 		if s := text(e.Value()); s != "" {
-			r[e.Key()] = s
+			r[name] = s
+		} else if inner, ok := e.Value().DocumentOK(); ok {
+			r.add(name, inner)
 		}
 	}
-	return r
 }
 
 // tries counts failed tries. Other writers left numbers of all types, texts and null there; what makes no

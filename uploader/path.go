@@ -3,10 +3,13 @@ package uploader
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -17,19 +20,17 @@ import (
 
 // template is a file's path, split at its root.
 type template struct {
-	root string // NAME of {root[NAME]}; "" for a plain {root}
-	rel  string // what follows the root, with the separators as found
+	root string // NAME of {root[NAME]}, A][B of {root[A][B]}; "" for a plain {root}
+	rel  string // what follows the root, with separators and braces as found
 }
 
-// parsePath reads a path as Pype writes it, a Python format string: "{root}/..." or "{root[NAME]}/...", with
-// {{ and }} for braces in names. A path without a root is accepted if one of the publisher's roots is what it begins
-// with, as some hosts publish it.
+// parsePath reads a path as Pype writes it: "{root}/..." or "{root[NAME]}/...". A path without a root is accepted if one
+// of the publisher's roots is what it begins with, as some hosts publish it. What follows the root begins with a
+// separator, unless one root's text begins another's: publishing then writes {root[work]}jects/..., if work is /mnt/pro.
 func parsePath(p string, roots avalon.Roots) (template, error) {
 	if !strings.HasPrefix(p, "{root") {
-		for name, root := range roots {
-			if rel, ok := below(p, root); ok {
-				return template{root: name, rel: rel}, nil
-			}
+		if name, rel, ok := longestRoot(p, maps.All(roots)); ok {
+			return template{root: name, rel: rel}, nil
 		}
 		return template{}, fmt.Errorf("path %q does not begin with {root} or {root[NAME]}, nor with the root it was published under", p)
 	}
@@ -37,20 +38,41 @@ func parsePath(p string, roots avalon.Roots) (template, error) {
 	if !ok {
 		return template{}, fmt.Errorf("path %q: the brace of {root is not closed", p)
 	}
-	var t template
+	t := template{rel: rest}
 	if field != "" {
 		name, ok := strings.CutPrefix(field, "[")
 		name, closed := strings.CutSuffix(name, "]")
-		if !ok || !closed || name == "" {
+		if !ok || !closed || slices.ContainsFunc(strings.Split(name, "]["), func(key string) bool {
+			return key == "" || strings.ContainsAny(key, "[]")
+		}) {
 			return template{}, fmt.Errorf("path %q: {root%s} is neither {root} nor {root[NAME]}", p, field)
 		}
 		t.root = name
 	}
-	t.rel = unescape.Replace(rest)
-	if t.rel == "" || !strings.ContainsRune(`/\`, rune(t.rel[0])) {
-		return template{}, fmt.Errorf("path %q: a separator must follow the root", p)
+	if strings.Trim(rest, `/\`) == "" {
+		return template{}, fmt.Errorf("path %q is the root itself", p)
+	}
+	if root := roots[t.root]; !t.separated() && root != "" && isSeparator(root[len(root)-1]) {
+		t.rel = "/" + rest
 	}
 	return t, nil
+}
+
+// separated reports whether a separator follows the root.
+func (t template) separated() bool { return isSeparator(t.rel[0]) }
+
+func isSeparator(c byte) bool { return c == '/' || c == '\\' }
+
+// longestRoot returns which of the roots the path is below, and what follows there: of nested ones the innermost, of
+// equal ones the first by name.
+func longestRoot(p string, roots iter.Seq2[string, string]) (name, rel string, ok bool) {
+	for n, root := range roots {
+		r, is := below(p, root)
+		if is && (!ok || len(r) < len(rel) || len(r) == len(rel) && n < name) {
+			name, rel, ok = n, r, true
+		}
+	}
+	return name, rel, ok
 }
 
 // below cuts the root from a path, both in any system's spelling.
@@ -66,10 +88,6 @@ func below(p, root string) (string, bool) {
 	}
 	return "", false
 }
-
-// unescape undoes the doubling of braces in a format string. Publishers that know nothing of it record single
-// ones as they are.
-var unescape = strings.NewReplacer("{{", "{", "}}", "}")
 
 // relative is the path below the root with slashes. It refuses what would leave the root.
 func relative(rel string) (string, error) {
@@ -102,54 +120,160 @@ type source struct {
 	remote string // path on the site
 }
 
-// resolveRoots finds out which roots a file's path is below, on this machine and on the site, without asking the file
-// system. The error is of class [site.Held] if the settings do not know the root, which is no file's own trouble.
-func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (t template, here, there string, err error) {
-	if t, err = parsePath(f.Path, documentRoots); err != nil {
-		return t, "", "", err
-	}
-	if local.IsZero() {
-		here = documentRoots[t.root]
-		if here == "" {
-			return t, "", "", unknownRoot("context.root of the representation has no %s; set local_root in config.json", rootName(t.root))
-		}
-	} else {
-		var ok bool
-		if here, ok = local.Lookup(t.root); !ok {
-			return t, "", "", unknownRoot("local_root in config.json has no %s", rootName(t.root))
-		}
-	}
-	if !filepath.IsAbs(here) {
-		return t, "", "", unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
-			"in config.json to where the storage is mounted here", here, runtime.GOOS)
-	}
-	there, ok := remote.Lookup(t.root)
-	if !ok {
-		return t, "", "", unknownRoot("root of the site in gdrive.json has no %s", rootName(t.root))
-	}
-	return t, here, there, nil
+// roots are what a file's path is below, here and on the site.
+type roots struct {
+	here, there       string // the folder of this machine, and the one on the site
+	hereRel, thereRel string // what follows, with separators and braces as found; the same but for paths that have none
 }
 
-// locate resolves a file's path on this machine and on the site. It may ask the file system. The error is that of
-// resolveRoots, or the file's.
+// resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class
+// [site.Held] if the settings do not know the root, which is no file's own trouble.
+func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (r roots, err error) {
+	t, err := parsePath(f.Path, documentRoots)
+	if err != nil {
+		return r, err
+	}
+	var ok bool
+	if local.IsZero() {
+		if r.here, ok = documentRoots[t.root]; !ok {
+			return r, unknownRoot("context.root of the representation has no %s; set local_root in config.json to where all roots "+
+				"are mounted here, that of %s too", rootName(t.root), field(t.root))
+		}
+	} else if r.here, ok = local.Lookup(t.root); !ok {
+		return r, unknownRoot("local_root in config.json has no %s; add where that is mounted here", rootName(t.root))
+	}
+	if r.there, ok = remote.Lookup(t.root); !ok {
+		return r, unknownRoot("root of the site in gdrive.json has no %s; add where that is on Drive", rootName(t.root))
+	}
+	r.hereRel, r.thereRel = t.rel, t.rel
+	if !t.separated() {
+		err = r.join(t, documentRoots, local, remote)
+	}
+	if err == nil && isForeign(r.here) {
+		err = unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
+			"in config.json to where the storage is mounted here", r.here, runtime.GOOS)
+	}
+	return r, err
+}
+
+// join finds out which roots a path is below that has no separator after its root: {root[work]}jects/a is
+// /mnt/projects/a if work is /mnt/pro. A path beside all roots would be outside of the storage.
+func (r *roots) join(t template, documentRoots avalon.Roots, local, remote config.Roots) error {
+	here, there := r.here+t.rel, r.there+t.rel
+	known := maps.All(documentRoots)
+	if !local.IsZero() {
+		known = local.All()
+	}
+	name, rel, ok := longestRoot(here, known)
+	if !ok {
+		// What is mounted here under other names the publisher's roots tell apart.
+		if name, rel, ok = publishedRoot(t, documentRoots); ok && !local.IsZero() {
+			_, ok = local.Lookup(name)
+		}
+	}
+	if !ok {
+		return unknownRoot("the path begins with %s and goes on without a separator, which makes it %s on this machine, beside all "+
+			"roots; make the folder in which that is a root too, in local_root of config.json and in gdrive.json", field(t.root), firstFolder(r.here, t.rel))
+	}
+	if local.IsZero() {
+		r.here = documentRoots[name]
+	} else {
+		r.here, _ = local.Lookup(name)
+	}
+	r.hereRel = rel
+	// On the site the text is put together in the same way, as the readers of the documents do. Where that leads
+	// beside all roots, the root that it is below here has to do: none is ever created.
+	if beside, rel, ok := longestRoot(there, remote.All()); ok {
+		r.there, _ = remote.Lookup(beside)
+		r.thereRel = rel
+	} else if r.there, ok = remote.Lookup(name); ok {
+		r.thereRel = r.hereRel
+	} else {
+		return unknownRoot("root of the site in gdrive.json has no %s; add where that is on Drive", rootName(name))
+	}
+	return nil
+}
+
+// publishedRoot returns which of the publisher's roots a path is below that has no separator after its root, and what
+// follows there. The path's own root is mostly not among them: then it is the only one that ends with the folder.
+func publishedRoot(t template, documentRoots avalon.Roots) (name, rel string, ok bool) {
+	if own, known := documentRoots[t.root]; known {
+		return longestRoot(own+t.rel, maps.All(documentRoots))
+	}
+	end := strings.IndexAny(t.rel, `/\`)
+	if end < 0 {
+		return "", "", false
+	}
+	for n, root := range documentRoots {
+		if !strings.HasSuffix(strings.TrimRight(root, `/\`), t.rel[:end]) {
+			continue
+		}
+		if ok {
+			return "", "", false // it can't be told which
+		}
+		name, rel, ok = n, t.rel[end:], true
+	}
+	return name, rel, ok
+}
+
+// firstFolder is the root's text with what follows up to the first separator.
+func firstFolder(root, rel string) string {
+	if end := strings.IndexAny(rel, `/\`); end >= 0 {
+		rel = rel[:end]
+	}
+	return root + rel
+}
+
+// isForeign reports whether a root is no path of this system. Elsewhere than on Windows, //server/share is a folder
+// only if there is one.
+func isForeign(root string) bool {
+	return !filepath.IsAbs(root) || runtime.GOOS != "windows" && strings.HasPrefix(root, "//") && !exists(root)
+}
+
+// locate resolves a file's path on this machine and on the site. It asks the file system if the path can be read in
+// several ways. The error is that of resolveRoots, or the file's.
 func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
-	t, here, target, err := resolveRoots(f, documentRoots, local, remote)
+	r, err := resolveRoots(f, documentRoots, local, remote)
 	if err != nil {
 		return source{}, err
 	}
-	s := source{root: here}
-	// A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a
-	// file.
-	rel := t.rel
-	if strings.Contains(rel, `\`) && (runtime.GOOS == "windows" || !exists(filepath.Join(s.root, rel))) {
-		rel = strings.ReplaceAll(rel, `\`, "/")
-	}
-	if s.rel, err = relative(rel); err != nil {
+	s := source{root: r.here}
+	read := reading(r.here, r.hereRel)
+	if s.rel, err = relative(read(r.hereRel)); err != nil {
 		return source{}, err
 	}
-	s.remote = path.Join(target, s.rel)
+	rel, err := relative(read(r.thereRel))
+	if err != nil {
+		return source{}, err
+	}
+	s.remote = path.Join(r.there, rel)
 	return s, nil
 }
+
+// reading returns how a path below the root is to be read: in the way by which something is found, first the literal
+// one. A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a file. A
+// path is a Python format string, in which {{ stands for {, but Pype writes names as they are.
+func reading(root, rel string) func(string) string {
+	slashed := func(p string) string { return strings.ReplaceAll(p, `\`, "/") }
+	ways := []func(string) string{
+		func(p string) string { return p },
+		slashed,
+		unescape.Replace,
+		func(p string) string { return slashed(unescape.Replace(p)) },
+	}
+	if !strings.Contains(rel, `\`) && unescape.Replace(rel) == rel {
+		return ways[0]
+	}
+	for i, way := range ways {
+		if p := way(rel); (runtime.GOOS != "windows" || i%2 == 1) && (i == 0 || p != ways[i-1](rel)) && exists(filepath.Join(root, p)) {
+			return way
+		}
+	}
+	return slashed
+}
+
+// unescape undoes the doubling of braces in a format string.
+var unescape = strings.NewReplacer("{{", "{", "}}", "}")
 
 func unknownRoot(format string, args ...any) error {
 	return site.Classed(site.Held, fmt.Errorf(format, args...))
@@ -159,7 +283,15 @@ func rootName(name string) string {
 	if name == "" {
 		return "plain root, which the path begins with"
 	}
-	return fmt.Sprintf("root %q, which the path begins with", name)
+	return fmt.Sprintf("root %q, as in %s, which the path begins with", strings.ReplaceAll(name, "][", "."), field(name))
+}
+
+// field is the root as paths begin with it.
+func field(name string) string {
+	if name == "" {
+		return "{root}"
+	}
+	return "{root[" + name + "]}"
 }
 
 func exists(p string) bool {

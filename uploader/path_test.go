@@ -45,10 +45,53 @@ func TestLocate(t *testing.T) {
 		},
 		"braces": {
 			path: "{root}/Test/{{a}}{b}.ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
-			want: source{root: "/mnt/p", rel: "Test/{a}{b}.ma", remote: "/SHOW/projects/Test/{a}{b}.ma"},
+			want: source{root: "/mnt/p", rel: "Test/{{a}}{b}.ma", remote: "/SHOW/projects/Test/{{a}}{b}.ma"},
 		},
 		"no root in the path": {
 			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.OneRoot("/mnt/p"), remote: one,
+			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"nested roots": {
+			path: "/mnt/p/publish/Test/a.ma", roots: avalon.Roots{"a": "/mnt/p", "b": "/mnt/p/publish", "c": "/mnt"},
+			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/b", "c": "/SHOW/c"}),
+			want:   source{root: "/mnt/p/publish", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
+		},
+		"equal roots": {
+			path: `P:\Projects\Test\a.ma`, roots: avalon.Roots{"d": "P:/projects", "b": "p:/projects/", "c": `P:\projects`},
+			local:  config.NamedRoots(map[string]string{"b": "/mnt/b", "c": "/mnt/c", "d": "/mnt/d"}),
+			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b", "c": "/SHOW/c", "d": "/SHOW/d"}),
+			want:   source{root: "/mnt/b", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
+		},
+		"roots of three levels": {
+			path: "{root[a][b][c]}/Test/a.ma", roots: avalon.Roots{"a][b][c": "/mnt/p"},
+			remote: config.NamedRoots(map[string]string{config.RootName("a", "b", "c"): "/SHOW/p"}),
+			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
+		},
+		"one root's text begins another's": {
+			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"work": "/mnt/pro", "publish": "/mnt/projects"},
+			remote: config.NamedRoots(map[string]string{"work": "/SHOW/pro", "publish": "/SHOW/projects"}),
+			want:   source{root: "/mnt/projects", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"the same, and mounted likewise": {
+			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"publish": "P:/projects"},
+			local:  config.NamedRoots(map[string]string{"work": "/srv/pro", "publish": "/srv/projects"}),
+			remote: config.NamedRoots(map[string]string{"work": "/SHOW/pro", "publish": "/SHOW/projects"}),
+			want:   source{root: "/srv/projects", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+		},
+		"the same, and mounted by other names": {
+			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"publish": "P:/projects"},
+			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
+			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
+			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
+		},
+		"the same, and all roots are known": {
+			path: `{root[work]}jects\Test\a.ma`, roots: avalon.Roots{"work": `P:\pro`, "publish": `P:\projects`},
+			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
+			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
+			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
+		},
+		"a root with a separator at its end": {
+			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.OneRoot("/mnt/p"), remote: one,
 			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"dots in a name": {
@@ -83,15 +126,28 @@ func TestLocateRefuses(t *testing.T) {
 		"NUL":                      {path: "{root}/a\x00b", roots: mounted, remote: one, want: "NUL"},
 		"not UTF-8":                {path: "{root}/a\xff.ma", roots: mounted, remote: one, want: "not UTF-8"},
 		"the root itself":          {path: "{root}/./", roots: mounted, remote: one, want: "is the root itself"},
-		"no separator":             {path: "{root}Test/a.ma", roots: mounted, remote: one, want: "a separator must follow"},
-		"open brace":               {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
-		"odd field":                {path: "{root.work}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
-		"empty name":               {path: "{root[]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
-		"another root":             {path: "/etc/passwd", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"a root's prefix":          {path: "/mnt/px/a", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"nothing":                  {path: "", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"root of another system":   {path: "{root}/a", roots: avalon.Roots{"": `P:\projects`}, remote: one, want: "set local_root"},
-		"no root in the document":  {path: "{root}/a", remote: one, want: "set local_root"},
+		"beside all roots": {path: "{root}-old/a.ma", roots: mounted, remote: one,
+			want: "makes it /mnt/p-old on this machine, beside all roots; make the folder in which that is a root too, in local_root"},
+		"up from beside it": {path: "{root}-old/../../etc/passwd", roots: avalon.Roots{"": "/mnt/p", "b": "/mnt/p-old"},
+			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b"}), want: "gdrive.json has no plain root"},
+		"out of the root beside it": {path: "{root[a]}-old/../../etc/passwd", roots: avalon.Roots{"a": "/mnt/p", "b": "/mnt/p-old"},
+			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/a-old"}), want: `leaves its root by ".."`},
+		"one level of two": {path: "{root[disk1]}/a", roots: avalon.Roots{"disk1][work": "/mnt/p"},
+			remote: config.NamedRoots(map[string]string{"disk1][work": "/SHOW/p"}), want: `no root "disk1", as in {root[disk1]}, which the path begins with; set local_root`},
+		"a root that only the path names": {path: "{root[work][a]}/a", roots: avalon.Roots{"publish": "/mnt/p"}, remote: one,
+			want: `context.root of the representation has no root "work.a", as in {root[work][a]}, which the path begins with; set local_root ` +
+				`in config.json to where all roots are mounted here, that of {root[work][a]} too`},
+		"half a field":            {path: "{root[a][]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
+		"a network path":          {path: "{root}/a", roots: avalon.Roots{"": "//server/share"}, remote: one, want: "set local_root"},
+		"another network path":    {path: "{root}/a", roots: avalon.Roots{"": `\\server\share`}, remote: one, want: "set local_root"},
+		"open brace":              {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
+		"odd field":               {path: "{root.work}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
+		"empty name":              {path: "{root[]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
+		"another root":            {path: "/etc/passwd", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"a root's prefix":         {path: "/mnt/px/a", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"nothing":                 {path: "", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"root of another system":  {path: "{root}/a", roots: avalon.Roots{"": `P:\projects`}, remote: one, want: "set local_root"},
+		"no root in the document": {path: "{root}/a", remote: one, want: "set local_root"},
 		"no such local_root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
 			local: config.NamedRoots(map[string]string{"work": "/mnt/w"}), remote: one, want: `local_root in config.json has no root "render"`},
 		"no such remote root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
@@ -123,6 +179,24 @@ func TestBackslashInAName(t *testing.T) {
 	got, err := locate(&avalon.File{Path: `{root}/a\b.ma`}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
 	if err != nil || got.rel != `a\b.ma` {
 		t.Errorf("%v, %v", got, err)
+	}
+}
+
+// A name is on the storage as the document has it or, as the path is a format string, formatted.
+func TestBracesInAName(t *testing.T) {
+	for on, want := range map[string]string{
+		`a {{c}}.tx`: `a {{c}}.tx`, `a {c}.tx`: `a {c}.tx`, "": `a {{c}}.tx`, "both": `a {{c}}.tx`,
+	} {
+		root := t.TempDir()
+		for _, name := range []string{`a {{c}}.tx`, `a {c}.tx`} {
+			if on == name || on == "both" {
+				must(t, os.WriteFile(filepath.Join(root, name), nil, 0o600))
+			}
+		}
+		got, err := locate(&avalon.File{Path: `{root}/a {{c}}.tx`}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+		if err != nil || got.rel != want || got.remote != "/SHOW/"+want {
+			t.Errorf("with %q there: %v, %v", on, got, err)
+		}
 	}
 }
 

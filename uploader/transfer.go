@@ -122,10 +122,11 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	if err := u.holds.check(theSite); err != nil {
 		return trouble{Target: theSite, probe: u.checkSite}, 0, obj, site.Classed(site.Held, err)
 	}
-	_, here, root, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
+	r, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
 		return trouble{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
+	here, root := r.here, r.there
 	local := trouble{Target: Target{LocalRoot, here}, probe: func(ctx context.Context) error { return u.files.mounted(ctx, here) }}
 	for _, target := range []Target{u.rootTarget(root), local.Target} {
 		if err := u.holds.check(target); err != nil {

@@ -97,8 +97,11 @@ func New(o Options) *Uploader {
 		service:  outage{log: o.Log, what: "uploading to the remote site"},
 	}
 	u.schedule.rootOf = func(f *avalon.File, roots avalon.Roots) string {
-		_, root, _, _ := resolveRoots(f, roots, u.LocalRoot, u.RemoteRoot)
-		return root
+		r, err := resolveRoots(f, roots, u.LocalRoot, u.RemoteRoot)
+		if err != nil {
+			return ""
+		}
+		return r.here
 	}
 	u.files.slow = u.schedule.slower
 	u.files.returned = func(root string) { u.holds.hurry(Target{LocalRoot, root}) }
