@@ -23,6 +23,13 @@ const (
 	// hungCall is how long a call may take at all. A disk that was asleep needs some 10 s.
 	hungCall = 15 * time.Second
 
+	// restHung is how long a file rests one of whose calls hangs, while its storage seems to be well.
+	restHung = 10 * time.Second
+
+	// ownHang is after how long that is the file's own trouble even if no other file of the storage was read. It is longer
+	// than NFS remembers what there is in a folder, so that a storage that answers by then is well.
+	ownHang = 10 * time.Minute
+
 	// mostHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
 	// them the root is held even if it answers otherwise.
 	mostHungCalls = 64
@@ -35,6 +42,7 @@ const (
 type hangError struct {
 	root, path string
 	began      time.Time
+	again      bool // it was given up before, and not made again
 }
 
 func (e *hangError) Error() string {
@@ -51,13 +59,19 @@ type fileCalls struct {
 	before   func(root, path string)  // for tests: begins each call; may hang
 
 	mu    sync.Mutex
-	hung  map[string]map[string]int // calls that were given up and have not returned, by root and path
-	works map[string]time.Time      // by root: when the last call began that has read something; only while calls hang
+	hung  map[string]map[string]hungCalls // that were given up and have not returned, by root and path
+	works map[string]time.Time            // by root: when the last call began that has read something
+}
+
+// hungCalls are those for one path.
+type hungCalls struct {
+	n     int
+	since time.Time // when the first of them began
 }
 
 func newFileCalls() *fileCalls {
 	return &fileCalls{slots: semaphore.NewWeighted(mostCalls), slow: func(string, int) {}, returned: func(string) {},
-		before: func(string, string) {}, hung: map[string]map[string]int{}, works: map[string]time.Time{}}
+		before: func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
 }
 
 // answer makes a call for a path of a root. If that does not return in time, or ctx ends first, the error is of class
@@ -67,10 +81,10 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	began := time.Now()
-	hangs := &hangError{root, path, began}
-	if c.hangs(root, path) {
-		return none, site.Classed(site.Held, hangs) // no second call of those that hang
+	hangs := &hangError{root: root, path: path, began: time.Now()}
+	if since, ok := c.hangs(root, path); ok { // no second call of those that hang
+		hangs.began, hangs.again = since, true
+		return none, site.Classed(site.Held, hangs)
 	}
 	if !c.slots.TryAcquire(1) {
 		waiting, cancel := context.WithTimeout(ctx, hungCall)
@@ -114,7 +128,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 		default:
 		}
 		givenUp = true
-		c.isGone(root, path)
+		c.isGone(hangs)
 		return none, why
 	}
 	timer := time.NewTimer(slowCall)
@@ -145,32 +159,39 @@ func (c *fileCalls) does(ctx context.Context, root, path string, call func() err
 	return err
 }
 
-func (c *fileCalls) isGone(root, path string) {
+// isGone takes note of a call that was given up.
+func (c *fileCalls) isGone(e *hangError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hung[root] == nil {
-		c.hung[root] = map[string]int{}
+	if c.hung[e.root] == nil {
+		c.hung[e.root] = map[string]hungCalls{}
 	}
-	c.hung[root][path]++
+	calls := c.hung[e.root][e.path]
+	if calls.n++; calls.n == 1 {
+		calls.since = e.began
+	}
+	c.hung[e.root][e.path] = calls
 }
 
+// isBack takes note of one that has returned after all.
 func (c *fileCalls) isBack(root, path string) {
 	c.mu.Lock()
-	if c.hung[root][path]--; c.hung[root][path] <= 0 {
-		delete(c.hung[root], path)
-	}
-	if len(c.hung[root]) == 0 {
+	calls := c.hung[root][path]
+	if calls.n--; calls.n > 0 {
+		c.hung[root][path] = calls
+	} else if delete(c.hung[root], path); len(c.hung[root]) == 0 {
 		delete(c.hung, root)
-		delete(c.works, root)
 	}
 	c.mu.Unlock()
 	c.returned(root)
 }
 
-func (c *fileCalls) hangs(root, path string) bool {
+// hangs reports whether a call for a path hangs, and since when.
+func (c *fileCalls) hangs(root, path string) (since time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.hung[root][path] > 0
+	calls, ok := c.hung[root][path]
+	return calls.since, ok
 }
 
 // count is how many calls were given up and have not returned.
@@ -179,7 +200,7 @@ func (c *fileCalls) count() (n int) {
 	defer c.mu.Unlock()
 	for _, paths := range c.hung {
 		for _, calls := range paths {
-			n += calls
+			n += calls.n
 		}
 	}
 	return n
@@ -194,12 +215,12 @@ func (c *fileCalls) read(root string, began time.Time) {
 	}
 }
 
-// isFiles reports whether it is one file that hangs and not its storage: others were read meanwhile. What the system
-// remembers of a storage is no sign, as NFS does for a minute.
+// isFiles reports whether it is one file that hangs and not its storage: others were read meanwhile, or the storage has
+// answered for long. What the system remembers of a storage is no sign, as NFS does for a minute.
 func (c *fileCalls) isFiles(e *hangError) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.works[e.root].After(e.began) && len(c.hung[e.root]) < mostHungCalls
+	return len(c.hung[e.root]) < mostHungCalls && (c.works[e.root].After(e.began) || e.again && time.Since(e.began) > ownHang)
 }
 
 // mounted tells whether a root is there and answers.
@@ -255,7 +276,7 @@ func (g *guardedFile) buffer(n int) []byte {
 
 // Close closes the file, without waiting for it longer than for any other call.
 func (g *guardedFile) Close() {
-	if g.calls.hangs(g.root, g.path) {
+	if _, hangs := g.calls.hangs(g.root, g.path); hangs {
 		go g.file.Close() //nolint:errcheck // it was only read
 		return
 	}

@@ -322,3 +322,76 @@ func TestIdle(t *testing.T) {
 		t.Error("idle while a key backs off")
 	}
 }
+
+// However many large files wait, and in whichever lane: transfers that they may not have are not idle while there are others.
+func TestLargeFilesLeaveNoTransferIdle(t *testing.T) {
+	for _, test := range []struct{ large, small watcher.Lane }{
+		{watcher.Backlog, watcher.Backlog}, {watcher.Live, watcher.Backlog}, {watcher.Live, watcher.Live}, {watcher.Backlog, watcher.Live},
+	} {
+		s, _ := newTestSchedule(t, 4)
+		room := func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.hasRoom(test.large)
+		}
+		for i := 0; i < 2000 && (room() || i < 10); i++ {
+			s.plan(fmt.Sprint("cache", i), test.large, files(fmt.Sprint("cache", i, "."), 20, largeFile)...)
+			s.order(t, max(0, min(3-s.large, 1)))
+		}
+		if !room() {
+			t.Errorf("%v: nothing is planned behind the large files", test)
+		}
+		if _, all := s.count(test.large); all > mostBlocked+20 {
+			t.Errorf("%v: %d files wait", test, all)
+		}
+		if !s.takeLeft() || s.takeLeft() {
+			t.Errorf("%v: it is not told that some were left out", test)
+		}
+		s.plan("small", test.small, files("small", 3, 1)...)
+		if got, _ := s.order(t, 3); got[0] != "small0" || got[2] != "small2" {
+			t.Errorf("%v: %v", test, got)
+		}
+	}
+}
+
+// In one representation, too.
+func TestLargeFilesBeforeSmallOnesOfTheirRepresentation(t *testing.T) {
+	s, _ := newTestSchedule(t, 4)
+	s.plan("mixed", watcher.Live, append(files("large", 10, largeFile), files("small", 2, 1)...)...)
+	got, _ := s.order(t, 5)
+	if diff := cmp.Diff([]string{"large0", "small0", "large1", "small1", "large2"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A storage that is slow to answer has not all transfers, and those that wait for it are stood in for.
+func TestSlowStorage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestSchedule(t, 4)
+		s.rootOf = func(f *avalon.File, _ avalon.Roots) string { return f.Path[:1] }
+		take := func(want string) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if k, err := s.next(ctx, false); k.file.Path != want {
+				t.Errorf("handed out %q, want %q (%v)", k.file.Path, want, err)
+			}
+		}
+		s.plan("slow", watcher.Live, files("s", 100, 1)...)
+		for _, want := range []string{"s0", "s1", "s2", "s3", ""} {
+			take(want)
+		}
+		for range 4 {
+			s.slower("s", 1)
+		}
+		take("")
+		s.plan("quick", watcher.Backlog, files("q", 10, 1)...)
+		for _, want := range []string{"q0", "q1", "q2", "q3", ""} {
+			take(want)
+		}
+		for range 4 { // it answers, and goes on with what it has
+			s.slower("s", -1)
+		}
+		take("")
+	})
+}

@@ -76,6 +76,10 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			}
 		}
 		return u.failure(t, now, err)
+	case class == site.Held && hangsAgain(err):
+		// Its storage is well otherwise, or it would be held.
+		u.about(t.job.key).Debug("the source still hangs", zap.Error(err))
+		return nil, jitter(restHung)
 	case class == site.Held:
 		if held.Target == theSite {
 			u.schedule.again(t.job) // nothing is planned before the hold ends
@@ -186,6 +190,12 @@ func (u *Uploader) whoHangs(err error) error {
 		return site.Classed(site.File, fmt.Errorf("%w; other files of it are read meanwhile", hangs))
 	}
 	return err
+}
+
+// hangsAgain reports whether a file was not asked for, as an earlier call for it still hangs.
+func hangsAgain(err error) bool {
+	var hangs *hangError
+	return errors.As(err, &hangs) && hangs.again
 }
 
 // along returns where the files will go that are uploaded into the same folder soon.

@@ -1,0 +1,185 @@
+package uploader
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/uploader/site"
+	"sitesync/watcher"
+)
+
+// hanging has calls hang for what begins with a path, until it is closed.
+func (w *world) hanging(path string) (answer func()) {
+	gate := make(chan struct{})
+	w.up.files.before = func(root, p string) {
+		if strings.HasPrefix(root+"|"+p, path) {
+			<-gate
+		}
+	}
+	return sync.OnceFunc(func() { close(gate) })
+}
+
+// A storage that neither answers nor fails is held by itself, takes no try, and keeps nothing else.
+func TestStorageHangs(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.twoRoots()
+		w.store.set(func(m *memory) {
+			a, b := m.rep.Files[0], m.rep.Files[1]
+			m.rep.Files = nil
+			for i := range 40 { // of the one that hangs, more than there are transfers
+				a.ID = avalon.ParseID(strings.Repeat("a", i+1))
+				m.rep.Files = append(m.rep.Files, a)
+			}
+			m.rep.Files = append(m.rep.Files, b)
+		})
+		answer := w.hanging(w.roots[""] + "|")
+		defer answer()
+		w.run(3 * time.Second)
+		if !w.created(40) {
+			t.Error("the other root waits")
+		}
+		w.run(hungCall)
+		held := w.up.Held()
+		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !strings.Contains(held[0].Why, "does not answer") ||
+			w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 {
+			t.Errorf("held %v, logged %v, %+v", held, w.logs.All(), w.up.Totals())
+		}
+		w.run(time.Hour)
+		// What was tried at first, and the probe.
+		if n := w.up.Counts().HungCalls; n < 2 || n > int64(w.up.Transfers)+2 {
+			t.Errorf("%d calls hang", n)
+		}
+		w.store.set(func(m *memory) { m.rep.Files[40].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.up.Queue.Add(key("a"), watcher.Live)
+		w.run(time.Second)
+		if !w.created(40) {
+			t.Error("the other root waits")
+		}
+		answer()
+		w.run(2 * time.Second)
+		if len(w.up.Held()) != 0 || w.up.Totals().Failed != 0 || !w.created(0) || w.up.Counts().HungCalls != 0 {
+			t.Errorf("once it answers: held %v, %+v", w.up.Held(), w.up.Counts())
+		}
+	})
+}
+
+// reading is a site that reads what it gets.
+type reading struct{ site.Site }
+
+func (r reading) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+	if _, err := io.Copy(io.Discard, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
+		return site.Object{}, site.Classed(site.File, err)
+	}
+	return r.Site.Put(ctx, u)
+}
+
+// A read that hangs in the middle of an upload is given up too.
+func TestReadHangs(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.up.Site = reading{w.site}
+		gate := make(chan struct{})
+		calls := 0
+		w.up.files.before = func(string, string) {
+			if calls++; calls > 1 { // the first opens it
+				<-gate
+			}
+		}
+		w.run(time.Minute)
+		if held := w.up.Held(); len(held) != 1 || held[0].Kind != LocalRoot || w.up.Totals().Failed != 0 {
+			t.Errorf("held %v, %+v", held, w.up.Totals())
+		}
+		close(gate)
+		w.run(time.Minute)
+		w.wantSynced()
+	})
+}
+
+// One file that hangs while others of its storage are read is that file's trouble.
+func TestOneFileHangs(t *testing.T) {
+	inBubble(t, func(w *world) {
+		for _, name := range []string{"0", "1", "2"} {
+			must(t, os.WriteFile(filepath.Join(w.roots[""], name), []byte("12345"), 0o600))
+		}
+		w.store.set(func(m *memory) {
+			f := m.rep.Files[0]
+			for _, name := range []string{"0", "1", "2"} {
+				f.Path = "{root}/" + name
+				m.rep.Files = append(m.rep.Files, f)
+			}
+		})
+		w.up.Transfers = 8
+		w.up.schedule.transfers = 8
+		w.up.Site = reading{slowSite{w.site}}
+		answer := w.hanging(w.roots[""] + "|{root}/a.ma")
+		defer answer()
+		w.run(hungCall + 500*time.Millisecond)
+		if held := w.up.Held(); len(held) != 1 || w.store.record().Tries != 0 {
+			t.Errorf("held %v, %+v", held, w.store.record()) // nothing else was read meanwhile
+		}
+		// The storage itself answers the probe.
+		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.run(2 * time.Second)
+		w.up.Queue.Add(key("a"), watcher.Live)
+		w.run(2 * time.Minute)
+		if rec := w.store.record(); rec.Tries == 0 || !strings.Contains(rec.Error, "other files of it are read meanwhile") {
+			t.Errorf("the record is %+v", rec)
+		}
+		if n := w.up.Counts().HungCalls; n != 1 || len(w.up.Held()) != 0 {
+			t.Errorf("%d calls hang, held %v", n, w.up.Held())
+		}
+	})
+}
+
+// A storage that hangs keeps nobody from stopping.
+func TestStopWhileTheStorageHangs(t *testing.T) {
+	inBubble(t, func(w *world) {
+		answer := w.hanging("")
+		w.run(time.Second)
+		before := time.Now()
+		w.stop()
+		if took := time.Since(before); took > w.up.Grace {
+			t.Errorf("stopping took %s", took)
+		}
+		answer()
+		synctest.Wait()
+	})
+}
+
+// What a call that was given up writes in the end reaches nobody.
+func TestGivenUpReadKeepsItsBuffer(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "a")
+	must(t, os.WriteFile(path, []byte("12345"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		file, err := os.Open(path)
+		must(t, err)
+		c := newFileCalls()
+		gate := make(chan struct{})
+		c.before = func(string, string) { <-gate }
+		g := &guardedFile{ctx: t.Context(), calls: c, root: "/", path: "a", file: file}
+		p := []byte(".....")
+		if _, err := g.ReadAt(p, 0); site.ClassOf(err) != site.Held {
+			t.Errorf("read with %v", err)
+		}
+		close(gate)
+		synctest.Wait()
+		if string(p) != "....." {
+			t.Errorf("it was written over: %q", p)
+		}
+		if n, err := g.ReadAt(p, 0); n != 5 || err != nil || string(p) != "12345" {
+			t.Errorf("then %d, %v, %q", n, err, p)
+		}
+		if n, err := g.ReadAt(p, 3); n != 2 || !errors.Is(err, io.EOF) {
+			t.Errorf("at the end %d, %v", n, err)
+		}
+		g.Close()
+	})
+}
