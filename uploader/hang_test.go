@@ -72,10 +72,10 @@ func TestStorageHangs(t *testing.T) {
 	})
 }
 
-// reading is a site that reads what it gets.
-type reading struct{ site.Site }
+// readsAll is a site that reads what it gets.
+type readsAll struct{ site.Site }
 
-func (r reading) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (r readsAll) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if _, err := io.Copy(io.Discard, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
 		return site.Object{}, site.Classed(site.File, err)
 	}
@@ -85,7 +85,7 @@ func (r reading) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 // A read that hangs in the middle of an upload is given up too.
 func TestReadHangs(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.up.Site = reading{w.site}
+		w.up.Site = readsAll{w.site}
 		gate := make(chan struct{})
 		calls := 0
 		w.up.files.before = func(string, string) {
@@ -118,7 +118,7 @@ func TestOneFileHangs(t *testing.T) {
 		})
 		w.up.Transfers = 8
 		w.up.schedule.transfers = 8
-		w.up.Site = reading{slowSite{w.site}}
+		w.up.Site = readsAll{slowSite{w.site}}
 		answer := w.hanging(w.roots[""] + "|{root}/a.ma")
 		defer answer()
 		w.run(hungCall + 500*time.Millisecond)
