@@ -126,7 +126,7 @@ func FuzzOpen(f *testing.F) {
 		f.Add(p)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		src, err := locate(&avalon.File{Path: path}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+		src, err := find(&avalon.File{Path: path}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
 		if err != nil {
 			return
 		}

@@ -27,7 +27,7 @@ type Inspection struct {
 // Inspect looks at a file's source as an upload would, from this machine, and changes nothing. The error is classed as
 // that of an upload.
 func Inspect(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
-	src, err := locate(f, documentRoots, local, remote)
+	src, err := find(f, documentRoots, local, remote)
 	if err != nil {
 		return Inspection{}, err
 	}

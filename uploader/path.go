@@ -250,6 +250,15 @@ func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roo
 	return s, nil
 }
 
+// find is locate, and finds what the storage has under the name in another form.
+func find(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
+	s, err := locate(f, documentRoots, local, remote)
+	if err != nil {
+		return s, err
+	}
+	return s.spelled(), nil
+}
+
 // reading returns how a path below the root is to be read: in the way by which something is found, first the literal
 // one. A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a file. A
 // path is a Python format string, in which {{ stands for {, but Pype writes names as they are.

@@ -31,7 +31,7 @@ func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, info.ModTime().UTC().Format(time.RFC3339Nano))
 	patience := min(u.Settle, staleFor)
-	if _, tmpErr := os.Lstat(src.String() + ".tmp"); tmpErr == nil {
+	if src.announced() {
 		patience = u.Settle // it is there already, and not renamed yet
 	}
 	if u.waits.over(t, time.Now(), patience) {
@@ -42,6 +42,12 @@ func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
 		return nil
 	}
 	return site.Classed(site.Waiting, err)
+}
+
+// announced reports whether the next content is there already, under a temporary name.
+func (s source) announced() bool {
+	s.rel += ".tmp"
+	return exists(s.spelled().String())
 }
 
 // older reports whether a file of that time was written before the one that was published.

@@ -166,7 +166,7 @@ func (u *Uploader) open(ctx context.Context, t task, root string) (source, *guar
 		info os.FileInfo
 	}
 	o, err := answer(ctx, u.files, root, t.file.Path, func() (o opened, err error) {
-		if o.source, err = locate(&t.file, t.roots, u.LocalRoot, u.RemoteRoot); err != nil {
+		if o.source, err = find(&t.file, t.roots, u.LocalRoot, u.RemoteRoot); err != nil {
 			return o, err
 		}
 		if o.file, o.info, err = o.source.open(t.file.Size); err != nil {

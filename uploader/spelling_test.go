@@ -1,0 +1,114 @@
+package uploader
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"golang.org/x/text/unicode/norm"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/uploader/site"
+)
+
+// A document names a file in one normal form and the storage has it in another, or in a mixture. What goes to the site
+// has the document's name.
+func TestNormalForms(t *testing.T) {
+	const name = "Décor/é/Bücher Ångström 각.ma"
+	nfc, nfd := norm.NFC.String(name), norm.NFD.String(name)
+	mixed := "De\u0301cor/é/Bücher A\u030angström 각.ma"
+	forms := map[string]string{"NFC": nfc, "NFD": nfd, "mixed": mixed}
+	for document, rel := range forms {
+		for storage, there := range forms {
+			t.Run(document+" finds "+storage, func(t *testing.T) {
+				root := t.TempDir()
+				writeBelow(t, root, there)
+				s, err := find(&avalon.File{Path: "{root}/" + rel}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+				if err != nil || s.rel != there || s.remote != "/SHOW/"+rel {
+					t.Fatalf("%+q, %v", s, err)
+				}
+				f, _, err := s.open(5)
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+			})
+		}
+	}
+}
+
+// Whatever else is there: the document's own form goes first, a folder in one form does not hide the file that is in the
+// other, and what is in no form is still missing under its own name.
+func TestNormalFormsSideBySide(t *testing.T) {
+	nfc, nfd := norm.NFC.String("é/ü.ma"), norm.NFD.String("é/ü.ma")
+	for name, test := range map[string]struct {
+		there []string
+		want  string
+	}{
+		"both":                      {[]string{nfc, nfd}, nfc},
+		"a folder without the file": {[]string{norm.NFC.String("é/other"), nfd}, nfd},
+		"a file of another name":    {[]string{norm.NFD.String("é/ö.ma"), "e/u.ma"}, nfc},
+		"nothing":                   {nil, nfc},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for _, rel := range test.there {
+				writeBelow(t, root, rel)
+			}
+			if got := (source{root: root, rel: nfc}).spelled(); got.rel != test.want {
+				t.Errorf("%+q, want %+q", got.rel, test.want)
+			}
+		})
+	}
+}
+
+// No form of a name leads out of the root.
+func TestNormalFormsStayInTheRoot(t *testing.T) {
+	outside, root := t.TempDir(), t.TempDir()
+	writeBelow(t, outside, norm.NFD.String("é.ma"))
+	must(t, os.Symlink(outside, filepath.Join(root, norm.NFD.String("ü"))))
+	s := source{root: root, rel: norm.NFC.String("ü/é.ma")}.spelled()
+	if f, _, err := s.open(5); err == nil || site.ClassOf(err) != site.File {
+		t.Errorf("%q is opened as %v, %v", s, f, err)
+	}
+}
+
+// What is announced as *.tmp is waited for in whatever form.
+func TestTemporaryFileInAnotherForm(t *testing.T) {
+	root := t.TempDir()
+	writeBelow(t, root, norm.NFC.String("é.ma"))
+	if (source{root: root, rel: norm.NFC.String("é.ma")}).announced() {
+		t.Error("nothing is announced")
+	}
+	writeBelow(t, root, norm.NFD.String("é.ma.tmp"))
+	if !(source{root: root, rel: norm.NFC.String("é.ma")}).announced() {
+		t.Error("the temporary file is not seen")
+	}
+}
+
+// A look for what is missing reads no more of a large folder than a bounded part.
+func TestSpellingsAreBounded(t *testing.T) {
+	root := t.TempDir()
+	for i := range 50 {
+		writeBelow(t, root, norm.NFD.String("é")+strconv.Itoa(i))
+	}
+	s := spellings{asks: 10, entries: 20}
+	if _, ok := s.below(root, []string{"é", "ü", "ö"}); ok || s.asks < 0 || s.entries < 0 {
+		t.Errorf("%+v", s)
+	}
+	began := time.Now()
+	for range 1000 {
+		_ = source{root: root, rel: "plain/ascii.ma"}.spelled()
+	}
+	t.Logf("a plain name costs %v", time.Since(began)/1000)
+}
+
+func writeBelow(t *testing.T, root, rel string) {
+	t.Helper()
+	at := filepath.Join(root, filepath.FromSlash(rel))
+	must(t, os.MkdirAll(filepath.Dir(at), 0o700))
+	must(t, os.WriteFile(at, []byte("12345"), 0o600))
+}
