@@ -29,11 +29,10 @@
 //
 // Where Google's documentation is silent, the emulator follows what is reported
 // of the real service. Known to differ: no revisions, permissions, changes,
-// comments, copies, exports and batches (501 and a violation); no
-// fullText search; the scope drive.file sees everything; only MD5 of the
+// comments, copies, exports and batches (501 and a violation); no fullText
+// search; the scope drive.file sees everything; only MD5 of the
 // checksums; HTTP/1.1 only; session URIs are good without a token.
 //
-// A test against the real rclone is behind the build tag rclone:
-//
-//	go test -tags rclone -run Rclone ./integration/drive
+// Its tests run clients that nobody of this project wrote against it: Google's
+// for Go and for Python, and rclone. The last two come from PyPI.
 package drive

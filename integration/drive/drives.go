@@ -134,6 +134,20 @@ func (c *call) getDrive() error {
 	return c.json(doc)
 }
 
+// What Google Docs can be exported as, and made of: the formats that matter most
+// of those that Google lists. Neither is emulated but as far as an upload can
+// make a Doc.
+var (
+	exportFormats = map[string][]string{DocumentType: {
+		"application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/vnd.oasis.opendocument.text",
+		"application/pdf", "application/rtf", "text/plain", "text/html", "application/zip", "application/epub+zip",
+	}}
+	importFormats = map[string][]string{
+		"application/vnd.openxmlformats-officedocument.wordprocessingml.document": {DocumentType},
+		"text/plain": {DocumentType}, "text/html": {DocumentType}, "application/rtf": {DocumentType},
+	}
+)
+
 // getAbout is about.get.
 func (c *call) getAbout() error {
 	if c.mask == nil {
@@ -161,6 +175,6 @@ func (c *call) getAbout() error {
 	return c.json(map[string]any{
 		"kind": "drive#about", "user": c.account.asUser(c.account), "storageQuota": quota,
 		"maxUploadSize": upload.MediaUpload.MaxSize, "canCreateDrives": false, "canCreateTeamDrives": false,
-		"appInstalled": false, "importFormats": map[string]any{}, "exportFormats": map[string]any{},
+		"appInstalled": false, "importFormats": importFormats, "exportFormats": exportFormats,
 	})
 }

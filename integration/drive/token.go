@@ -117,12 +117,15 @@ func (c *call) handleToken() error {
 	return writeJSON(c.w, http.StatusOK, answer)
 }
 
-// audiences are the values of aud that are right for this request.
+// audiences are the values of aud that are right for this request. Google's own
+// is so whatever token_uri the client was told: Google's documentation wants it
+// always, and its client for Python sends it always.
 func (c *call) audiences() []string {
+	google := []string{googleTokenURL, "https://www.googleapis.com/oauth2/v4/token", "https://accounts.google.com/o/oauth2/token"}
 	if c.viaGoogleName() {
-		return []string{googleTokenURL, "https://www.googleapis.com/oauth2/v4/token", "https://accounts.google.com/o/oauth2/token"}
+		return google
 	}
-	return []string{c.s.URL + "/token"}
+	return append([]string{c.s.URL + "/token"}, google...)
 }
 
 // claims are what a service account asserts.

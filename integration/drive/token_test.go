@@ -47,7 +47,7 @@ func TestServiceAccountTokens(t *testing.T) {
 		{"unknown account", func(c *jwt.Config) { c.Email = "x@y" }, "invalid_grant", "account not found"},
 		{"a user as issuer", func(c *jwt.Config) { c.Email = user.Email }, "invalid_grant", "account not found"},
 		{"too long", func(c *jwt.Config) { c.Expires = 2 * time.Hour }, "invalid_grant", "short-lived"},
-		{"wrong audience", func(c *jwt.Config) { c.Audience = "https://oauth2.googleapis.com/token" }, "invalid_grant", "audience"},
+		{"wrong audience", func(c *jwt.Config) { c.Audience = "https://example.com/token" }, "invalid_grant", "audience"},
 		{"no scope", func(c *jwt.Config) { c.Scopes = nil }, "invalid_scope", "scope"},
 		{"delegated", func(c *jwt.Config) { c.Subject = user.Email }, "", ""},
 		{"not delegated", func(c *jwt.Config) { c.Subject = other.Email }, "unauthorized_client", "unauthorized"},
