@@ -41,6 +41,10 @@ const (
 	EffectTruncate Effect = "truncate"
 	// EffectInvalidJSON does the work and answers 200 with half a document.
 	EffectInvalidJSON Effect = "invalidJSON"
+	// EffectPartial keeps of the data that is sent to an upload session only the
+	// first Fault.AfterBytes bytes, any number, and answers 308 with the Range
+	// that has arrived. It is for upload.put; other requests are not changed.
+	EffectPartial Effect = "partial"
 	// EffectDrip sends the answer byte by byte, Fault.Delay between two.
 	EffectDrip Effect = "drip"
 )
@@ -83,7 +87,7 @@ type Fault struct {
 
 	Effect Effect `json:"effect"`
 	When   When   `json:"when"`
-	// AfterBytes is for InBody and EffectTruncate.
+	// AfterBytes is for InBody, EffectTruncate and EffectPartial.
 	AfterBytes int64 `json:"afterBytes"`
 	// Delay is waited before the effect, whatever it is; with EffectDrip it is
 	// waited before each byte.
@@ -143,7 +147,7 @@ func (f Fault) check() error {
 		if f.Delay <= 0 {
 			return fmt.Errorf("fault: effect %s wants a delay", f.Effect)
 		}
-	case EffectReset, EffectHang, EffectWrongMD5, EffectTruncate, EffectInvalidJSON:
+	case EffectReset, EffectHang, EffectWrongMD5, EffectTruncate, EffectInvalidJSON, EffectPartial:
 	default:
 		return fmt.Errorf("fault: unknown effect %q", f.Effect)
 	}
@@ -471,6 +475,7 @@ func (a *answer) WriteHeader(status int) {
 		return
 	}
 	a.Header().Set("Content-Length", strconv.Itoa(len(invalidJSON)))
+	a.Header().Del("Content-Encoding")
 	a.ResponseWriter.WriteHeader(status)
 	_, err := a.send([]byte(invalidJSON))
 	a.broken = err != nil

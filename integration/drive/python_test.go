@@ -23,7 +23,7 @@ func TestPythonClient(t *testing.T) {
 	defer cancel()
 	python, packages, err := registry.Python(ctx, "google-api-python-client==2.202.0", "PySocks==1.7.1") // it needs PySocks to use a proxy
 	if err != nil {
-		t.Fatalf("Google's client for Python cannot be installed; this test needs Python 3.9 or newer with pip, which reaches PyPI: %v", err)
+		t.Fatalf("Google's client for Python cannot be installed; this test needs Python 3.10 or newer with pip, which reaches PyPI: %v", err)
 	}
 	// Large uploads take a while to finish, as the client has to stand it.
 	s := newStudio(t, drive.Options{Settings: drive.Settings{Finishing: drive.Finishing{Time: 50 * time.Millisecond, From: chunk, Answers: drive.AnswerAll}}})

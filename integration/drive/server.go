@@ -1,6 +1,8 @@
 package drive
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -529,6 +531,12 @@ func (c *call) json(doc map[string]any) error {
 	return writeJSON(c.w, http.StatusOK, c.mask.apply(doc))
 }
 
+// wantsGzip reports whether the answer is compressed: Google's documentation says
+// that a client asks for it with both headers.
+func (c *call) wantsGzip() bool {
+	return strings.Contains(c.r.Header.Get("Accept-Encoding"), "gzip") && strings.Contains(c.r.UserAgent(), "gzip")
+}
+
 // writeJSON sends a document. An error is one of the connection.
 func writeJSON(w http.ResponseWriter, status int, doc any) error {
 	data, err := json.Marshal(doc)
@@ -537,6 +545,19 @@ func writeJSON(w http.ResponseWriter, status int, doc any) error {
 	}
 	data = append(data, '\n')
 	h := w.Header()
+	if a, ok := w.(*answer); ok && a.c.wantsGzip() {
+		var packed bytes.Buffer
+		z := gzip.NewWriter(&packed)
+		if _, err := z.Write(data); err != nil {
+			return fmt.Errorf("write answer: %w", err)
+		}
+		if err := z.Close(); err != nil {
+			return fmt.Errorf("write answer: %w", err)
+		}
+		data = packed.Bytes()
+		h.Set("Content-Encoding", "gzip")
+		h.Set("Vary", "Accept-Encoding")
+	}
 	h.Set("Content-Type", "application/json; charset=UTF-8")
 	h.Set("Content-Length", strconv.Itoa(len(data)))
 	h.Set("Cache-Control", "no-cache, no-store, max-age=0, must-revalidate")

@@ -221,6 +221,13 @@ func (c *call) advance(ss *session) (received int64, err error) {
 	if _, err := io.CopyN(io.Discard, c.r.Body, skip); err != nil {
 		return 0, cmp.Or(interrupted(err), err)
 	}
+	if c.fault != nil && c.fault.Fault.Effect == EffectPartial {
+		err := ss.draft.readFrom(io.LimitReader(c.r.Body, c.fault.Fault.AfterBytes-skip), -1, false)
+		if err == nil {
+			_, err = io.Copy(io.Discard, c.r.Body)
+		}
+		return ss.draft.size, err
+	}
 	if err := ss.draft.readFrom(c.r.Body, limit, true); err != nil {
 		if err := interrupted(err); err != nil {
 			return 0, err

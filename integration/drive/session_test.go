@@ -381,3 +381,27 @@ func TestDiscard(t *testing.T) {
 	_, err := s.api.Files.Get(f.Id).SupportsAllDrives(true).Download()
 	wantError(t, err, 500, "backendError")
 }
+
+// Drive may keep any part of what was sent: only its answer says how much.
+func TestFaultPartial(t *testing.T) {
+	s := newStudio(t)
+	data := content(3 * chunk)
+	uri := s.begin(t, len(data))
+	f := s.AddFault(drive.Fault{Kind: "upload.put", Count: 2, Effect: drive.EffectPartial, AfterBytes: 1000})
+	if status, received, _ := s.send(t, uri, "bytes 0-524287/786432", data[:2*chunk]); status != 308 || received != "bytes=0-999" {
+		t.Fatal(status, received)
+	}
+	if status, received, _ := s.send(t, uri, "bytes 1000-786431/786432", data[1000:]); status != 308 || received != "bytes=0-1999" {
+		t.Fatal(status, received)
+	}
+	if f.Hits() != 2 {
+		t.Fatal(f.Hits())
+	}
+	status, _, body := s.send(t, uri, "bytes 2000-786431/786432", data[2000:])
+	s.wantFinished(t, status, body, data)
+	// Nothing at all has arrived: there is no Range.
+	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectPartial})
+	if status, received, _ := s.send(t, s.begin(t, len(data)), "", data); status != 308 || received != "" {
+		t.Fatal(status, received)
+	}
+}

@@ -24,7 +24,7 @@ func Python(ctx context.Context, packages ...string) (python, dir string, err er
 	}
 	name := "python" + strings.TrimSpace(string(version)) + "-" + strings.ReplaceAll(strings.Join(packages, "-"), "==", "-")
 	dir, err = Cached(ctx, filepath.Base(name), func(path string) error {
-		install := append(pip, "install", "--quiet", "--no-input", "--disable-pip-version-check", "--root-user-action", "ignore",
+		install := append(pip, "install", "--quiet", "--no-input", "--disable-pip-version-check",
 			"--target", path)
 		return run(ctx, append(install, packages...)...)
 	})
