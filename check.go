@@ -205,14 +205,14 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 
 // checkSources looks where a pending file of each project would be read from.
 func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
-	found, told := 0, map[string]bool{}
+	found, told, inspector := 0, map[string]bool{}, uploader.NewInspector()
 	for _, p := range projects {
 		f, roots, err := pendingFile(ctx, store, p, remote.Name, cfg.RetryCount)
 		if err == nil && f == nil {
 			continue
 		}
 		if err == nil {
-			_, err = uploader.Source(f, roots, cfg.LocalRoot, remote.Root)
+			_, err = inspector.Source(ctx, f, roots, cfg.LocalRoot, remote.Root)
 		}
 		if err == nil {
 			found++

@@ -41,18 +41,20 @@ const (
 // hangError says that a call of the file system was given up.
 type hangError struct {
 	root, path string
+	patience   time.Duration
 	began      time.Time
 	again      bool // it was given up before, and not made again
 }
 
 func (e *hangError) Error() string {
 	return fmt.Sprintf("the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
-		e.path, hungCall, e.root)
+		e.path, e.patience, e.root)
 }
 
 // fileCalls makes calls of the file system that may never return.
 type fileCalls struct {
-	slots *semaphore.Weighted
+	slots    *semaphore.Weighted
+	patience time.Duration // hungCall
 
 	slow     func(root string, n int) // told of so many more calls that take long; fewer, if it is negative
 	returned func(root string)        // told when a call returns that was given up
@@ -70,7 +72,7 @@ type hungCalls struct {
 }
 
 func newFileCalls() *fileCalls {
-	return &fileCalls{slots: semaphore.NewWeighted(mostCalls), slow: func(string, int) {}, returned: func(string) {},
+	return &fileCalls{slots: semaphore.NewWeighted(mostCalls), patience: hungCall, slow: func(string, int) {}, returned: func(string) {},
 		before: func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
 }
 
@@ -81,13 +83,13 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	hangs := &hangError{root: root, path: path, began: time.Now()}
+	hangs := &hangError{root: root, path: path, patience: c.patience, began: time.Now()}
 	if since, ok := c.hangs(root, path); ok { // no second call of those that hang
 		hangs.began, hangs.again = since, true
 		return none, site.Classed(site.Held, hangs)
 	}
 	if !c.slots.TryAcquire(1) {
-		waiting, cancel := context.WithTimeout(ctx, hungCall)
+		waiting, cancel := context.WithTimeout(ctx, c.patience)
 		err := c.slots.Acquire(waiting, 1)
 		cancel()
 		switch {
@@ -142,7 +144,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	}
 	c.slow(root, 1)
 	defer c.slow(root, -1)
-	timer.Reset(hungCall - slowCall)
+	timer.Reset(c.patience - slowCall)
 	select {
 	case o := <-done:
 		return o.value, o.err
@@ -192,6 +194,16 @@ func (c *fileCalls) hangs(root, path string) (since time.Time, ok bool) {
 	defer c.mu.Unlock()
 	calls, ok := c.hung[root][path]
 	return calls.since, ok
+}
+
+// hangsAt returns an error if a call for anything of a root hangs.
+func (c *fileCalls) hangsAt(root string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for path, calls := range c.hung[root] {
+		return site.Classed(site.Held, &hangError{root: root, path: path, patience: c.patience, began: calls.since, again: true})
+	}
+	return nil
 }
 
 // count is how many calls were given up and have not returned.

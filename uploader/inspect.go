@@ -4,7 +4,10 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"io"
+	"math"
+	"os"
 	"strings"
 	"time"
 
@@ -21,43 +24,97 @@ type Inspection struct {
 	Modified time.Time
 	Stale    bool // it is older than what was published, and so is waited for
 
-	source source
+	source    source
+	inspector *Inspector
 }
 
-// Inspect looks at a file's source as an upload would, from this machine, and changes nothing. The error is classed as
-// that of an upload.
-func Inspect(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
-	src, err := find(f, documentRoots, local, remote)
+// inspectFor is how long an Inspector waits for a storage to answer.
+const inspectFor = 5 * time.Second
+
+// Inspector looks at sources, from this machine, and changes nothing. A storage that does not answer is waited for once.
+type Inspector struct{ files *fileCalls }
+
+// NewInspector returns an Inspector.
+func NewInspector() *Inspector {
+	n := &Inspector{newFileCalls()}
+	n.files.patience = inspectFor
+	return n
+}
+
+// Inspect looks at a file's source as an upload would. The error is classed as that of an upload.
+func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
+	r, err := resolveRoots(f, documentRoots, local, remote)
 	if err != nil {
 		return Inspection{}, err
 	}
-	i := Inspection{Root: src.root, Local: src.String(), Remote: src.remote, source: src}
-	file, info, err := src.open(f.Size)
-	if err != nil {
-		return i, err
+	if err := n.files.hangsAt(r.here); err != nil {
+		return Inspection{Root: r.here}, err
 	}
-	defer file.Close()
-	i.Size, i.Modified, i.Stale = info.Size(), info.ModTime(), older(info.ModTime(), f)
-	return i, nil
+	type look struct {
+		Inspection
+		err error
+	}
+	l, err := answer(ctx, n.files, r.here, f.Path, func() (l look, _ error) {
+		src, err := find(f, documentRoots, local, remote)
+		if err != nil {
+			return look{err: err}, nil
+		}
+		l.Inspection = Inspection{Root: src.root, Local: src.String(), Remote: src.remote, source: src, inspector: n}
+		file, info, err := src.open(f.Size)
+		if err != nil {
+			l.err = err
+			return l, nil
+		}
+		defer file.Close()
+		l.Size, l.Modified, l.Stale = info.Size(), info.ModTime(), older(info.ModTime(), f)
+		return l, nil
+	}, nil)
+	if err != nil {
+		return Inspection{Root: r.here}, err
+	}
+	return l.Inspection, l.err
 }
 
 // MD5 reads the source for the sum of its content, in hexadecimal, as Drive tells it.
 func (i Inspection) MD5(ctx context.Context) (string, error) {
-	file, _, err := i.source.open(avalon.UnknownSize)
+	c, root, path := i.inspector.files, i.source.root, i.source.String()
+	open, err := answer(ctx, c, root, path, func() (*os.File, error) {
+		file, _, err := i.source.open(avalon.UnknownSize)
+		return file, err
+	}, func(f *os.File) { f.Close() })
 	if err != nil {
 		return "", err
 	}
+	file := &guardedFile{ctx: ctx, calls: c, root: root, path: path, file: open}
 	defer file.Close()
-	defer context.AfterFunc(ctx, func() { file.Close() })() // ends a read, however long it is
 	sum := md5.New()
-	_, err = io.Copy(sum, file)
+	_, err = io.Copy(sum, io.NewSectionReader(file, 0, math.MaxInt64))
+	var hangs *hangError
 	switch {
 	case ctx.Err() != nil:
 		return "", ctx.Err()
+	case errors.As(err, &hangs):
+		return "", err
 	case err != nil:
-		return "", i.source.missed(err)
+		return "", c.does(ctx, root, path, func() error { return i.source.missed(err) })
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// Source returns the path that a file is read from on this machine. The error says what is the matter with the
+// settings or the storage, not with the file.
+func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (string, error) {
+	r, err := resolveRoots(f, documentRoots, local, remote)
+	if err != nil {
+		return "", err
+	}
+	return answer(ctx, n.files, r.here, f.Path, func() (string, error) {
+		src, err := locate(f, documentRoots, local, remote)
+		if err != nil {
+			return "", err
+		}
+		return src.String(), mounted(src.root)
+	}, nil)
 }
 
 // Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be created

@@ -5,9 +5,12 @@ import (
 	"crypto/md5"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sitesync/avalon"
@@ -46,17 +49,17 @@ func TestInspect(t *testing.T) {
 		if test.roots == nil {
 			test.roots = documents
 		}
-		got, err := Inspect(&test.file, test.roots, config.Roots{}, remote)
+		got, err := NewInspector().Inspect(t.Context(), &test.file, test.roots, config.Roots{}, remote)
 		if (err != nil) != test.fails || err != nil && site.ClassOf(err) != test.class {
 			t.Errorf("%s: %v", name, err)
 		}
-		got.source = source{}
+		got.source, got.inspector = source{}, nil
 		if got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 	}
 
-	i, err := Inspect(&avalon.File{Path: "{root}/a.ma", Size: 7}, documents, config.Roots{}, remote)
+	i, err := NewInspector().Inspect(t.Context(), &avalon.File{Path: "{root}/a.ma", Size: 7}, documents, config.Roots{}, remote)
 	must(t, err)
 	sum := md5.Sum(content)
 	if got, err := i.MD5(t.Context()); err != nil || got != hex.EncodeToString(sum[:]) {
@@ -98,4 +101,24 @@ func TestConcerns(t *testing.T) {
 			t.Errorf("%+v concerns it: %t", test.hold.Target, got)
 		}
 	}
+}
+
+// A storage that does not answer is waited for once, however many of its files are looked at.
+func TestInspectAStorageThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := NewInspector()
+		gate := make(chan struct{})
+		n.files.before = func(string, string) { <-gate }
+		start := time.Now()
+		for i := range 100 {
+			_, err := n.Inspect(t.Context(), &avalon.File{Path: fmt.Sprintf("{root}/%d", i), Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW"))
+			if site.ClassOf(err) != site.Held || !strings.Contains(err.Error(), "the storage does not answer") {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(start); took != inspectFor {
+			t.Errorf("it took %s", took)
+		}
+		close(gate)
+	})
 }

@@ -442,13 +442,3 @@ func kind(m os.FileMode) string {
 	}
 	return "a device"
 }
-
-// Source returns the path that a file is read from on this machine. The error says what is the matter with the
-// settings or the storage, not with the file.
-func Source(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (string, error) {
-	src, err := locate(f, documentRoots, local, remote)
-	if err != nil {
-		return "", err
-	}
-	return src.String(), mounted(src.root)
-}

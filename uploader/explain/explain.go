@@ -86,7 +86,7 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 		return r.end(), nil
 	}
 
-	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead,
+	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead, inspector: uploader.NewInspector(),
 		rules: uploader.Rules{ActiveSite: e.Config.ActiveSite, RemoteSite: remote.Name, RetryCount: e.Config.RetryCount,
 			Backoff: uploader.Backoff{First: e.Config.RetryDelay, Max: e.Config.MaxRetryDelay}}}
 	defer x.close()
@@ -191,15 +191,16 @@ type explanation struct {
 	rules  uploader.Rules
 	left   int64 // of MaxRead
 
-	steps   []Step          // about what works
-	holder  string          // who works, if that is a process of another machine
-	held    []uploader.Hold // what holds uploads up
-	site    Site            // nil until it is looked at
-	siteErr error           // why it can't be opened, or be asked any more
-	asked   int             // files that the site was asked for one by one
-	done    func()
-	checked bool // whether something can be uploaded to it,
-	well    bool // which is so
+	steps     []Step          // about what works
+	holder    string          // who works, if that is a process of another machine
+	held      []uploader.Hold // what holds uploads up
+	inspector *uploader.Inspector
+	site      Site  // nil until it is looked at
+	siteErr   error // why it can't be opened, or be asked any more
+	asked     int   // files that the site was asked for one by one
+	done      func()
+	checked   bool // whether something can be uploaded to it,
+	well      bool // which is so
 }
 
 func (x *explanation) close() {

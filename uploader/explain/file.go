@@ -116,7 +116,7 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (there 
 	add := func(v Verdict, mend, format string, args ...any) {
 		out.Steps = append(out.Steps, Step{"source", v, fmt.Sprintf(format, args...), mend})
 	}
-	seen, err := uploader.Inspect(f, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
+	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	for _, h := range x.held {
 		if h.Kind == uploader.SiteTarget || !h.Concerns(seen, f.Size) {
@@ -177,7 +177,7 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 	const again = "delete created_dt from its record, which uploads it again"
 	asItIs := *f
 	asItIs.Size = avalon.UnknownSize
-	seen, srcErr := uploader.Inspect(&asItIs, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
+	seen, srcErr := x.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	if seen.Remote == "" {
 		add("remote", Unknown, "mend the settings: "+srcErr.Error(), "where it is on site %s can't be told: %v", x.remote.Name, srcErr)
