@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -52,6 +53,9 @@ type books struct {
 	ready   chan struct{} // closed when all was answered once
 
 	now ledger
+
+	// When to ask again at the earliest, whether somebody looked all the time or not. Only who works uses them.
+	countAgain, listAgain time.Time
 }
 
 // ledger is what is in the books. It is replaced, never changed.
@@ -149,18 +153,18 @@ func (b *books) close() {
 
 // work asks for as long as somebody looks.
 func (b *books) work() {
-	var counted, listed, asked time.Time // when to ask again
+	var asked time.Time // when to ask for the room again
 	var away bool
 	for {
 		now := time.Now()
 		var err error
-		if !now.Before(listed) {
+		if !now.Before(b.listAgain) {
 			err = b.list(now)
-			listed = again(now, failedEvery)
+			b.listAgain = again(now, failedEvery)
 		}
-		if now = time.Now(); err == nil && !now.Before(counted) {
+		if now = time.Now(); err == nil && !now.Before(b.countAgain) {
 			err = b.count(now)
-			counted = again(now, countEvery)
+			b.countAgain = again(now, countEvery)
 		}
 		if now = time.Now(); !now.Before(asked) {
 			room, err := b.room()
@@ -181,11 +185,11 @@ func (b *books) work() {
 		b.update(func(l *ledger) { l.Away = away })
 		b.readyOnce()
 
-		next := time.NewTimer(time.Until(earliest(counted, listed)))
+		next := time.NewTimer(time.Until(earliest(b.countAgain, b.listAgain)))
 		select {
 		case <-next.C:
 		case <-b.wake:
-			listed = time.Time{}
+			b.listAgain = time.Time{}
 		case <-b.stop.Done():
 		}
 		next.Stop()
@@ -218,15 +222,18 @@ func (b *books) readyOnce() {
 	}
 }
 
-// unwatched ends the work if nobody looks any more. What takes memory is forgotten.
+// unwatched ends the work if nobody looks any more. What takes memory is forgotten, unless it would be too soon to ask
+// for it again.
 func (b *books) unwatched() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.stop.Err() == nil && time.Since(b.looked) < lookedFor {
 		return false
 	}
-	b.working = false
-	b.now.Failed, b.now.Listed, b.ready = nil, time.Time{}, make(chan struct{})
+	b.working, b.ready = false, make(chan struct{})
+	if !time.Now().Before(b.listAgain) {
+		b.now.Failed, b.now.Listed = nil, time.Time{}
+	}
 	return true
 }
 
@@ -321,7 +328,9 @@ func (b *books) count(now time.Time) error {
 
 func (c *Count) add(more Count) {
 	c.Files += more.Files
-	c.Bytes += more.Bytes
+	if c.Bytes += more.Bytes; c.Bytes < 0 {
+		c.Bytes = math.MaxInt64 // sizes that are not true
+	}
 }
 
 func (c *Counts) add(more Counts) {

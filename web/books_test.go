@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -160,6 +161,40 @@ func TestBooksSpareALargeDatabase(t *testing.T) {
 		}
 		if c, l, _ := s.calls(); c > 3600/200+1 || l > 3600/200+1 || c < 10 || l < 10 || s.most != 1 {
 			t.Errorf("asked %d, %d times, %d at once", c, l, s.most)
+		}
+	})
+}
+
+// A look now and then costs no more than one that lasts.
+func TestBooksAreNotCountedAtEachLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A"}, takes: 10 * time.Second, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		for i := range 60 {
+			b.look()
+			time.Sleep(lookedFor / 2)
+			if got := b.look(); i > 0 && (len(got.Failed) != 1 || got.Counted.IsZero()) {
+				t.Fatalf("at the look %d: %+v", i, got)
+			}
+			time.Sleep(time.Minute)
+		}
+		synctest.Wait()
+		if c, l, _ := s.calls(); c > 60*75/200+1 || l > 60*75/200+1 || c < 10 || l < 10 {
+			t.Errorf("asked %d, %d times", c, l)
+		}
+	})
+}
+
+// Sizes that are not true are no reason to show a negative sum.
+func TestBooksOfHugeSizes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &source{projects: []string{"A", "B", "C"}, counts: Counts{Synced: Count{1, math.MaxInt64 - 1}, Pending: Count{1, math.MaxInt64}}}
+		b := newBooks(s, zap.NewNop())
+		defer b.close()
+		total := b.lookWithin(t.Context(), time.Second).Total
+		if total.Synced != (Count{3, math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
+			t.Errorf("%+v", total)
 		}
 	})
 }

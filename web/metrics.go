@@ -74,7 +74,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 func newNumbers(snapshot func() Snapshot) *numbers {
 	n := &numbers{
 		snapshot: snapshot,
-		holds: desc("holds_active", "What holds uploads up now: the site as a whole, roots of the local storage, or roots that the settings do not know.",
+		holds: desc("holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local storage or project folders below them, files whose roots the settings do not know, files larger than the room that is left, or new files where no more may be created.",
 			"kind"),
 		held:        desc("holds_total", "How often uploads were held up, by kind; see sitesync_holds_active.", "kind"),
 		queue:       desc("queue_keys", "Representations that wait to be looked at: live ones that were just published, and the backlog found by the poll.", "lane"),

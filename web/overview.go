@@ -25,6 +25,7 @@ type overview struct {
 	Head      headline
 	Facts     []fact
 	Held      []Held
+	MoreHeld  int
 	Pause     *Pause // of all
 	Away      bool   // the database does not answer
 
@@ -124,7 +125,7 @@ func (s *Server) overview(books ledger, mayChange bool) *overview {
 	if s.Source != nil {
 		a = s.Source.Activity()
 	}
-	o.Held = a.Held
+	o.Held, o.MoreHeld = firsts(a.Held, mostHeld)
 	paused := map[string]*Pause{}
 	for _, p := range books.Paused {
 		paused[p.Project] = &p

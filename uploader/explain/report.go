@@ -4,6 +4,7 @@ package explain
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"time"
 )
@@ -120,7 +121,9 @@ func group(files []File) []Group {
 		}
 		g := &groups[i]
 		g.Files++
-		g.Bytes += max(f.Size, 0)
+		if g.Bytes += max(f.Size, 0); g.Bytes < 0 {
+			g.Bytes = math.MaxInt64 // sizes that are not true
+		}
 		g.Last = f.Path
 	}
 	slices.SortStableFunc(groups, func(a, b Group) int {
