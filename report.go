@@ -178,6 +178,9 @@ func (b *bugReport) learn(ctx context.Context, cfg *config.Config) {
 		for _, root := range r.All() {
 			b.names.add("path", root)
 		}
+		for _, folder := range r.Links() {
+			b.names.add("path", folder)
+		}
 	}
 	b.names.add("path", cfg.Presets)
 	client, err := connect(cfg, &servers{})

@@ -41,6 +41,7 @@ type Config struct {
 	RemoteSite string
 	// LocalRoot is where the studio's storage is mounted on this machine. It
 	// overrides context.root of the documents; zero if the documents decide.
+	// Its Links are the folders that symbolic links in it may lead to.
 	LocalRoot Roots
 
 	// Sites are all sites of gdrive.json by name. Only the one called
@@ -85,9 +86,9 @@ type Config struct {
 	ShutdownTimeout time.Duration
 }
 
-// configKeys are what config.json may have. local_root is an addition of
-// sitesync, the others are Pype's.
-var configKeys = []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root"}
+// configKeys are what config.json may have. local_root and local_root_links are
+// additions of sitesync, the others are Pype's.
+var configKeys = []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "local_root_links"}
 
 // A Warning is a sentence about something that does no harm but is hardly
 // meant, such as a key that is not known.
@@ -123,7 +124,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	if c.RemoteSite != "" && c.RemoteSite == c.ActiveSite {
 		r.wrong(s.where(remote), "is %q, the same as active_site, but must be another site, one of gdrive.json, or empty to sync nothing", c.RemoteSite)
 	}
-	c.LocalRoot = s.localRoot(flags.LocalRoot)
+	c.LocalRoot = s.localRoot(flags.LocalRoot).WithLinks(s.localRootLinks(flags.LocalRootLinks))
 
 	if c.Presets != "" {
 		need := optional
@@ -202,6 +203,7 @@ func (c *Config) Settings() [][2]string {
 		{"active_site", c.ActiveSite},
 		{"remote_site", c.RemoteSite},
 		{"local_root", c.LocalRoot.String()},
+		{"local_root_links", strings.Join(c.LocalRoot.Links(), ";")},
 		{"mongo", c.Mongo.URI.Redacted()},
 		{"db", c.Mongo.Database},
 		{"state_db", c.Mongo.State},

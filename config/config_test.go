@@ -307,7 +307,7 @@ func TestPrintedForms(t *testing.T) {
 			t.Errorf("shows the password: %s", text)
 		}
 	}
-	const want = `retry_cnt="3" loop_delay="1m" active_site="studio" remote_site="gdrive" local_root="" mongo="mongodb://pype:***@db.studio.example/?replicaSet=rs0"`
+	const want = `retry_cnt="3" loop_delay="1m" active_site="studio" remote_site="gdrive" local_root="" local_root_links="" mongo="mongodb://pype:***@db.studio.example/?replicaSet=rs0"`
 	if !strings.Contains(c.String(), want) {
 		t.Errorf("%s\nlacks %s", c, want)
 	}

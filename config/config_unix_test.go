@@ -55,6 +55,12 @@ func TestPrecedence(t *testing.T) {
 			get: func(c *Config) string { return c.LocalRoot.String() },
 		},
 		{
+			name: "local_root_links", flag: func(f *Flags, v string) { f.LocalRootLinks = []string{v} }, key: "local_root_links",
+			env:  "SITESYNC_LOCAL_ROOT_LINKS",
+			file: `["/a/", "/b"]`, inEnv: "/b;/c/", byFlag: "/d", def: "", fromFile: "/a;/b", fromEnv: "/b;/c", fromFlag: "/d",
+			get: func(c *Config) string { return strings.Join(c.LocalRoot.Links(), ";") },
+		},
+		{
 			name: "mongo", flag: func(f *Flags, v string) { f.Mongo = &v }, env: "SITESYNC_MONGO",
 			inEnv: "mongodb://b", byFlag: "mongodb://c", def: "mongodb://db.studio.example:27017",
 			fromEnv: "mongodb://b", fromFlag: "mongodb://c",

@@ -206,6 +206,29 @@ func (o object) object(key, want string) (object, bool) {
 	return parseObject(raw, o.file, append(slices.Clone(o.path), key), lines, o.report), true
 }
 
+// texts are those of a list of strings, or of one string.
+func (o object) texts(key, want string) []string {
+	raw := o.values[key]
+	if kindOf(raw) == aNull {
+		return nil
+	}
+	var list []json.RawMessage
+	if kindOf(raw) == aList {
+		_ = json.Unmarshal(raw, &list) // raw is valid
+	} else {
+		list = []json.RawMessage{raw}
+	}
+	var texts []string
+	for _, item := range list {
+		if kindOf(item) != aString {
+			o.report.wrong(o.at(key), "has %s in it but must be %s", kindOf(item), want)
+			return nil
+		}
+		texts = append(texts, text(item))
+	}
+	return texts
+}
+
 // roots reads a string, or {NAME: string}, to any depth. An empty string or object counts as not given.
 func (o object) roots(key string, check func(string) (string, error)) Roots {
 	raw, ok := o.values[key]

@@ -7,13 +7,14 @@ package config
 // it, to know which place to name in an error. The variable of a flag is
 // SITESYNC_ and its name in capitals, with _ for -.
 type Flags struct {
-	Presets    *string  `group:"Studio" placeholder:"DIR" help:"Folder of config.json and gdrive.json, or of a sync_server folder with both; default $PYPE_CONFIG/presets. ($SITESYNC_PRESETS)"`
-	RetryCnt   *string  `group:"Studio" placeholder:"N" help:"How often a failing file is tried; overrides retry_cnt of config.json, default 3. ($SITESYNC_RETRY_CNT)"`
-	LoopDelay  *string  `group:"Studio" placeholder:"TIME" help:"Time between two fallback polls, seconds or e.g. 2m; overrides loop_delay of config.json, default 60. ($SITESYNC_LOOP_DELAY)"`
-	ActiveSite *string  `group:"Studio" placeholder:"SITE" help:"Site that files come from; overrides active_site of config.json, default studio. ($SITESYNC_ACTIVE_SITE)"`
-	RemoteSite *string  `group:"Studio" placeholder:"SITE" help:"Site of gdrive.json that files go to; overrides remote_site of config.json. Empty: nothing is synced. ($SITESYNC_REMOTE_SITE)"`
-	LocalID    *string  `group:"Studio" name:"local-id" placeholder:"ID" help:"Name of this machine's own site: what 'local' stands for as active or remote site; overrides local_id of config.json. ($SITESYNC_LOCAL_ID)"`
-	LocalRoot  []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"Where the studio's storage is mounted here, instead of the root in the documents; overrides local_root of config.json. Repeat it with names for several roots. ($SITESYNC_LOCAL_ROOT, several separated by ;)"`
+	Presets        *string  `group:"Studio" placeholder:"DIR" help:"Folder of config.json and gdrive.json, or of a sync_server folder with both; default $PYPE_CONFIG/presets. ($SITESYNC_PRESETS)"`
+	RetryCnt       *string  `group:"Studio" placeholder:"N" help:"How often a failing file is tried; overrides retry_cnt of config.json, default 3. ($SITESYNC_RETRY_CNT)"`
+	LoopDelay      *string  `group:"Studio" placeholder:"TIME" help:"Time between two fallback polls, seconds or e.g. 2m; overrides loop_delay of config.json, default 60. ($SITESYNC_LOOP_DELAY)"`
+	ActiveSite     *string  `group:"Studio" placeholder:"SITE" help:"Site that files come from; overrides active_site of config.json, default studio. ($SITESYNC_ACTIVE_SITE)"`
+	RemoteSite     *string  `group:"Studio" placeholder:"SITE" help:"Site of gdrive.json that files go to; overrides remote_site of config.json. Empty: nothing is synced. ($SITESYNC_REMOTE_SITE)"`
+	LocalID        *string  `group:"Studio" name:"local-id" placeholder:"ID" help:"Name of this machine's own site: what 'local' stands for as active or remote site; overrides local_id of config.json. ($SITESYNC_LOCAL_ID)"`
+	LocalRoot      []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"Where the studio's storage is mounted here, instead of the root in the documents; overrides local_root of config.json. Repeat it with names for several roots. ($SITESYNC_LOCAL_ROOT, several separated by ;)"`
+	LocalRootLinks []string `group:"Studio" name:"local-root-links" sep:"none" placeholder:"PATH" help:"Folder outside of the roots that symbolic links in the storage may lead to, such as that of a project on another mount; overrides local_root_links of config.json. Repeat it for several. ($SITESYNC_LOCAL_ROOT_LINKS, several separated by ;)"`
 
 	Mongo     *string `group:"Database" placeholder:"URI" help:"MongoDB connection string; better given by the environment, where ps does not show it. ($SITESYNC_MONGO, $AVALON_MONGO)"`
 	MongoFile *string `group:"Database" placeholder:"FILE" help:"File with the connection string, such as a secret of a container. ($SITESYNC_MONGO_FILE)"`

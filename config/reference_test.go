@@ -146,7 +146,7 @@ func TestReference(t *testing.T) {
 		row(&page, code(flag), strings.Join(names, ", "), code(key), code(value), allowed, meaning)
 	}
 
-	page.WriteString("\n## config.json\n\nThe file of Pype, unchanged. `local_root` is an addition of sitesync, which Pype does not read.\n\n")
+	page.WriteString("\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of sitesync, which Pype does not read.\n\n")
 	row(&page, "Key", "Value", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
 	for _, key := range configKeys {
@@ -158,6 +158,8 @@ func TestReference(t *testing.T) {
 		switch key {
 		case "retry_cnt", "loop_delay":
 			kinds = "a number, or a string with one"
+		case "local_root_links":
+			kinds = "a string, or a list of strings"
 		case "local_root":
 			kinds = "a string, or an object with a string for each name"
 		}

@@ -6,8 +6,10 @@ import (
 	"iter"
 	"maps"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Roots is either one root without a name, which stands for {root} in a path,
@@ -17,7 +19,17 @@ import (
 type Roots struct {
 	one   string
 	named map[string]string
+	links []string
 }
+
+// WithLinks are the same roots, in which symbolic links may lead to these folders too.
+func (r Roots) WithLinks(folders []string) Roots {
+	r.links = slices.Clone(folders)
+	return r
+}
+
+// Links are folders outside of the roots that symbolic links in them may lead to.
+func (r Roots) Links() []string { return r.links }
 
 // OneRoot is a single root without a name.
 func OneRoot(path string) Roots { return Roots{one: path} }
@@ -87,7 +99,7 @@ func (r Roots) All() iter.Seq2[string, string] {
 
 // Equal is whether both have the same roots.
 func (r Roots) Equal(other Roots) bool {
-	return r.one == other.one && maps.Equal(r.named, other.named)
+	return r.one == other.one && maps.Equal(r.named, other.named) && slices.Equal(r.links, other.links)
 }
 
 // String is the path, or NAME=PATH;NAME=PATH as SITESYNC_LOCAL_ROOT takes it.
@@ -110,6 +122,12 @@ func checkLocalRoot(path string) (string, error) {
 	}
 	if strings.ContainsRune(path, 0) {
 		return "", errors.New("must not contain a NUL byte")
+	}
+	if i := strings.IndexFunc(path, unicode.IsControl); i >= 0 {
+		return "", errors.New(`must not contain a tab, a line break or another control character; write / or \\ for the backslash of a Windows path`)
+	}
+	if runtime.GOOS != "windows" && strings.HasPrefix(path, "//") {
+		return "", errors.New(`must be where that share is mounted on this machine, e.g. "/mnt/studio", and not its address in the network`)
 	}
 	return filepath.Clean(path), nil
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -264,4 +265,31 @@ func (s *settings) localRoot(flags []string) Roots {
 		return OneRoot(path)
 	}
 	return NamedRoots(named)
+}
+
+// localRootLinks reads paths from the flags, separated by ; from the environment,
+// or a string or a list of strings from the file.
+func (s *settings) localRootLinks(flags []string) []string {
+	const name, key = "local-root-links", "local_root_links"
+	where, given := "--"+name, flags
+	if len(given) == 0 {
+		if v, ok := s.fromEnv(setting{name: name}); ok {
+			where, given = v.where, strings.Split(strings.TrimSuffix(v.text, ";"), ";")
+		} else if s.file.has(key) {
+			where, given = s.file.at(key), s.file.texts(key, "a path, or a list of paths")
+		}
+	}
+	var folders []string
+	for _, text := range given {
+		folder, err := checkLocalRoot(text)
+		if err == nil && folder == filepath.Dir(folder) {
+			err = errors.New("must not be everything; name the folders that links lead to")
+		}
+		if err != nil {
+			s.report.wrong(where, "is %q but %s", text, err)
+			continue
+		}
+		folders = append(folders, folder)
+	}
+	return folders
 }

@@ -142,6 +142,12 @@ func TestWrong(t *testing.T) {
 		{name: "endpoint password", gdrive: oneSite(credentials + `, ` + root + `, "endpoint": "http://a:S3cr3t@b"`), want: []string{`gdrive.json: gdrive.endpoint has a user or password in it, which is not supported,` + proxy}},
 		{name: "endpoint malformed", gdrive: oneSite(credentials + `, ` + root + `, "endpoint": "http://a:S3c%zzr3t@b"`), want: []string{`gdrive.json: gdrive.endpoint is not a URL` + proxy}},
 
+		{name: "local_root address", config: with("local_root", `{"work": {"a": "//server/share"}}`), want: []string{`config.json: local_root.work.a is "//server/share" but must be where that share is mounted on this machine, e.g. "/mnt/studio", and not its address in the network`}},
+		{name: "local_root tab", config: with("local_root", `"/mnt\test"`), want: []string{`config.json: local_root is "/mnt\test" but must not contain a tab, a line break or another control character; write / or \\ for the backslash of a Windows path`}},
+		{name: "local_root_links number", config: with("local_root_links", `["/a", 7]`), want: []string{`config.json: local_root_links has a number in it but must be a path, or a list of paths`}},
+		{name: "local_root_links everything", config: with("local_root_links", `"/"`), want: []string{`config.json: local_root_links is "/" but must not be everything; name the folders that links lead to`}},
+		{name: "local_root_links relative", config: with("local_root_links", `"mnt"`), want: []string{`config.json: local_root_links is "mnt" but must be an absolute path of this machine, e.g. "/mnt/studio"`}},
+
 		// credentials
 		{name: "credentials object", gdrive: oneSite(`"credentials_url": {"private_key": "S3cr3t"}, ` + root), want: []string{`gdrive.json: gdrive.credentials_url is an object but must be the path of a JSON file with the credentials`}},
 		{name: "credentials inline", gdrive: oneSite(`"credentials_url": " {\"private_key\": \"S3cr3t\"}", ` + root), want: []string{`gdrive.json: gdrive.credentials_url holds the credentials themselves but must be the path of a file with them`}},

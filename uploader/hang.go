@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -253,8 +254,9 @@ type guardedFile struct {
 	root, path string
 	file       *os.File
 
-	mu    sync.Mutex
-	spare []byte // buffer of an earlier read
+	mu     sync.Mutex
+	spare  []byte // buffer of an earlier read
+	failed error  // of the first read that the file system refused
 }
 
 // ReadAt is part of [io.ReaderAt]. It reads into a buffer of its own: a call that was given up may still write into it.
@@ -263,6 +265,7 @@ func (g *guardedFile) ReadAt(p []byte, off int64) (int, error) {
 	began := time.Now()
 	n, err := answer(g.ctx, g.calls, g.root, g.path, func() (int, error) { return g.file.ReadAt(buf, off) }, nil)
 	if err != nil && err != io.EOF {
+		g.fail(err)
 		return 0, err // buf may still be in use
 	}
 	copy(p, buf[:n])
@@ -273,6 +276,26 @@ func (g *guardedFile) ReadAt(p []byte, off int64) (int, error) {
 		g.calls.read(g.root, began)
 	}
 	return n, err
+}
+
+// fail takes note of why the file can't be read. A call that was given up is told of otherwise.
+func (g *guardedFile) fail(err error) {
+	var hangs *hangError
+	if errors.As(err, &hangs) || g.ctx.Err() != nil {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.failed == nil {
+		g.failed = err
+	}
+}
+
+// failure is why the file could not be read, nil if it could.
+func (g *guardedFile) failure() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
 }
 
 func (g *guardedFile) buffer(n int) []byte {

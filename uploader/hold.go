@@ -3,6 +3,7 @@ package uploader
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +170,23 @@ func (h *holds) check(t Target) error {
 	defer h.mu.Unlock()
 	if held := h.held[t]; held != nil {
 		return held.err
+	}
+	return nil
+}
+
+// checkFolders is check for the folders on the way to a file below a local root.
+func (h *holds) checkFolders(root, rel string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.kinds[ProjectFolder] == 0 {
+		return nil
+	}
+	at := root
+	for _, name := range strings.FieldsFunc(rel, func(c rune) bool { return c == '/' || c == '\\' }) {
+		at = filepath.Join(at, name)
+		if held := h.held[Target{ProjectFolder, at}]; held != nil {
+			return held.err
+		}
 	}
 	return nil
 }

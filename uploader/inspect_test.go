@@ -13,6 +13,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/uploader/site"
@@ -54,8 +57,8 @@ func TestInspect(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		got.source, got.inspector = source{}, nil
-		if got != test.want {
-			t.Errorf("%s: %+v, want %+v", name, got, test.want)
+		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreUnexported(Inspection{})); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
 		}
 	}
 

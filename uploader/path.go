@@ -118,6 +118,8 @@ type source struct {
 	root   string // folder of this machine that the file must be in
 	rel    string // path below the root, with slashes
 	remote string // path on the site
+
+	links []string // folders outside of the root that symbolic links may lead to
 }
 
 // roots are what a file's path is below, here and on the site.
@@ -237,7 +239,7 @@ func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roo
 	if err != nil {
 		return source{}, err
 	}
-	s := source{root: r.here}
+	s := source{root: r.here, links: local.Links()}
 	read := reading(r.here, r.hereRel)
 	if s.rel, err = relative(read(r.hereRel)); err != nil {
 		return source{}, err
@@ -323,9 +325,9 @@ func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 	f, err := openBelow(s.root, filepath.FromSlash(s.rel))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		// A Root takes no absolute symbolic link, not even one that stays inside of it.
-		var rel string
-		if rel, err = s.resolve(); err == nil {
-			f, err = openBelow(s.root, rel)
+		var root, rel string
+		if root, rel, err = s.resolve(); err == nil {
+			f, err = openBelow(root, rel)
 		}
 	}
 	if err != nil {
@@ -354,16 +356,20 @@ func openInRoot(root, rel string) (*os.File, error) {
 	return r.OpenFile(rel, os.O_RDONLY|nonblock, 0)
 }
 
-// missed tells why the source could not be found or opened.
+// missed tells why the source could not be found, opened or read.
 func (s source) missed(err error) error {
-	if mountErr := mounted(s.root); mountErr != nil {
-		return site.Classed(site.Held, mountErr)
+	if away := s.away(err); away != nil {
+		return site.Classed(site.Held, away)
 	}
 	switch {
+	case site.ClassOf(err) == site.Held: // the settings do not fit
+		return err
 	case errors.Is(err, os.ErrNotExist):
 		return site.Classed(site.Waiting, fmt.Errorf("the source %s is not there", s))
 	case leased(err):
 		return site.Classed(site.Waiting, fmt.Errorf("the source %s is still held by who wrote it: %w", s, err))
+	case isStale(err): // the folder is well, so it was replaced on the server
+		return site.Classed(site.Waiting, fmt.Errorf("the source %s was replaced while it was read: %w", s, err))
 	}
 	return fmt.Errorf("the source %s: %w", s, err)
 }
@@ -398,38 +404,45 @@ func (s source) changed(f *os.File, before os.FileInfo) error {
 	return nil
 }
 
-// resolve returns the path below the root where symbolic links lead to.
-func (s source) resolve() (string, error) {
-	root, err := filepath.EvalSymlinks(s.root)
-	if err != nil {
-		return "", err
-	}
+// resolve returns where symbolic links lead to: a folder that they may lead to, which is the root or one of the settings,
+// and the path below it. Opening that follows no link out of it any more.
+func (s source) resolve() (folder, rel string, err error) {
 	target, err := filepath.EvalSymlinks(s.String())
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	rel, err := filepath.Rel(root, target)
-	if err != nil || !filepath.IsLocal(rel) {
-		return "", errors.New("a symbolic link leads out of the root")
+	for i, folder := range append([]string{s.root}, s.links...) {
+		if folder, err = filepath.EvalSymlinks(folder); err != nil {
+			if i == 0 {
+				return "", "", err
+			}
+			continue // a folder that is not there is none that the link leads to
+		}
+		if rel, err := filepath.Rel(folder, target); err == nil && filepath.IsLocal(rel) {
+			return folder, rel, nil
+		}
 	}
-	return rel, nil
+	const fix = "add its target, or a folder above that, to local_root_links of config.json"
+	if folder, ok := s.projectFolder(); ok {
+		if to, err := filepath.EvalSymlinks(folder); err == nil && !within(to, s.root) && within(target, to) {
+			return "", "", site.Classed(site.Held, fmt.Errorf("the folder %s is a symbolic link out of the root, to %s; %s", folder, to, fix))
+		}
+	}
+	return "", "", fmt.Errorf("a symbolic link leads out of the root; %s", fix)
+}
+
+// within reports whether a path without symbolic links is in a folder.
+func within(target, folder string) bool {
+	folder, err := filepath.EvalSymlinks(folder)
+	if err != nil {
+		return false
+	}
+	rel, err := filepath.Rel(folder, target)
+	return err == nil && filepath.IsLocal(rel)
 }
 
 // String is the path on this machine.
 func (s source) String() string { return filepath.Join(s.root, filepath.FromSlash(s.rel)) }
-
-// mounted tells an empty mount point, and a missing one, from a storage that is there.
-func mounted(root string) error {
-	d, err := os.Open(root)
-	if err == nil {
-		defer d.Close()
-		var names []string
-		if names, err = d.Readdirnames(1); len(names) > 0 {
-			return nil
-		}
-	}
-	return fmt.Errorf("the storage is not mounted: %s is empty or can't be read (%v)", root, err)
-}
 
 func kind(m os.FileMode) string {
 	switch {

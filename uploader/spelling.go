@@ -27,7 +27,7 @@ func (s source) spelled() source {
 		return s
 	}
 	for _, rel := range forms {
-		if found := (source{s.root, rel, s.remote}); exists(found.String()) {
+		if found := (source{s.root, rel, s.remote, s.links}); exists(found.String()) {
 			return found
 		}
 	}

@@ -137,9 +137,12 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 			return trouble{}, 0, obj, site.Classed(site.Held, err)
 		}
 	}
+	if err := u.holds.checkFolders(here, r.hereRel); err != nil {
+		return trouble{}, 0, obj, site.Classed(site.Held, err)
+	}
 	src, f, info, err := u.open(ctx, t, here)
 	if err != nil {
-		return local, 0, obj, u.whoHangs(err)
+		return u.whatIsAway(err, local, src), 0, obj, u.whoHangs(err)
 	}
 	defer f.Close()
 	size = info.Size()
@@ -149,6 +152,10 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	var hangs *hangError
 	if errors.As(err, &hangs) {
 		return local, size, obj, u.whoHangs(site.Classed(site.Held, hangs))
+	}
+	if failed := f.failure(); failed != nil && ctx.Err() == nil { // whatever the site made of it
+		err = u.files.does(ctx, here, src.String(), func() error { return src.missed(failed) })
+		return u.whatIsAway(err, local, src), size, obj, u.whoHangs(err)
 	}
 	if err == nil || site.ClassOf(err) == site.File {
 		if changed := u.files.does(ctx, here, src.String(), func() error { return src.changed(f.file, info) }); changed != nil {
@@ -178,9 +185,27 @@ func (u *Uploader) open(ctx context.Context, t task, root string) (source, *guar
 		return o, err
 	}, func(o opened) { o.file.Close() })
 	if err != nil {
-		return source{}, nil, nil, err
+		return o.source, nil, nil, err
 	}
 	return o.source, &guardedFile{ctx: ctx, calls: u.files, root: root, path: t.file.Path, file: o.file}, o.info, nil
+}
+
+// whatIsAway is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or
+// files that the settings do not fit.
+func (u *Uploader) whatIsAway(err error, root trouble, src source) trouble {
+	var away *awayError
+	var hangs *hangError
+	switch {
+	case site.ClassOf(err) != site.Held || errors.As(err, &hangs):
+		return root
+	case !errors.As(err, &away):
+		return trouble{Target: Target{Settings, err.Error()}}
+	case away.folder == src.root:
+		return root
+	}
+	return trouble{Target: Target{ProjectFolder, away.folder}, probe: func(ctx context.Context) error {
+		return u.files.does(ctx, src.root, away.folder, func() error { return src.there(away.folder) })
+	}}
 }
 
 // whoHangs makes a storage that hangs the trouble of the file if others of the same root can be read.

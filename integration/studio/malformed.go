@@ -214,7 +214,7 @@ func (m *malformer) variants() []variant {
 	}, func(_, entry draft, v any) { entry["_id"] = v })
 	each("the file's path", but(Reported, Failing, "text", "long text", "text that is a number"),
 		func(_, entry draft, v any) { entry["path"] = v })
-	for _, path := range []string{"{root}", "{root/x", "{root[work]}x", "{root[]}/x", "{root}/../x", "{root}/a/../../x", "/etc/passwd",
+	for _, path := range []string{"{root}", "{root/x", "{root[wo}rk]}x", "{root[]}/x", "{root}/../x", "{root}/a/../../x", "/etc/passwd",
 		"{root}/a\x00b", "{root}/\xff", "{root}/./", `{root}\..\x`, "{{root}}/x", "{root}/" + strings.Repeat("x/", 5000)} {
 		add(Failing, fmt.Sprintf("the file's path is %.20q", path), func(_, entry draft, _ File) { entry["path"] = path })
 	}

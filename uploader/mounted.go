@@ -1,0 +1,128 @@
+package uploader
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// awayError says that a folder which a source is in is not there, or can't be read.
+type awayError struct {
+	folder string // the root, or one below it, as the document names it
+	err    error
+}
+
+func (e *awayError) Error() string { return e.err.Error() }
+
+// mounted tells an empty mount point, and a missing one, from a storage that is there.
+func mounted(root string) error {
+	err := entered(root)
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("the storage is not mounted: %s is empty or can't be read (%v)", root, err)
+}
+
+// entered tells whether something is in a folder.
+func entered(folder string) error {
+	d, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(1)
+	if len(names) > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.EOF
+	}
+	return err
+}
+
+// away looks why a source could not be had: a folder on the way to it may be on a storage of its own, which is away. It
+// is nil if all of them are well, and the trouble is the file's.
+func (s source) away(why error) error {
+	if err := mounted(s.root); err != nil {
+		return &awayError{s.root, err}
+	}
+	project, ok := s.projectFolder()
+	if !ok || !errors.Is(why, os.ErrNotExist) && !errors.Is(why, os.ErrPermission) && !isStorages(why) {
+		return nil // the path is none that could be there
+	}
+	if err := s.projectThere(project); err != nil {
+		return &awayError{project, err}
+	}
+	if !isStorages(why) {
+		return nil
+	}
+	// Further down, empty and missing folders are what publishing leaves: only a storage that fails is taken for away.
+	for _, folder := range s.folders()[1:] {
+		if err := answers(folder); err != nil {
+			return &awayError{folder, err}
+		}
+	}
+	return nil
+}
+
+// projectFolder is the first folder below the root: mostly that of a project, and often a mount of its own. There is
+// none for a file in the root itself.
+func (s source) projectFolder() (string, bool) {
+	first, _, ok := strings.Cut(s.rel, "/")
+	return filepath.Join(s.root, first), ok
+}
+
+// folders are those that the source is in, without the root, the outermost first.
+func (s source) folders() (all []string) {
+	for i, c := range s.rel {
+		if c == '/' {
+			all = append(all, filepath.Join(s.root, filepath.FromSlash(s.rel[:i])))
+		}
+	}
+	return all
+}
+
+// projectThere tells whether a project folder is there, and not only a mount point. In a folder that may be entered
+// but not listed it can't be told what is missing.
+func (s source) projectThere(folder string) error {
+	there := source{root: s.root, rel: filepath.Base(folder)}.spelled().String()
+	err := entered(there)
+	if errors.Is(err, os.ErrPermission) {
+		_, err = os.Stat(there + string(filepath.Separator) + ".")
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("the folder %s can't be read (%v); let the user that sitesync runs as read it", folder, err)
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("the folder %s is not mounted: it is not there, nor is anything in it (%v)", folder, err)
+	case errors.Is(err, io.EOF):
+		return fmt.Errorf("the folder %s is not mounted: it is empty", folder)
+	case isStorages(err):
+		return fmt.Errorf("the folder %s is not mounted, or its storage fails (%v)", folder, err)
+	}
+	return nil // no folder, or no name for one
+}
+
+// answers tells whether a folder can be read, if it is there.
+func answers(folder string) error {
+	if err := entered(folder); isStorages(err) {
+		return fmt.Errorf("the folder %s is not mounted, or its storage fails (%v)", folder, err)
+	}
+	return nil
+}
+
+// there tells whether a folder below the root that was away is back.
+func (s source) there(folder string) error {
+	if err := mounted(s.root); err != nil {
+		return err
+	}
+	if project, _ := s.projectFolder(); folder == project {
+		return s.projectThere(folder)
+	}
+	return answers(folder)
+}
