@@ -113,6 +113,9 @@ func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots av
 		if err != nil {
 			return "", err
 		}
+		if project, ok := src.projectFolder(); ok {
+			return src.String(), src.there(project)
+		}
 		return src.String(), mounted(src.root)
 	}, nil)
 }
