@@ -197,8 +197,12 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 		if t.items[m.id] != nil || t.gone[m.id] {
 			return nil, errIDInUse()
 		}
-		if !t.generated(c.account, m.id) || native && mimeType != folderType && mimeType != shortcutType {
+		if !t.generated(c.account, m.id) {
 			return nil, errIDNotUsable()
+		}
+		if native && mimeType != folderType && mimeType != shortcutType {
+			return nil, &apiError{Code: 400, Reason: "generatedIdNotSupported",
+				Message: "Generated IDs are not supported for Docs Editors formats."}
 		}
 	}
 	parent = t.lookup(c.account, or(m.parent, "root"), c.allDrives())

@@ -124,11 +124,11 @@ func TestGeneratedIDs(t *testing.T) {
 	s.Delete(ids[0])
 	wantError(t, create(ids[0], folderType), 409, "fileIdInUse")
 	wantError(t, create("1invented", folderType), 400, "invalid")
-	wantError(t, create(ids[2], "application/vnd.google-apps.document"), 400, "invalid")
+	wantError(t, create(ids[2], "application/vnd.google-apps.document"), 400, "generatedIdNotSupported")
 	user := s.AddUser("td@studio.example")
 	s.show.AddMember(user, drive.Organizer)
 	others := must(s.as(t, user).Files.GenerateIds().Count(1).Do())(t).Ids
-	wantError(t, create(others[0], folderType), 400, "invalid")
+	wantError(t, create(others[0], folderType), 400, "invalid") // it is good for its account only
 	if n := len(s.Files()); n != 1 {
 		t.Fatalf("%d items, want 1", n)
 	}
@@ -449,26 +449,4 @@ func TestDrivesAndAbout(t *testing.T) {
 	if root := must(s.api.Files.Get(s.show.ID).SupportsAllDrives(true).Fields("*").Do())(t); root.Name != "Drive" || root.MimeType != folderType || len(root.Parents) != 0 {
 		t.Fatalf("%+v", root)
 	}
-}
-
-// A generated id is good for the account that asked for it and for no other.
-func TestGeneratedIDsBelongToTheirAccount(t *testing.T) {
-	s := newStudio(t)
-	other := s.AddUser("td@studio.example")
-	s.show.AddMember(other, drive.Organizer)
-	svc := s.as(t, other)
-	id := must(s.api.Files.GenerateIds().Count(1).Do())(t).Ids[0]
-	create := func(svc *api.Service) error {
-		_, err := svc.Files.Create(&api.File{Id: id, Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
-		return err
-	}
-	err := create(svc)
-	wantError(t, err, 400, "invalid")
-	if !strings.Contains(err.Error(), "The provided file ID is not usable.") {
-		t.Fatal(err)
-	}
-	if err := create(s.api); err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, create(svc), 409, "fileIdInUse")
 }

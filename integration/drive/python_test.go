@@ -19,6 +19,7 @@ import (
 
 // Google's client for Python, which shares no code with the one for Go.
 func TestPythonClient(t *testing.T) {
+	t.Parallel() // it mostly waits
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	python, packages, err := registry.Python(ctx, "google-api-python-client==2.202.0", "PySocks==1.7.1") // it needs PySocks to use a proxy

@@ -98,6 +98,7 @@ func (r *rclone) run(t *testing.T, args ...string) string {
 }
 
 func TestRclone(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStudio(t)
 	r := s.rclone(t)
 	files := map[string]string{
@@ -161,6 +162,7 @@ func TestRclone(t *testing.T) {
 
 // rclone survives faults that it knows how to repeat.
 func TestRcloneWithFaults(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStudio(t)
 	r := s.rclone(t)
 	r.write(t, "in.bin", content(2<<20))
@@ -175,6 +177,7 @@ func TestRcloneWithFaults(t *testing.T) {
 
 // Several items of one name, shortcuts and Google Docs, as rclone sees them.
 func TestRcloneWithTwins(t *testing.T) {
+	t.Parallel() // it mostly waits
 	s := newStudio(t)
 	r := s.rclone(t)
 	shots := s.Mkdir(s.show, "shots")

@@ -72,8 +72,10 @@ func TestUntarStaysInItsFolder(t *testing.T) {
 func TestWithoutPython(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())
-	err := node.FromPyPI(t.Context(), filepath.Join(t.TempDir(), "node"))
-	if err == nil || !strings.Contains(err.Error(), "install Python 3 with pip") {
-		t.Error(err)
+	_, _, python := Python(t.Context(), "google-api-python-client")
+	for _, err := range []error{node.FromPyPI(t.Context(), filepath.Join(t.TempDir(), "node")), python} {
+		if err == nil || !strings.Contains(err.Error(), "install Python 3 with pip") {
+			t.Error(err)
+		}
 	}
 }
