@@ -183,7 +183,7 @@ func checkState(ctx context.Context, r *report, cfg *config.Config, client *mong
 func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, site string) {
 	var without []string
 	for _, p := range projects {
-		indexed, err := store.Indexed(ctx, p, site)
+		indexed, err := store.Indexed(ctx, p, cfg.ActiveSite, site)
 		if err != nil {
 			r.fail("index", err)
 			return
@@ -207,7 +207,7 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
 	found, told, inspector := 0, map[string]bool{}, uploader.NewInspector()
 	for _, p := range projects {
-		f, roots, err := pendingFile(ctx, store, p, remote.Name, cfg.RetryCount)
+		f, roots, err := pendingFile(ctx, store, p, pendingRules(cfg))
 		if err == nil && f == nil {
 			continue
 		}
@@ -227,17 +227,17 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 }
 
 // pendingFile returns a file of the project that waits for the site, nil if there is none.
-func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, site string, retryCount int) (*avalon.File, avalon.Roots, error) {
-	for key, err := range store.Pending(ctx, p.Name, site, retryCount) {
+func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rules avalon.PendingRules) (*avalon.File, avalon.Roots, error) {
+	for c, err := range store.Pending(ctx, p.Name, rules) {
 		if err != nil {
 			return nil, nil, err
 		}
-		rep, err := store.Representation(ctx, key)
+		rep, err := store.Representation(ctx, c.Key)
 		if err != nil {
 			continue // sitesync run tells of it
 		}
 		for i := range rep.Files {
-			if rec, ok := rep.Files[i].On(site); ok && !rec.Created && rep.Files[i].Problem == "" {
+			if rec, ok := rep.Files[i].On(rules.RemoteSite); ok && !rec.Created && rep.Files[i].Problem == "" {
 				return &rep.Files[i], rep.Roots, nil
 			}
 		}

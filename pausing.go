@@ -97,7 +97,7 @@ func (d *daemon) leftPaused(ctx context.Context, p uploader.Paused) error {
 		return errors.New("the site is paused, so not everything is synced; sitesync resume ends that")
 	}
 	for _, project := range slices.Sorted(maps.Keys(p.Projects)) {
-		for _, err := range d.store.Pending(ctx, project, d.remote.Name, d.cfg.RetryCount) {
+		for _, err := range d.store.Pending(ctx, project, pendingRules(d.cfg)) {
 			if err != nil {
 				return err
 			}

@@ -104,7 +104,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	}
 	queue := watcher.NewQueue(queueRoom)
 	defer queue.Close()
-	poll := watcher.NewPoll(d.store, d.remote.Name, queue, log)
+	poll := watcher.NewPoll(d.store, cfg.ActiveSite, d.remote.Name, queue, log)
 	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay
 	up := uploader.New(uploader.Options{
 		ActiveSite: cfg.ActiveSite, RemoteSite: d.remote.Name,
@@ -112,17 +112,18 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: d.store, Site: drive, Poll: poll.Now, Log: log,
-		Synced: d.monitor.Synced,
+		Synced: d.monitor.Synced, NothingDue: poll.NothingDue,
 	})
 	pausing := &pausing{log: log, up: up, poll: poll}
 	pausing.set(paused)
 	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
-	stream := &watcher.Stream{Store: d.store, Active: cfg.ActiveSite, Remote: d.remote.Name, Queue: queue, Poll: func() {}, Log: log}
+	stream := &watcher.Stream{Store: d.store, Active: cfg.ActiveSite, Remote: d.remote.Name, Queue: queue, Poll: func() {}, Gap: func() {}, Log: log}
 	standing := d.monitor.watched()
 	defer d.monitor.watch(standing)
 	watched := parts{client: standing.client, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}
 	if cfg.Poll && !d.once {
-		watched.poll, stream.Poll = poll, poll.Now
+		watched.poll, stream.Poll, stream.Gap = poll, poll.Now, poll.Gap
+		poll.Watched = func() bool { return stream.State() == watcher.StreamOpen }
 	}
 	d.monitor.watch(watched)
 
@@ -141,7 +142,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		}
 	})
 	if cfg.Index {
-		index := &watcher.Index{Store: d.store, Site: d.remote.Name, Interval: cfg.LoopDelay, Log: log}
+		index := &watcher.Index{Store: d.store, Active: cfg.ActiveSite, Remote: d.remote.Name, Interval: cfg.LoopDelay, Log: log}
 		wg.Go(func() { index.Run(ctx) })
 	}
 	if d.once {

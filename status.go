@@ -203,6 +203,11 @@ func tallyRules(cfg *config.Config) avalon.TallyRules {
 		Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay}.After}
 }
 
+// pendingRules are the rules by which what may be pending is found.
+func pendingRules(cfg *config.Config) avalon.PendingRules {
+	return avalon.PendingRules{ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite, RetryCount: cfg.RetryCount}
+}
+
 // projects are the names of those to tell of.
 func (c statusCmd) projects(listed []avalon.Project, database string) ([]string, error) {
 	var names []string

@@ -1,28 +1,243 @@
 package avalon
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"cmp"
+	"context"
+	"errors"
+	"iter"
+	"strconv"
 
-// pendingFilter finds representations with a file that is not on the site yet, has tries left, and is not paused.
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+)
+
+// PendingRules say what may be pending.
+type PendingRules struct {
+	ActiveSite, RemoteSite string
+	RetryCount             int
+}
+
+// Candidate is a representation that may have a file to upload.
+type Candidate struct {
+	Key Key
+	// SourceOpen is true if the active site is known to lack a file of it: mostly the one that the remote site lacks.
+	SourceOpen bool
+}
+
+// index is one index that the pending query needs.
+type index struct {
+	Keys    bson.D `bson:"key"`
+	Name    string `bson:"name"`
+	Partial bson.D `bson:"partialFilterExpression,omitempty"`
+}
+
+// Names of the fields that the poll reads from the index instead of the document.
+const (
+	listName    = "files.sites.name"
+	listCreated = "files.sites.created_dt"
+	listTries   = "files.sites.tries"
+	listPaused  = "files.sites.paused"
+)
+
+// pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list. The
+// second one holds only documents in the older dict form, so it costs nothing where there are none.
+func pendingIndexes(active, remote string) []index {
+	dict := "files.sites." + remote
+	list := []index{
+		{Keys: bson.D{{Key: listName, Value: 1}, {Key: listCreated, Value: 1}, {Key: listPaused, Value: 1}, {Key: listTries, Value: 1},
+			{Key: "type", Value: 1}, {Key: "_id", Value: 1}}},
+		{Keys: bson.D{{Key: dict + ".created_dt", Value: 1}, {Key: dict + ".tries", Value: 1}, {Key: dict + ".paused", Value: 1},
+			{Key: "files.sites." + active + ".created_dt", Value: 1}},
+			Partial: bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}}},
+	}
+	for i := range list {
+		for _, key := range list[i].Keys {
+			if list[i].Name != "" {
+				list[i].Name += "_"
+			}
+			list[i].Name += key.Key + "_1" // as MongoDB names an index
+		}
+	}
+	return list
+}
+
+// Pending yields a project's representations that may have a file which is not on the remote site yet, is not paused, and
+// has tries left; one may come twice. Whether something is to be done about a file is decided from the document. An error
+// is the last thing yielded.
 //
-// Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists:
-// false, and also finds the nulls that other writers leave. The nested form files.$elemMatch.sites.$elemMatch
-// would scan the collection. That the active site has the file is not asked for here: the two conditions
-// can be met by two files of one document, and a second $elemMatch would tempt the planner into reading
-// everything that was ever published.
-func pendingFilter(site string, retryCount int) bson.D {
-	untried := bson.E{Key: "tries", Value: bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: retryCount}}}}}
+// It reads no document that can't be due. Where sites are a list, not even a due one, if its record is as Pype writes it:
+// the index has what there is to decide, but for the source, which is in another record. What of the active site is
+// open is asked for in the same way, if anything is a candidate at all. The other way round, what the active site has,
+// would be all that was ever published.
+func (s *Store) Pending(ctx context.Context, project string, r PendingRules) iter.Seq2[Candidate, error] {
+	return func(yield func(Candidate, error) bool) {
+		var sources map[ID]struct{} // with a file that the active site lacks
+		going := true
+		var failed error
+		byKey := func(id ID) bool {
+			if sources == nil {
+				sources = map[ID]struct{}{}
+				failed = s.openKeys(ctx, project, openOn(r.ActiveSite), func(id ID) bool {
+					sources[id] = struct{}{}
+					return len(sources) < maxOpen
+				})
+			}
+			if failed == nil {
+				_, sourceOpen := sources[id]
+				going = yield(Candidate{Key{project, id}, sourceOpen}, nil)
+			}
+			return going && failed == nil
+		}
+		plain := func(doc bson.Raw) bool {
+			if id, ok := documentIDOf(doc.Lookup("_id")); ok {
+				going = yield(Candidate{Key: Key{project, id}}, nil)
+			}
+			return going
+		}
+		rest := bson.D{{Key: "$or", Value: append(oddInList(r), pendingInDict(r))}}
+		err := s.openKeys(ctx, project, untriedOn(r), byKey)
+		if noIndex(err) {
+			rest, err = bson.D{{Key: "$or", Value: bson.A{pendingInList(r), pendingInDict(r)}}}, nil
+		}
+		if err = cmp.Or(failed, err); err == nil && going {
+			err = s.scan(ctx, project, append(bson.D{{Key: "type", Value: "representation"}}, rest...), options.Find(), plain)
+		}
+		if err != nil && going {
+			yield(Candidate{}, s.wrap(err, "find pending representations of project %s", project))
+		}
+	}
+}
+
+// keyRange is a range of keys of the first index.
+type keyRange struct{ from, to bson.D }
+
+func newKeyRange(site string, paused, tries [2]any) keyRange {
+	bound := func(i int, rest any) bson.D {
+		return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil}, {Key: listPaused, Value: paused[i]}, {Key: listTries, Value: tries[i]},
+			{Key: "type", Value: rest}, {Key: "_id", Value: rest}}
+	}
+	return keyRange{bound(0, bson.MinKey{}), bound(1, bson.MinKey{})}
+}
+
+// untriedOn is what waits for the remote site, as Pype writes it: no created_dt, no paused, and tries that are missing or
+// a number that is small enough. Of each document the server returns the first key of the range, so all that is in it must
+// count.
+func untriedOn(r PendingRules) keyRange {
+	return newKeyRange(r.RemoteSite, [2]any{nil, nil}, [2]any{bson.MinKey{}, r.RetryCount})
+}
+
+// openOn is what has a record of the site that is not created.
+func openOn(site string) keyRange {
+	return newKeyRange(site, [2]any{bson.MinKey{}, bson.MaxKey{}}, [2]any{bson.MinKey{}, bson.MaxKey{}})
+}
+
+// openKeys yields, from the index alone, the ids of representations with a key in the range.
+func (s *Store) openKeys(ctx context.Context, project string, r keyRange, each func(ID) bool) error {
+	// No filter, for which the server would read the documents.
+	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes("", "")[0].Keys).SetMin(r.from).SetMax(r.to)
+	return s.scan(ctx, project, bson.D{}, o, func(key bson.Raw) bool {
+		id, ok := documentIDOf(key.Lookup("_id"))
+		return !ok || text(key.Lookup("type")) != "representation" || each(id)
+	})
+}
+
+// maxOpen bounds what is remembered of the active site while a project is polled, about 50 MB: of what is beyond,
+// documents are read that need not be.
+const maxOpen = 500_000
+
+// noIndex reports whether a query by the index was refused, as it is not there (yet), or the server is another one that
+// can't do so.
+func noIndex(err error) bool {
+	var refused mongo.CommandError
+	return errors.As(err, &refused) && !refused.HasErrorCode(codeUnauthorized) && !refused.HasErrorCode(codeCursorNotFound) &&
+		ReasonOf(err) == Other
+}
+
+// scan yields what a query finds, in batches as they are asked for. MongoDB forgets a cursor that nothing was read from
+// for 10 minutes, which is short for whoever uploads what is yielded: then it begins anew.
+func (s *Store) scan(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder, each func(bson.Raw) bool) error {
+	if len(filter) > 0 {
+		o.SetProjection(bson.D{{Key: "_id", Value: 1}})
+	}
+	for {
+		err := s.scanOnce(ctx, project, filter, o.SetBatchSize(5000), each)
+		if !hasCode(err, codeCursorNotFound) {
+			return err
+		}
+	}
+}
+
+func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder, each func(bson.Raw) bool) error {
+	cur, err := s.db.Collection(project).Find(ctx, filter, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		_ = cur.Close(closing) // the server forgets it in the end
+	}()
+	for cur.Next(ctx) {
+		if !each(cur.Current) {
+			return nil
+		}
+	}
+	return cur.Err()
+}
+
+// triesLeft is the condition that there may be tries left. Of texts those are left out that people and programs write;
+// of odd ones, such as " 3 ", the document decides.
+func triesLeft(retryCount int) bson.D {
+	used := bson.A{}
+	for n := retryCount; n < 100; n++ {
+		used = append(used, strconv.Itoa(n))
+	}
+	return bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: retryCount}}}, {Key: "$nin", Value: used}}
+}
+
+// inList is a condition on the record of a site where sites are a list.
+func inList(site string, created, paused, tries any) bson.D {
+	return bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+		{Key: "name", Value: site}, {Key: "created_dt", Value: created}, {Key: "paused", Value: paused}, {Key: "tries", Value: tries},
+	}}}}}
+}
+
+// pendingInList finds, without the index, what is pending where sites are a list.
+func pendingInList(r PendingRules) bson.D {
+	return inList(r.RemoteSite, nil, unpaused(), triesLeft(r.RetryCount))
+}
+
+// oddInList finds what is pending and not as Pype writes it: with a paused that does not pause, or tries that are neither
+// missing nor a number. Each condition has its own bounds in the index.
+func oddInList(r PendingRules) bson.A {
+	ofType := func(types ...string) bson.D { return bson.D{{Key: "$type", Value: types}} }
+	left := triesLeft(r.RetryCount)
+	odd := append(ofType("string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp", "javascript", "symbol", "maxKey"), left...)
+	return bson.A{
+		inList(r.RemoteSite, nil, bson.D{{Key: "$in", Value: unpausedValues[1:]}}, left),
+		inList(r.RemoteSite, nil, ofType("undefined"), left),
+		inList(r.RemoteSite, nil, nil, odd),
+		inList(r.RemoteSite, ofType("undefined"), unpaused(), left),
+	}
+}
+
+// pendingInDict finds what is pending where sites are a dict. There both records are in one entry, so that one condition
+// asks for both.
+//
+// Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists: false, and also
+// finds the nulls that other writers leave.
+func pendingInDict(r PendingRules) bson.D {
+	rec := "sites." + r.RemoteSite
 	return bson.D{
-		{Key: "type", Value: "representation"},
-		{Key: "$or", Value: bson.A{
-			bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, untried, {Key: "paused", Value: unpaused()},
-			}}}}},
-			bson.D{
-				{Key: "files.sites." + site, Value: bson.D{{Key: "$exists", Value: true}}},
-				{Key: "files.sites." + site + ".created_dt", Value: nil},
-				{Key: "files.sites." + site + ".paused", Value: unpaused()},
-			},
-		}},
+		{Key: "files." + rec, Value: bson.D{{Key: "$exists", Value: true}}}, // else the partial index is not used
+		{Key: "files", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+			{Key: rec, Value: bson.D{{Key: "$exists", Value: true}}},
+			{Key: rec + ".created_dt", Value: nil},
+			{Key: rec + ".tries", Value: triesLeft(r.RetryCount)},
+			{Key: rec + ".paused", Value: unpaused()},
+			{Key: "sites." + r.ActiveSite + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}},
+		}}}},
 	}
 }
 
@@ -34,29 +249,5 @@ func openFilters(site string) bson.A {
 			{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, {Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}},
 		}}}}},
 		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}, {Key: dict + ".created_dt", Value: nil}},
-	}
-}
-
-// index is one index that the pending query needs.
-type index struct {
-	Keys    bson.D `bson:"key"`
-	Name    string `bson:"name"`
-	Partial bson.D `bson:"partialFilterExpression,omitempty"`
-}
-
-// pendingIndexes serve the two halves of pendingFilter. The second one holds only documents in the older
-// dict form, so it costs nothing where there are none.
-func pendingIndexes(site string) []index {
-	dict := "files.sites." + site
-	return []index{
-		{
-			Keys: bson.D{{Key: "files.sites.name", Value: 1}, {Key: "files.sites.created_dt", Value: 1}},
-			Name: "files.sites.name_1_files.sites.created_dt_1",
-		},
-		{
-			Keys:    bson.D{{Key: dict + ".created_dt", Value: 1}},
-			Name:    dict + ".created_dt_1",
-			Partial: bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}},
-		},
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -102,14 +101,14 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 	return list, nil
 }
 
-// EnsureIndex makes sure that the pending query of the site is answered from an index of the project. It
+// EnsureIndex makes sure that the pending query of the sites is answered from an index of the project. It
 // returns [ErrGone] if the project has gone.
 //
 // createIndexes creates the collection if there is none, which would leave a phantom project behind when
 // one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
 // later check.
-func (s *Store) EnsureIndex(ctx context.Context, p Project, site string) error {
-	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(site)}}
+func (s *Store) EnsureIndex(ctx context.Context, p Project, active, remote string) error {
+	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(active, remote)}}
 	run := func(cmd bson.D) error {
 		err := s.db.RunCommand(ctx, cmd).Err()
 		var ce mongo.CommandError
@@ -138,13 +137,13 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, site string) error {
 	return err
 }
 
-// Indexed reports whether the project has the indexes of the pending query of the site, by whatever name.
-func (s *Store) Indexed(ctx context.Context, p Project, site string) (bool, error) {
+// Indexed reports whether the project has the indexes of the pending query of the sites, by whatever name.
+func (s *Store) Indexed(ctx context.Context, p Project, active, remote string) (bool, error) {
 	specs, err := s.db.Collection(p.Name).Indexes().ListSpecifications(ctx)
 	if err != nil {
 		return false, s.wrap(err, "list the indexes of project %s", p.Name)
 	}
-	for _, want := range pendingIndexes(site) {
+	for _, want := range pendingIndexes(active, remote) {
 		keys, err := bson.Marshal(want.Keys)
 		if err != nil {
 			return false, err
@@ -152,48 +151,6 @@ func (s *Store) Indexed(ctx context.Context, p Project, site string) (bool, erro
 		if !slices.ContainsFunc(specs, func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }) {
 			return false, nil
 		}
-	}
-	return true, nil
-}
-
-// Pending yields the keys of a project's representations that have a file which is not on the site yet and
-// has fewer than retryCount failed tries. It reads keys only, in batches as they are asked for; a key may
-// come twice. Whether something is to be done about a file is decided from the document. An error is the
-// last thing yielded.
-func (s *Store) Pending(ctx context.Context, project, site string, retryCount int) iter.Seq2[Key, error] {
-	return func(yield func(Key, error) bool) {
-		for {
-			again, err := s.pending(ctx, project, pendingFilter(site, retryCount), yield)
-			if err != nil {
-				yield(Key{}, s.wrap(err, "find pending representations of project %s", project))
-			}
-			if !again {
-				return
-			}
-		}
-	}
-}
-
-// pending yields the keys that the filter finds. It reports whether to ask again: MongoDB forgets a cursor
-// that nothing was read from for 10 minutes, which is short for whoever uploads what is yielded.
-func (s *Store) pending(ctx context.Context, project string, filter bson.D, yield func(Key, error) bool) (again bool, err error) {
-	cur, err := s.db.Collection(project).Find(ctx, filter,
-		options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}).SetBatchSize(1000))
-	if err != nil {
-		return false, err
-	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = cur.Close(closing) // the server forgets it in the end
-	}()
-	for cur.Next(ctx) {
-		if id, ok := documentIDOf(cur.Current.Lookup("_id")); ok && !yield(Key{Project: project, ID: id}, nil) {
-			return false, nil
-		}
-	}
-	if err := cur.Err(); !hasCode(err, codeCursorNotFound) {
-		return false, err
 	}
 	return true, nil
 }

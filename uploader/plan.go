@@ -107,6 +107,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	rep, err := u.Store.Representation(ctx, item.Key)
 	var p plan
 	var roots avalon.Roots
+	idle := false // it can be left alone until it changes
 	var malformed *avalon.MalformedError
 	switch {
 	case ctx.Err() != nil:
@@ -117,6 +118,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no local_root")
 			p.due = nil
 		}
+		idle = len(p.due) == 0 && p.next == 0
 		if refused := u.refusals.of(item.Key, item.Lane == watcher.Live); refused != nil {
 			p.problems = append(p.problems, refused.Error())
 			p.due = slices.DeleteFunc(p.due, func(f avalon.File) bool { return refused.Files[f.Key()] != nil })
@@ -124,6 +126,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 		u.reports.replace(item.Key, p.problems...)
 		u.waits.keep(item.Key, p.due)
 	case errors.As(err, &malformed):
+		idle = true
 		u.reports.replace(item.Key, malformed.Error())
 		u.waits.keep(item.Key, nil)
 	case errors.Is(err, avalon.ErrGone):
@@ -132,6 +135,9 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	default:
 		u.reading.saw(err)
 		p.next = jitter(time.Second)
+	}
+	if idle && u.NothingDue != nil {
+		u.NothingDue(item.Key)
 	}
 	u.schedule.end(j, roots, p.due, p.next)
 }

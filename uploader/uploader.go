@@ -38,7 +38,7 @@ type Store interface {
 
 var _ Store = (*avalon.Store)(nil)
 
-// Options are the settings of an Uploader. All must be given but LocalRoot and Synced.
+// Options are the settings of an Uploader. All must be given but LocalRoot, NothingDue and Synced.
 type Options struct {
 	ActiveSite, RemoteSite string
 	RetryCount             int           // failed tries after which a file is left alone
@@ -55,6 +55,9 @@ type Options struct {
 	Site                   site.Site
 	Poll                   func() // asks for a poll, after a hold has ended
 	Log                    *zap.Logger
+
+	// NothingDue is told of each representation that there is nothing to do about, and nothing to wait for. May be nil.
+	NothingDue func(avalon.Key)
 
 	// Synced is told of each file that is synced. It must be quick.
 	Synced func(SyncedFile)

@@ -63,10 +63,11 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
 	f.logs = logs
-	f.poll = NewPoll(f.store, site, f.queue, log)
+	f.poll = NewPoll(f.store, "studio", site, f.queue, log)
 	f.poll.RetryCount, f.poll.Interval = retryCount, time.Hour
-	f.index = &Index{Store: f.store, Site: site, Interval: time.Hour, Log: log}
-	f.stream = &Stream{Store: f.store, Active: "studio", Remote: site, Queue: f.queue, Poll: f.poll.Now, Log: log}
+	f.poll.Watched = func() bool { return true }
+	f.index = &Index{Store: f.store, Active: "studio", Remote: site, Interval: time.Hour, Log: log}
+	f.stream = &Stream{Store: f.store, Active: "studio", Remote: site, Queue: f.queue, Poll: f.poll.Now, Gap: f.poll.Gap, Log: log}
 	t.Cleanup(f.queue.Close)
 	return f
 }

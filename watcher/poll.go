@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -21,24 +22,55 @@ const share = 200
 // firstRetry is how long after a failed poll it is tried again; the wait doubles, up to the interval.
 const firstRetry = time.Second
 
-// Poll feeds the queue's backlog lane with everything that is pending: at once, every Interval, and when
-// it is asked to. It goes at the pace at which the queue drains.
+// mostFresh is how many keys that are new to the poll wait in the live lane, so that a publish of this moment waits for no
+// more. The others follow within moments.
+const mostFresh = 1000
+
+// mostKnown bounds the keys that are remembered from one poll to the next, about 20 MB. What is beyond is never fresh.
+const mostKnown = 500_000
+
+// How long it is believed that nothing is to be done about a document that was looked at, while no stream tells of it
+// and while one does. What happens to its pending file is seen by the poll; but not, for example, what it lacks.
+const (
+	unwatched = 10 * time.Minute
+	watched   = time.Hour
+)
+
+// Poll looks for everything that is pending: at once, every Interval, and when it is asked to. It reads keys only.
+//
+// What is fresh, as an earlier poll has not seen it and no stream can have told of it, goes to the live lane. All else is
+// a backlog. If there is no room for it in the queue, it is fed at the pace at which the queue drains, while further
+// polls look for what is fresh.
 type Poll struct {
-	Store      *avalon.Store
-	Site       string        // the remote site
-	RetryCount int           // failed tries after which a file is left alone
-	Interval   time.Duration // from the end of one poll to the next; more than 0
-	Queue      *Queue
-	Log        *zap.Logger
+	Store          *avalon.Store
+	Active, Remote string        // the sites
+	RetryCount     int           // failed tries after which a file is left alone
+	Interval       time.Duration // from the start of one poll to that of the next; more than 0
+	Queue          *Queue
+	Log            *zap.Logger
 
 	// Skip tells which projects are left out for now; nil: none.
 	Skip func(project string) bool
+
+	// Watched reports that a stream tells of what happens; nil: there is none.
+	Watched func() bool
 
 	now chan struct{}
 
 	mu     sync.Mutex
 	counts PollCounts
-	cancel context.CancelFunc // ends the present poll of Run
+	known  map[uint64]knownKey // of the last poll; nil: there was none
+	left   map[string]bool     // projects that the last poll has left out
+	gap    bool                // the stream may have missed something since the last poll
+	feed   context.CancelFunc  // ends the present feeding; nil: there is none
+	again  bool                // feed once more when it ends
+	seed   maphash.Seed
+}
+
+// knownKey is what is remembered of a key that a poll has found.
+type knownKey struct {
+	sourceOpen bool // see avalon.Candidate
+	idle       bool // it was looked at, and there was nothing to do
 }
 
 // PollCounts count polls since the start.
@@ -57,27 +89,66 @@ func (p *Poll) Counts() PollCounts {
 }
 
 // NewPoll returns a poll; the caller fills in the rest of the fields.
-func NewPoll(store *avalon.Store, site string, queue *Queue, log *zap.Logger) *Poll {
-	return &Poll{Store: store, Site: site, Queue: queue, Log: log, now: make(chan struct{}, 1)}
+func NewPoll(store *avalon.Store, active, remote string, queue *Queue, log *zap.Logger) *Poll {
+	return &Poll{Store: store, Active: active, Remote: remote, Queue: queue, Log: log, now: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 }
 
-// Now asks for a poll as soon as the present one has ended.
+// Now asks for a poll as soon as the present one has ended, and to feed all that it finds.
 func (p *Poll) Now() {
+	p.mu.Lock()
+	p.again = p.feed != nil
+	p.mu.Unlock()
+	p.ask()
+}
+
+func (p *Poll) ask() {
 	select {
 	case p.now <- struct{}{}:
 	default: // one is asked for already
 	}
 }
 
-// Anew ends the present poll, which takes as long as its backlog, and begins another one.
+// Gap is Now, where a stream may have missed something: what is new since the last poll is fresh, and what was of no
+// interest is looked at again.
+func (p *Poll) Gap() {
+	p.mu.Lock()
+	p.gap = true
+	for h, k := range p.known {
+		p.known[h] = knownKey{sourceOpen: k.sourceOpen}
+	}
+	p.mu.Unlock()
+	p.Now()
+}
+
+// Anew ends the feeding, which takes as long as its backlog, and begins another poll.
 func (p *Poll) Anew() {
 	p.mu.Lock()
-	cancel := p.cancel
-	p.mu.Unlock()
-	if cancel != nil {
-		cancel()
+	if p.feed != nil {
+		p.feed()
 	}
+	p.mu.Unlock()
 	p.Now()
+}
+
+// NothingDue says that there is nothing to do about a key, and nothing to wait for. It is not looked at again until something
+// happens to it, but for safety's sake once in a while.
+func (p *Poll) NothingDue(key avalon.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hash(key)
+	if k, ok := p.known[h]; ok {
+		k.idle = true
+		p.known[h] = k
+	}
+}
+
+func (p *Poll) hash(key avalon.Key) uint64 { return maphash.Comparable(p.seed, key) }
+
+// isIdle reports whether a key need not be looked at.
+func (p *Poll) isIdle(key avalon.Key) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.known[p.hash(key)].idle
 }
 
 // Run polls until ctx ends. A poll that failed is tried again sooner than the next one would be, as it may be the
@@ -85,24 +156,26 @@ func (p *Poll) Anew() {
 func (p *Poll) Run(ctx context.Context) {
 	troubled := false // already told
 	retry := firstRetry
+	var feeding sync.WaitGroup
+	defer feeding.Wait()
 	for {
-		polling, cancel := context.WithCancel(ctx)
-		p.mu.Lock()
-		p.cancel = cancel
-		p.mu.Unlock()
-		err := p.Once(polling)
-		anew := polling.Err() != nil
-		cancel()
-		wait := p.Interval
-		switch {
-		case ctx.Err() != nil:
+		start := time.Now()
+		more, full, err := p.poll(ctx)
+		if ctx.Err() != nil {
 			return
-		case anew: // how it would have ended is not known
+		}
+		took := time.Since(start)
+		// However long a poll takes, it is no more than half of the time that the server is asked for.
+		wait := max(p.Interval-took, took)
+		switch {
 		case err == nil:
 			if troubled {
 				p.Log.Info("poll works again")
 			}
 			troubled, retry = false, firstRetry
+			if more {
+				wait = min(wait, max(time.Second, took))
+			}
 		default:
 			wait = min(retry, p.Interval)
 			retry = min(2*retry, p.Interval)
@@ -112,6 +185,9 @@ func (p *Poll) Run(ctx context.Context) {
 				p.Log.Debug("poll failed again", zap.Error(err), zap.Duration("in", wait))
 			}
 			troubled = true
+		}
+		if full {
+			p.startFeeding(ctx, &feeding)
 		}
 
 		select {
@@ -124,15 +200,89 @@ func (p *Poll) Run(ctx context.Context) {
 	}
 }
 
-// Once puts every pending key of every project into the queue. A project that can't be read does not keep
-// the others from being polled; the error tells how many could not, and why the first one.
-func (p *Poll) Once(ctx context.Context) error {
-	err := p.once(ctx)
-	if ctx.Err() != nil {
-		return err // it was told to stop, which says nothing of the database
-	}
+// startFeeding feeds what there was no room for, at the pace at which the queue drains.
+func (p *Poll) startFeeding(ctx context.Context, feeding *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.feed != nil {
+		return
+	}
+	ctx, p.feed = context.WithCancel(ctx)
+	feeding.Go(func() {
+		// What can't be read the next poll tells of.
+		_, _ = p.each(ctx, func(c avalon.Candidate) error {
+			if p.isIdle(c.Key) {
+				return nil
+			}
+			return p.Queue.AddWait(ctx, c.Key, Backlog)
+		})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.feed()
+		p.feed = nil
+		if p.again {
+			p.again = false
+			p.ask()
+		}
+	})
+}
+
+// poll looks once. It puts what is fresh into the live lane, and into the backlog what there is room for. It reports
+// whether there is more that is fresh, and whether there was no room for all of the backlog.
+func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
+	unseen := p.Watched == nil || !p.Watched()
+	p.mu.Lock()
+	last, left, feeding := p.known, p.left, p.feed != nil
+	missed := last != nil && (unseen || p.gap)
+	p.gap = unseen
+	p.mu.Unlock()
+	// Idle keys have their turn to be looked at all the same, each once in a while.
+	within := watched
+	if unseen {
+		within = unwatched
+	}
+	turns := uint64(max(1, within/p.Interval))
+	turn := uint64(time.Now().UnixNano()/int64(p.Interval)) % turns
+
+	now := map[uint64]knownKey{}
+	skipped, err := p.each(ctx, func(c avalon.Candidate) error {
+		h := p.hash(c.Key)
+		p.mu.Lock()
+		before, known := last[h]
+		p.mu.Unlock()
+		isFresh := missed && (!known || before.sourceOpen && !c.SourceOpen) && !left[c.Key.Project] && len(last) < mostKnown
+		isIdle := !isFresh && before.idle && h%turns != turn
+		switch {
+		case isFresh && (p.Queue.Len(Live) >= mostFresh || !p.Queue.Add(c.Key, Live)):
+			more = true // it is not remembered, and so fresh the next time too
+		case len(now) < mostKnown:
+			now[h] = knownKey{c.SourceOpen, isIdle}
+		}
+		if !isIdle && !feeding && !full {
+			full = !p.Queue.Add(c.Key, Backlog)
+		}
+		return nil
+	})
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ctx.Err() != nil {
+		return false, false, err // it was told to stop, which says nothing of the database
+	}
+	p.count(err)
+	if err != nil {
+		for h, k := range last { // what could not be read is not fresh later
+			if _, ok := now[h]; !ok && len(now) < mostKnown {
+				now[h] = k
+			}
+		}
+	}
+	p.gap = p.gap || missed && (more || err != nil)
+	p.known, p.left = now, skipped
+	return more, full, err
+}
+
+// count takes note of a poll, with the lock held.
+func (p *Poll) count(err error) {
 	p.counts.Runs++
 	p.counts.Failing = err != nil
 	if err != nil {
@@ -140,17 +290,30 @@ func (p *Poll) Once(ctx context.Context) error {
 	} else {
 		p.counts.Success = time.Now()
 	}
+}
+
+// Once puts every pending key of every project into the queue, and waits for room. A project that can't be read does not
+// keep the others from being polled; the error tells how many could not, and why the first one.
+func (p *Poll) Once(ctx context.Context) error {
+	_, err := p.each(ctx, func(c avalon.Candidate) error { return p.Queue.AddWait(ctx, c.Key, Backlog) })
+	if ctx.Err() != nil {
+		return err // it was told to stop, which says nothing of the database
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.count(err)
 	return err
 }
 
-func (p *Poll) once(ctx context.Context) error {
+// each goes through what is pending in every project, a share of each at a time, but for those that are skipped.
+func (p *Poll) each(ctx context.Context, visit func(avalon.Candidate) error) (skipped map[string]bool, err error) {
 	projects, err := p.Store.Projects(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	type cursor struct {
 		project string
-		next    func() (avalon.Key, error, bool)
+		next    func() (avalon.Candidate, error, bool)
 		stop    func()
 	}
 	var open []cursor
@@ -159,19 +322,22 @@ func (p *Poll) once(ctx context.Context) error {
 			c.stop()
 		}
 	}()
+	rules := avalon.PendingRules{ActiveSite: p.Active, RemoteSite: p.Remote, RetryCount: p.RetryCount}
 	for _, project := range projects {
-		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, p.Site, p.RetryCount))
+		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, rules))
 		open = append(open, cursor{project.Name, next, stop})
 	}
+	skipped = map[string]bool{}
 	failed := 0
 	var first error
 	for len(open) > 0 {
 		open = slices.DeleteFunc(open, func(c cursor) bool {
 			if p.Skip != nil && p.Skip(c.project) {
+				skipped[c.project] = true
 				c.stop()
 				return true
 			}
-			more, err := p.take(ctx, c.next)
+			more, err := take(c.next, visit)
 			if err != nil {
 				failed++
 				first = cmp.Or(first, err)
@@ -182,23 +348,23 @@ func (p *Poll) once(ctx context.Context) error {
 			return !more
 		})
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return skipped, ctx.Err()
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of %d project(s): %w", failed, len(projects), first)
+		return skipped, fmt.Errorf("%d of %d project(s): %w", failed, len(projects), first)
 	}
-	return nil
+	return skipped, nil
 }
 
-// take moves a project's share into the queue and reports whether there is more.
-func (p *Poll) take(ctx context.Context, next func() (avalon.Key, error, bool)) (more bool, err error) {
+// take goes through a project's share, and reports whether there is more.
+func take(next func() (avalon.Candidate, error, bool), visit func(avalon.Candidate) error) (more bool, err error) {
 	for range share {
-		key, err, ok := next()
+		c, err, ok := next()
 		if !ok || err != nil {
 			return false, err
 		}
-		if err := p.Queue.AddWait(ctx, key, Backlog); err != nil {
+		if err := visit(c); err != nil {
 			return false, err
 		}
 	}

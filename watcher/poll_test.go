@@ -158,7 +158,7 @@ func TestPollFailingProject(t *testing.T) {
 func TestPollIsTriedAgain(t *testing.T) {
 	f := newFixture(t) // its interval is an hour
 	r := publish(t, f.project(t, "Test"), studio.Publish{})[0]
-	f.fail(t, mongod.Times(2), "Test", code(badValue), "find")
+	f.fail(t, mongod.Times(4), "Test", code(badValue), "find") // by the index, and without
 	start(t, f.poll.Run)
 	f.until(t, Backlog, keyOf(r))
 	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 3 })
@@ -204,8 +204,8 @@ func TestPollSkips(t *testing.T) {
 	for f.next(t, Backlog) != keyOf(b) {
 		taken++
 	}
-	if taken != share {
-		t.Errorf("%d keys of the project that is left out, want its share, %d", taken, share)
+	if taken > share+10 {
+		t.Errorf("%d keys of the project that is left out, want its share, %d, and what was queued, at the most", taken, share)
 	}
 	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 1 })
 	off := f.fail(t, mongod.AlwaysOn, "A long", code(badValue), "find")
@@ -240,8 +240,8 @@ func TestPollAnew(t *testing.T) {
 	if taken > share+20 {
 		t.Errorf("%d keys came first", taken)
 	}
-	if f.poll.Counts().Runs != 0 || f.logs.Len() != 0 {
-		t.Errorf("%+v, logged %v", f.poll.Counts(), f.logs.All())
+	if f.logs.Len() != 0 {
+		t.Errorf("logged %v", f.logs.All())
 	}
 }
 
@@ -257,4 +257,79 @@ func TestPollAnewWhileItWaits(t *testing.T) {
 	rep := publish(t, p, studio.Publish{})[0]
 	f.poll.Anew()
 	f.until(t, Backlog, keyOf(rep))
+}
+
+// What is new while nobody watches goes before a backlog, however long that is, and is found while it is being fed.
+func TestPollFindsWhatIsFresh(t *testing.T) {
+	f := newFixture(t)
+	f.queue = NewQueue(10)
+	f.poll.Queue, f.poll.Watched, f.poll.Interval = f.queue, nil, 50*time.Millisecond
+	p := f.project(t, "Test")
+	publish(t, p, make([]studio.Publish, 100)...)
+	absent := publish(t, p, studio.Publish{NoActiveDate: true})[0]
+	old := publish(t, p, studio.Publish{NoRemote: true})[0]
+	f.index.Once(t.Context())
+	start(t, f.poll.Run)
+	runs := func(n int64) {
+		t.Helper()
+		eventually(t, "it has polled again", func() bool { return f.poll.Counts().Runs >= n })
+	}
+	eventually(t, "the queue is full", func() bool { return f.queue.Len(Backlog) == 10 })
+	runs(2)
+	if n := f.queue.Len(Live); n != 0 {
+		t.Fatalf("%d keys are fresh", n)
+	}
+	for what, act := range map[string]func() *studio.Representation{
+		"a publish":       func() *studio.Representation { return publish(t, p, studio.Publish{})[0] },
+		"an old document": func() *studio.Representation { must(t, old.AddSite(t.Context(), site)); return old },
+		"a source that has come": func() *studio.Representation {
+			must(t, absent.Set(t.Context(), "studio", bson.D{{Key: "created_dt", Value: time.Now()}}))
+			return absent
+		},
+	} {
+		rep := act()
+		if got := f.next(t, Live); got != keyOf(rep) {
+			t.Errorf("%s: got %s, want %s", what, got, rep)
+		}
+		f.queue.Done(keyOf(rep))
+	}
+	runs(f.poll.Counts().Runs + 2)
+	if live, backlog := f.queue.Len(Live), f.queue.Len(Backlog); live != 0 || backlog != 10 {
+		t.Errorf("%d keys are fresh once more, %d are queued", live, backlog)
+	}
+}
+
+// What there is nothing to do about is not handed out with each poll, but when a stream may have missed something.
+func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
+	f := newFixture(t)
+	absent := publish(t, f.project(t, "Test"), studio.Publish{NoActiveDate: true})[0]
+	f.index.Once(t.Context())
+	f.poll.Interval = 20 * time.Millisecond // of which there are many in an hour, so its turn does not come
+	start(t, f.poll.Run)
+	look := func() {
+		t.Helper()
+		if got := f.next(t, Backlog); got != keyOf(absent) {
+			t.Errorf("got %s, want %s", got, absent)
+		}
+		f.poll.NothingDue(keyOf(absent))
+		f.queue.Done(keyOf(absent))
+	}
+	quiet := func() {
+		t.Helper()
+		n := f.poll.Counts().Runs
+		eventually(t, "it has polled again and again", func() bool { return f.poll.Counts().Runs > n+5 })
+		for f.queue.Len(Backlog) > 0 { // a poll was under way
+			look()
+		}
+		n = f.poll.Counts().Runs
+		eventually(t, "it has polled again and again", func() bool { return f.poll.Counts().Runs > n+5 })
+		if n := f.queue.Len(Backlog) + f.queue.Len(Live); n != 0 {
+			t.Errorf("%d keys are to be looked at", n)
+		}
+	}
+	look()
+	quiet()
+	f.poll.Gap()
+	look()
+	quiet()
 }

@@ -45,6 +45,7 @@ type Stream struct {
 	Active, Remote string // the sites
 	Queue          *Queue
 	Poll           func() // asks for a poll now
+	Gap            func() // the same, as something may have been missed
 	Log            *zap.Logger
 
 	state atomic.Int32
@@ -149,9 +150,9 @@ func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 		defer cancel()
 		_ = changes.Close(closing) // it may be dead already
 	}()
+	s.Gap() // what came before the stream saw anything
 	s.state.Store(int32(StreamOpen))
 	opened(false)
-	s.Poll() // what came before the stream saw anything
 	urgent := rate.NewLimiter(rate.Every(byHandAgain), byHand)
 	for n := 0; ; n++ {
 		c, ok, err := changes.TryNext(ctx)
@@ -162,7 +163,14 @@ func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 		if c.Update && !urgent.Allow() {
 			lane = Backlog
 		}
-		if ok && (c.Rescan || !s.Queue.Add(c.Key, lane)) {
+		switch {
+		case !ok:
+		case c.Rescan:
+			s.Poll()
+		case s.Queue.Add(c.Key, lane):
+		case lane == Live:
+			s.Gap()
+		default:
 			s.Poll()
 		}
 		if n == 1 { // the first call asks nothing of the server

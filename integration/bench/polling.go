@@ -35,8 +35,8 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 			return nil, nil, err
 		}
 		store := avalon.NewStore(h.db.Client(), h.db.Name())
-		(&watcher.Index{Store: store, Site: stage.RemoteSite, Log: zap.NewNop()}).Once(ctx)
-		poll := watcher.NewPoll(store, stage.RemoteSite, watcher.NewQueue(waiting), zap.NewNop())
+		(&watcher.Index{Store: store, Active: "studio", Remote: stage.RemoteSite, Log: zap.NewNop()}).Once(ctx)
+		poll := watcher.NewPoll(store, "studio", stage.RemoteSite, watcher.NewQueue(waiting), zap.NewNop())
 		poll.RetryCount = 3
 		once := func() (float64, error) {
 			start := time.Now()
