@@ -14,6 +14,7 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/uploader"
+	"sitesync/uploader/explain"
 	"sitesync/uploader/state"
 )
 
@@ -166,6 +167,9 @@ func checkState(ctx context.Context, r *report, cfg *config.Config, client *mong
 	default:
 		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))
 	}
+	if trouble := explain.ClockTrouble(ctx, db, nil); trouble != "" {
+		r.warn(trouble)
+	}
 	paused, err := db.Pauses(lease).List(ctx)
 	if err != nil {
 		r.fail(what, err)
@@ -258,6 +262,9 @@ func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config
 		} else {
 			r.ok(fmt.Sprintf("site %s: %s can be written to by %s", remote.Name, root, s.Account()))
 		}
+	}
+	if trouble := explain.ClockTrouble(ctx, nil, s); trouble != "" {
+		r.warn(trouble)
 	}
 }
 

@@ -290,6 +290,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	defer context.AfterFunc(s.ctx, cancel)()
 	start := time.Now()
+	w.Header().Set("Date", s.now().UTC().Format(http.TimeFormat))
 	c := &call{s: s, r: r, ctx: ctx, query: r.URL.Query()}
 	c.w = &answer{ResponseWriter: w, c: c}
 	refused := c.classify()

@@ -24,6 +24,9 @@ type Site interface {
 	// Look tells where the file is that was uploaded to a path, by the id that it got there; without one, what is
 	// at the path. It creates nothing.
 	Look(ctx context.Context, path, id string) (site.Found, error)
+
+	// ClockAhead is how far this machine's clock is ahead of the site's, by its last answer.
+	ClockAhead() (ahead time.Duration, known bool)
 }
 
 // Explainer explains. It may be used by several goroutines.
@@ -282,6 +285,9 @@ func (x *explanation) usable() bool {
 		err = s.Check(x.ctx)
 	}
 	x.well = err == nil
+	if trouble := ClockTrouble(x.ctx, x.State, s); trouble != "" {
+		x.steps = append(x.steps, Step{"clock", Unknown, trouble, trouble})
+	}
 	switch {
 	case err == nil:
 		x.steps = append(x.steps, Step{Rule: "site", Verdict: OK, Detail: fmt.Sprintf("site %s can be written to", x.remote.Name)})

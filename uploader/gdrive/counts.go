@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Counts are the numbers of a site since it was opened, for metrics.
@@ -31,12 +32,22 @@ func (s *Site) Counts() Counts {
 	return c
 }
 
+// ClockAhead is how far this machine's clock is ahead of Google's, by the last answer, to some seconds; negative if it is
+// behind. It is not known before the first answer.
+func (s *Site) ClockAhead() (ahead time.Duration, known bool) {
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	return s.counts.ahead, s.counts.dated
+}
+
 // countedTransport counts all that goes to Drive and to its token service.
 type countedTransport struct {
 	*http.Transport
 
 	mu       sync.Mutex
 	requests map[Request]int64
+	ahead    time.Duration // see ClockAhead
+	dated    bool
 }
 
 // RoundTrip makes a request and counts it.
@@ -49,7 +60,21 @@ func (t *countedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 		t.requests = map[Request]int64{}
 	}
 	t.requests[r]++
+	if err == nil {
+		if ahead, ok := clockAhead(res.Header); ok {
+			t.ahead, t.dated = ahead, true
+		}
+	}
 	return res, err
+}
+
+// clockAhead is how far this machine's clock is ahead of that of whoever has just answered.
+func clockAhead(h http.Header) (ahead time.Duration, known bool) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
+	return time.Since(date), true
 }
 
 func (t *countedTransport) all() map[Request]int64 {

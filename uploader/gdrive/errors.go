@@ -175,8 +175,16 @@ func classifyToken(te *tokenError) error {
 	if json.Unmarshal(re.Body, &answer) != nil || answer.Code == "" {
 		return site.Classed(site.Held, tokenPage(&googleapi.Error{Code: re.Response.StatusCode, Header: re.Response.Header, Body: string(re.Body)}))
 	}
-	return site.Classed(site.Held, fmt.Errorf("google's token service answered %d (%s: %s): check the key file, \"subject\" and, "+
-		"for a subject, the domain-wide delegation", re.Response.StatusCode, answer.Code, answer.Description))
+	mend := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
+	if answer.Code == "invalid_grant" { // what is signed with a key says when, by our clock
+		if ahead, known := clockAhead(re.Response.Header); !known {
+			mend += ", and the clock of this machine"
+		} else if trouble := site.ClockTrouble(ahead, "google's"); trouble != "" {
+			mend = trouble
+		}
+	}
+	return site.Classed(site.Held, fmt.Errorf("google's token service answered %d (%s: %s): %s",
+		re.Response.StatusCode, answer.Code, answer.Description, mend))
 }
 
 // tokenPage is the error of a page that came instead of the token service's answer.

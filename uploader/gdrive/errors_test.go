@@ -109,7 +109,7 @@ func TestClassifyOthers(t *testing.T) {
 		{"token limit", retrieve(429, "S3cr3t"), site.Throttled, "google's token service answered 429"},
 		{"token refused", retrieve(400, `{"error": "invalid_grant", "error_description": "Bad", "access_token": "S3cr3t"}`), site.Held,
 			"google's token service answered 400 (invalid_grant: Bad): check the key file, \"subject\" and, for a subject, " +
-				"the domain-wide delegation"},
+				"the domain-wide delegation, and the clock of this machine"},
 		{"classed", site.Classed(site.Waiting, broken), site.Waiting, "the disk is broken"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -45,6 +45,27 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// A key's signature tells the time. A clock that is wrong is named, as the answer could as well be about the key.
+func TestWrongClock(t *testing.T) {
+	for ahead, want := range map[time.Duration]string{
+		-2 * time.Hour:                "the clock of this machine is 2h behind google's; set it right",
+		7*time.Minute + 5*time.Second: "the clock of this machine is 7m ahead of google's; set it right",
+	} {
+		server, err := drive.Start(drive.Options{Now: func() time.Time { return time.Now().Add(-ahead) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Close() })
+		account := server.AddServiceAccount("sync@studio.iam.example")
+		server.AddSharedDrive("SHOW").AddMember(account, drive.ContentManager)
+		d := (&studio{Server: server}).openAs(t, account.Credentials(), "", "/SHOW")
+		wantClass(t, d.Check(t.Context()), site.Held, "invalid_grant", want)
+		if got, known := d.ClockAhead(); !known || (got-ahead).Abs() > time.Minute {
+			t.Errorf("the clock is %v ahead, %t, want %v", got, known, ahead)
+		}
+	}
+}
+
 // Credentials that Google does not accept are the site's trouble.
 func TestRefusedCredentials(t *testing.T) {
 	s := newStudio(t)

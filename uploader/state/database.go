@@ -56,6 +56,17 @@ func (d *Database) Prepare(ctx context.Context) error {
 	return nil
 }
 
+// ClockAhead is how far this machine's clock is ahead of that of MongoDB's primary; negative if it is behind.
+func (d *Database) ClockAhead(ctx context.Context) (time.Duration, error) {
+	var hello struct {
+		LocalTime time.Time `bson:"localTime"`
+	}
+	if err := d.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+		return 0, d.wrap(err, "ask what time it is")
+	}
+	return time.Since(hello.LocalTime), nil
+}
+
 // wrap says what was being done when err came, and what to do about it where only a person can.
 func (d *Database) wrap(err error, doing string) error {
 	var se mongo.ServerError
