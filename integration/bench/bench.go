@@ -46,6 +46,7 @@ type job struct {
 type batch struct {
 	publishes []studio.Publish
 	files     []string // below the root
+	ill       int      // publishes that are never marked, and whose files are not among files
 }
 
 // outcome is what a job has taken.

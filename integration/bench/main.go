@@ -3,8 +3,8 @@
 // ratio of two things that were measured in turn, in the same run, so that what else the machine does hits both.
 //
 // What is measured is in one file each: reaction.go, throughput.go, large.go, calls.go, cpu.go against the others;
-// backlog.go, sequences.go, memory.go, polling.go and idle.go against sitesync with less to do. Who is measured is in
-// sitesync.go, rclone.go and curl.go, and in house.go a sitesync that goes on working.
+// backlog.go, sequences.go, memory.go, polling.go, idle.go and ill.go against sitesync with less to do, or less trouble.
+// Who is measured is in sitesync.go, rclone.go and curl.go, and in house.go a sitesync that goes on working.
 package main
 
 import (
@@ -34,7 +34,7 @@ rclone and curl are used as they are installed: apt install rclone curl`
 
 // cli is the command line.
 type cli struct {
-	Only      []string      `enum:"reaction,throughput,large,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
+	Only      []string      `enum:"reaction,throughput,large,finishing,ill,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
 	Rounds    int           `default:"3" help:"How often each is measured; the median counts."`
 	Publishes int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
 	Files     int           `default:"200" help:"Small files into one folder for the throughput."`
@@ -42,6 +42,7 @@ type cli struct {
 	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
 	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
 	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
 	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted."`
 	CPU       int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose processor time is taken."`
 	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
@@ -66,7 +67,7 @@ func (c cli) profile() cli {
 		c.Transfers, c.Latency = []int{8}, []int{20}
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
 		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
-		c.History, c.Projects, c.Idle = 400, 4, 2*time.Second
+		c.History, c.Projects, c.Idle, c.Finishing = 400, 4, 2*time.Second, time.Second
 	}
 	return c
 }
@@ -150,6 +151,8 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 		{"", b.alone},
 		{"throughput", b.throughput},
 		{"large", b.large},
+		{"finishing", b.finishing},
+		{"ill", b.ill},
 		{"calls", b.calls},
 		{"cpu", b.cpu},
 		{"backlog", b.backlog},

@@ -77,7 +77,7 @@ func (b *bench) runSitesync(ctx context.Context, j job) (out outcome, err error)
 	}
 	pending, err := p.Collection().CountDocuments(ctx, bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
 		{Key: "name", Value: stage.RemoteSite}, {Key: "created_dt", Value: nil}}}}}})
-	if err != nil || pending > 0 {
+	if err != nil || pending != int64(j.batch.ill) {
 		return out, fmt.Errorf("%d representations are not marked: %w", pending, err)
 	}
 	first, _, calls := b.seen()

@@ -1,6 +1,9 @@
 package gdrive
 
-import "io"
+import (
+	"io"
+	"sync"
+)
 
 // What is read ahead of an upload's request, so that reading and summing go on while TLS and the network are busy:
 // 384 KiB for each large upload.
@@ -15,6 +18,7 @@ type ahead struct {
 	part, rest   []byte // what is being read, and what is left of it
 	err          error  // that the reader ended with, once filled is closed
 	stop         chan struct{}
+	stopped      sync.Once
 }
 
 func readAhead(r io.Reader) *ahead {
@@ -53,11 +57,15 @@ func (a *ahead) Read(p []byte) (int, error) {
 			a.free <- a.part
 			a.part = nil
 		}
-		part, ok := <-a.filled
-		if !ok {
-			return 0, a.err
+		select {
+		case part, ok := <-a.filled:
+			if !ok {
+				return 0, a.err
+			}
+			a.part, a.rest = part, part
+		case <-a.stop:
+			return 0, errSlowSource
 		}
-		a.part, a.rest = part, part
 	}
 	n := copy(p, a.rest)
 	a.rest = a.rest[n:]
@@ -66,7 +74,11 @@ func (a *ahead) Read(p []byte) (int, error) {
 
 // end stops reading, and returns when the reader is not used any more. Nothing may be read after it.
 func (a *ahead) end() {
-	close(a.stop)
+	a.leave()
 	for range a.filled {
 	}
 }
+
+// leave stops reading without waiting for the reader, which must not be used any more by anybody else. Who reads from it
+// is not kept waiting either.
+func (a *ahead) leave() { a.stopped.Do(func() { close(a.stop) }) }

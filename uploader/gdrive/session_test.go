@@ -42,7 +42,9 @@ func TestSessionGoesOn(t *testing.T) {
 			}
 			s.wantOne(t, s.show, "pub/a", content)
 			s.wantCalls(t, "files.create.resumable", 1)
-			s.wantCalls(t, "upload.put", 2)
+			if got := s.Calls()["upload.put"]; got < 2 || got > 3 { // where all was sent in vain, it goes on in pieces
+				t.Errorf("%d calls of upload.put", got)
+			}
 			s.wantCalls(t, "upload.status", 1)
 			if fault.When == drive.InBody {
 				// Drive keeps whole pieces of 256 KiB, so at most one of them is sent twice.

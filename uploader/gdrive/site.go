@@ -51,6 +51,7 @@ type Site struct {
 	ids      *idPool
 	tree     *tree
 	putting  keyedMutex // by path: one Put at a time
+	pieces   pieces
 	journal  Journal
 	fence    func() error
 
@@ -58,6 +59,8 @@ type Site struct {
 	stall   time.Duration // stallTimeout
 	timeout time.Duration // metadataTimeout; the token source has its own
 	wait    time.Duration // firstWait
+
+	finishFirst time.Duration
 }
 
 var _ site.Site = (*Site)(nil)
@@ -100,6 +103,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		stall:   stallTimeout,
 		timeout: metadataTimeout,
 		wait:    firstWait,
+
+		finishFirst: finishFirst,
 	}
 	if s.journal == nil {
 		s.journal = forgetful{}

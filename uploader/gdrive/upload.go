@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/api/drive/v3"
@@ -25,11 +26,18 @@ const (
 	// is 5 MB.
 	multipartLimit = 5_000_000
 
+	// maxHead is how much longer than its content a request with metadata is, at the most, bytes.
+	maxHead = 4 << 10
+
 	// wholeBody is up to which size a request is read before it is sent, bytes: then all of it goes in one write.
 	wholeBody = 64 << 10
 
 	// stallTimeout is how long a request may stand still, not a byte sent or answered.
 	stallTimeout = time.Minute
+
+	// finishStall is how many times stallTimeout a request with the last bytes of a session may stand still when it was
+	// sent: Drive may have to finish the file.
+	finishStall = 3
 
 	// maxAnswer bounds the answers that are read, bytes. A listing of 1000 long names stays below.
 	maxAnswer = 8 << 20
@@ -51,12 +59,11 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 	body := newContent(u)
 	var answer *drive.File
 	var err error
-	if u.Size <= multipartLimit {
-		err = s.attempt(ctx, func() (err error) {
-			answer, err = s.multipart(ctx, t, u, body)
-			return err
-		})
-	} else {
+	pieced := u.Size > multipartLimit || s.pieces.fit(t.key(), u.Size+maxHead) < u.Size+maxHead && u.Size > granule
+	if !pieced {
+		answer, pieced, err = s.whole(ctx, t, u, body)
+	}
+	if pieced {
 		answer, err = s.resumable(ctx, t, u, body)
 	}
 	if err != nil {
@@ -67,6 +74,28 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 			answer.Size, answer.Md5Checksum, u.Size, sum)
 	}
 	return answer, nil
+}
+
+// whole sends metadata and content in one request. If that does not get through, it reports whether the content is to go
+// in pieces.
+func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, pieced bool, err error) {
+	began := time.Now()
+	err = s.attempt(ctx, func() (err error) {
+		answer, err = s.multipart(ctx, t, u, body)
+		return err
+	})
+	var ae *answerError
+	switch n := u.Size + maxHead; {
+	case err == nil:
+		s.pieces.done(t.key(), u.Size)
+	case isTooLarge(err) && u.Size <= granule:
+		err = refusedWhole(err, u.Size)
+	case isTooLarge(err):
+		pieced = s.pieces.tooLarge(n)
+	case u.Size > granule && s.pacer.worksSince(began) && (isForeign(err) || site.ClassOf(err) == site.Throttled && !errors.As(err, &ae)):
+		s.pieces.broke(t.key(), n, n, n, true) // the next time
+	}
+	return answer, pieced, err
 }
 
 // key is what the journal knows the target's upload session by: one that creates a file is of no use for updating it.
@@ -137,11 +166,25 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 // send makes a request and gives it up when it stands still. An answer other than 2xx and 308 is an error.
 func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader, header http.Header) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	stall := time.AfterFunc(s.stall, func() { cancel(fmt.Errorf("not a byte for %v", s.stall)) })
+	sent := &requestBody{reader: body, left: size, fence: s.fence}
+	var stall *time.Timer
+	stall = time.AfterFunc(time.Hour, func() {
+		switch {
+		case sent.reading.Load():
+			cancel(errSlowSource)
+			if a, ok := body.(*ahead); ok {
+				a.leave() // the HTTP client waits for who reads from it
+			}
+		case method == http.MethodPut && sent.read.Load() && sent.patient.CompareAndSwap(false, true):
+			stall.Reset((finishStall - 1) * s.stall) // Drive may have to finish what it has got
+		default:
+			cancel(fmt.Errorf("not a byte for %v", s.stall))
+		}
+	})
 	alive := func() { stall.Reset(s.stall) }
+	alive()
+	sent.alive = alive
 	done := func() { stall.Stop(); cancel(nil) }
-
-	sent := &requestBody{reader: body, alive: alive, fence: s.fence}
 	var reader io.Reader = sent
 	if size == 0 {
 		reader = http.NoBody
@@ -156,9 +199,11 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 	req.ContentLength = size
 	req.Header = header
 	res, err := s.client.Do(req)
-	sent.end()
+	cause := context.Cause(ctx)
+	if cause != errSlowSource { // which holds on to it
+		sent.end()
+	}
 	if err != nil {
-		cause := context.Cause(ctx)
 		done()
 		if cause != nil {
 			return nil, cause
@@ -185,13 +230,21 @@ func decodeFile(res *http.Response) (*drive.File, error) {
 	return &f, nil
 }
 
+// errSlowSource says that the source has kept a request waiting. Who gets it must not use the source any more.
+var errSlowSource = site.Classed(site.Waiting, errors.New("the source is slow: its storage has not delivered a byte for a minute; "+
+	"it is not Google Drive that stands still"))
+
 // requestBody is the body of a request, and tells whenever it moves on.
 type requestBody struct {
-	alive func()
-	fence func() error
+	alive   func()
+	fence   func() error
+	reading atomic.Bool // it waits for the source
+	read    atomic.Bool // all of it was
+	patient atomic.Bool // the answer may take longer than a stall
 
 	mu     sync.Mutex
 	reader io.Reader
+	left   int64
 	over   bool
 }
 
@@ -206,7 +259,14 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	b.alive()
-	return b.reader.Read(p)
+	b.reading.Store(true)
+	n, err := b.reader.Read(p)
+	b.reading.Store(false)
+	b.alive()
+	if b.left -= int64(n); b.left <= 0 {
+		b.read.Store(true)
+	}
+	return n, err
 }
 
 // end keeps the HTTP client from reading on, which it may do for a while after it has returned: the next
