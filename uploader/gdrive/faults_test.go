@@ -163,6 +163,7 @@ func inTheBody(f *fault) {
 	f.name += " in the body"
 	f.When, f.AfterBytes, f.never = drive.InBody, 200, onlyBody
 }
+func mendsItself(f *fault)    { f.stays = func(request) bool { return false } }
 func slow(f *fault)           { f.slow = true }
 func anywhere(request) string { return "" }
 func creates(k request) bool {
@@ -252,6 +253,13 @@ var faults = []fault{
 		never: unless(func(k request) bool { return k.json && k.name != "files.generateIds" }, "the answer is headers only, or too long to wait for")},
 	fault{name: "endless drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 500 * time.Millisecond}, want: throttled, never: onlyJSON}.
 		with(slow).with(workIsFound),
+	// A page comes from something on the way, and may be gone the next time. Whether it says 403, 404 or 200.
+	fault{name: "403 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 403}, want: file, never: noOAuth}.with(mendsItself),
+	fault{name: "404 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 404}, want: file, never: noOAuth}.with(mendsItself).
+		with(except(throttled, "upload.put", "upload.put, of an update")).with(except(fine, "upload.status", "upload.status, of a finished session")),
+	fault{name: "200 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 200}, want: file, never: noOAuth}.with(mendsItself),
+	fault{name: "502 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 502}, want: throttled, never: anywhere},
+
 	fault{name: "truncated", Fault: drive.Fault{Effect: drive.EffectTruncate}, want: throttled, never: onlyJSON}.with(workIsFound),
 	fault{name: "invalid JSON", Fault: drive.Fault{Effect: drive.EffectInvalidJSON}, want: throttled, never: onlyJSON}.with(workIsFound),
 	// Before an update the MD5 decides only whether there is need of one.
