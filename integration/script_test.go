@@ -269,7 +269,7 @@ func (s *script) held(_ *testscript.TestScript, _ bool, args []string) error {
 		if err != nil {
 			return err
 		}
-		if held := doc.Lookup("report", "held").String(); strings.Contains(held, args[0]) {
+		if held := doc.Lookup("report", "holds").String(); strings.Contains(held, args[0]) {
 			return nil
 		} else if time.Now().After(deadline) {
 			return fmt.Errorf("not within %s, but %s", patience, held)
