@@ -149,7 +149,7 @@ func (f *fault) told(reasons ...string) {
 	var lost, why []string
 	for _, l := range f.logged("") {
 		switch {
-		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"), strings.Contains(l.Message, "results not recorded"):
+		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"), strings.Contains(l.Message, "not recorded"):
 		case strings.Contains(l.Message, "change stream lost"):
 			lost, why = append(lost, l.Text("reason")), append(why, l.Text("error"))
 		default:

@@ -49,7 +49,8 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		}
 		if err == nil {
 			u.writing.saw(nil)
-			u.tell(j, slices.DeleteFunc(results, func(r result) bool { return u.isLost(j, r, lost) }))
+			u.logLost(j, results, lost)
+			u.tell(j, slices.DeleteFunc(results, func(r result) bool { return lost[r.File.Key()] != "" }))
 			return
 		}
 		if ctx.Err() != nil {
@@ -64,16 +65,20 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 	}
 }
 
-// isLost logs what an outcome was lost for: it counts as nothing.
-func (u *Uploader) isLost(j *job, r result, lost avalon.Lost) bool {
-	why, is := lost[r.File.Key()]
-	switch log := u.about(j.key).With(zap.String("path", r.File.Path), zap.String("why", why)); {
-	case is && r.Error == "":
-		log.Info("uploaded, but not recorded: its record is no longer what it was")
-	case is:
-		log.Debug("failed try not recorded: its record is no longer what it was")
+// logLost logs the uploads whose outcomes were lost, once for each reason: they count as nothing.
+func (u *Uploader) logLost(j *job, results []result, lost avalon.Lost) {
+	first, files := map[string]string{}, map[string]int{} // by reason
+	for _, r := range results {
+		if why, is := lost[r.File.Key()]; is && r.Error == "" {
+			if files[why]++; files[why] == 1 {
+				first[why] = r.File.Path
+			}
+		}
 	}
-	return is
+	for why, path := range first {
+		u.about(j.key).Info("uploaded, but not recorded: the record is no longer what it was", zap.Int("files", files[why]),
+			zap.String("path", path), zap.String("why", why))
+	}
 }
 
 // tell logs each file that is synced. The reaction is the time from when its representation came to our
