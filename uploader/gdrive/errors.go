@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -206,6 +207,12 @@ func hasStatus(err error, status int) bool {
 func isNotFound(err error) bool     { return hasStatus(err, http.StatusNotFound) }
 func isConflict(err error) bool     { return hasStatus(err, http.StatusConflict) }
 func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthorized) }
+
+// isUnusableID reports whether a create was refused for its id, as one that was generated for another account is.
+func isUnusableID(err error) bool {
+	var ae *answerError
+	return errors.As(err, &ae) && ae.status == http.StatusBadRequest && strings.Contains(strings.ToLower(ae.message), "file id")
+}
 
 // isRefused reports whether Drive has refused something and the file seems to be the reason.
 func isRefused(err error) bool {

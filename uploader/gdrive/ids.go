@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,16 +30,20 @@ const (
 	noteAgain = 24 * time.Hour
 )
 
-// place is a name in a folder.
+// place is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its name.
 type place struct{ folder, name string }
+
+func newPlace(folder, name string) place { return place{folder, nameKey(name)} }
 
 // idPool holds ids for files and folders that are about to be created. An id is in the journal before it is used,
 // so that whoever comes after a crash creates the same file again, and not a second one.
 type idPool struct {
 	generate func(ctx context.Context, count int) ([]string, error)
 	journal  Journal
-	filling  *semaphore.Weighted // one asks for ids, the others wait for that
-	busy     keyedMutex          // by folder: what is being read from the journal or noted in it
+	account  string                         // that the ids are generated for
+	has      func(folder, name string) bool // whether something of the name is there, or was put there by us
+	filling  *semaphore.Weighted            // one asks for ids, the others wait for that
+	busy     keyedMutex                     // by folder: what is being read from the journal or noted in it
 
 	mu       sync.Mutex
 	free     []string
@@ -46,9 +51,9 @@ type idPool struct {
 	read     map[string]bool // folders for which reserved has all that the journal says
 }
 
-func newIDPool(journal Journal, generate func(context.Context, int) ([]string, error)) *idPool {
-	return &idPool{generate: generate, journal: journal, filling: semaphore.NewWeighted(1),
-		reserved: map[place]Reservation{}, read: map[string]bool{}}
+func newIDPool(journal Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
+	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
+		has: func(string, string) bool { return false }, reserved: map[place]Reservation{}, read: map[string]bool{}}
 }
 
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
@@ -56,66 +61,72 @@ func newIDPool(journal Journal, generate func(context.Context, int) ([]string, e
 // a second file. Ids for the names that along returns are reserved in the same write; it leaves out those that are
 // reserved, and may be nil. So are ids for what is about to be created in the place, if that is a folder whose id is
 // a new one: inside has the names in it, then those in the first of these, and so on.
-func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (string, error) {
-	if id, ok := p.current(at); ok {
-		return id, nil
+//
+// The id may be one of another account, see isForeign.
+func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (Reservation, error) {
+	if r, ok := p.current(at); ok {
+		return r, nil
 	}
 	unlock, err := p.busy.lock(ctx, at.folder)
 	if err != nil {
-		return "", err
+		return Reservation{}, err
 	}
 	defer unlock()
-	if err := p.load(ctx, at.folder); err != nil {
-		return "", err
+	if err := p.load(ctx, at); err != nil {
+		return Reservation{}, err
 	}
-	if id, ok := p.current(at); ok {
-		return id, nil
+	if r, ok := p.current(at); ok {
+		return r, nil
 	}
 	old := p.of(at).ID // of a reservation that has to be noted again
 	ids := map[string]string{at.name: old}
 	if along != nil {
 		for _, name := range along(func(name string) bool {
-			_, ok := p.current(place{at.folder, name})
+			_, ok := p.current(newPlace(at.folder, name))
 			return ok
 		}) {
-			if len(ids) < maxIDs {
-				ids[name] = p.of(place{at.folder, name}).ID
+			if at := newPlace(at.folder, name); len(ids) < maxIDs {
+				ids[at.name] = p.of(at).ID
 			}
 		}
 	}
 	for name, id := range ids {
 		if id == "" {
 			if ids[name], err = p.draw(ctx, len(ids)); err != nil {
-				return "", err
+				return Reservation{}, err
 			}
 		}
 	}
 	all := map[string]map[string]string{at.folder: ids}
+	var fresh []string // folders that are not there yet
 	if folder := ids[at.name]; folder != old && inside != nil {
 		for _, names := range inside() {
 			ids := map[string]string{}
 			for _, name := range names[:min(len(names), maxIDs)] {
-				if ids[name], err = p.draw(ctx, len(names)); err != nil {
-					return "", err
+				if ids[nameKey(name)], err = p.draw(ctx, len(names)); err != nil {
+					return Reservation{}, err
 				}
 			}
 			all[folder] = ids
-			folder = ids[names[0]]
+			fresh = append(fresh, folder)
+			folder = ids[nameKey(names[0])]
 		}
 	}
 	noted := time.Now()
-	if err := p.journal.Reserve(ctx, all); err != nil {
-		return "", journalError(err)
+	if err := p.journal.Reserve(ctx, p.account, all); err != nil {
+		return Reservation{}, journalError(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for folder, ids := range all {
 		for name, id := range ids {
-			p.reserved[place{folder, name}] = Reservation{ID: id, At: noted}
+			p.reserved[place{folder, name}] = Reservation{ID: id, At: noted, Account: p.account}
 		}
+	}
+	for _, folder := range fresh {
 		p.read[folder] = true // a new id: the journal can have nothing else for it
 	}
-	return ids[at.name], nil
+	return p.reserved[at], nil
 }
 
 // of returns the reservation of a place; zero if there is none.
@@ -125,30 +136,49 @@ func (p *idPool) of(at place) Reservation {
 	return p.reserved[at]
 }
 
-// current returns the id that is reserved for a place, unless the reservation has to be noted again.
-func (p *idPool) current(at place) (id string, ok bool) {
-	r := p.of(at)
-	return r.ID, r.ID != "" && time.Since(r.At) < noteAgain
+// isForeign reports whether the id was generated for another account. Drive does not let us create anything with it,
+// but that account may have done so.
+func (p *idPool) isForeign(r Reservation) bool { return r.Account != "" && r.Account != p.account }
+
+// current returns the reservation of a place, unless there is none or it has to be noted again.
+func (p *idPool) current(at place) (r Reservation, ok bool) {
+	r = p.of(at)
+	return r, r.ID != "" && (time.Since(r.At) < noteAgain || p.isForeign(r))
 }
 
-// load reads what the journal has for a folder, once. The folder must be locked.
-func (p *idPool) load(ctx context.Context, folder string) error {
+// load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name that
+// may be there, as its reservation was released then. The folder must be locked.
+func (p *idPool) load(ctx context.Context, at place) error {
 	p.mu.Lock()
-	read := p.read[folder]
+	read := p.read[at.folder]
 	p.mu.Unlock()
-	if read {
+	again := read && p.has(at.folder, strings.TrimSuffix(at.name, "/"))
+	if read && !again {
 		return nil
 	}
-	found, err := p.journal.Reserved(ctx, folder)
+	found, err := p.journal.Reserved(ctx, at.folder)
 	if err != nil {
 		return journalError(err)
 	}
+	byPlace := map[place]Reservation{} // of the forms of one name, the last
+	for name, r := range found {
+		places := []place{newPlace(at.folder, name)}
+		if r.Account == "" { // a journal of old does not tell files from folders
+			places = append(places, newPlace(at.folder, name+"/"))
+		}
+		for _, of := range places {
+			if of != at && (again || p.has(of.folder, strings.TrimSuffix(of.name, "/"))) {
+				continue
+			}
+			if old, ok := byPlace[of]; !ok || r.At.After(old.At) {
+				byPlace[of] = r
+			}
+		}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for name, r := range found {
-		p.reserved[place{folder, name}] = r
-	}
-	p.read[folder] = true
+	maps.Copy(p.reserved, byPlace)
+	p.read[at.folder] = true
 	return nil
 }
 

@@ -12,7 +12,7 @@ import (
 
 // numbered generates ids in batches of two and counts the batches.
 func numbered(batches *int) *idPool {
-	return newIDPool(forgetful{}, func(context.Context, int) ([]string, error) {
+	return newIDPool(forgetful{}, "account", func(context.Context, int) ([]string, error) {
 		*batches++
 		return []string{fmt.Sprint(*batches, "a"), fmt.Sprint(*batches, "b")}, nil
 	})
@@ -26,7 +26,7 @@ func TestIDsAreReserved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return id
+		return id.ID
 	}
 	seen := map[string]bool{}
 	for _, at := range []place{{"f", "a"}, {"f", "b"}, {"g", "a"}, {"", "fa"}, {"fa", ""}} {
@@ -84,7 +84,7 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 func TestIDsAreAskedForAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := false
-		p := newIDPool(forgetful{}, func(ctx context.Context, count int) (ids []string, err error) {
+		p := newIDPool(forgetful{}, "account", func(ctx context.Context, count int) (ids []string, err error) {
 			if slow {
 				if err := sleep(ctx, time.Second); err != nil {
 					return nil, err

@@ -12,8 +12,9 @@ type Journal interface {
 	// Reserved returns the ids that are reserved for names in a folder, each with when it was noted last.
 	Reserved(ctx context.Context, folder string) (map[string]Reservation, error)
 
-	// Reserve notes ids for names in folders, by folder and name. What was noted for a name before counts no more.
-	Reserve(ctx context.Context, ids map[string]map[string]string) error
+	// Reserve notes ids for names in folders, by folder and name, that were generated for an account. What was noted for
+	// a name before counts no more.
+	Reserve(ctx context.Context, account string, ids map[string]map[string]string) error
 
 	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time,
 	// and "" otherwise. The URI is a bearer secret.
@@ -30,6 +31,9 @@ type Journal interface {
 type Reservation struct {
 	ID string
 	At time.Time // when it was noted
+
+	// Account is who the id was generated for, as tokenSource.identity has it. It is empty in a journal of old.
+	Account string
 }
 
 // forgetful is the journal of a site that only looks.
@@ -38,7 +42,9 @@ type forgetful struct{}
 var _ Journal = forgetful{}
 
 func (forgetful) Reserved(context.Context, string) (map[string]Reservation, error) { return nil, nil }
-func (forgetful) Reserve(context.Context, map[string]map[string]string) error      { return nil }
+func (forgetful) Reserve(context.Context, string, map[string]map[string]string) error {
+	return nil
+}
 func (forgetful) Session(context.Context, string, int64, time.Time) (string, error) {
 	return "", nil
 }

@@ -45,7 +45,7 @@ func (k *kept) Reserved(_ context.Context, folder string) (map[string]Reservatio
 	return out, nil
 }
 
-func (k *kept) Reserve(_ context.Context, ids map[string]map[string]string) error {
+func (k *kept) Reserve(_ context.Context, account string, ids map[string]map[string]string) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.writes++
@@ -54,7 +54,7 @@ func (k *kept) Reserve(_ context.Context, ids map[string]map[string]string) erro
 			k.ids[folder] = map[string]Reservation{}
 		}
 		for name, id := range names {
-			k.ids[folder][name] = Reservation{id, time.Now()}
+			k.ids[folder][name] = Reservation{id, time.Now(), account}
 		}
 	}
 	return nil
@@ -227,7 +227,7 @@ func TestReservedLongAgo(t *testing.T) {
 		fault.Remove()
 		for _, names := range j.ids {
 			for name, r := range names {
-				names[name] = Reservation{r.ID, r.At.Add(-noteAgain)}
+				names[name] = Reservation{r.ID, r.At.Add(-noteAgain), r.Account}
 			}
 		}
 	}
@@ -336,7 +336,7 @@ func TestForeignSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := upload("/SHOW/pub/a", []byte(large(8*mib)))
-	if err := j.SaveSession(t.Context(), target{id: id, create: true}.key(), u.Size, u.ModTime, other.URL); err != nil {
+	if err := j.SaveSession(t.Context(), d.sessionKey(target{id: id.ID, create: true}), u.Size, u.ModTime, other.URL); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Put(t.Context(), u); err != nil || asked {

@@ -12,16 +12,21 @@ import (
 // path. Nothing is created, and a root that is not there is the site's trouble. The first look into a folder lists it,
 // which answers all later ones.
 func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
-	var at entry
-	var there bool
-	folder, err := s.tree.at(ctx, path.Dir(p))
+	var found items
+	folder, err := s.tree.look(ctx, path.Dir(p))
 	if err == nil && folder != nil {
-		at, there, err = s.tree.lookup(ctx, folder, path.Base(p))
+		found, err = s.tree.lookup(ctx, folder, path.Base(p), fileItem, nil)
 	}
 	if err != nil {
 		return site.Found{}, err
 	}
-	f := site.Found{State: site.There, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size, Folder: at.folder}
+	at := found[fileItem]
+	if at.id == "" {
+		at = found[folderItem] // nothing is put there, but people may have
+	}
+	there := at.id != ""
+	f := site.Found{State: site.There, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size,
+		Folder: at.kind == folderItem}
 	if at.md5 != (digest{}) {
 		f.MD5 = hex.EncodeToString(at.md5[:])
 	}
@@ -40,7 +45,7 @@ func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
 	case err != nil:
 		return site.Found{}, err
 	}
-	if there && (got == nil || got.Trashed || parentOf(got) != folder.id || got.Name != path.Base(p)) {
+	if there && (got == nil || !isAt(got, folder.id, path.Base(p))) {
 		return f, nil // another one is in its place
 	}
 	if got == nil {
@@ -51,7 +56,7 @@ func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
 	switch parent := parentOf(got); {
 	case got.Trashed:
 		f.State = site.Trashed
-	case folder != nil && parent == folder.id && got.Name == path.Base(p):
+	case folder != nil && isAt(got, folder.id, path.Base(p)):
 		f.State = site.There
 	case parent != "":
 		// Only for people, so it may fail: the folder can be hidden from us.
@@ -60,23 +65,4 @@ func (s *Site) Look(ctx context.Context, p, id string) (site.Found, error) {
 		}
 	}
 	return f, nil
-}
-
-// at returns the folder at a path, nil if there is none. Nothing is created.
-func (t *tree) at(ctx context.Context, p string) (*folder, error) {
-	if f, fresh := t.cached(p); fresh {
-		return f, nil
-	}
-	if !t.mayCreate(p) {
-		return t.resolve(ctx, p)
-	}
-	parent, err := t.at(ctx, path.Dir(p))
-	if err != nil || parent == nil {
-		return nil, err
-	}
-	e, found, err := t.lookup(ctx, parent, path.Base(p))
-	if err != nil || !found || !e.folder {
-		return nil, err
-	}
-	return t.found(p, &folder{id: e.id, driveID: parent.driveID, parent: parent.id}), nil
 }

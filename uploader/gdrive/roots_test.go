@@ -76,9 +76,12 @@ func TestRoots(t *testing.T) {
 func (s *studio) doubtAll(d *Site) {
 	d.tree.mu.Lock()
 	defer d.tree.mu.Unlock()
+	for _, l := range d.tree.paths {
+		l.seen = l.seen.Add(-freshFor)
+	}
 	for _, f := range d.tree.folders {
-		f.seen = f.seen.Add(-freshFor)
-		f.listed = f.listed.Add(-freshFor)
+		f.listed, f.stays = f.listed.Add(-freshFor), 0
+		f.asked = nil
 		for name, e := range f.entries {
 			e.seen = e.seen.Add(-freshFor)
 			f.entries[name] = e
@@ -103,8 +106,8 @@ func TestBadRoots(t *testing.T) {
 		{"no such folder", "/SHOW/none/pub", nil, []string{"no folder /SHOW/none ", "create or share it, or mend root"}},
 		{"no such folder in My Drive", "/My Drive/none", nil, []string{"no folder /My Drive/none ", "shared with sync@"}},
 		{"in the trash", "/SHOW/gone", func(s *studio) { s.Trash(s.Mkdir(s.show, "gone")) }, []string{"no folder /SHOW/gone "}},
-		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file or a shortcut", "mend root"}},
-		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file or a shortcut"}},
+		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive", "mend root"}},
+		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive"}},
 		{"only readable", "/READ/pub", func(s *studio) {
 			d := s.AddSharedDrive("READ")
 			s.Mkdir(d, "pub")

@@ -60,7 +60,7 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 	default:
 		return nil, err
 	}
-	_ = s.journal.DropSession(ctx, t.key()) // one that is over is found out later
+	_ = s.journal.DropSession(ctx, s.sessionKey(t)) // one that is over is found out later
 	return answer, err
 }
 
@@ -86,7 +86,7 @@ const unknown = -1
 // takeUp finds the session that another process has left behind, if there is one that is still good, and how much
 // the server has got of it. If that is everything, and the source is still the same, the answer is the file.
 func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
-	session, err = s.journal.Session(ctx, t.key(), u.Size, u.ModTime)
+	session, err = s.journal.Session(ctx, s.sessionKey(t), u.Size, u.ModTime)
 	if err != nil {
 		return nil, "", 0, journalError(err)
 	}
@@ -137,7 +137,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 			if session, err = s.startSession(ctx, t, u); err != nil {
 				return nil, 0, err
 			}
-			if err = s.journal.SaveSession(ctx, key, u.Size, u.ModTime, session); err != nil {
+			if err = s.journal.SaveSession(ctx, s.sessionKey(t), u.Size, u.ModTime, session); err != nil {
 				return nil, 0, journalError(err)
 			}
 			offset = 0

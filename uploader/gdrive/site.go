@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 const googleEndpoint = "https://www.googleapis.com"
 
 // uploadFields are what is asked of a file that was written or is about to be.
-const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents"
+const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents,shortcutDetails/targetMimeType"
 
 // Config says which Drive a site is.
 type Config struct {
@@ -50,7 +51,7 @@ type Site struct {
 	pacer    *pacer
 	ids      *idPool
 	tree     *tree
-	putting  keyedMutex // by path: one Put at a time
+	putting  keyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	journal  Journal
 	fence    func() error
@@ -116,8 +117,9 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
-	s.ids = newIDPool(s.journal, s.generateIDs)
+	s.ids = newIDPool(s.journal, tokens.identity, s.generateIDs)
 	s.tree = newTree(s)
+	s.ids.has = s.tree.mayHave
 	return s, nil
 }
 
@@ -128,19 +130,19 @@ func (s *Site) Close() { s.client.CloseIdleConnections() }
 // a folder. The path is looked up anew and the work done again.
 var errStale = site.Classed(site.Throttled, errors.New("somebody changes the folder on Drive"))
 
+// putAgain is how often a Put begins anew because something else is on Drive than we thought: what we remember may be wrong
+// of the folder, of the file, and of who the id in the journal is for.
+const putAgain = 5
+
 // Put uploads a file as [site.Site] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if u.Urgent {
 		ctx = urgent(ctx)
 	}
 	ctx = withMayCreate(ctx, u.MayCreate)
-	unlock, err := s.putting.lock(ctx, u.Path)
-	if err != nil {
-		return site.Object{}, err
-	}
-	defer unlock()
 	var f *drive.File
-	for range 3 {
+	var err error
+	for range putAgain {
 		if f, err = s.put(ctx, u); !errors.Is(err, errStale) {
 			break
 		}
@@ -159,24 +161,24 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 // Drive than we thought.
 func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	name := path.Base(u.Path)
-	parent, err := s.tree.resolveFor(ctx, path.Dir(u.Path), &coming{path.Dir(u.Path), func() []string { return siblings(u) }})
+	also := func() []string { return siblings(u) }
+	parent, err := s.tree.resolveFor(ctx, path.Dir(u.Path), &coming{path.Dir(u.Path), also}, freshFor)
 	if err != nil {
 		return nil, err
 	}
-	e, found, err := s.tree.lookup(ctx, parent, name)
+	unlock, err := s.putting.lock(ctx, parent.id+"/"+nameKey(name))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	items, err := s.tree.lookup(ctx, parent, name, fileItem, also)
 	if err != nil {
 		return nil, err
 	}
 	var f *drive.File
-	switch {
-	case found && e.folder:
-		// Somebody may have taken it out of the way since it was seen.
-		if f, err = s.get(ctx, e.id, uploadFields); err == nil && !f.Trashed && f.Name == name && parentOf(f) == parent.id {
-			return nil, site.Classed(site.File, errors.New("there is a folder of that name on Drive"))
-		}
-	case found:
-		f, err = s.update(ctx, e, u)
-	default:
+	if e := items[fileItem]; e.id != "" {
+		f, err = s.update(ctx, parent, e, u)
+	} else {
 		f, err = s.create(ctx, parent, name, u)
 	}
 	switch {
@@ -184,7 +186,7 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 		err = fmt.Errorf("%w: %v", errStale, err)
 	case err == nil && f.Trashed:
 		err = fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
-	case err == nil && (f.Name != name || parentOf(f) != parent.id):
+	case err == nil && (!isAt(f, parent.id, name) || kindOf(f) != fileItem):
 		err = fmt.Errorf("%w: the file was renamed or moved", errStale)
 	}
 	if errors.Is(err, errStale) {
@@ -194,16 +196,19 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 		s.tree.remember(parent, name, entryOf(f))
 	}
 	switch {
-	case f != nil && trashedAlong(f): // comes back with its folder, and is known by its id then
+	case f != nil && trashedAlong(f) && slices.Contains(f.Parents, parent.id):
+		// It comes back with its folder, and is known by its id then.
 	case err == nil || errors.Is(err, errStale):
 		// Only now, so that at any time a name is reserved or known to be there.
-		s.ids.release(place{parent.id, name})
+		s.ids.release(newPlace(parent.id, name))
 	}
 	return f, err
 }
 
-// update makes a file that is there hold the content.
-func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File, error) {
+// update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as it
+// is: a person has renamed or moved it, and it keeps its content.
+func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Upload) (*drive.File, error) {
+	confirmed := e.isConfirmed()
 	if e.size == u.Size {
 		// It may be the same content: republished, or shared by several representations.
 		sum, err := sumOf(ctx, u)
@@ -213,16 +218,33 @@ func (s *Site) update(ctx context.Context, e entry, u site.Upload) (*drive.File,
 		if e.md5 == (digest{}) || e.md5 == parseDigest(sum) {
 			// Somebody may have changed it since.
 			f, err := s.get(ctx, e.id, uploadFields)
-			if err != nil || f.Trashed {
+			if err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
 				return f, err
 			}
 			if f.Size == u.Size && f.Md5Checksum == sum {
 				if u.Size > multipartLimit {
-					_ = s.journal.DropSession(ctx, target{id: f.Id, create: true}.key()) // it may be just finished
+					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true})) // it may be just finished
 				}
 				return f, nil
 			}
+			confirmed = true
 		}
+	}
+	if !confirmed {
+		if f, err := s.get(ctx, e.id, uploadFields); err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
+			return f, err
+		}
+	}
+	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file last.
+	maxAge := confirmedFor
+	if !e.written.IsZero() {
+		maxAge = min(maxAge, time.Since(e.written))
+	}
+	switch now, err := s.tree.resolveFor(ctx, path.Dir(u.Path), nil, maxAge); {
+	case err != nil:
+		return nil, err
+	case now.id != parent.id:
+		return nil, fmt.Errorf("%w: the folder was renamed or moved", errStale)
 	}
 	return s.upload(ctx, target{id: e.id}, u)
 }
@@ -232,25 +254,35 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
 		return nil, err
 	}
-	at := place{parent.id, name}
-	id, err := s.ids.reserve(ctx, at, func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
+	r, err := s.ids.reserve(ctx, newPlace(parent.id, name), func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.upload(ctx, target{id: id, parent: parent.id, name: name, create: true}, u)
-	err = ofCreation(err, path.Dir(u.Path))
-	if isConflict(err) {
-		// An earlier create did its work and its answer was lost.
-		f, err = s.made(ctx, id)
-		switch {
-		case err != nil || f.Trashed:
-		case parentOf(f) != parent.id, f.Name != name, f.MimeType == folderType:
-			err = errStale // somebody has moved or renamed it since, or the id was used for a folder
-		default:
-			f, err = s.update(ctx, entryOf(f), u)
-		}
+	var f *drive.File
+	foreign := s.ids.isForeign(r)
+	if !foreign {
+		f, err = s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
+		err = ofCreation(err, path.Dir(u.Path))
 	}
-	return f, err
+	switch {
+	case isConflict(err):
+		// An earlier create did its work and its answer was lost.
+		f, err = s.made(ctx, r.ID)
+	case foreign, isUnusableID(err):
+		// Another account's create may have done its work. If not, the name gets another id.
+		f, err = s.get(ctx, r.ID, uploadFields)
+	default:
+		return f, err
+	}
+	if err != nil || f.Trashed {
+		return f, err
+	}
+	if !isAt(f, parent.id, name) || kindOf(f) != fileItem {
+		return nil, errStale // somebody has moved or renamed it since, or the id was used for something else
+	}
+	e := entryOf(f)
+	e.seen = time.Now()
+	return s.update(ctx, parent, e, u)
 }
 
 // siblings returns the names that are about to be created in the upload's folder, its own first.
@@ -271,7 +303,7 @@ func siblings(u site.Upload) []string {
 func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
 	for _, name := range siblings(u)[1:] {
 		// In this order: what is no longer reserved is known to be there.
-		if !reserved(name) && !s.tree.has(parent, name) {
+		if !reserved(name) && !s.tree.mayHave(parent.id, name) {
 			names = append(names, name)
 		}
 	}
@@ -307,7 +339,7 @@ func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *d
 // below it.
 func (s *Site) blameRoot(ctx context.Context, p string, refusal error) error {
 	for _, root := range s.roots {
-		if strings.HasPrefix(p, root+"/") {
+		if strings.HasPrefix(nameKey(p), nameKey(root)+"/") {
 			if err := s.CheckRoot(ctx, root); err != nil {
 				return err
 			}

@@ -2,6 +2,8 @@ package gdrive
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -21,8 +23,10 @@ import (
 // a token was refused before its time, and stops waiting for one when the request's context ends.
 type tokenSource struct {
 	account string // who we are, for messages
-	fetch   func(context.Context) (*oauth2.Token, error)
-	timeout time.Duration // metadataTimeout, which tests shorten
+	// identity tells accounts apart, in the journal: nobody can read a secret, or a name, out of it.
+	identity string
+	fetch    func(context.Context) (*oauth2.Token, error)
+	timeout  time.Duration // metadataTimeout, which tests shorten
 
 	mu  *semaphore.Weighted // guards tok; unlike a Mutex's, its lock can be given up waiting for
 	tok *oauth2.Token
@@ -35,16 +39,22 @@ var errKey = errors.New("the key can't be read; download the key file again")
 // is in the file.
 func newTokenSource(data []byte, subject string, base http.RoundTripper) (*tokenSource, error) {
 	var about struct {
-		Type        string `json:"type"`
-		ClientEmail string `json:"client_email"`
+		Type         string `json:"type"`
+		ClientEmail  string `json:"client_email"`
+		ClientID     string `json:"client_id"`
+		RefreshToken string `json:"refresh_token"`
 	}
 	if err := json.Unmarshal(data, &about); err != nil {
 		return nil, errors.New("not a JSON file")
 	}
 	var account string
+	var who []string
 	switch google.CredentialsType(about.Type) {
 	case google.ServiceAccount:
-		account = about.ClientEmail
+		account, who = about.ClientEmail, []string{about.ClientEmail, subject}
+		if subject != "" {
+			who = []string{subject} // as whom the service account acts makes the difference, not which one it is
+		}
 		if subject != "" {
 			account = subject + " (through " + account + ")"
 		}
@@ -53,7 +63,7 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 			return nil, errKey
 		}
 	case google.AuthorizedUser:
-		account = "the authorized user"
+		account, who = "the authorized user", []string{about.ClientID, about.RefreshToken}
 	default:
 		return nil, fmt.Errorf("type is %q; use a service account's key or authorized-user credentials", about.Type)
 	}
@@ -73,7 +83,8 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		}
 		return tok, err
 	}
-	return &tokenSource{account: account, fetch: fetch, timeout: metadataTimeout, mu: semaphore.NewWeighted(1)}, nil
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", who))
+	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: metadataTimeout, mu: semaphore.NewWeighted(1)}, nil
 }
 
 // boundTransport binds the request for a token to a context, which oauth2 makes without one for service

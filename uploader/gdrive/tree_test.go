@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitesync/integration/drive"
-	"sitesync/uploader/site"
 )
 
 // Uploads that race for new folders make each of them once.
@@ -263,22 +262,21 @@ func TestListingLag(t *testing.T) {
 	}
 }
 
-// A folder is listed page by page; one that is too long for that is asked for single names.
+// A folder is listed page by page, however short they are; one that is too long for that is asked for single names.
 func TestLongFolder(t *testing.T) {
 	for _, test := range []struct {
-		perPage, lists int
+		files, perPage, lists int
 	}{
-		{10, 4},                  // the roots' parent in one page, and the folder in three
-		{2, 1 + maxPages + 3},    // and each name by itself
-		{1, 1 + maxPages + 3},    // the same
-		{0, 1 + 1},               // no cap: Google's 1000
-		{1000, 1 + 1},            // the same
-		{30/maxPages + 1, 1 + 8}, // 30 entries in eight pages
+		{30, 0, 1 + 1},    // the roots' parent, and all in one page
+		{30, 1000, 1 + 1}, // the same
+		{30, 10, 1 + 3},
+		{30, 1, 1 + 30},
+		{150, 1, 1 + sparePages + 13 + 4}, // too many pages, and each name by itself
 	} {
 		s := newStudio(t)
 		pub := s.Mkdir(s.show, "pub")
 		var ids []string
-		for i := range 30 {
+		for i := range test.files {
 			ids = append(ids, s.AddFile(pub, fmt.Sprint(i), []byte("x")))
 		}
 		s.UpdateSettings(func(set *drive.Settings) { set.PageLimit = test.perPage })
@@ -288,45 +286,13 @@ func TestLongFolder(t *testing.T) {
 				t.Errorf("%d a page: a second file %d", test.perPage, name)
 			}
 		}
-		if got := s.Calls()["files.list"]; got > test.lists {
-			t.Errorf("%d a page: %d lists, want at most %d", test.perPage, got, test.lists)
-		}
 		put(t, d, "/SHOW/pub/new", "new")
+		if got := s.Calls()["files.list"]; got > test.lists {
+			t.Errorf("%d files, %d a page: %d lists, want at most %d", test.files, test.perPage, got, test.lists)
+		}
 		if dup := s.Duplicates(); len(dup) > 0 {
 			t.Error("duplicates:", dup)
 		}
-	}
-}
-
-// A file where a folder should be, and the other way around, is that file's trouble.
-func TestFileAndFolder(t *testing.T) {
-	s := newStudio(t)
-	s.AddFile(s.Mkdir(s.show, "pub"), "file", nil)
-	s.Mkdir(s.show, "pub/folder")
-	d := s.open(t)
-	_, err := d.Put(t.Context(), upload("/SHOW/pub/file/a", []byte("a")))
-	wantClass(t, err, site.File, "/SHOW/pub/file is a file on Drive")
-	_, err = d.Put(t.Context(), upload("/SHOW/pub/folder", []byte("a")))
-	wantClass(t, err, site.File, "there is a folder of that name")
-}
-
-// Whoever takes a folder out of the way, and asks for another try, need not wait until what was seen is forgotten.
-func TestFolderIsTakenOutOfTheWay(t *testing.T) {
-	for how, take := range map[string]func(s *studio, id string){
-		"deleted": func(s *studio, id string) { s.Delete(id) },
-		"trashed": func(s *studio, id string) { s.Trash(id) },
-		"renamed": func(s *studio, id string) { s.Rename(id, "something else") },
-	} {
-		t.Run(how, func(t *testing.T) {
-			s := newStudio(t)
-			id := s.Mkdir(s.show, "pub/a")
-			d := s.open(t)
-			_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("1")))
-			wantClass(t, err, site.File, "there is a folder of that name")
-			take(s, id)
-			put(t, d, "/SHOW/pub/a", "1")
-			s.wantOne(t, s.show, "pub/a", "1")
-		})
 	}
 }
 
@@ -337,30 +303,27 @@ func TestSweep(t *testing.T) {
 	old := put(t, d, "/SHOW/pub/old/a", "1")
 	put(t, d, "/SHOW/pub/used/a", "1")
 	put(t, d, "/SHOW/pub/used/b", "1")
-	known := func() (paths, names []string) {
-		d.tree.mu.Lock()
-		defer d.tree.mu.Unlock()
-		return slices.Sorted(maps.Keys(d.tree.folders)), slices.Sorted(maps.Keys(d.tree.folders["/SHOW/pub/used"].entries))
-	}
 	d.tree.mu.Lock()
 	long := 2 * listingLag
-	used := d.tree.folders["/SHOW/pub/used"]
-	b := used.entries["b"]
+	used := d.tree.paths["/SHOW/pub/used"].folder
+	b := used.entries[item{"b", fileItem}]
 	b.seen, b.written = b.seen.Add(-long), b.written.Add(-long)
-	used.entries["b"] = b
+	used.entries[item{"b", fileItem}] = b
 	used.listed = used.listed.Add(-long)
-	f := d.tree.folders["/SHOW/pub/old"]
-	f.seen = f.seen.Add(-long)
+	l := d.tree.paths["/SHOW/pub/old"]
+	l.seen = l.seen.Add(-long)
+	l.folder.used = l.folder.used.Add(-long)
 	d.tree.swept = d.tree.swept.Add(-long)
 	d.tree.mu.Unlock()
 	put(t, d, "/SHOW/pub/new/a", "1")
-	paths, names := known()
-	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, paths); diff != "" {
+	d.tree.mu.Lock()
+	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, slices.Sorted(maps.Keys(d.tree.paths))); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]string{"a"}, names); diff != "" {
-		t.Error(diff)
+	if len(d.tree.folders) != 4 || len(used.entries) != 1 {
+		t.Errorf("%d folders and %v are known", len(d.tree.folders), used.entries)
 	}
+	d.tree.mu.Unlock()
 	if obj := put(t, d, "/SHOW/pub/old/a", "22"); obj.ID != old.ID {
 		t.Error("a second file was made")
 	}
@@ -378,23 +341,28 @@ func TestQuote(t *testing.T) {
 	}
 }
 
+// memory is what is remembered, as the tree counts it, bytes.
+func (t *tree) memory() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := folderCost * (len(t.paths) + len(t.folders))
+	for _, f := range t.folders {
+		known += f.cost()
+	}
+	return known
+}
+
 // Memory is bounded, however much is uploaded; what was forgotten is not made twice, also if listings don't show it.
-func TestMostKnown(t *testing.T) {
+func TestMemoryIsBounded(t *testing.T) {
 	s, j := newLagging(t)
 	d := s.next(t, j)
-	d.tree.most = 40
+	d.tree.most = 80 * folderCost
 	path := func(i int) string { return fmt.Sprintf("/SHOW/pub/v%03d/a", i) }
 	for range 2 {
 		for i := range 100 {
 			put(t, d, path(i), fmt.Sprint(i))
-			d.tree.mu.Lock()
-			known := len(d.tree.folders)
-			for _, f := range d.tree.folders {
-				known += len(f.entries)
-			}
-			d.tree.mu.Unlock()
-			if known > 40+1 {
-				t.Fatalf("%d folders and names are remembered", known)
+			if known := d.tree.memory(); known > d.tree.most+2*folderCost {
+				t.Fatalf("%d bytes are remembered", known)
 			}
 		}
 	}

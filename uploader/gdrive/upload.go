@@ -106,6 +106,9 @@ func (t target) key() string {
 	return "update " + t.id
 }
 
+// sessionKey is what the journal knows the target's upload session by: one of another account is of no use for ours.
+func (s *Site) sessionKey(t target) string { return s.tokens.identity + " " + t.key() }
+
 // uploadURL is where an upload goes.
 func (s *Site) uploadURL(t target, kind string) (method, address string) {
 	q := url.Values{"uploadType": {kind}, "supportsAllDrives": {"true"}, "fields": {uploadFields}}

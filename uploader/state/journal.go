@@ -26,12 +26,13 @@ var _ gdrive.Journal = (*Journal)(nil)
 
 // reserved is a document of the collection ids.
 type reserved struct {
-	Folder string    `bson:"folder"`
-	Names  []string  `bson:"names"`
-	IDs    []string  `bson:"ids"`  // of the names
-	Term   int64     `bson:"term"` // of the lease
-	Write  int64     `bson:"n"`    // counts the writes of a term
-	At     time.Time `bson:"at"`
+	Folder  string    `bson:"folder"`
+	Names   []string  `bson:"names"`
+	IDs     []string  `bson:"ids"`     // of the names
+	Account string    `bson:"account"` // that the ids are for
+	Term    int64     `bson:"term"`    // of the lease
+	Write   int64     `bson:"n"`       // counts the writes of a term
+	At      time.Time `bson:"at"`
 }
 
 // Reserved reads the ids that are reserved for names in a folder.
@@ -49,21 +50,21 @@ func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]gdriv
 	out := map[string]gdrive.Reservation{}
 	for _, doc := range docs {
 		for i, name := range doc.Names[:min(len(doc.Names), len(doc.IDs))] {
-			out[name] = gdrive.Reservation{ID: doc.IDs[i], At: doc.At}
+			out[name] = gdrive.Reservation{ID: doc.IDs[i], At: doc.At, Account: doc.Account}
 		}
 	}
 	return out, nil
 }
 
-// Reserve notes ids for names in folders, in one write.
-func (j *Journal) Reserve(ctx context.Context, ids map[string]map[string]string) error {
+// Reserve notes ids of an account for names in folders, in one write.
+func (j *Journal) Reserve(ctx context.Context, account string, ids map[string]map[string]string) error {
 	term, err := j.Lease.Term()
 	if err != nil {
 		return err
 	}
 	var docs []reserved
 	for folder, names := range ids {
-		doc := reserved{Folder: folder, Term: term, Write: j.writes.Add(1), At: time.Now()}
+		doc := reserved{Folder: folder, Account: account, Term: term, Write: j.writes.Add(1), At: time.Now()}
 		for name, id := range names {
 			doc.Names, doc.IDs = append(doc.Names, name), append(doc.IDs, id)
 		}

@@ -48,11 +48,11 @@ func TestReserve(t *testing.T) {
 		{"a.b": "5"},
 		{},
 	} {
-		if err := j.Reserve(ctx, map[string]map[string]string{"folder": r}); err != nil {
+		if err := j.Reserve(ctx, "account", map[string]map[string]string{"folder": r}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := j.Reserve(ctx, map[string]map[string]string{"another": {"a.b": "6"}, "a third": {"a.b": "7", "d": "8"}}); err != nil {
+	if err := j.Reserve(ctx, "account", map[string]map[string]string{"another": {"a.b": "6"}, "a third": {"a.b": "7", "d": "8"}}); err != nil {
 		t.Fatal(err)
 	}
 	found, err := (&Journal{Database: db}).Reserved(ctx, "folder")
@@ -82,11 +82,11 @@ func TestLateReservation(t *testing.T) {
 		t.Fatal(err)
 	}
 	successor := journal(t, db)
-	if err := successor.Reserve(t.Context(), map[string]map[string]string{"folder": {"a": "successor"}}); err != nil {
+	if err := successor.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "successor"}}); err != nil {
 		t.Fatal(err)
 	}
 	// Its clocks have stood still, so that it takes the lease for its own.
-	if err := j.Reserve(t.Context(), map[string]map[string]string{"folder": {"a": "paused", "b": "paused"}}); err == nil {
+	if err := j.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "paused", "b": "paused"}}); err == nil {
 		t.Error("the paused one may go on")
 	}
 	found, err := successor.Reserved(t.Context(), "folder")
@@ -103,7 +103,7 @@ func TestReserveIsOneWrite(t *testing.T) {
 		many[fmt.Sprintf("%s%04d.exr", strings.Repeat("x", 240), i)] = fmt.Sprintf("1%032d", i)
 	}
 	j := journal(t, db)
-	if err := j.Reserve(t.Context(), map[string]map[string]string{"folder": many}); err != nil {
+	if err := j.Reserve(t.Context(), "account", map[string]map[string]string{"folder": many}); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := db.db.Collection("ids").CountDocuments(t.Context(), bson.D{}); n != 1 || err != nil {
@@ -150,7 +150,7 @@ func TestJournalWithoutLease(t *testing.T) {
 	l.stop()
 	<-l.stopped
 	j := &Journal{Database: db, Lease: l.Lease}
-	if err := j.Reserve(t.Context(), map[string]map[string]string{"folder": {"a": "1"}}); err == nil {
+	if err := j.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "1"}}); err == nil {
 		t.Error("ids are reserved without the lease")
 	}
 	if err := j.SaveSession(t.Context(), "f", 5, time.Now(), "uri"); err == nil {

@@ -1,0 +1,295 @@
+package gdrive
+
+import (
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+)
+
+const (
+	// folderType is the MIME type that makes a file a folder, shortcutType the one of shortcuts, and googleTypes is
+	// what the types of all begin with that has no content of its own: these, Google's documents and those of apps.
+	folderType   = googleTypes + "folder"
+	shortcutType = googleTypes + "shortcut"
+	googleTypes  = "application/vnd.google-apps."
+
+	// listingLag is how long a listing may lack what was created, on shared drives by Google's word. For as
+	// long our own memory of it counts more.
+	listingLag = time.Hour
+
+	// sweepEvery is how often what is of no more use is forgotten.
+	sweepEvery = 10 * time.Minute
+
+	// maxMemory bounds what is remembered of Drive, bytes, about. What is forgotten before listings show it is still
+	// in the journal.
+	maxMemory = 8 << 20
+
+	// What a folder takes, and as much again its path, an entry in it, and the hash of a name, bytes, about.
+	folderCost, entryCost, nameCost = 300, 320, 32
+)
+
+// tree remembers folders by path and what is in them, so that a new file in a known folder costs one
+// request. Folders are looked up and created once, however many files wait for them.
+type tree struct {
+	site *Site
+	busy keyedMutex // what is being found out
+	most int        // bytes
+	seed maphash.Seed
+
+	mu      sync.Mutex
+	paths   map[string]*location // by nameKey of the path
+	folders map[string]*folder   // by id
+	swept   time.Time
+	learnt  int // bytes since then
+}
+
+// folder is a folder on Drive, and what we know to be in it, wherever it is itself. Names are nameKeys.
+type folder struct {
+	id      string
+	driveID string // of the shared drive it is in; empty in My Drive
+
+	// Guarded by tree.mu.
+	used    time.Time            // when it was last asked for
+	entries map[item]entry       // what we know to be in it
+	asked   map[string]time.Time // names of which entries had all that there was then
+	doubted map[string]bool      // names of which we know nothing, whatever a listing said
+	names   map[uint64]uint32    // hashes of all names that are there or were put there by us, with the time of the latter
+	listed  time.Time            // when names was complete; zero if it never was
+	stays   time.Duration        // how long that is taken to be so still
+	long    bool                 // too long to be listed: each name is asked for
+}
+
+// itemKind is what something on Drive is good for. Several may have one name, of a kind and of several kinds: a folder is
+// wanted as a folder and a file as a file, whichever is older.
+type itemKind uint8
+
+const (
+	fileItem     itemKind = iota // has content
+	folderItem                   // is a folder
+	shortcutItem                 // is a shortcut to a folder
+	otherItem                    // is none of these, such as a Google Doc: nothing is ever written to it
+	itemKinds
+)
+
+func kindOf(f *drive.File) itemKind {
+	switch {
+	case f.MimeType == folderType:
+		return folderItem
+	case f.MimeType == shortcutType && f.ShortcutDetails != nil && f.ShortcutDetails.TargetMimeType == folderType:
+		return shortcutItem
+	case strings.HasPrefix(f.MimeType, googleTypes):
+		return otherItem
+	}
+	return fileItem
+}
+
+// item is what something in a folder is known by.
+type item struct {
+	name string
+	kind itemKind
+}
+
+// items are what has one name in a folder, by kind; without an id there is none.
+type items [itemKinds]entry
+
+// entry is something in a folder; the oldest of several of its kind and name.
+type entry struct {
+	id      string
+	kind    itemKind
+	unshown bool // Drive has not shown it there since we wrote it
+	size    int64
+	md5     digest    // of a file's content when it was seen
+	created int64     // ms since 1970, to tell the oldest
+	seen    time.Time // when it was last known to be there
+	written time.Time // when we put it there; zero if we did not
+}
+
+func newTree(s *Site) *tree {
+	return &tree{site: s, most: maxMemory, seed: maphash.MakeSeed(),
+		paths: map[string]*location{}, folders: map[string]*folder{}, swept: time.Now()}
+}
+
+func entryOf(f *drive.File) entry {
+	e := entry{id: f.Id, kind: kindOf(f), size: f.Size, md5: parseDigest(f.Md5Checksum)}
+	if created, err := time.Parse(time.RFC3339, f.CreatedTime); err == nil {
+		e.created = created.UnixMilli()
+	}
+	return e
+}
+
+// older orders those of one name: the oldest counts, so that everybody who looks finds the same.
+func (e entry) older(than entry) bool {
+	if e.created != than.created {
+		return e.created < than.created
+	}
+	return e.id < than.id
+}
+
+// isConfirmed reports whether Drive has shown the entry in its place a moment ago, and nothing was written to it since.
+func (e entry) isConfirmed() bool { return !e.unshown && time.Since(e.seen) < confirmedFor }
+
+func (t *tree) isFresh(seen time.Time) bool { return time.Since(seen) < freshFor }
+
+func (t *tree) hash(key string) uint64 { return maphash.String(t.seed, key) }
+
+// hours is a time as names has it: in hours, rounded up.
+func hours(at time.Time) uint32 { return uint32(at.Unix()/3600) + 1 }
+
+// folder returns what we know of a folder.
+func (t *tree) folder(id, driveID string) *folder {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.folders[id]
+	if f == nil {
+		f = &folder{id: id, driveID: driveID}
+		t.folders[id] = f
+		t.learn(folderCost)
+	}
+	f.used = time.Now()
+	return f
+}
+
+// learn takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
+func (t *tree) learn(bytes int) {
+	if t.learnt += bytes; t.learnt > t.most/8 || time.Since(t.swept) > sweepEvery {
+		t.sweep()
+	}
+}
+
+// sweep forgets what was not used for longer than a listing may lag and, where that is not enough, first what exactly is
+// in the folders that were not used for the longest time, and then these folders. t.mu must be held.
+func (t *tree) sweep() {
+	t.swept, t.learnt = time.Now(), 0
+	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return time.Since(l.seen) > listingLag })
+	maps.DeleteFunc(t.folders, func(_ string, f *folder) bool { return time.Since(f.used) > listingLag })
+	known := folderCost * (len(t.paths) + len(t.folders))
+	for _, f := range t.folders {
+		maps.DeleteFunc(f.entries, func(_ item, e entry) bool {
+			return !t.isFresh(e.seen) && time.Since(e.written) > listingLag
+		})
+		maps.DeleteFunc(f.asked, func(_ string, at time.Time) bool { return !t.isFresh(at) })
+		known += f.cost()
+	}
+	byUse := slices.SortedFunc(maps.Values(t.folders), func(a, b *folder) int { return a.used.Compare(b.used) })
+	for _, f := range byUse {
+		if known <= t.most*3/4 {
+			break
+		}
+		known -= f.cost()
+		f.entries, f.asked = nil, nil
+		known += f.cost()
+	}
+	for _, f := range byUse {
+		if known <= t.most*3/4 {
+			break
+		}
+		known -= f.cost() + 2*folderCost
+		t.forget(f)
+	}
+	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return t.folders[l.folder.id] == nil })
+	t.site.ids.sweep(func(id string) bool { return t.folders[id] != nil })
+}
+
+// cost is what the memory of a folder takes, bytes, without its path.
+func (f *folder) cost() int {
+	return entryCost*len(f.entries) + entryCost/2*(len(f.asked)+len(f.doubted)) + nameCost*len(f.names)
+}
+
+// forget drops a folder. Uploads into it may be under way: they take note of what they did when they are done, and what
+// else is in it is found out again then. t.mu must be held.
+func (t *tree) forget(f *folder) {
+	f.listed, f.names, f.doubted = time.Time{}, nil, nil
+	delete(t.folders, f.id)
+}
+
+// current returns the memory of a folder, also if f was forgotten meanwhile. t.mu must be held.
+func (t *tree) current(f *folder) *folder {
+	if now := t.folders[f.id]; now != nil {
+		return now
+	}
+	t.folders[f.id] = f
+	f.used = time.Now()
+	t.learn(folderCost)
+	return f
+}
+
+// remember takes in what we put into a folder.
+func (t *tree) remember(f *folder, name string, e entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, key := t.current(f), nameKey(name)
+	e.seen, e.written, e.unshown = time.Now(), time.Now(), true
+	f.put(item{key, e.kind}, e)
+	f.addName(t.hash(key), hours(e.written))
+	t.learn(entryCost + nameCost)
+}
+
+func (f *folder) put(at item, e entry) {
+	if f.entries == nil {
+		f.entries = map[item]entry{}
+	}
+	f.entries[at] = e
+}
+
+func (f *folder) addName(hash uint64, at uint32) {
+	if f.names == nil {
+		f.names = map[uint64]uint32{}
+	}
+	f.names[hash] = max(f.names[hash], at)
+}
+
+// drop forgets what has a name in a folder, as it turned out to be gone or something else.
+func (t *tree) drop(f *folder, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, key := t.current(f), nameKey(name)
+	for kind := range itemKinds {
+		delete(f.entries, item{key, kind})
+	}
+	delete(f.asked, key)
+	delete(f.names, t.hash(key))
+	if f.doubted == nil {
+		f.doubted = map[string]bool{}
+	}
+	f.doubted[key] = true
+}
+
+// mayHave reports whether something of the name is in a folder as far as we know, or was put there by us.
+func (t *tree) mayHave(folder, name string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := t.folders[folder]
+	if f == nil {
+		return false
+	}
+	_, ok := f.names[t.hash(nameKey(name))]
+	return ok
+}
+
+// known tells what we know of a name in a folder, and whether that is fresh for who wants something of the kind.
+func (t *tree) known(f *folder, name string, want itemKind) (known items, ok bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f, key := t.current(f), nameKey(name)
+	for kind := range itemKinds {
+		known[kind] = f.entries[item{key, kind}]
+	}
+	_, there := f.names[t.hash(key)]
+	switch {
+	case known[want].id != "" && t.isFresh(known[want].seen):
+		return known, true
+	case t.isFresh(f.asked[key]):
+		return known, true
+	case f.doubted[key] || there:
+		return known, false
+	}
+	return known, f.isListed()
+}
+
+// isListed reports whether we know which names are in the folder. t.mu must be held.
+func (f *folder) isListed() bool { return time.Since(f.listed) < max(f.stays, freshFor) }

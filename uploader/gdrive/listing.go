@@ -1,0 +1,204 @@
+package gdrive
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+)
+
+const (
+	// maxListed is how many names in a folder are listed at the most. In a longer one each name is asked for.
+	maxListed = 50_000
+
+	// maxEntries is up to how many names it is remembered what has them. Of longer folders only which names there are.
+	maxEntries = 5_000
+
+	// sparePages is how many pages more than one for each ten entries are read of a listing. Drive may send short
+	// pages, also empty ones.
+	sparePages = 100
+
+	// listAgain is how often a listing begins anew that Drive does not go on with.
+	listAgain = 3
+
+	// maxAsked and maxQuery bound a query for names: how many, and its length in bytes.
+	maxAsked = 30
+	maxQuery = 2000
+)
+
+// lookup finds what has a name in a folder, for who wants something of a kind. The folder is listed at the first look,
+// which answers all later ones. Where that is not enough the name is asked for, and with it those of the names that also
+// returns, which may be nil: they are looked up next.
+func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind, also func() []string) (items, error) {
+	if found, ok := t.known(f, name, want); ok {
+		return found, nil
+	}
+	unlock, err := t.busy.lock(ctx, "folder "+f.id)
+	if err != nil {
+		return items{}, err
+	}
+	defer unlock()
+	found, ok := t.known(f, name, want)
+	if ok {
+		return found, nil
+	}
+	if t.mayList(f) {
+		if err := t.list(ctx, f, nil); err != nil {
+			return items{}, err
+		}
+		if found, ok = t.known(f, name, want); ok {
+			return found, nil
+		}
+	}
+	names := []string{name}
+	length := len(named(name))
+	if also != nil {
+		for _, other := range also() {
+			if _, ok := t.known(f, other, want); ok || other == name {
+				continue
+			}
+			if length += len(named(other)); length > maxQuery || len(names) == maxAsked {
+				break
+			}
+			names = append(names, other)
+		}
+	}
+	if err := t.list(ctx, f, names); err != nil {
+		return items{}, err
+	}
+	found, _ = t.known(f, name, want)
+	return found, nil
+}
+
+// mayList reports whether listing the folder tells something new.
+func (t *tree) mayList(f *folder) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f = t.current(f)
+	return !f.long && !f.isListed()
+}
+
+// list reads what is in a folder: all of it, or what has the names if some are given.
+func (t *tree) list(ctx context.Context, f *folder, names []string) error {
+	q := quote(f.id) + " in parents and trashed = false"
+	wanted := map[string]bool{}
+	var conditions []string
+	for _, name := range names {
+		wanted[nameKey(name)] = true
+		conditions = append(conditions, named(name))
+	}
+	if len(names) > 0 {
+		q = "(" + strings.Join(conditions, " or ") + ") and " + q
+	}
+	asked := time.Now()
+	found, pages, complete, err := t.read(ctx, f, q, wanted)
+	if err != nil {
+		return err
+	}
+	for at, e := range found {
+		e.seen = asked
+		found[at] = e
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f = t.current(f)
+	for at, old := range f.entries {
+		if (len(names) == 0 || wanted[at.name]) && time.Since(old.written) < listingLag {
+			if e, ok := found[at]; !ok || !e.older(old) {
+				old.seen, old.unshown = asked, !ok || e.id != old.id
+				found[at] = old
+			}
+		}
+	}
+	if len(names) > 0 {
+		for key := range wanted {
+			for kind := range itemKinds {
+				delete(f.entries, item{key, kind})
+			}
+			delete(f.doubted, key)
+			if f.asked == nil {
+				f.asked = map[string]time.Time{}
+			}
+			f.asked[key] = asked
+		}
+		for at, e := range found {
+			f.put(at, e)
+			f.addName(t.hash(at.name), 0)
+		}
+		t.learn((len(found) + len(names)) * entryCost)
+		return nil
+	}
+	f.long, f.asked, f.doubted = !complete, nil, nil
+	known := map[uint64]uint32{}
+	for hash, at := range f.names {
+		if at >= hours(asked.Add(-listingLag)) {
+			known[hash] = at
+		}
+	}
+	f.names, f.entries = known, nil
+	for at, e := range found {
+		if complete {
+			f.addName(t.hash(at.name), 0)
+		}
+		if len(found) <= maxEntries || time.Since(e.written) < listingLag {
+			f.put(at, e)
+		}
+	}
+	t.learn(f.cost())
+	if complete {
+		// A long folder takes so many requests that it is not listed again soon.
+		f.listed, f.stays = asked, max(freshFor, time.Duration(pages)*time.Minute)
+	}
+	return nil
+}
+
+// read reads the pages of a listing, of the names that are wanted if there are any, and the oldest of each kind and name.
+func (t *tree) read(ctx context.Context, f *folder, q string, wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
+	page := &drive.FileList{}
+	found = map[item]entry{}
+	for again := 0; ; {
+		token := page.NextPageToken
+		err := t.site.call(ctx, func(ctx context.Context) (err error) {
+			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).
+				Fields("nextPageToken,files(id,name,mimeType,size,md5Checksum,createdTime,shortcutDetails/targetMimeType)").
+				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
+			if f.driveID != "" {
+				list = list.Corpora("drive").DriveId(f.driveID)
+			}
+			page, err = list.Context(ctx).Do()
+			return err
+		})
+		if token != "" && (isNotFound(err) || hasStatus(err, http.StatusBadRequest)) && again < listAgain {
+			// Drive has lost the listing.
+			again++
+			page, pages, found = &drive.FileList{}, 0, map[item]entry{}
+			continue
+		}
+		if isNotFound(err) {
+			return nil, 0, false, fmt.Errorf("%w: %v", errStale, err)
+		}
+		if err != nil {
+			return nil, 0, false, err
+		}
+		pages++
+		for _, df := range page.Files {
+			e := entryOf(df)
+			at := item{nameKey(df.Name), e.kind}
+			if len(wanted) > 0 && !wanted[at.name] {
+				continue // another name but for the case
+			}
+			if old, ok := found[at]; !ok || e.older(old) {
+				found[at] = e
+			}
+		}
+		if page.NextPageToken == "" {
+			return found, pages, true, nil
+		}
+		if len(found) > maxListed || pages > sparePages+len(found)/10 {
+			return found, pages, false, nil
+		}
+	}
+}
