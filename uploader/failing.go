@@ -44,6 +44,8 @@ type failingFile struct {
 	since       time.Time // from when on it has failed beside others' success; zero in an outage
 	rounds      int       // since then
 	seen        time.Time // its last failure
+	until       time.Time // it is left alone, whoever finds it meanwhile
+	err         error     // of its last failure
 }
 
 // standing is what a failure means.
@@ -53,10 +55,10 @@ type standing struct {
 	rest   time.Duration // when to try again
 }
 
-// failed takes in a failure, and says what it means. The site works otherwise if more other files have succeeded since
+// failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have succeeded since
 // the file began to fail than are failing too, and one of them since its last failure, or if check says so now. Where
 // no other file was tried, check alone says it.
-func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, check func(context.Context) error) standing {
+func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, err error, check func(context.Context) error) standing {
 	works, ask, known := f.note(ref, now)
 	if ask {
 		works = check(ctx) == nil
@@ -68,7 +70,7 @@ func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, check 
 		return standing{rest: throttledWait}
 	}
 	if !works {
-		file.since, file.rounds = time.Time{}, 0
+		file.since, file.rounds, file.until = time.Time{}, 0, time.Time{}
 		return standing{rest: throttledWait}
 	}
 	if file.rounds++; file.rounds == 1 {
@@ -78,6 +80,7 @@ func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, check 
 	if file.rounds < 2*ownRounds {
 		s.rest = min(throttledWait<<max(file.rounds-ownRounds, 0), lastThrottledWait)
 	}
+	file.err, file.until = err, now.Add(s.rest*3/4) // the least that jitter makes of it
 	if lasted := now.Sub(file.since); file.rounds >= ownRounds && lasted >= ownAfter {
 		s.own = lasted
 		delete(f.all, ref)
@@ -111,6 +114,17 @@ func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
 		return true, false, true
 	}
 	return false, succeeded > others || others == 0, true
+}
+
+// left is how long a file is still to be left alone, as it fails while others get through: polls find it all the time.
+// The error is why.
+func (f *failing) left(ref fileRef, now time.Time) (time.Duration, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if file := f.all[ref]; file != nil && file.until.After(now) {
+		return file.until.Sub(now), file.err
+	}
+	return 0, nil
 }
 
 // ended says that a file has not failed so this time.

@@ -11,6 +11,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/uploader/site"
+	"sitesync/watcher"
 )
 
 var errTrouble = site.Classed(site.Throttled, errors.New("google drive answered 500"))
@@ -28,6 +29,7 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 		go func() {
 			for ctx.Err() == nil {
 				w.up.failing.ended(failingRef("other"), true)
+				w.up.Queue.Add(key("a"), watcher.Backlog) // a poll, which must not shorten its rest
 				time.Sleep(100 * time.Millisecond)
 			}
 		}()
@@ -48,7 +50,7 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 			t.Errorf("%d uploads", puts)
 		}
 		w.run(time.Hour)
-		if len(w.site.puts) != puts || len(w.site.checks) != 0 || len(w.up.failing.all) != 0 {
+		if len(w.site.puts) != puts || len(w.site.checks) > 2 || len(w.up.failing.all) != 0 {
 			t.Errorf("%d uploads, then %d; %d checks; remembered %v", puts, len(w.site.puts), len(w.site.checks), w.up.failing.all)
 		}
 		cancel()
@@ -106,7 +108,7 @@ func TestWhoseFailure(t *testing.T) {
 		var f failing
 		for round := range 100 {
 			for i := range 50 {
-				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), never); s.own != 0 || s.rest != throttledWait {
+				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), errTrouble, never); s.own != 0 || s.rest != throttledWait {
 					t.Fatalf("round %d: %+v", round, s)
 				}
 			}
@@ -116,13 +118,13 @@ func TestWhoseFailure(t *testing.T) {
 		var f failing
 		at := now
 		for range 60 {
-			f.failed(ctx, ill, at, func(context.Context) error { return errTrouble })
+			f.failed(ctx, ill, at, errTrouble, func(context.Context) error { return errTrouble })
 			at = at.Add(time.Minute)
 		}
 		for range 5 {
 			f.ended(failingRef("other"), true)
 		}
-		if s := f.failed(ctx, ill, at, never); !s.beside || s.own != 0 {
+		if s := f.failed(ctx, ill, at, errTrouble, never); !s.beside || s.own != 0 {
 			t.Errorf("%+v", s)
 		}
 	})
@@ -131,7 +133,7 @@ func TestWhoseFailure(t *testing.T) {
 		own := 0
 		for round := range 8 {
 			for i := range 3 {
-				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second), well); s.own > 0 {
+				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second), errTrouble, well); s.own > 0 {
 					own++
 				}
 			}
@@ -148,12 +150,12 @@ func TestWhoseFailure(t *testing.T) {
 	t.Run("memory", func(t *testing.T) {
 		var f failing
 		for i := range 10 * mostFailing {
-			f.failed(ctx, failingRef(fmt.Sprint(i)), now, never)
+			f.failed(ctx, failingRef(fmt.Sprint(i)), now, errTrouble, never)
 		}
 		if len(f.all) != mostFailing {
 			t.Errorf("%d are remembered", len(f.all))
 		}
-		f.failed(ctx, ill, now.Add(2*forgetFailing), never)
+		f.failed(ctx, ill, now.Add(2*forgetFailing), errTrouble, never)
 		if len(f.all) != 1 {
 			t.Errorf("%d are remembered", len(f.all))
 		}

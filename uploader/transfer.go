@@ -51,6 +51,10 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording
 // there is no need.
 func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
 	start := time.Now()
+	if rest, why := u.failing.left(t.ref(), start); rest > 0 {
+		t.transfer.err = why
+		return nil, rest
+	}
 	held, size, obj, err := u.put(ctx, t)
 	now := time.Now()
 	t.transfer.err = err
@@ -103,7 +107,7 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 		u.service.saw(err)
 		return nil, jitter(throttledWait)
 	}
-	s := u.failing.failed(ctx, t.ref(), now, u.checkSite)
+	s := u.failing.failed(ctx, t.ref(), now, err, u.checkSite)
 	switch {
 	case s.own > 0:
 		return u.failure(t, now, ownTrouble(err, s.own))
