@@ -182,7 +182,7 @@ func (d *daemon) report() state.Report {
 		if i == mostReported {
 			break
 		}
-		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, What: h.What, Why: h.Why[:min(len(h.Why), 500)]})
+		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: h.Why[:min(len(h.Why), 500)]})
 	}
 	return r
 }

@@ -56,6 +56,7 @@ type Waiting struct {
 type Hold struct {
 	Target
 	From      int64 // of LargeFiles: from which size on files are held, bytes
+	Hangs     bool  // of LocalRoot: its storage does not answer
 	What, Why string
 	Since     time.Time
 	Next      time.Time // when it is looked at again; zero if only new settings can end it

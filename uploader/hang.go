@@ -185,6 +185,11 @@ func (c *fileCalls) isBack(root, path string) {
 	} else if delete(c.hung[root], path); len(c.hung[root]) == 0 {
 		delete(c.hung, root)
 	}
+	// The storage answers again: the others have their time to return too.
+	for other, calls := range c.hung[root] {
+		calls.since = time.Now()
+		c.hung[root][other] = calls
+	}
 	c.mu.Unlock()
 	c.returned(root)
 }
@@ -233,7 +238,7 @@ func (c *fileCalls) read(root string, began time.Time) {
 func (c *fileCalls) isFiles(e *hangError) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.hung[e.root]) < mostHungCalls && (c.works[e.root].After(e.began) || e.again && time.Since(e.began) > ownHang)
+	return len(c.hung[e.root]) < mostHungCalls && time.Since(e.began) >= c.patience && (c.works[e.root].After(e.began) || e.again && time.Since(e.began) > ownHang)
 }
 
 // mounted tells whether a root is there and answers.

@@ -49,7 +49,7 @@ func TestStorageHangs(t *testing.T) {
 		}
 		w.run(hungCall)
 		held := w.up.Held()
-		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !strings.Contains(held[0].Why, "does not answer") ||
+		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !held[0].Hangs || !strings.Contains(held[0].Why, "does not answer") ||
 			w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 {
 			t.Errorf("held %v, logged %v, %+v", held, w.logs.All(), w.up.Totals())
 		}
@@ -65,7 +65,7 @@ func TestStorageHangs(t *testing.T) {
 			t.Error("the other root waits")
 		}
 		answer()
-		w.run(2 * time.Second)
+		w.run(2 * restHung) // some may be looked at before their calls have returned
 		if len(w.up.Held()) != 0 || w.up.Totals().Failed != 0 || !w.created(0) || w.up.Counts().HungCalls != 0 {
 			t.Errorf("once it answers: held %v, %+v", w.up.Held(), w.up.Counts())
 		}

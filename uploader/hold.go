@@ -2,6 +2,7 @@ package uploader
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -375,6 +376,8 @@ func (h *holds) list() (all []Hold) {
 		if held.probe != nil {
 			hold.Next = held.next
 		}
+		var hangs *hangError
+		hold.Hangs = errors.As(held.err, &hangs)
 		all = append(all, hold)
 	}
 	slices.SortFunc(all, func(a, b Hold) int {

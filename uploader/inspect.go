@@ -41,6 +41,12 @@ func NewInspector() *Inspector {
 	return n
 }
 
+// Avoid has the Inspector take it that a root's storage does not answer. Where one process hangs, the next may too, and
+// can't even end then.
+func (n *Inspector) Avoid(root string) {
+	n.files.isGone(&hangError{root: root, path: root, began: time.Now()})
+}
+
 // Inspect looks at a file's source as an upload would. The error is classed as that of an upload.
 func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
 	r, err := resolveRoots(f, documentRoots, local, remote)

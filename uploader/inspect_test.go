@@ -122,6 +122,13 @@ func TestInspectAStorageThatHangs(t *testing.T) {
 		if took := time.Since(start); took != inspectFor {
 			t.Errorf("it took %s", took)
 		}
+		// Nor is it asked at all where it is known to hang.
+		n, start = NewInspector(), time.Now()
+		n.files.before = func(string, string) { t.Error("it is asked") }
+		n.Avoid("/mnt/studio")
+		if _, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW")); site.ClassOf(err) != site.Held || time.Since(start) != 0 {
+			t.Errorf("%v after %s", err, time.Since(start))
+		}
 		close(gate)
 	})
 }

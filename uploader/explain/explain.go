@@ -255,7 +255,9 @@ func (x *explanation) works(project string) {
 	}
 	for _, h := range standing.Report.Held {
 		hold := uploader.Hold{Target: uploader.Target{Kind: uploader.TargetKind(h.Kind), Name: h.Name}, From: h.From, What: h.What, Why: h.Why}
-		if x.held = append(x.held, hold); hold.Kind == uploader.SiteTarget {
+		if x.held = append(x.held, hold); h.Hang && x.holder == "" {
+			x.inspector.Avoid(h.Name)
+		} else if hold.Kind == uploader.SiteTarget {
 			x.steps = append(x.steps, heldStep("all uploads are held", hold))
 		}
 	}

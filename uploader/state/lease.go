@@ -63,6 +63,7 @@ type Held struct {
 	Kind string `bson:"kind"`           // of what is held, as the uploader names it
 	Name string `bson:"name,omitempty"` // its path
 	From int64  `bson:"from,omitempty"` // the smallest files that are held, bytes
+	Hang bool   `bson:"hang,omitempty"` // its storage does not answer
 	What string `bson:"what"`           // for people
 	Why  string `bson:"why"`
 }
