@@ -39,6 +39,7 @@ func TestReport(t *testing.T) {
 	s.synced(s.publish(p, studio.Publish{Size: 8 << 20}))
 	rep := s.publish(p, studio.Publish{Size: 100, Version: 2, RecordOnly: true})
 	check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "no"}}))
+	check(t, os.MkdirAll(filepath.Join(s.root, "Windows", "Assets"), 0o755)) // else the project counts as not mounted
 	s.publish(s.project("Windows"), studio.Publish{Size: 100, RecordOnly: true, ContextRoot: "P:/projects"})
 	if code, _, stderr := s.exits("pause", "Windows", "--why", "the client has not paid"); code != 0 {
 		t.Fatal(stderr)
