@@ -76,11 +76,14 @@ func (c retryCmd) do(ctx context.Context, d *desk) (*edited, error) {
 	}
 	var ids []avalon.ID
 	for _, text := range c.Representation {
-		id := avalon.ParseID(text)
-		if _, err := d.store.Representation(ctx, avalon.Key{Project: c.Project, ID: id}); errors.Is(err, avalon.ErrGone) {
+		key, _, err := d.store.Find(ctx, c.Project, text)
+		if errors.Is(err, avalon.ErrGone) {
 			return nil, fmt.Errorf("project %s has no representation %s", c.Project, text)
 		}
-		ids = append(ids, id)
+		if key.ID.IsZero() {
+			return nil, err
+		}
+		ids = append(ids, key.ID)
 	}
 	least := d.cfg.RetryCount
 	if c.Waiting {

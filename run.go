@@ -156,9 +156,9 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		}
 		cancel()
 	} else {
-		if cfg.Poll {
-			wg.Go(func() { poll.Run(ctx) })
-		}
+		// Without polls there is one after a hold or a pause, as nobody else tells of what that has left.
+		poll.OnlyAsked = !cfg.Poll
+		wg.Go(func() { poll.Run(ctx) })
 		if cfg.Stream {
 			wg.Go(func() { stream.Run(ctx) })
 		}

@@ -195,7 +195,11 @@ func (m *monitor) Retry(ctx context.Context, project, id string) (int64, error) 
 	}
 	r := avalon.Retry{Site: m.cfg.RemoteSite, MinTries: m.cfg.RetryCount}
 	if id != "" {
-		r.MinTries, r.Representations = 1, []avalon.ID{avalon.ParseID(id)}
+		key, _, err := db.store.Find(ctx, project, id)
+		if key.ID.IsZero() {
+			return 0, err
+		}
+		r.MinTries, r.Representations = 1, []avalon.ID{key.ID}
 	}
 	edited, err := db.store.Retry(ctx, project, r)
 	return edited.Files, err

@@ -1,9 +1,13 @@
 package avalon
 
 import (
+	"context"
 	"encoding/hex"
+	"slices"
+	"strconv"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // ID is the _id of a document or of a file entry. Pype writes ObjectIds; other tools are known to write
@@ -27,6 +31,63 @@ func ParseID(s string) ID {
 	}
 	_, data, _ := bson.MarshalValue(s) // a string always marshals
 	return ID{kind: bson.TypeString, raw: string(data)}
+}
+
+// ParseIDs reads what may be meant by an id that a person typed, the likeliest first: as ParseID, as the text that it is,
+// as the number, or as extended JSON, which is how an ID of another type is printed.
+func ParseIDs(s string) []ID {
+	ids := []ID{ParseID(s)}
+	add := func(v any) {
+		if t, data, err := bson.MarshalValue(v); err == nil {
+			if id := (ID{kind: t, raw: string(data)}); !slices.Contains(ids, id) {
+				ids = append(ids, id)
+			}
+		}
+	}
+	add(s)
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		add(n) // MongoDB finds a number of any type
+	} else if f, err := strconv.ParseFloat(s, 64); err == nil {
+		add(f)
+	}
+	var typed struct{ V bson.RawValue }
+	if err := bson.UnmarshalExtJSON([]byte(`{"v":`+s+`}`), false, &typed); err == nil {
+		if id, ok := idOf(typed.V); ok && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// Find reads the representation that is meant by an id that a person typed. The error is [ErrGone] if there is none; the
+// key is that of the document all the same if it can't be read.
+func (s *Store) Find(ctx context.Context, project, typed string) (Key, *Representation, error) {
+	var docs []bson.Raw
+	ids := ParseIDs(typed)
+	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
+		options.Find().SetProjection(bson.D{{Key: "type", Value: 1}}))
+	if err == nil {
+		err = cur.All(ctx, &docs)
+	}
+	if err != nil {
+		return Key{}, nil, s.wrap(err, "read representation %s of project %s", typed, project)
+	}
+	// One that is a representation is meant, rather than another document.
+	slices.SortStableFunc(docs, func(a, b bson.Raw) int { return rank(a) - rank(b) })
+	if len(docs) == 0 {
+		return Key{Project: project, ID: ids[0]}, nil, ErrGone
+	}
+	id, _ := documentIDOf(docs[0].Lookup("_id"))
+	key := Key{Project: project, ID: id}
+	rep, err := s.Representation(ctx, key)
+	return key, rep, err
+}
+
+func rank(doc bson.Raw) int {
+	if text(doc.Lookup("type")) == "representation" {
+		return 0
+	}
+	return 1
 }
 
 // idOf reads an id that can be searched for by equality. Arrays, patterns and null can't be.

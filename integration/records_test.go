@@ -46,3 +46,19 @@ func TestRecordsThatChange(t *testing.T) {
 	update(absent, "$set", "files.0.sites.0.created_dt", time.Now())
 	s.synced(absent)
 }
+
+// Without polls, what a pause has left alone is found when it ends.
+func TestPauseWithoutPolls(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	p := s.project("Test")
+	page := s.page(s.start(append(serve, "--no-poll")...))
+	page.shows(map[string]float64{`sitesync_stream_state{state="open"}`: 1})
+	s.pause(page, "Test")
+	left := s.publish(p, studio.Publish{Size: 100})
+	s.synced(s.publish(s.project("Other"), studio.Publish{Size: 100}))
+	if code, out, stderr := s.exits("resume", "Test"); code != 0 {
+		t.Fatalf("status %d\n%s%s", code, out, stderr)
+	}
+	s.synced(left)
+}

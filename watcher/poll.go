@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -51,6 +52,9 @@ type Poll struct {
 
 	// Skip tells which projects are left out for now; nil: none.
 	Skip func(project string) bool
+
+	// OnlyAsked has Run poll when it is asked to, and at no other time.
+	OnlyAsked bool
 
 	// Watched reports that a stream tells of what happens; nil: there is none.
 	Watched func() bool
@@ -158,6 +162,9 @@ func (p *Poll) Run(ctx context.Context) {
 	retry := firstRetry
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
+	if p.OnlyAsked && !p.asked(ctx, nil) {
+		return
+	}
 	for {
 		start := time.Now()
 		more, full, err := p.poll(ctx)
@@ -175,6 +182,8 @@ func (p *Poll) Run(ctx context.Context) {
 			troubled, retry = false, firstRetry
 			if more {
 				wait = min(wait, max(time.Second, took))
+			} else if p.OnlyAsked {
+				wait = math.MaxInt64
 			}
 		default:
 			wait = min(retry, p.Interval)
@@ -190,13 +199,26 @@ func (p *Poll) Run(ctx context.Context) {
 			p.startFeeding(ctx, &feeding)
 		}
 
-		select {
-		case <-time.After(wait):
-		case <-p.now:
+		after := time.NewTimer(wait)
+		if p.asked(ctx, after.C) {
 			retry = firstRetry
-		case <-ctx.Done():
+		}
+		after.Stop()
+		if ctx.Err() != nil {
 			return
 		}
+	}
+}
+
+// asked waits until a poll is asked for, and reports false if it was time, or ctx has ended.
+func (p *Poll) asked(ctx context.Context, time <-chan time.Time) bool {
+	select {
+	case <-time:
+		return false
+	case <-p.now:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 

@@ -333,3 +333,19 @@ func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
 	look()
 	quiet()
 }
+
+// Without polls there still is one when somebody asks for it.
+func TestPollOnlyAsked(t *testing.T) {
+	f := newFixture(t)
+	f.poll.OnlyAsked, f.poll.Interval = true, time.Millisecond
+	p := f.project(t, "Test")
+	first := publish(t, p, studio.Publish{})[0]
+	start(t, f.poll.Run)
+	for runs := range int64(2) {
+		f.poll.Now()
+		eventually(t, "it has polled", func() bool { return f.poll.Counts().Runs == runs+1 })
+	}
+	if got := f.next(t, Backlog); got != keyOf(first) || f.poll.Counts().Runs != 2 {
+		t.Errorf("got %s after %+v", got, f.poll.Counts())
+	}
+}

@@ -30,12 +30,12 @@ type found struct {
 
 // find finds what was asked for.
 func (e *Explainer) find(ctx context.Context, project string, projects []string, asked string) (*found, error) {
-	if !strings.ContainsAny(asked, `/\`) {
-		key := avalon.Key{Project: project, ID: avalon.ParseID(asked)}
-		f, err := e.read(ctx, key)
-		if !errors.Is(err, avalon.ErrGone) {
-			return f, err
-		}
+	key, _, err := e.Store.Find(ctx, project, asked)
+	switch {
+	case err == nil, isMalformed(err) != "":
+		return e.read(ctx, key)
+	case !errors.Is(err, avalon.ErrGone):
+		return nil, err
 	}
 	pattern, ignoreCase, err := pathPattern(asked)
 	if err != nil {
@@ -102,7 +102,7 @@ func (e *Explainer) nowhere(ctx context.Context, project string, projects []stri
 			project, asked)
 	}
 	for _, other := range projects {
-		_, err := e.Store.Representation(ctx, avalon.Key{Project: other, ID: avalon.ParseID(asked)})
+		_, _, err := e.Store.Find(ctx, other, asked)
 		if err == nil {
 			return notFound("project %s has no representation %s, but project %s has", project, asked, other)
 		}
