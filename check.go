@@ -211,6 +211,17 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
 	found, told, inspector := 0, map[string]bool{}, uploader.NewInspector()
 	for _, p := range projects {
+		misfits, err := unfitFiles(ctx, store, p.Name, cfg)
+		for _, u := range misfits {
+			if !told[u.Reason] {
+				told[u.Reason] = true
+				r.fail("storage of project "+p.Name, errors.New(u.Reason))
+			}
+		}
+		if err != nil {
+			r.fail("storage of project "+p.Name, err)
+			continue
+		}
 		f, roots, err := pendingFile(ctx, store, p, pendingRules(cfg))
 		if err == nil && f == nil {
 			continue

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -87,7 +88,34 @@ type projectStatus struct {
 	Project string `json:"project"`
 	tally
 	FailedFiles []failedFile `json:"failed_files,omitempty"`
+	Unfit       []unfit      `json:"unfit,omitempty"` // files that are held, as the settings do not fit them
 	Error       string       `json:"error,omitempty"` // why the project could not be read
+}
+
+// unfit are files that the settings do not fit, seen from this machine.
+type unfit struct {
+	Files  int64  `json:"files"`
+	Reason string `json:"reason"`
+}
+
+// unfitFiles tells which pending files of a project the settings do not fit.
+func unfitFiles(ctx context.Context, store *avalon.Store, project string, cfg *config.Config) ([]unfit, error) {
+	remote, _ := cfg.Remote()
+	uses, err := store.RootUses(ctx, project, tallyRules(cfg))
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]int64{}
+	for _, u := range uses {
+		if err := uploader.Unfit(u.Path, u.Roots, cfg.LocalRoot, remote.Root); err != nil {
+			files[err.Error()] += u.Files
+		}
+	}
+	var all []unfit
+	for _, reason := range slices.Sorted(maps.Keys(files)) {
+		all = append(all, unfit{files[reason], reason})
+	}
+	return all, nil
 }
 
 // tally is an [avalon.Tally] for scripts.
@@ -180,7 +208,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*
 	reading.SetLimit(readAtOnce)
 	for i, project := range projects {
 		reading.Go(func() error {
-			rows[i], tallies[i] = c.project(ctx, store, project, rules, s.At)
+			rows[i], tallies[i] = c.project(ctx, store, project, cfg, rules, s.At)
 			p.done.Add(1)
 			return nil
 		})
@@ -224,12 +252,15 @@ func (c statusCmd) projects(listed []avalon.Project, database string) ([]string,
 }
 
 // project reads one project.
-func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, rules avalon.TallyRules, now time.Time) (projectStatus, avalon.Tally) {
+func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, cfg *config.Config, rules avalon.TallyRules, now time.Time) (projectStatus, avalon.Tally) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	row := projectStatus{Project: name}
 	t, err := store.Tally(ctx, name, rules, now)
 	row.tally = tallyOf(t)
+	if err == nil && t.Pending.Files+t.Waiting.Files > 0 {
+		row.Unfit, err = unfitFiles(ctx, store, name, cfg)
+	}
 	if err == nil && c.Project != "" && t.Failed.Files > 0 {
 		var failed []avalon.FailedFile
 		failed, err = store.Failed(ctx, name, rules, c.Limit)
@@ -295,6 +326,9 @@ func (s *status) text(color bool) string {
 		}
 		if n := p.Paused.Files; n > 0 {
 			t.line("%s: %s file(s) are paused in their records, and are left alone until that is taken away", name, humanize.Comma(n))
+		}
+		for _, u := range p.Unfit {
+			t.line("%s: %s file(s) are held, as the settings do not fit: %s", t.paint(red, name), humanize.Comma(u.Files), printable(u.Reason))
 		}
 		if n := p.Absent.Files; n > 0 {
 			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n), s.ActiveSite)

@@ -176,8 +176,14 @@ func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pip
 }
 
 // records yields each file that has a record of the remote site, of the representations that fit one of the filters:
-// the file as f, the record as r.
-func records(r TallyRules, filters bson.A) mongo.Pipeline {
+// the file as f, the record as r, and fields of the representation that are to be kept.
+func records(r TallyRules, filters bson.A, keep ...string) mongo.Pipeline {
+	project := func(fields bson.D) bson.D {
+		for _, k := range keep {
+			fields = append(fields, bson.E{Key: k, Value: 1})
+		}
+		return bson.D{{Key: "$project", Value: fields}}
+	}
 	dict := "files.sites." + r.RemoteSite
 	// Of several records with one name the first that is not created counts; see File.On.
 	named := call("$filter", bson.D{{Key: "input", Value: "$files.sites"}, {Key: "as", Value: "s"},
@@ -186,19 +192,19 @@ func records(r TallyRules, filters bson.A) mongo.Pipeline {
 	inList := let("named", named, call("$ifNull", first(open), first("$$named")))
 	return mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}}},
-		{{Key: "$project", Value: bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}}},
-		{{Key: "$project", Value: bson.D{
+		project(bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}),
+		project(bson.D{
 			{Key: "files", Value: call("$cond", call("$and", isOf("$type", "string"), call("$isArray", "$files")), "$files", bson.A{})},
-		}}},
+		}),
 		{{Key: "$unwind", Value: "$files"}},
-		{{Key: "$project", Value: bson.D{
+		project(bson.D{
 			{Key: "f", Value: "$files"},
 			{Key: "r", Value: call("$switch", bson.D{{Key: "branches", Value: bson.A{
 				bson.D{{Key: "case", Value: call("$not", isOf("$files", "object"))}, {Key: "then", Value: "$$REMOVE"}},
 				bson.D{{Key: "case", Value: call("$isArray", "$files.sites")}, {Key: "then", Value: inList}},
 				bson.D{{Key: "case", Value: isOf("$files.sites", "object")}, {Key: "then", Value: "$" + dict}},
 			}}, {Key: "default", Value: "$$REMOVE"}})},
-		}}},
+		}),
 		{{Key: "$match", Value: bson.D{{Key: "r", Value: bson.D{{Key: "$exists", Value: true}}}}}},
 	}
 }

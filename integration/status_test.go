@@ -59,6 +59,10 @@ type statusRow struct {
 		Error          string    `json:"error"`
 		LastFailed     time.Time `json:"last_failed"`
 	} `json:"failed_files"`
+	Unfit []struct {
+		Files  int64  `json:"files"`
+		Reason string `json:"reason"`
+	} `json:"unfit"`
 	Error string `json:"error"`
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
+
 	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/studio"
@@ -106,4 +108,30 @@ func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
 		t.Errorf("twice on Drive: %v", dup)
 	}
+}
+
+// A representation names only the root that it uses itself. A resource in another one is held; it is said once which
+// local_root is needed, by check too, and counted by status. With that in the settings it is synced.
+func TestRootThatTheDocumentLacks(t *testing.T) {
+	t.Parallel()
+	s := newSite(t)
+	roots := s.twoStorages()
+	p := s.project("Test")
+	rep := s.publish(p, studio.Publish{Size: 100, Root: "work", Change: func(doc bson.D) bson.D {
+		return with(doc, "context", bson.D{{Key: "root", Value: bson.D{{Key: "render", Value: roots["render"]}}}})
+	}})
+	d := s.start()
+	const reason = `context.root of the representation has no root "work"`
+	if held := s.log(d, daemon.Message("uploads are held")); !strings.Contains(held.Text("error"), reason) {
+		t.Errorf("the log says %v", held.Fields)
+	}
+	if status, stdout, _ := s.exits("check"); status != 1 || strings.Count(stdout, reason) == 0 || !strings.Contains(stdout, "set local_root") {
+		t.Errorf("check ends with status %d and says\n%s", status, stdout)
+	}
+	if _, stdout, _ := s.exits("status"); !strings.Contains(stdout, "Test: 1 file(s) are held, as the settings do not fit: "+reason) {
+		t.Errorf("status says\n%s", stdout)
+	}
+	check(t, d.Stop())
+	s.start("--local-root", "work="+roots["work"], "--local-root", "render="+roots["render"])
+	s.synced(rep)
 }

@@ -13,6 +13,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/uploader/site"
 )
 
 // Inspection is what an upload of a file would begin with. What is not known is empty.
@@ -124,6 +125,14 @@ func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots av
 		}
 		return src.String(), mounted(src.root)
 	}, nil)
+}
+
+// Unfit says why the settings do not fit a path, so that its file is held; nil if they do.
+func Unfit(path string, documentRoots avalon.Roots, local, remote config.Roots) error {
+	if _, err := resolveRoots(&avalon.File{Path: path}, documentRoots, local, remote); site.ClassOf(err) == site.Held {
+		return err
+	}
+	return nil
 }
 
 // Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be created
