@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,9 +88,9 @@ func TestReadHangs(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.up.Site = readsAll{w.site}
 		gate := make(chan struct{})
-		calls := 0
+		var calls atomic.Int64
 		w.up.files.before = func(string, string) {
-			if calls++; calls > 1 { // the first opens it
+			if calls.Add(1) > 1 { // the first opens it
 				<-gate
 			}
 		}
