@@ -56,7 +56,15 @@ func (c checkCmd) Run(flags *config.Flags) error {
 		return err
 	}
 	r := report{out: os.Stdout}
-	runCheck(ctx, &r, flags)
+	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+	checkConfig(&r, warnings, err)
+	if err == nil {
+		d, err := newDesk(cfg)
+		if err == nil {
+			defer d.close()
+		}
+		runCheck(ctx, &r, cfg, d, err)
+	}
 	if r.failed {
 		return errFailed
 	}
@@ -71,9 +79,8 @@ func (c checkCmd) Validate() error {
 	return nil
 }
 
-// runCheck checks everything.
-func runCheck(ctx context.Context, r *report, flags *config.Flags) {
-	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+// checkConfig tells what is wrong or odd with the settings.
+func checkConfig(r *report, warnings []config.Warning, err error) {
 	for _, w := range warnings {
 		r.warn(string(w))
 	}
@@ -82,39 +89,43 @@ func runCheck(ctx context.Context, r *report, flags *config.Flags) {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			r.fail("configuration", errors.New(line))
 		}
-		return
 	}
+}
+
+// runCheck checks all that the settings name. The desk is nil if there is no connection, for the reason in connErr.
+func runCheck(ctx context.Context, r *report, cfg *config.Config, d *desk, connErr error) {
 	r.ok("configuration in " + cfg.Presets)
 	remote, ok := cfg.Remote()
 	if !ok {
 		r.warn("remote_site is empty: nothing is synced")
 		return
 	}
-	checkMongo(ctx, r, cfg, remote)
+	if connErr != nil {
+		r.fail("mongo", connErr)
+	} else {
+		checkMongo(ctx, r, d, remote)
+	}
 	checkSite(ctx, r, cfg, remote)
 	for name, root := range cfg.LocalRoot.All() {
 		checkLocalRoot(r, name, root)
 	}
 }
 
-func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
-	var seen servers
-	client, err := connect(cfg, &seen)
-	if err != nil {
-		r.fail("mongo", err)
-		return
-	}
-	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
-	store := avalon.NewStore(client, cfg.Mongo.Database)
+func checkMongo(ctx context.Context, r *report, d *desk, remote config.Site) {
+	cfg, store := d.cfg, d.store
 	projects, err := store.Projects(ctx)
 	if err != nil {
-		r.fail("mongo "+cfg.Mongo.URI.Redacted(), seen.explain(err))
+		r.fail("mongo "+cfg.Mongo.URI.Redacted(), d.seen.explain(err))
 		return
 	}
 	if len(projects) == 0 {
 		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI, cfg.Mongo.Database))
 	} else {
 		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
+	}
+	d.seen.settle(ctx)
+	if lost := d.seen.lost(); lost != nil {
+		r.fail("replica set", errors.New(lost.forLog()))
 	}
 	switch missing, err := store.MissingRights(ctx, cfg.Index); {
 	case err != nil:
@@ -125,7 +136,7 @@ func checkMongo(ctx context.Context, r *report, cfg *config.Config, remote confi
 	default:
 		r.ok("rights to read and to write what is synced")
 	}
-	checkState(ctx, r, cfg, client, remote.Name)
+	checkState(ctx, r, cfg, d.client, remote.Name)
 	changes, err := store.Changes(ctx, cfg.ActiveSite, remote.Name)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):

@@ -31,7 +31,12 @@ func openDesk(flags *config.Flags) (*desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &desk{cfg: cfg}
+	return newDesk(cfg)
+}
+
+// newDesk is openDesk with settings that were read already.
+func newDesk(cfg *config.Config) (d *desk, err error) {
+	d = &desk{cfg: cfg}
 	if d.client, err = connect(cfg, &d.seen); err != nil {
 		return nil, err
 	}

@@ -34,6 +34,7 @@ type monitor struct {
 // parts are what a monitor looks at. What is nil is not there yet.
 type parts struct {
 	client   *mongo.Client
+	servers  *servers
 	lease    func() state.LeaseState
 	queue    *watcher.Queue
 	stream   *watcher.Stream
@@ -82,6 +83,11 @@ func (m *monitor) ping(ctx context.Context) error {
 func (m *monitor) snapshot() web.Snapshot {
 	p := m.watched()
 	s := web.Snapshot{Idle: m.idle, Stopping: m.ctx.Err() != nil}
+	if p.servers != nil {
+		if lost := p.servers.lost(); lost != nil {
+			s.Majority = lost.String()
+		}
+	}
 	if p.lease != nil {
 		now := p.lease()
 		s.Lease = web.Lease{Held: now.Held, Standby: !now.Held && now.Holder != nil}

@@ -18,7 +18,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/uploader/state"
 )
@@ -40,22 +39,34 @@ func writeReport(ctx context.Context, out io.Writer, flags *config.Flags, anonym
 	fmt.Fprintf(&b, "sitesync report of %s\n", time.Now().UTC().Format(time.RFC3339))
 	b.section("program")
 	b.program()
-	cfg, _, err := config.Load(*flags, os.LookupEnv)
+	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+	var d *desk
+	var connErr error
 	if err == nil {
 		b.section("settings")
 		for _, f := range cfg.Settings() {
 			b.field(f[0], f[1])
 		}
 		b.section("MongoDB")
-		b.mongo(ctx, cfg)
+		if d, connErr = newDesk(cfg); connErr != nil {
+			b.field("error", connErr)
+		} else {
+			defer d.close()
+			b.mongo(ctx, d)
+		}
 	}
 	b.section("check")
 	r := report{out: &b}
-	runCheck(ctx, &r, flags)
+	checkConfig(&r, warnings, err)
 	if err == nil {
+		runCheck(ctx, &r, cfg, d, connErr)
 		b.section("status")
-		b.status(ctx, cfg)
-		b.learn(ctx, cfg)
+		if connErr != nil {
+			b.field("error", connErr)
+		} else {
+			b.status(ctx, d)
+		}
+		b.learn(ctx, cfg, d)
 	}
 	text := b.String()
 	if anonymous {
@@ -89,14 +100,7 @@ func (b *bugReport) program() {
 }
 
 // mongo tells of the servers.
-func (b *bugReport) mongo(ctx context.Context, cfg *config.Config) {
-	var seen servers
-	client, err := connect(cfg, &seen)
-	if err != nil {
-		b.field("error", err)
-		return
-	}
-	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
+func (b *bugReport) mongo(ctx context.Context, d *desk) {
 	var build struct {
 		Version string   `bson:"version"`
 		Modules []string `bson:"modules"`
@@ -110,13 +114,13 @@ func (b *bugReport) mongo(ctx context.Context, cfg *config.Config) {
 		Message string   `bson:"msg"`
 		Wire    int      `bson:"maxWireVersion"`
 	}
-	admin := client.Database("admin")
-	err = admin.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&build)
+	admin := d.client.Database("admin")
+	err := admin.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&build)
 	if err == nil {
 		err = admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
 	}
 	if err != nil {
-		b.field("error", seen.explain(err))
+		b.field("error", d.seen.explain(err))
 		return
 	}
 	b.field("version", strings.TrimSpace(fmt.Sprintf("%s %s", build.Version, strings.Join(build.Modules, " "))))
@@ -138,9 +142,9 @@ func (b *bugReport) mongo(ctx context.Context, cfg *config.Config) {
 }
 
 // status tells how far everything is.
-func (b *bugReport) status(ctx context.Context, cfg *config.Config) {
+func (b *bugReport) status(ctx context.Context, d *desk) {
 	p := startProgress(io.Discard, false)
-	s, err := statusCmd{}.read(ctx, cfg, p)
+	s, err := statusCmd{}.read(ctx, d.cfg, d, p)
 	p.stop()
 	if err != nil {
 		b.field("error", err)
@@ -154,8 +158,9 @@ func (b *bugReport) status(ctx context.Context, cfg *config.Config) {
 	b.WriteString(s.text(false))
 }
 
-// learn learns the names that somebody may not want to tell. Those that can't be learned are in no other part either.
-func (b *bugReport) learn(ctx context.Context, cfg *config.Config) {
+// learn learns the names that somebody may not want to tell. Those that can't be learned are in no other part either. The
+// desk is nil if there is no connection.
+func (b *bugReport) learn(ctx context.Context, cfg *config.Config, d *desk) {
 	if host, err := os.Hostname(); err == nil {
 		b.names.host(host)
 	}
@@ -183,12 +188,10 @@ func (b *bugReport) learn(ctx context.Context, cfg *config.Config) {
 		}
 	}
 	b.names.add("path", cfg.Presets)
-	client, err := connect(cfg, &servers{})
-	if err != nil {
+	if d == nil {
 		return
 	}
-	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
-	projects, err := avalon.NewStore(client, cfg.Mongo.Database).Projects(ctx)
+	projects, err := d.store.Projects(ctx)
 	if err != nil {
 		return
 	}

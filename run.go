@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/zap"
@@ -41,10 +43,20 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 		<-ctx.Done()
 		return nil
 	}
-	client, err := connect(cfg, &servers{tell: func(host, trouble string) {
-		log.Warn("no connection to a server of MongoDB", zap.String("server", host), zap.String("error", trouble))
-	}})
-	if err != nil {
+	seen := &servers{
+		tell: func(host, trouble string) {
+			log.Warn("no connection to a server of MongoDB", zap.String("server", host), zap.String("error", trouble))
+		},
+		tellSet: func(trouble string) {
+			if trouble == "" {
+				log.Info("the replica set has a majority again")
+				return
+			}
+			log.Error("nothing is synced until MongoDB confirms writes again; no try is spent", zap.String("error", trouble))
+		},
+	}
+	client, err := connectWhenResolved(ctx, cfg, seen, log, once)
+	if err != nil || client == nil {
 		return err
 	}
 	// It is not disconnected in the end: that takes its time when the server hangs, and the process ends anyway.
@@ -54,7 +66,7 @@ func run(ctx context.Context, cfg *config.Config, log *zap.Logger, once bool) er
 	lease := db.NewLease(name, state.Self(), log, d.report)
 	d.journal, d.pauses = &state.Journal{Database: db, Lease: lease}, db.Pauses(name)
 	d.store.Fence = lease.Check
-	monitor.watch(parts{client: client, lease: lease.State})
+	monitor.watch(parts{client: client, servers: seen, lease: lease.State})
 	monitor.opened(d.store, db)
 	// Credentials that can't be read are told of now, also by one that stands by.
 	drive, err := openSite(ctx, cfg, remote, nil)
@@ -120,7 +132,7 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 	stream := &watcher.Stream{Store: d.store, Active: cfg.ActiveSite, Remote: d.remote.Name, Queue: queue, Poll: func() {}, Gap: func() {}, Log: log}
 	standing := d.monitor.watched()
 	defer d.monitor.watch(standing)
-	watched := parts{client: standing.client, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}
+	watched := parts{client: standing.client, servers: standing.servers, lease: standing.lease, queue: queue, stream: stream, uploader: up, drive: drive}
 	if cfg.Poll && !d.once {
 		watched.poll, stream.Poll, stream.Gap = poll, poll.Now, poll.Gap
 		poll.Watched = func() bool { return stream.State() == watcher.StreamOpen }
@@ -208,16 +220,54 @@ func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
 	d.totals.GivenUp += t.GivenUp
 }
 
+// connectTimeout is how long opening a connection to MongoDB may take, unless the connection string says otherwise.
+const connectTimeout = 5 * time.Second
+
+// Waits between two tries to look up the servers of a mongodb+srv connection string.
+const (
+	firstLookup = time.Second
+	lastLookup  = 30 * time.Second
+)
+
+// connectWhenResolved is connect, but waits while DNS can't tell the servers of a mongodb+srv connection string: to the
+// driver that is an error in it, to a studio an outage like any other. The client is nil if ctx ends first.
+func connectWhenResolved(ctx context.Context, cfg *config.Config, seen *servers, log *zap.Logger, once bool) (*mongo.Client, error) {
+	var unresolved *net.DNSError
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstLookup), backoff.WithMaxInterval(lastLookup),
+		backoff.WithMaxElapsedTime(0))
+	for told := false; ; {
+		client, err := connect(cfg, seen)
+		if !errors.As(err, &unresolved) || once {
+			if err == nil && told {
+				log.Info("the servers of MongoDB were found in DNS")
+			}
+			return client, err
+		}
+		if !told {
+			log.Warn("the servers of MongoDB are not found in DNS; that is tried again, and costs no try", zap.Error(err))
+			told = true
+		}
+		select {
+		case <-time.After(retry.NextBackOff()):
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+}
+
 func connect(cfg *config.Config, seen *servers) (*mongo.Client, error) {
 	var opened connections
 	o := options.Client().SetAppName("sitesync").SetDialer(&opened).SetMonitor(opened.monitor()).SetServerMonitor(seen.monitor()).
 		// Short enough to find another primary while a publish is still fresh. The URI may say otherwise.
-		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(5 * time.Second).
+		SetServerSelectionTimeout(5 * time.Second).SetConnectTimeout(connectTimeout).
 		// A server that hangs is given up after this and twice the time to connect; the driver's 10 s are too long.
 		SetHeartbeatInterval(2 * time.Second).
 		ApplyURI(cfg.Mongo.URI.Reveal())
 	seen.tls = o.TLSConfig != nil
 	client, err := mongo.Connect(o)
+	if unresolved := new(net.DNSError); errors.As(err, &unresolved) {
+		return nil, fmt.Errorf("mongo %s: %w; check the host in the connection string, and this machine's DNS server", cfg.Mongo.URI, unresolved)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -19,12 +21,17 @@ import (
 // servers are MongoDB's, as the driver sees them. It tries all of them again and again, whatever is wrong, so what only
 // a person can mend is told from here: once, until the server has answered.
 type servers struct {
-	tell func(host, trouble string) // may be nil
-	tls  bool                       // the connection string asks for it
+	tell    func(host, trouble string) // may be nil
+	tellSet func(trouble string)       // told when the replica set has no majority, and with "" when it has one again; may be nil
+	tls     bool                       // the connection string asks for it
 
 	mu       sync.Mutex
 	answered map[string]bool
 	troubles map[string]string // of those that can't be used now, by host
+	failing  map[string]bool   // hosts whose last heartbeat failed
+	topology event.TopologyDescription
+	setTold  string      // what tellSet was told last
+	setWatch *time.Timer // while it is waited whether a majority comes back
 }
 
 // monitor sees each try.
@@ -32,6 +39,12 @@ func (s *servers) monitor() *event.ServerMonitor {
 	return &event.ServerMonitor{
 		ServerHeartbeatSucceeded: func(e *event.ServerHeartbeatSucceededEvent) { s.saw(e.ConnectionID, nil) },
 		ServerHeartbeatFailed:    func(e *event.ServerHeartbeatFailedEvent) { s.saw(e.ConnectionID, e.Failure) },
+		TopologyDescriptionChanged: func(e *event.TopologyDescriptionChangedEvent) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.topology = e.NewDescription
+			s.watchSet()
+		},
 	}
 }
 
@@ -40,13 +53,16 @@ func (s *servers) saw(connection string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.answered == nil {
-		s.answered, s.troubles = map[string]bool{}, map[string]string{}
+		s.answered, s.troubles, s.failing = map[string]bool{}, map[string]string{}, map[string]bool{}
 	}
+	defer s.watchSet()
 	if err == nil {
 		s.answered[host] = true
 		delete(s.troubles, host)
+		delete(s.failing, host)
 		return
 	}
+	s.failing[host] = true
 	trouble := handshakeTrouble(err, s.tls, s.answered[host])
 	if trouble == "" || trouble == s.troubles[host] {
 		return
@@ -72,7 +88,137 @@ func (s *servers) explain(err error) error {
 	for _, host := range slices.Sorted(maps.Keys(s.troubles)) {
 		err = fmt.Errorf("%w; %s: %s", err, host, s.troubles[host])
 	}
+	if lost := lostMajority(s.topology, s.failing); lost != nil {
+		err = fmt.Errorf("%w; %s", err, lost.forLog())
+	}
 	return err
+}
+
+// electionTime is how long a replica set may be without a majority before that is logged: members restart, and elections
+// take up to some 10 s.
+const electionTime = 10 * time.Second
+
+// watchSet has it logged if the replica set stays without a majority. s.mu must be held.
+func (s *servers) watchSet() {
+	if s.tellSet == nil {
+		return
+	}
+	lost := lostMajority(s.topology, s.failing)
+	switch {
+	case lost == nil && s.setTold != "":
+		s.setTold = ""
+		s.tellSet("")
+	case lost != nil && s.setWatch == nil:
+		s.setWatch = time.AfterFunc(electionTime, func() {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.setWatch = nil
+			if lost := lostMajority(s.topology, s.failing); lost != nil && s.setTold == "" {
+				s.setTold = lost.forLog()
+				s.tellSet(s.setTold)
+			}
+		})
+	}
+}
+
+// lost is what the replica set lacks for a majority; nil if nothing.
+func (s *servers) lost() *majorityLoss {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return lostMajority(s.topology, s.failing)
+}
+
+// settle waits until each member of the replica set has answered or failed, but not longer than a connection may take.
+func (s *servers) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout+time.Second)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		unknown := slices.ContainsFunc(s.topology.Servers, func(d event.ServerDescription) bool {
+			return d.Kind == unknownServer && !s.failing[d.Addr.String()]
+		})
+		s.mu.Unlock()
+		if !unknown {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Kinds of servers, as the driver names them.
+const (
+	unknownServer = "Unknown"
+	primaryServer = "RSPrimary"
+)
+
+// majorityLoss says that too many members of a replica set are away.
+type majorityLoss struct {
+	set              string
+	noPrimary        bool
+	reachable, total int      // members; with a primary, those with data
+	needed           int      // of them
+	away             []string // hosts
+}
+
+// String says what has happened, without the names of hosts.
+func (l *majorityLoss) String() string {
+	if l.noPrimary {
+		return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members can be reached from here, %d are needed to elect a "+
+			"primary, and nothing can be written before that", l.set, l.reachable, l.total, l.needed)
+	}
+	return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members with data can be reached from here (an arbiter has "+
+		"none), so MongoDB confirms no write and its change streams stand still", l.set, l.reachable, l.total)
+}
+
+// forLog also says which members to start.
+func (l *majorityLoss) forLog() string {
+	return fmt.Sprintf("%s; start these again, or make them reachable: %s", l, strings.Join(l.away, ", "))
+}
+
+// lostMajority tells what a replica set lacks for taking writes that a majority confirms, nil if nothing; failing are the
+// hosts whose last heartbeat failed. How many members may vote is not known, so all are taken to. Sources:
+// https://www.mongodb.com/docs/manual/reference/write-concern/#calculating-majority-for-write-concern
+func lostMajority(t event.TopologyDescription, failing map[string]bool) *majorityLoss {
+	if t.SetName == "" {
+		return nil
+	}
+	l := &majorityLoss{set: t.SetName, noPrimary: true}
+	arbiters := map[string]bool{}
+	withData := 0
+	for _, d := range t.Servers {
+		for _, a := range d.Arbiters {
+			arbiters[a] = true
+		}
+		l.noPrimary = l.noPrimary && d.Kind != primaryServer
+	}
+	for _, d := range t.Servers {
+		host := d.Addr.String()
+		away := d.Kind == unknownServer && failing[host]
+		if away {
+			l.away = append(l.away, host)
+		}
+		if arbiters[host] {
+			continue
+		}
+		if withData++; !away {
+			l.reachable++
+		}
+	}
+	l.total = withData
+	majority := len(t.Servers)/2 + 1
+	l.needed = min(majority, withData)
+	if l.noPrimary {
+		l.total, l.reachable, l.needed = len(t.Servers), len(t.Servers)-len(l.away), majority
+	}
+	if l.reachable >= l.needed || l.reachable == 0 { // none at all is another trouble
+		return nil
+	}
+	slices.Sort(l.away)
+	return l
 }
 
 // handshakeTrouble says what is to be done about a server that no connection can be made to; empty if the driver's

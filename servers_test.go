@@ -13,6 +13,12 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/event"
+	"go.mongodb.org/mongo-driver/v2/mongo/address"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"sitesync/config"
 )
 
 func TestHandshakeTrouble(t *testing.T) {
@@ -62,5 +68,80 @@ func TestServersAreToldOfOnce(t *testing.T) {
 	s.saw("a:27017[-6]", x509.UnknownAuthorityError{})
 	if diff := cmp.Diff([]string{"a:27017", "b:27017", "a:27017"}, told); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestLostMajority(t *testing.T) {
+	const primary, secondary, arbiter, away = "RSPrimary", "RSSecondary", "RSArbiter", unknownServer
+	for name, test := range map[string]struct {
+		kinds   []string
+		failing bool // those away have failed, and are not just not asked yet
+		arbiter int  // index, 0 for none
+		want    string
+	}{
+		"all well":                              {kinds: []string{primary, secondary, arbiter}, arbiter: 2},
+		"one member":                            {kinds: []string{primary}},
+		"one of three away":                     {kinds: []string{primary, secondary, away}, failing: true},
+		"just connected":                        {kinds: []string{primary, away, away}},
+		"an election":                           {kinds: []string{secondary, secondary, away}, failing: true},
+		"none can be reached":                   {kinds: []string{away, away, away}, failing: true},
+		"the other one with data away":          {kinds: []string{primary, away, arbiter}, failing: true, arbiter: 2, want: "1 of 2 members with data"},
+		"the arbiter away":                      {kinds: []string{primary, secondary, away}, failing: true, arbiter: 2},
+		"no primary, and one of three is there": {kinds: []string{secondary, away, away}, failing: true, want: "1 of 3 members can be reached from here, 2 are needed"},
+		"no primary of two":                     {kinds: []string{secondary, away}, failing: true, want: "1 of 2 members can be reached from here, 2 are needed"},
+		"secondary and arbiter, being elected":  {kinds: []string{away, secondary, arbiter}, failing: true, arbiter: 2},
+	} {
+		topology := event.TopologyDescription{SetName: "rs0", Kind: "ReplicaSetWithPrimary"}
+		failing := map[string]bool{}
+		hosts := []string{"a:1", "b:2", "c:3"}
+		for i, kind := range test.kinds {
+			d := event.ServerDescription{Addr: address.Address(hosts[i]), Kind: kind}
+			if kind != away && test.arbiter > 0 {
+				d.Arbiters = []string{hosts[test.arbiter]}
+			}
+			if kind == away && test.failing {
+				failing[hosts[i]] = true
+			}
+			topology.Servers = append(topology.Servers, d)
+		}
+		lost := lostMajority(topology, failing)
+		if (lost == nil) != (test.want == "") || lost != nil && (!strings.Contains(lost.String(), test.want) ||
+			!strings.Contains(lost.forLog(), "make them reachable: ") || strings.Contains(lost.String(), ":1")) {
+			t.Errorf("%s: %v", name, lost)
+		}
+	}
+	if lost := lostMajority(event.TopologyDescription{Kind: "Single", Servers: []event.ServerDescription{{Kind: "Standalone"}}}, nil); lost != nil {
+		t.Errorf("a standalone server: %v", lost)
+	}
+}
+
+// What DNS can't tell is waited for, as long as it takes; a command says so at once.
+func TestServersThatAreNotInDNS(t *testing.T) {
+	cfg := &config.Config{Mongo: config.Mongo{URI: "mongodb+srv://sync:S3cr3t@nowhere.invalid/", Database: "avalon", State: "sitesync"}}
+	_, err := connect(cfg, &servers{})
+	if err == nil || !strings.Contains(err.Error(), "DNS server") || strings.Contains(err.Error(), "S3cr3t") {
+		t.Errorf("%v", err)
+	}
+	core, logged := observer.New(zap.InfoLevel)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if client, err := connectWhenResolved(ctx, cfg, &servers{}, zap.New(core), false); client != nil || err != nil {
+			t.Errorf("%v, %v", client, err)
+		}
+	}()
+	for deadline := time.Now().Add(time.Minute); logged.Len() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing is logged")
+		}
+	}
+	cancel()
+	<-ended
+	if _, err := connectWhenResolved(t.Context(), cfg, &servers{}, zap.New(core), true); err == nil {
+		t.Error("--once waits")
+	}
+	if n := logged.FilterMessageSnippet("not found in DNS").Len(); n != 1 || logged.Len() != 1 {
+		t.Errorf("logged %v", logged.All())
 	}
 }

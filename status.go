@@ -158,7 +158,7 @@ func (c statusCmd) Run(flags *config.Flags) error {
 		return err
 	}
 	p := startProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
-	s, err := c.read(context.Background(), cfg, p)
+	s, err := c.read(context.Background(), cfg, nil, p)
 	p.stop()
 	if err != nil {
 		return err
@@ -167,29 +167,30 @@ func (c statusCmd) Run(flags *config.Flags) error {
 }
 
 // read reads it all from the two databases.
-func (c statusCmd) read(ctx context.Context, cfg *config.Config, p *progress) (*status, error) {
+func (c statusCmd) read(ctx context.Context, cfg *config.Config, d *desk, p *progress) (*status, error) {
 	s := &status{At: time.Now().UTC(), ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite,
 		Sitesync: worker{Held: []string{}}, Paused: []pauseStatus{}, Projects: []projectStatus{}}
 	remote, ok := cfg.Remote()
 	if !ok {
 		return s, nil
 	}
-	var seen servers
-	client, err := connect(cfg, &seen)
-	if err != nil {
-		return nil, err
+	if d == nil {
+		var err error
+		if d, err = newDesk(cfg); err != nil {
+			return nil, err
+		}
+		defer d.close()
 	}
-	defer client.Disconnect(ctx) //nolint:errcheck // we are leaving anyway
-	store := avalon.NewStore(client, cfg.Mongo.Database)
+	store := d.store
 	listed, err := store.Projects(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, seen.explain(err))
+		return nil, fmt.Errorf("mongo %s: %w", cfg.Mongo.URI, d.seen.explain(err))
 	}
 	projects, err := c.projects(listed, cfg.Mongo.Database)
 	if err != nil {
 		return nil, err
 	}
-	db, lease := state.Open(client, cfg.Mongo.State), state.LeaseName(cfg.Mongo.Database, remote.Name)
+	db, lease := d.state(), state.LeaseName(cfg.Mongo.Database, remote.Name)
 	standing, err := db.Standing(ctx, lease)
 	s.Sitesync = workerOf(standing, err)
 	paused, err := db.Pauses(lease).List(ctx)

@@ -78,13 +78,6 @@ func (s *settings) where(st setting) string {
 	return "the default of --" + st.name
 }
 
-func (s *settings) text(st setting, def string) string {
-	if v, ok := s.find(st, "a string", aString); ok {
-		return v.text
-	}
-	return def
-}
-
 func (s *settings) integer(st setting, def, least, most int) int {
 	want := fmt.Sprintf("a whole number from %d to %d, e.g. %d", least, most, def)
 	v, ok := s.find(st, want, aNumber, aString)

@@ -125,7 +125,7 @@ func TestOneRemoteRootAway(t *testing.T) {
 		t.Errorf("--once ends with status %d:\n%s", status, stderr)
 	}
 	s.drive.Mkdir(s.show, "renders")
-	d = s.start(serve...)
+	s.start(serve...)
 	s.wait(rep)
 	if n, err := p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
 		t.Errorf("tries in %d documents, %v", n, err)

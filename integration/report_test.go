@@ -107,3 +107,27 @@ func TestReportOfOtherDatabases(t *testing.T) {
 		t.Errorf("%s", got)
 	}
 }
+
+// All of a report is asked over one connection, and those that the driver watches the server by.
+func TestReportConnectsOnce(t *testing.T) {
+	t.Parallel()
+	set := mongod.StartTest(t, mongod.Options{})
+	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s.publish(s.project("Test"), studio.Publish{Size: 100, RecordOnly: true})
+	check(t, s.presets.Write(s.dir))
+	created := func() int64 {
+		var status struct {
+			Connections struct {
+				Created int64 `bson:"totalCreated"`
+			} `bson:"connections"`
+		}
+		check(t, set.Client().Database("admin").RunCommand(s.ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status))
+		return status.Connections.Created
+	}
+	before := created()
+	s.exits("check", "--report", "--mongo", set.URI()+"&maxPoolSize=1")
+	const watching = 2 // the heartbeat, and the time of a round trip
+	if n := created() - before; n > 1+watching {
+		t.Errorf("%d connections were opened", n)
+	}
+}

@@ -91,6 +91,9 @@ func notReady(s Snapshot, databaseAnswers bool) []string {
 	if !databaseAnswers {
 		reasons = append(reasons, "the database does not answer")
 	}
+	if s.Majority != "" {
+		reasons = append(reasons, s.Majority)
+	}
 	if s.Lease.Standby {
 		return reasons // it watches nothing yet
 	}

@@ -6,6 +6,7 @@ import "time"
 type Snapshot struct {
 	Idle     bool // remote_site is empty, so nothing is synced
 	Stopping bool
+	Majority string // what the replica set lacks for confirming writes, without names of hosts; empty if nothing
 
 	Lease    Lease
 	Watcher  Watcher

@@ -20,9 +20,10 @@ import (
 // keeps its port and its data through kills and restarts. Its methods may be used
 // from several goroutines.
 type Member struct {
-	set  *ReplicaSet
-	name string // such as "member0"
-	port int
+	set     *ReplicaSet
+	name    string // such as "member0"
+	port    int
+	arbiter bool
 
 	mu     sync.Mutex
 	proc   *process      // nil when it does not run
@@ -250,7 +251,7 @@ func (m *Member) serving(ctx context.Context) error {
 		switch {
 		case err != nil:
 			return err
-		case h.Primary, h.Secondary && len(m.set.members) > 1:
+		case h.Primary, h.Secondary && len(m.set.members) > 1, h.Arbiter && m.arbiter:
 			return nil
 		}
 		return errors.New("it is neither yet")
@@ -261,6 +262,7 @@ func (m *Member) serving(ctx context.Context) error {
 type hello struct {
 	Primary    bool          `bson:"isWritablePrimary"`
 	Secondary  bool          `bson:"secondary"`
+	Arbiter    bool          `bson:"arbiterOnly"`
 	ElectionID bson.ObjectID `bson:"electionId"`
 }
 

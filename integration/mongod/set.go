@@ -30,6 +30,9 @@ type Options struct {
 	// Standalone starts one mongod that belongs to no replica set, and thus has
 	// no change streams.
 	Standalone bool
+	// Arbiter makes the last of at least three members an arbiter, which votes
+	// and has no data.
+	Arbiter bool
 	// Auth demands authentication. URI and Client carry a user with every right.
 	Auth bool
 	// TLS demands TLS of every connection. The set has a CA of its own, which URI
@@ -77,6 +80,9 @@ func Start(ctx context.Context, o Options) (*ReplicaSet, error) {
 	}
 	if o.Members < 1 || o.Members > 7 || (o.Standalone && o.Members != 1) {
 		return nil, fmt.Errorf("cannot start %d members (standalone: %t): 1 to 7, and 1 if standalone", o.Members, o.Standalone)
+	}
+	if o.Arbiter && o.Members < 3 {
+		return nil, fmt.Errorf("cannot start %d members with an arbiter: 3 at least", o.Members)
 	}
 	if o.OplogSizeMB == 0 {
 		o.OplogSizeMB = defaultOplogMB
@@ -129,7 +135,7 @@ func start(ctx context.Context, o Options) (rs *ReplicaSet, err error) {
 		}
 	}
 	for i, port := range ports {
-		m := &Member{set: rs, name: fmt.Sprintf("member%d", i), port: port}
+		m := &Member{set: rs, name: fmt.Sprintf("member%d", i), port: port, arbiter: o.Arbiter && i == len(ports)-1}
 		if err := os.Mkdir(filepath.Join(dir, m.name), 0o700); err != nil {
 			return rs, err
 		}
@@ -324,7 +330,7 @@ func (rs *ReplicaSet) arguments(m *Member) []string {
 func (rs *ReplicaSet) initiate(ctx context.Context) error {
 	var members bson.A
 	for i, m := range rs.members {
-		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.Host()}})
+		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.Host()}, {Key: "arbiterOnly", Value: m.arbiter}})
 	}
 	return rs.members[0].Command(ctx, bson.D{{Key: "replSetInitiate", Value: bson.D{
 		{Key: "_id", Value: rs.name},
@@ -383,7 +389,11 @@ func (rs *ReplicaSet) createAdmin(ctx context.Context) error {
 // everywhere is the write concern of what must be on all members and survive a
 // kill right afterwards. Without j, w: 1 would not wait for the journal.
 func (rs *ReplicaSet) everywhere() bson.D {
-	return bson.D{{Key: "w", Value: len(rs.members)}, {Key: "j", Value: true}}
+	withData := len(rs.members)
+	if rs.options.Arbiter {
+		withData--
+	}
+	return bson.D{{Key: "w", Value: withData}, {Key: "j", Value: true}}
 }
 
 func (rs *ReplicaSet) keyPath() string { return filepath.Join(rs.dir, "key") }
