@@ -126,6 +126,9 @@ type source struct {
 type roots struct {
 	here, there       string // the folder of this machine, and the one on the site
 	hereRel, thereRel string // what follows, with separators and braces as found; the same but for paths that have none
+
+	// suffix follows there directly: the file goes into a folder beside it whose name begins with its name. Mostly empty.
+	suffix string
 }
 
 // resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class
@@ -183,16 +186,21 @@ func (r *roots) join(t template, documentRoots avalon.Roots, local, remote confi
 		r.here, _ = local.Lookup(name)
 	}
 	r.hereRel = rel
-	// On the site the text is put together in the same way, as the readers of the documents do. Where that leads
-	// beside all roots, the root that it is below here has to do: none is ever created.
-	if beside, rel, ok := longestRoot(there, remote.All()); ok {
-		r.there, _ = remote.Lookup(beside)
+	// On the site the text is put together in the same way, as the readers of the documents do. Beside a shared drive,
+	// or My Drive, there is nothing, so there the root that it is below here has to do.
+	if within, rel, ok := longestRoot(there, remote.All()); ok {
+		r.there, _ = remote.Lookup(within)
 		r.thereRel = rel
-	} else if r.there, ok = remote.Lookup(name); ok {
-		r.thereRel = r.hereRel
-	} else {
+		return nil
+	}
+	if end := strings.IndexAny(t.rel, `/\`); end > 0 && path.Dir(r.there) != "/" {
+		r.suffix, r.thereRel = t.rel[:end], t.rel[end:]
+		return nil
+	}
+	if r.there, ok = remote.Lookup(name); !ok {
 		return unknownRoot("root of the site in gdrive.json has no %s; add where that is on Drive", rootName(name))
 	}
+	r.thereRel = r.hereRel
 	return nil
 }
 
@@ -248,7 +256,7 @@ func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roo
 	if err != nil {
 		return source{}, err
 	}
-	s.remote = path.Join(r.there, rel)
+	s.remote = path.Join(r.there+r.suffix, rel)
 	return s, nil
 }
 

@@ -82,13 +82,18 @@ func TestLocate(t *testing.T) {
 			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"publish": "P:/projects"},
 			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
 			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
-			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
+			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/wjects/Test/a.ma"},
 		},
 		"the same, and all roots are known": {
 			path: `{root[work]}jects\Test\a.ma`, roots: avalon.Roots{"work": `P:\pro`, "publish": `P:\projects`},
 			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
 			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
-			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
+			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/wjects/Test/a.ma"},
+		},
+		"the same, and a shared drive for each": {
+			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"work": "/mnt/pro", "publish": "/mnt/projects"},
+			remote: config.NamedRoots(map[string]string{"work": "/W", "publish": "/P"}),
+			want:   source{root: "/mnt/projects", rel: "Test/a.ma", remote: "/P/Test/a.ma"},
 		},
 		"a root with a separator at its end": {
 			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.OneRoot("/mnt/p"), remote: one,

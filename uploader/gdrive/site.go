@@ -339,7 +339,7 @@ func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *d
 // below it.
 func (s *Site) blameRoot(ctx context.Context, p string, refusal error) error {
 	for _, root := range s.roots {
-		if strings.HasPrefix(nameKey(p), nameKey(root)+"/") {
+		if belongsTo(p, root) {
 			if err := s.CheckRoot(ctx, root); err != nil {
 				return err
 			}

@@ -350,7 +350,7 @@ func (t *tree) create(ctx context.Context, parent *folder, name string, inside f
 	return f, nil
 }
 
-// mayCreate reports whether the path is below a root. A root, and what is above one, is never created, also where it is
+// mayCreate reports whether the path belongs to a root. A root, and what is above one, is never created, also where it is
 // below another root.
 func (t *tree) mayCreate(p string) bool {
 	p = nameKey(p)
@@ -360,9 +360,16 @@ func (t *tree) mayCreate(p string) bool {
 		if root == p || strings.HasPrefix(root, p+"/") {
 			return false
 		}
-		below = below || strings.HasPrefix(p, root+"/")
+		below = below || belongsTo(p, root)
 	}
 	return below
+}
+
+// belongsTo reports whether a path is below a root, or in a folder beside it whose name begins with the root's:
+// publishers write {root[work]}jects/... where the text of a root is how another folder begins.
+func belongsTo(p, root string) bool {
+	p, root = nameKey(p), nameKey(root)
+	return strings.HasPrefix(p, root+"/") || path.Dir(root) != "/" && strings.HasPrefix(p, root) && p != root
 }
 
 // isStill reports whether a path leads where it did, and nobody has renamed, moved, trashed or deleted anything.

@@ -290,6 +290,22 @@ func TestNestedRoots(t *testing.T) {
 	}
 }
 
+// Publishers write {root[work]}jects/... where the text of a root is how another folder begins: that folder is made beside
+// the root. Another root is not, nor a shared drive.
+func TestFolderBesideARoot(t *testing.T) {
+	s := newStudio(t)
+	s.Mkdir(s.show, "pro")
+	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pro", "/SHOW/productions")
+	put(t, d, "/SHOW/projects/a/x", "x")
+	if len(s.Find(s.show, "projects/a/x")) != 1 {
+		t.Error("it is not beside the root")
+	}
+	for _, p := range []string{"/SHOW/productions/x", "/SHOW/other/x", "/SHOW2/x"} {
+		_, err := d.Put(t.Context(), upload(p, []byte("x")))
+		wantClass(t, err, site.Held)
+	}
+}
+
 // Names are what people type, on a listing as well as in queries for single names.
 func TestOddNames(t *testing.T) {
 	names := []string{"line\nbreak", "carriage\r\nreturn", "tab\t", `q"uo"te's`, `back\slash`, ` blank `, "🎬", "%2F", "a' or name != 'b", "*?", "..."}
