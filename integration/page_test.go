@@ -214,6 +214,11 @@ func TestPageIsLive(t *testing.T) {
 	tab.mu.Unlock()
 }
 
+// refuse has a filter in between refuse the first file of a publish.
+func (s *site) refuse(rep *studio.Representation) *drive.ActiveFault {
+	return s.drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
+}
+
 // Somebody repairs the cause and presses the button: the file is synced.
 func TestRetryButton(t *testing.T) {
 	t.Parallel()
@@ -221,19 +226,18 @@ func TestRetryButton(t *testing.T) {
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(serve, s.token()...)...))
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Hold: true})
-	s.drive.Mkdir(s.show, "projects/"+rep.Files[0].Rel)
-	inTheWay := s.drive.Find(s.show, "projects/"+rep.Files[0].Rel)[0].ID
+	refused := s.refuse(rep)
 	check(t, rep.Finish())
 
 	tab := s.browse(page)
 	tab.live()
-	tab.until(has("#failed", "there is a folder of that name on Drive"))
+	tab.until(has("#failed", "it may come from a proxy or filter"))
 	if n := value[int](tab, `document.querySelectorAll("main button").length`); n != 0 {
 		t.Errorf("%d buttons for somebody who may change nothing", n)
 	}
 	tab.signIn()
-	tab.until(has("#failed", "there is a folder of that name on Drive"))
-	s.drive.Delete(inTheWay)
+	tab.until(has("#failed", "it may come from a proxy or filter"))
+	refused.Remove()
 	tab.do(chromedp.Click(chromedp.CSS("#failed button")))
 	tab.until(has(".flash", "1 failed file of Test will be tried again"))
 	s.synced(rep)
@@ -257,9 +261,9 @@ func TestPageForEverybody(t *testing.T) {
 	s.project("Other")
 	long := strings.Repeat("aVeryLongNameOfAnAsset", 5)
 	rep := s.publish(p, studio.Publish{Asset: long, Subset: "lookMain", Size: 100, Hold: true})
-	s.drive.Mkdir(s.show, "projects/"+rep.Files[0].Rel)
+	s.refuse(rep)
 	check(t, rep.Finish())
-	s.eventually("it has failed", func() bool { _, body := page.get("/failed"); return strings.Contains(body, "there is a folder") })
+	s.eventually("it has failed", func() bool { _, body := page.get("/failed"); return strings.Contains(body, "proxy or filter") })
 	s.synced(s.publish(p, studio.Publish{Asset: long, Size: 100}))
 	s.publish(p, studio.Publish{Asset: long, Subset: "rigMain", Size: 100, Hold: true})
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
@@ -267,7 +271,7 @@ func TestPageForEverybody(t *testing.T) {
 
 	tab := s.browse(page)
 	tab.signIn()
-	tab.until(has("#failed", "there is a folder") + ` && document.querySelector("#now progress") && ` + has("#waiting", "is not there") +
+	tab.until(has("#failed", "proxy or filter") + ` && document.querySelector("#now progress") && ` + has("#waiting", "is not there") +
 		` && document.querySelector("#projects tbody button")`)
 
 	pages := []string{"/", "/failed", "/r/Test/" + rep.ID.Hex(), "/login", "/r/Test/nosuch", "/failed?" + url.Values{"project": {long + long}}.Encode()}

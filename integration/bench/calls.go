@@ -24,17 +24,20 @@ func versions(prefix string, n int, size int64) (publishes []studio.Publish) {
 func (b *bench) calls(ctx context.Context) (rows []row, err error) {
 	tools := []tool{b.sitesync, b.rclone}
 	roots := []string{b.newRoot(), b.newRoot()}
+	few := fmt.Sprintf("%d files, %d ", b.Calls, callFolders)
 	for _, m := range []struct {
 		what      string
 		publishes []studio.Publish
 		limit     float64
 	}{
-		{"new folders", versions("a", b.Calls, size), 1.05},
-		{"existing folders", versions("b", b.Calls, size), 1.1},
-		{"overwritten with another size", versions("b", b.Calls, size+1), 1.1},
-		{"overwritten with the same size", reseeded(versions("b", b.Calls, size+1)), 1.1},
+		{few + "new folders", versions("a", b.Calls, size), 1.05},
+		{few + "existing folders", versions("b", b.Calls, size), 1.1},
+		{few + "overwritten with another size", versions("b", b.Calls, size+1), 1.1},
+		{few + "overwritten with the same size", reseeded(versions("b", b.Calls, size+1)), 1.1},
+		{fmt.Sprintf("%d files in one new folder", b.Crowd), crowd("a", b.Crowd), 1.05},
+		{fmt.Sprintf("%d files more in it", b.Crowd), crowd("b", b.Crowd), 1.05},
 	} {
-		r := row{What: fmt.Sprintf("calls a file, %d files, %d %s", b.Calls, callFolders, m.what), Unit: "calls",
+		r := row{What: "calls a file, " + m.what, Unit: "calls",
 			Peer: b.rclone.name, Missing: b.rclone.missing, Pictured: true, Bar: &bar{Of: ofOurs, Limit: m.limit}}
 		progress("%s ...", r.What)
 		batch, err := b.publish(ctx, m.publishes)
@@ -59,6 +62,18 @@ func (b *bench) calls(ctx context.Context) (rows []row, err error) {
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// crowdFrames is the longest sequence that a crowded folder is filled with.
+const crowdFrames = 1000
+
+// crowd are publishes of so many files into one folder, their names beginning with the prefix.
+func crowd(prefix string, n int) (publishes []studio.Publish) {
+	for ; n > 0; n -= crowdFrames {
+		publishes = append(publishes, studio.Publish{Asset: "Crowd", Subset: "renderMain", Name: fmt.Sprintf("%s%d", prefix, n),
+			Frames: min(n, crowdFrames), Size: 1})
+	}
+	return publishes
 }
 
 // reseeded are the same publishes with another content.

@@ -44,6 +44,7 @@ type cli struct {
 	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
 	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
 	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted."`
+	Crowd     int           `default:"20000" placeholder:"FILES" help:"Files in one folder whose calls are counted."`
 	CPU       int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose processor time is taken."`
 	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
 	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes beside them, a round."`
@@ -65,6 +66,7 @@ func (c cli) profile() cli {
 	if c.Short {
 		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls, c.CPU = 2, 6, 16, 8, 16, 40, 40
 		c.Transfers, c.Latency = []int{8}, []int{20}
+		c.Crowd = 40
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
 		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
 		c.History, c.Projects, c.Idle, c.Finishing = 400, 4, 2*time.Second, time.Second
