@@ -42,11 +42,14 @@ const (
 
 // pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list. The
 // second one holds only documents in the older dict form, so it costs nothing where there are none.
+//
+// MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), whoever writes it. So nothing outside
+// of files may be a key; type is in the filter, which takes arrays too.
 func pendingIndexes(active, remote string) []index {
 	dict := "files.sites." + remote
 	list := []index{
 		{Keys: bson.D{{Key: listName, Value: 1}, {Key: listCreated, Value: 1}, {Key: listPaused, Value: 1}, {Key: listTries, Value: 1},
-			{Key: "type", Value: 1}, {Key: "_id", Value: 1}}},
+			{Key: "_id", Value: 1}}, Partial: bson.D{{Key: "type", Value: "representation"}}},
 		{Keys: bson.D{{Key: dict + ".created_dt", Value: 1}, {Key: dict + ".tries", Value: 1}, {Key: dict + ".paused", Value: 1},
 			{Key: "files.sites." + active + ".created_dt", Value: 1}},
 			Partial: bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}}},
@@ -115,7 +118,7 @@ type keyRange struct{ from, to bson.D }
 func newKeyRange(site string, paused, tries [2]any) keyRange {
 	bound := func(i int, rest any) bson.D {
 		return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil}, {Key: listPaused, Value: paused[i]}, {Key: listTries, Value: tries[i]},
-			{Key: "type", Value: rest}, {Key: "_id", Value: rest}}
+			{Key: "_id", Value: rest}}
 	}
 	return keyRange{bound(0, bson.MinKey{}), bound(1, bson.MinKey{})}
 }
@@ -138,7 +141,7 @@ func (s *Store) openKeys(ctx context.Context, project string, r keyRange, each f
 	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes("", "")[0].Keys).SetMin(r.from).SetMax(r.to)
 	return s.scan(ctx, project, bson.D{}, o, func(key bson.Raw) bool {
 		id, ok := documentIDOf(key.Lookup("_id"))
-		return !ok || text(key.Lookup("type")) != "representation" || each(id)
+		return !ok || each(id)
 	})
 }
 

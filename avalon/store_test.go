@@ -971,6 +971,28 @@ func TestIndexed(t *testing.T) {
 	}
 }
 
+// The pipeline writes what it likes: no index of ours has MongoDB refuse a value, as it does if two keys are arrays.
+func TestIndexesRefuseNoArrays(t *testing.T) {
+	s, coll := newStore(t)
+	insert(t, coll, representation(entry("{root}/a", list())))
+	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], "studio", gdrive); err != nil {
+		t.Fatal(err)
+	}
+	for _, odd := range []any{bson.A{}, bson.A{"representation", 3}} {
+		sites := []any{odd, bson.A{odd}, bson.D{{Key: gdrive, Value: odd}}, bson.D{{Key: "studio", Value: odd}, {Key: gdrive, Value: bson.D{}}},
+			bson.A{bson.D{{Key: "name", Value: odd}}, bson.D{{Key: "tries", Value: odd}}}}
+		for _, field := range []string{"name", "created_dt", "tries", "paused"} {
+			sites = append(sites, list(bson.E{Key: field, Value: odd}), dict(bson.E{Key: field, Value: odd}))
+		}
+		for _, one := range sites {
+			doc := representation(entry("{root}/a", one))
+			insert(t, coll, doc)
+			doc[0].Value = odd // its type
+			insert(t, coll, doc)
+		}
+	}
+}
+
 // What the change stream has told of must be there to be read.
 func TestReadsGoToThePrimary(t *testing.T) {
 	db := mongod.Database(t)
