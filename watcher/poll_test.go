@@ -237,7 +237,8 @@ func TestPollAnew(t *testing.T) {
 	for f.next(t, Backlog) != keyOf(rep) {
 		taken++
 	}
-	if taken > share+20 {
+	// Its share, and what was in the queue: that of the present poll, then that of the next.
+	if most := share + 4*10; taken > most {
 		t.Errorf("%d keys came first", taken)
 	}
 	if f.logs.Len() != 0 {
