@@ -121,7 +121,10 @@ func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots av
 			return "", err
 		}
 		if project, ok := src.projectFolder(); ok {
-			return src.String(), src.there(project)
+			if err := src.there(project); err != nil {
+				return src.String(), err
+			}
+			return src.String(), src.projectAllowed()
 		}
 		return src.String(), mounted(src.root)
 	}, nil)

@@ -191,6 +191,11 @@ func TestProjectFolderIsALink(t *testing.T) {
 					"; add its target, or a folder above that, to local_root_links of config.json")) {
 					t.Errorf("held is %v", held)
 				}
+				rep := &w.store.rep // check tells it too
+				_, err := NewInspector().Source(w.t.Context(), &rep.Files[0], rep.Roots, w.up.LocalRoot, w.up.RemoteRoot)
+				if (err == nil) != test.synced || err != nil && !strings.Contains(err.Error(), "local_root_links") {
+					t.Errorf("the source: %v", err)
+				}
 			})
 		})
 	}

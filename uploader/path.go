@@ -439,6 +439,16 @@ func (s source) resolve() (folder, rel string, err error) {
 	return "", "", fmt.Errorf("a symbolic link leads out of the root; %s", fix)
 }
 
+// projectAllowed tells whether the project folder is a link to where the settings allow none.
+func (s source) projectAllowed() error {
+	first, _, _ := strings.Cut(s.rel, "/")
+	s.rel = first + "/." // the folder itself, as what is in the project
+	if _, _, err := s.resolve(); site.ClassOf(err) == site.Held {
+		return err
+	}
+	return nil
+}
+
 // within reports whether a path without symbolic links is in a folder.
 func within(target, folder string) bool {
 	folder, err := filepath.EvalSymlinks(folder)
