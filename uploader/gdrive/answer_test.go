@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/oauth2"
+
+	"sitesync/integration/drive"
+	"sitesync/uploader/site"
 )
 
 // An answer that never ends is cut off, a good one and an error. No Drive sends one, but what is between it and us
@@ -38,5 +42,31 @@ func TestEndlessAnswer(t *testing.T) {
 		if got := sent.Load(); got > maxAttempts*(maxAnswer+16*mib) {
 			t.Errorf("%d: %d MiB were taken", status, got/mib)
 		}
+	}
+}
+
+// A create that Drive answers 404, for ever, though the folder is there, has nobody look up the folders on the way anew.
+func TestNotFoundWhereTheFolderIs(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"/SHOW/pub/ill.ma", "/SHOW/pub/ill.large", "/SHOW/pub/ill/a.ma"} {
+		t.Run(at, func(t *testing.T) {
+			t.Parallel()
+			s := newStudio(t)
+			d := s.open(t)
+			put(t, d, "/SHOW/pub/well.ma", "well")
+			s.AddFault(drive.Fault{Kind: "files.create*", Name: "ill*", Effect: drive.EffectStatus, Status: 404, Reason: "notFound"})
+			s.ResetCalls()
+			content := "ill"
+			if strings.HasSuffix(at, "large") {
+				content = large(multipartLimit + 1)
+			}
+			_, err := d.Put(t.Context(), upload(at, []byte(content)))
+			wantClass(t, err, site.Throttled, "404")
+			s.wantCalls(t, "drives.list", 0)
+			s.wantCalls(t, "files.list", 0)
+			s.ClearFaults()
+			put(t, d, at, content)
+			s.wantOne(t, s.show, strings.TrimPrefix(at, "/SHOW/"), content)
+		})
 	}
 }

@@ -130,6 +130,21 @@ func (s *Site) Close() { s.client.CloseIdleConnections() }
 // a folder. The path is looked up anew and the work done again.
 var errStale = site.Classed(site.Throttled, errors.New("somebody changes the folder on Drive"))
 
+// errBaseless says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
+// reason to look up the folder anew, for which all others that go there would have to wait.
+var errBaseless = site.Classed(site.Throttled, errors.New("google drive does not find a folder that it shows"))
+
+// orBaseless is the error of a create in a folder, or errBaseless.
+func (s *Site) orBaseless(ctx context.Context, err error, folder string) error {
+	if !isNotFound(err) {
+		return err
+	}
+	if f, getErr := s.get(ctx, folder, "trashed"); getErr != nil || f.Trashed {
+		return err
+	}
+	return fmt.Errorf("%w: %v", errBaseless, err)
+}
+
 // putAgain is how often a Put begins anew because something else is on Drive than we thought: what we remember may be wrong
 // of the folder, of the file, and of who the id in the journal is for.
 const putAgain = 5
@@ -142,11 +157,14 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	ctx = withMayCreate(ctx, u.MayCreate)
 	var f *drive.File
 	var err error
-	for range putAgain {
-		if f, err = s.put(ctx, u); !errors.Is(err, errStale) {
+	r := s.newRetry()
+	for stale := 0; stale < putAgain; {
+		if f, err = s.put(ctx, u); errors.Is(err, errStale) {
+			stale++
+			s.tree.doubt(path.Dir(u.Path))
+		} else if !errors.Is(err, errBaseless) || r.again(ctx, err) != nil {
 			break
 		}
-		s.tree.doubt(path.Dir(u.Path))
 	}
 	if isRefused(err) {
 		err = s.blameRoot(ctx, u.Path, err)
@@ -262,7 +280,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	foreign := s.ids.isForeign(r)
 	if !foreign {
 		f, err = s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
-		err = ofCreation(err, path.Dir(u.Path))
+		err = ofCreation(s.orBaseless(ctx, err, parent.id), path.Dir(u.Path))
 	}
 	switch {
 	case isConflict(err):

@@ -318,6 +318,7 @@ func (t *tree) create(ctx context.Context, parent *folder, name string, inside f
 				SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 			return err
 		})
+		err = t.site.orBaseless(ctx, err, parent.id)
 	}
 	isNew := false
 	switch {
