@@ -56,8 +56,8 @@ type standing struct {
 }
 
 // failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have succeeded since
-// the file began to fail than are failing too, and one of them since its last failure, or if check says so now. Where
-// no other file was tried, check alone says it.
+// the file began to fail than are failing too, and one of them since its last failure, or if check says so now. It
+// is asked where as many have succeeded as are failing too: also where no other file was tried.
 func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, err error, check func(context.Context) error) standing {
 	works, ask, known := f.note(ref, now)
 	if ask {
@@ -113,7 +113,7 @@ func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
 	if succeeded > others && lately {
 		return true, false, true
 	}
-	return false, succeeded > others || others == 0, true
+	return false, succeeded >= others, true
 }
 
 // left is how long a file is still to be left alone, as it fails while others get through: polls find it all the time.

@@ -147,6 +147,29 @@ func TestWhoseFailure(t *testing.T) {
 			t.Errorf("%d have failed by themselves", own)
 		}
 	})
+	t.Run("two beside one", func(t *testing.T) {
+		for _, out := range []bool{false, true} {
+			var f failing
+			own := 0
+			for round := range 8 {
+				for i := range 2 {
+					check := well
+					if out {
+						check = func(context.Context) error { return errTrouble }
+					}
+					if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second), errTrouble, check); s.own > 0 {
+						own++
+					}
+				}
+				if round == 0 {
+					f.ended(failingRef("other"), true)
+				}
+			}
+			if want := map[bool]int{false: 2, true: 0}[out]; own != want {
+				t.Errorf("outage %v: %d have failed by themselves", out, own)
+			}
+		}
+	})
 	t.Run("memory", func(t *testing.T) {
 		var f failing
 		for i := range 10 * mostFailing {
