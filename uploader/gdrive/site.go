@@ -384,8 +384,7 @@ func (s *Site) CheckRoot(ctx context.Context, root string) error {
 }
 
 func (s *Site) checkRoot(ctx context.Context, root string) error {
-	s.tree.doubt(root)
-	f, err := s.tree.resolve(ctx, root)
+	f, err := s.tree.resolveNow(ctx, root)
 	if err != nil {
 		return err
 	}

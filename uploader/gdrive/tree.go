@@ -89,6 +89,41 @@ func (t *tree) resolveFor(ctx context.Context, p string, c *coming, maxAge time.
 	return t.found(p, l), nil
 }
 
+// resolveNow is resolve for a root as it is now and not as remembered. What is remembered others go by meanwhile, unless
+// it turns out to be wrong: one file's trouble has the root looked at, and is none of theirs.
+func (t *tree) resolveNow(ctx context.Context, root string) (*folder, error) {
+	if f, ok := t.cached(root, freshFor); ok {
+		still, err := t.leadsThere(ctx, root)
+		if err != nil {
+			return nil, ofRoot(err)
+		}
+		if still {
+			return f, nil
+		}
+	}
+	t.doubt(root)
+	return t.resolve(ctx, root)
+}
+
+// leadsThere reports whether a known path leads where it did, asking for each part of it.
+func (t *tree) leadsThere(ctx context.Context, p string) (bool, error) {
+	if p == "/" {
+		return true, nil
+	}
+	l := t.at(p)
+	if l == nil {
+		return false, nil
+	}
+	if above, err := t.leadsThere(ctx, path.Dir(p)); err != nil || !above {
+		return false, err
+	}
+	if path.Dir(p) == "/" {
+		top, err := t.top(ctx, path.Base(p))
+		return err == nil && top.id == l.folder.id, err
+	}
+	return t.isStill(ctx, l, path.Base(p))
+}
+
 // found takes note of what a path leads to.
 func (t *tree) found(p string, l *location) *folder {
 	t.mu.Lock()
