@@ -124,7 +124,8 @@ func (d *daemon) work(ctx, fenced context.Context) error {
 		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, LocalRoot: cfg.LocalRoot, RemoteRoot: d.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: d.store, Site: drive, Poll: poll.Now, Log: log,
-		Synced: d.monitor.Synced, NothingDue: poll.NothingDue,
+		Synced:     func(f uploader.SyncedFile) { d.monitor.Synced(f); poll.Recorded(f.Key) },
+		NothingDue: poll.NothingDue,
 	})
 	pausing := &pausing{log: log, up: up, poll: poll}
 	pausing.set(paused)

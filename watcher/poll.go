@@ -68,7 +68,9 @@ type Poll struct {
 	gap    bool                // the stream may have missed something since the last poll
 	feed   context.CancelFunc  // ends the present feeding; nil: there is none
 	again  bool                // feed once more when it ends
-	seed   maphash.Seed
+
+	recorded map[uint64]bool // keys since the present poll began; nil: there is none
+	seed     maphash.Seed
 }
 
 // knownKey is what is remembered of a key that a poll has found.
@@ -143,6 +145,18 @@ func (p *Poll) NothingDue(key avalon.Key) {
 	if k, ok := p.known[h]; ok {
 		k.idle = true
 		p.known[h] = k
+	}
+}
+
+// Recorded says that the outcome of a file of a representation was recorded, so that the key is fresh if it is pending
+// again: somebody has taken the file back.
+func (p *Poll) Recorded(key avalon.Key) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.hash(key)
+	delete(p.known, h)
+	if p.recorded != nil {
+		p.recorded[h] = true
 	}
 }
 
@@ -256,7 +270,7 @@ func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
 	p.mu.Lock()
 	last, left, feeding := p.known, p.left, p.feed != nil
 	missed := last != nil && (unseen || p.gap)
-	p.gap = unseen
+	p.gap, p.recorded = unseen, map[uint64]bool{}
 	p.mu.Unlock()
 	// Idle keys have their turn to be looked at all the same, each once in a while.
 	within := watched
@@ -287,8 +301,13 @@ func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	recorded := p.recorded
+	p.recorded = nil
 	if ctx.Err() != nil {
 		return false, false, err // it was told to stop, which says nothing of the database
+	}
+	for h := range recorded { // it may have been seen before
+		delete(now, h)
 	}
 	p.count(err)
 	if err != nil {

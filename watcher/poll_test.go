@@ -269,6 +269,7 @@ func TestPollFindsWhatIsFresh(t *testing.T) {
 	publish(t, p, make([]studio.Publish, 100)...)
 	absent := publish(t, p, studio.Publish{NoActiveDate: true})[0]
 	old := publish(t, p, studio.Publish{NoRemote: true})[0]
+	again := publish(t, p, studio.Publish{})[0]
 	f.index.Once(t.Context())
 	start(t, f.poll.Run)
 	runs := func(n int64) {
@@ -283,6 +284,7 @@ func TestPollFindsWhatIsFresh(t *testing.T) {
 	for what, act := range map[string]func() *studio.Representation{
 		"a publish":       func() *studio.Representation { return publish(t, p, studio.Publish{})[0] },
 		"an old document": func() *studio.Representation { must(t, old.AddSite(t.Context(), site)); return old },
+		"a file that was synced and is wanted again": func() *studio.Representation { f.poll.Recorded(keyOf(again)); return again },
 		"a source that has come": func() *studio.Representation {
 			must(t, absent.Set(t.Context(), "studio", bson.D{{Key: "created_dt", Value: time.Now()}}))
 			return absent
