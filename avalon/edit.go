@@ -80,11 +80,7 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = cur.Close(closing) // the server forgets it in the end
-	}()
+	defer closeCursor(ctx, cur)
 	var batch []candidate
 	var files int64
 	for cur.Next(ctx) {

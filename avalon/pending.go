@@ -176,11 +176,7 @@ func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *
 	if err != nil {
 		return err
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = cur.Close(closing) // the server forgets it in the end
-	}()
+	defer closeCursor(ctx, cur)
 	for cur.Next(ctx) {
 		if !each(cur.Current) {
 			return nil

@@ -74,6 +74,13 @@ func (s *Store) fenced() error {
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
 const closeTimeout = time.Second
 
+// closeCursor closes a cursor, also if ctx has ended.
+func closeCursor(ctx context.Context, cur *mongo.Cursor) {
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	_ = cur.Close(closing) // the server forgets it in the end
+}
+
 // Project is a collection of the avalon database. One that was dropped and created again is another one.
 type Project struct {
 	Name string

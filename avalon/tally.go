@@ -267,11 +267,7 @@ func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most i
 	if err != nil {
 		return nil, s.wrap(err, "find the failed files of project %s", project)
 	}
-	defer func() {
-		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-		defer cancel()
-		_ = cur.Close(closing) // the server forgets it in the end
-	}()
+	defer closeCursor(ctx, cur)
 	var list []FailedFile
 	for len(list) < most && cur.Next(ctx) {
 		rec, _ := cur.Current.Lookup("r").DocumentOK()
