@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -195,13 +196,18 @@ func (d *daemon) report() state.Report {
 		if i == mostReported {
 			break
 		}
-		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: h.Why[:min(len(h.Why), 500)]})
+		why := strings.ToValidUTF8(h.Why[:min(len(h.Why), mostWhy)], "") // not cut within a character
+		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: why})
 	}
 	return r
 }
 
-// mostReported bounds what others can read of what is held: it is written each time that the lease is renewed.
-const mostReported = 100
+// Bounds of what others can read of what is held, in holds and in bytes of a reason: it is written each time that the
+// lease is renewed.
+const (
+	mostReported = 100
+	mostWhy      = 500
+)
 
 // finish waits for everything to end, but not for what hangs, such as a read from a storage that has gone.
 func (d *daemon) finish(wg *sync.WaitGroup, up *uploader.Uploader) {
