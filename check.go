@@ -13,9 +13,9 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/explain"
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/explain"
-	"sitesync/uploader/state"
 )
 
 type checkCmd struct {

@@ -13,8 +13,8 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/explain"
-	"sitesync/uploader/state"
+	"sitesync/explain"
+	"sitesync/state"
 )
 
 // desk is where commands work from: the settings and both databases.

@@ -10,8 +10,8 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/explain"
-	"sitesync/uploader/state"
+	"sitesync/explain"
+	"sitesync/state"
 )
 
 // mostCompared is how much of the sources sitesync explain reads to compare them, unless it is told to compare all.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sitesync/uploader/explain"
+	"sitesync/explain"
 )
 
 func TestExplanationText(t *testing.T) {

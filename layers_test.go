@@ -15,17 +15,17 @@ import (
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
 // draws it.
 var layers = map[string][]string{
-	".":                      {"avalon", "config", "uploader", "uploader/explain", "uploader/gdrive", "uploader/state", "watcher", "web"},
-	"config":                 {},
-	"avalon":                 {},
-	"watcher":                {"avalon"},
-	"uploader":               {"avalon", "config", "uploader/site", "watcher"},
-	"uploader/site":          {},
-	"uploader/site/sitetest": {"uploader/site"},
-	"uploader/gdrive":        {"uploader/site"},
-	"uploader/explain":       {"avalon", "config", "uploader", "uploader/site", "uploader/state"},
-	"uploader/state":         {"uploader/gdrive"}, // for the interface that it has to satisfy
-	"web":                    {},
+	".":             {"avalon", "config", "uploader", "explain", "site/gdrive", "state", "watcher", "web"},
+	"config":        {},
+	"avalon":        {},
+	"watcher":       {"avalon"},
+	"uploader":      {"avalon", "config", "site", "watcher"},
+	"site":          {},
+	"site/sitetest": {"site"},
+	"site/gdrive":   {"site"},
+	"explain":       {"avalon", "config", "uploader", "site", "state"},
+	"state":                 {"site"}, // for the interface that it has to satisfy
+	"web":           {},
 
 	"deploy/release": {},
 
@@ -45,10 +45,10 @@ var layers = map[string][]string{
 
 // owners say which packages of the product may import a foreign one, or what is below it.
 var owners = map[string][]string{
-	"go.mongodb.org/mongo-driver":                  {".", "avalon", "uploader/state"},
-	"go.mongodb.org/mongo-driver/v2/mongo/options": {".", "avalon", "config", "uploader/state"}, // config checks the connection string
-	"google.golang.org/api":                        {"uploader/gdrive"},
-	"golang.org/x/oauth2":                          {"uploader/gdrive"},
+	"go.mongodb.org/mongo-driver":                  {".", "avalon", "state"},
+	"go.mongodb.org/mongo-driver/v2/mongo/options": {".", "avalon", "config", "state"}, // config checks the connection string
+	"google.golang.org/api":                        {"site/gdrive"},
+	"golang.org/x/oauth2":                          {"site/gdrive"},
 	"github.com/alecthomas/kong":                   {"."},
 	"github.com/prometheus":                        {"web"},
 }

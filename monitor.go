@@ -11,9 +11,9 @@ import (
 	"go.uber.org/zap"
 
 	"sitesync/config"
+	"sitesync/site/gdrive"
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/gdrive"
-	"sitesync/uploader/state"
 	"sitesync/watcher"
 	"sitesync/web"
 )

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"sitesync/config"
-	"sitesync/uploader/state"
+	"sitesync/state"
 )
 
 type pauseCmd struct {

@@ -11,8 +11,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/state"
 	"sitesync/watcher"
 )
 

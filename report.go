@@ -19,7 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"sitesync/config"
-	"sitesync/uploader/state"
+	"sitesync/state"
 )
 
 // bugReport is all that whoever looks for a bug has to know of an installation, without what is secret: no password, key

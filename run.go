@@ -16,9 +16,9 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/site/gdrive"
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/gdrive"
-	"sitesync/uploader/state"
 	"sitesync/watcher"
 )
 

@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/explain"
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/explain"
-	"sitesync/uploader/state"
 	"sitesync/web"
 )
 

@@ -21,8 +21,8 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/state"
 	"sitesync/uploader"
-	"sitesync/uploader/state"
 )
 
 const (

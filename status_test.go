@@ -12,7 +12,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/state"
+	"sitesync/state"
 )
 
 var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // looking is a site that looks at what the uploader tells while it uploads.

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 func TestCounts(t *testing.T) {

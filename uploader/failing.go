@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 const (

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

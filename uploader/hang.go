@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // A storage may neither answer nor fail: a hard NFS mount waits for its server for ever, and a call of the file system

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

@@ -13,7 +13,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // Inspection is what an upload of a file would begin with. What is not known is empty.

@@ -18,7 +18,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // What is inspected is what an upload would find.

@@ -12,7 +12,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // projects makes the world's file one of project show, beside a project that is well.

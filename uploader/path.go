@@ -15,7 +15,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // template is a file's path, split at its root.

@@ -10,7 +10,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 func TestLocate(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // large makes the file of the world one of 100 MiB whose upload takes so many seconds.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // rootTarget is what a root on the site is held as: the site, if it is the only one.

@@ -11,7 +11,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

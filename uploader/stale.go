@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 )
 
 // staleFor is how long a newer source is waited for that nothing announces. It comes milliseconds after the document, as a

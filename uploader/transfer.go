@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

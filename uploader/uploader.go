@@ -12,7 +12,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/uploader/site"
+	"sitesync/site"
 	"sitesync/watcher"
 )
 

@@ -1,0 +1,51 @@
+package explain
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"sitesync/integration/studio"
+	"sitesync/state"
+)
+
+// offClock is a site that sees this machine's clock so far ahead of its own.
+type offClock struct {
+	Site
+	ahead time.Duration
+}
+
+func (o offClock) ClockAhead() (ahead time.Duration, known bool) { return o.ahead, true }
+
+// A clock that is wrong by minutes ends uploads sooner or later, so it is told of though it has not yet.
+func TestClock(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 100})
+	s.works(state.Self(), state.Report{Stream: "open"})
+	if r := s.explain(rep.ID.Hex(), Waiting); strings.Contains(rules(r.Steps, Unknown), "clock") {
+		t.Errorf("right clocks: %+v", r.Steps)
+	}
+	open := s.Open
+	s.Open = func(ctx context.Context) (Site, func(), error) {
+		d, done, err := open(ctx)
+		return offClock{d, -3 * time.Minute}, done, err
+	}
+	r := s.explain(rep.ID.Hex(), Unknown)
+	if rules(r.Steps, Unknown) != "clock" || !strings.Contains(r.Do, "the clock of this machine is 3m behind google's") {
+		t.Errorf("do %s: %+v", r.Do, r.Steps)
+	}
+}
+
+func TestClockOfMongoDB(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	ahead, err := s.State.ClockAhead(t.Context())
+	if err != nil || ahead.Abs() > 30*time.Second {
+		t.Errorf("MongoDB on this machine has another clock: %v, %v", ahead, err)
+	}
+	if trouble := ClockTrouble(t.Context(), s.State, offClock{nil, 0}); trouble != "" {
+		t.Error(trouble)
+	}
+}

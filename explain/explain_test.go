@@ -1,0 +1,417 @@
+package explain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/integration/drive"
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
+	"sitesync/site/gdrive"
+	"sitesync/state"
+)
+
+func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
+
+// stage is a studio, its database and its Drive.
+type stage struct {
+	*Explainer
+	t       *testing.T
+	db      *mongo.Database
+	drive   *drive.Server
+	show    *drive.SharedDrive
+	account *drive.Account
+	studio  *studio.Studio
+	root    string
+	opened  int // how often the site was
+}
+
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	s := &stage{t: t, db: mongod.Database(t), drive: drive.StartTest(t), root: t.TempDir()}
+	s.account = s.drive.AddServiceAccount("sync@studio.iam.example")
+	s.show = s.drive.AddSharedDrive("SHOW")
+	s.show.AddMember(s.account, drive.ContentManager)
+	s.drive.Mkdir(s.show, "projects")
+	key := filepath.Join(t.TempDir(), "key.json")
+	must(t, os.WriteFile(key, s.account.Credentials(), 0o600))
+	s.studio = studio.New(s.db, studio.Options{Root: s.root})
+	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL, Root: config.OneRoot("/SHOW/projects")}
+	s.Explainer = &Explainer{
+		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute, MaxRetryDelay: time.Hour,
+			Settle: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote}, Mongo: config.Mongo{Database: s.db.Name()}},
+		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"), MaxRead: 1 << 20,
+	}
+	s.Open = func(ctx context.Context) (Site, func(), error) {
+		s.opened++
+		d, err := gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"}, Connections: 1})
+		if err != nil {
+			return nil, nil, err
+		}
+		return d, d.Close, nil
+	}
+	return s
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// works has a sitesync work on this stage until the test ends, which reports that.
+func (s *stage) works(holder state.Holder, report state.Report) {
+	s.t.Helper()
+	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(), func() state.Report { return report })
+	ctx, cancel := context.WithCancel(context.Background())
+	held, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		lease.Run(ctx, func(ctx, _ context.Context) { close(held); <-ctx.Done() })
+	}()
+	<-held
+	s.t.Cleanup(func() { cancel(); <-ended })
+}
+
+func (s *stage) publish(pub studio.Publish) *studio.Representation {
+	s.t.Helper()
+	p, err := s.studio.Project(s.t.Context(), "Test")
+	must(s.t, err)
+	pub.Asset, pub.Subset, pub.Name = "Cylinder", "modelMain", "exr"
+	rep, err := p.Publish(s.t.Context(), pub)
+	must(s.t, err)
+	return rep
+}
+
+// upload puts the file on Drive and writes that into its record.
+func (s *stage) upload(rep *studio.Representation) {
+	s.t.Helper()
+	for i, f := range rep.Files {
+		content, err := os.ReadFile(f.Local)
+		must(s.t, err)
+		id := s.drive.AddFile(s.drive.Mkdir(s.show, filepath.Dir("projects/"+f.Rel)), filepath.Base(f.Rel), content)
+		must(s.t, rep.Set(s.t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: id}}, i))
+	}
+}
+
+// explain explains, and wants that verdict.
+func (s *stage) explain(asked string, want Verdict) *Report {
+	s.t.Helper()
+	r, err := s.Explain(s.t.Context(), "Test", asked)
+	must(s.t, err)
+	if r.Verdict != want || r.Fine() != (want == OK || want == Waiting) || r.Do == "" {
+		s.t.Errorf("%s, want %s: %+v", r.Verdict, want, r)
+	}
+	return r
+}
+
+// rules are the rules of steps that have that verdict.
+func rules(steps []Step, v Verdict) string {
+	var all []string
+	for _, s := range steps {
+		if s.Verdict == v {
+			all = append(all, s.Rule)
+		}
+	}
+	return strings.Join(all, " ")
+}
+
+// Of a sequence it is told once what is the same of many files, however their errors name them.
+func TestSequence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 100, Frames: 1000})
+	s.works(state.Self(), state.Report{Stream: "open"})
+	for i := range 3 {
+		must(t, os.Remove(rep.Files[i].Local))
+		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Hour)},
+			{Key: "error", Value: "the source " + rep.Files[i].Local + " is not there"}}, i))
+	}
+	for i := 3; i < 10; i++ {
+		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "no permission"}}, i))
+	}
+	for i := 10; i < 12; i++ {
+		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}, {Key: "error", Value: "no permission"},
+			{Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Second)}}, i))
+	}
+	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: "gone"}}, 999))
+	r := s.explain(rep.ID.Hex(), Wrong)
+	type line struct {
+		Files   int
+		Bytes   int64
+		Verdict Verdict
+		State   State
+		First   string
+		Last    string
+	}
+	var got []line
+	for _, g := range r.Groups {
+		if g.Example.Verdict != g.Verdict || len(g.Example.Steps) == 0 {
+			t.Errorf("%+v", g)
+		}
+		got = append(got, line{g.Files, g.Bytes, g.Verdict, g.Example.State, g.Example.Path, g.Last})
+	}
+	path := func(i int) string { return rep.Files[i].Path }
+	if diff := cmp.Diff([]line{
+		{7, 700, Wrong, Failed, path(3), path(9)},
+		{3, 300, Wrong, Failed, path(0), path(2)},
+		{1, 100, Wrong, Synced, path(999), path(999)},
+		{987, 98700, Waiting, Due, path(12), path(998)},
+		{2, 200, Waiting, Resting, path(10), path(11)},
+	}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if r.Files != 1000 || r.Told != 1000 || s.opened != 1 || !strings.Contains(r.Do, "sitesync retry Test --representation "+rep.ID.Hex()) {
+		t.Errorf("opened %d times, %d of %d files, do %s", s.opened, r.Told, r.Files, r.Do)
+	}
+	if n := s.drive.TotalCalls(); n > 15 {
+		t.Errorf("%d calls of Drive: %v", n, s.drive.Calls())
+	}
+}
+
+// Textures have names, and errors name them.
+func TestGroups(t *testing.T) {
+	var files []File
+	for _, name := range []string{"diffuse.tif", "normal.tif", "specular.tif"} {
+		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1, State: Failed, Verdict: Wrong,
+			Steps: []Step{{"tries", Wrong, "upload /SHOW/" + name + ": refused, as is its source /data/" + name, "mend the file: /mnt/" + name}}}
+		files = append(files, f)
+	}
+	files[2].Steps[0].Detail += " for another reason"
+	groups := group(files)
+	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" || groups[1].Do != "mend the file: /mnt/specular.tif" {
+		t.Errorf("%+v", groups)
+	}
+}
+
+// What was there before is waited for like what is not there yet, but not after a try has failed.
+func TestStale(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.works(state.Self(), state.Report{Stream: "open"})
+	rep := s.publish(studio.Publish{Size: 100})
+	s.explain(rep.ID.Hex(), Waiting)
+	old := time.Now().Add(-time.Hour)
+	must(t, os.Chtimes(rep.Files[0].Local, old, old))
+	r := s.explain(rep.ID.Hex(), Waiting)
+	if f := r.Groups[0].Example; rules(f.Steps, Waiting) != "source" || !strings.Contains(r.Do, "newer one is waited for") {
+		t.Errorf("%+v", r)
+	}
+	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
+	if f := s.explain(rep.ID.Hex(), Waiting).Groups[0].Example; rules(f.Steps, Waiting) != "tries upload" {
+		t.Errorf("%+v", f)
+	}
+}
+
+// Who works elsewhere may see another storage.
+func TestOtherMachine(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 100, RecordOnly: true})
+	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync" || rules(r.Groups[0].Example.Steps, Wrong) != "source" {
+		t.Errorf("%+v", r)
+	}
+	s.works(state.Holder{ID: "1", Host: "elsewhere", PID: 7}, state.Report{Stream: "not available"})
+	r := s.explain(rep.ID.Hex(), Unknown)
+	if rules(r.Groups[0].Example.Steps, Unknown) != "source" || rules(r.Steps, Wrong) != "" {
+		t.Errorf("%+v", r)
+	}
+	if text := fmt.Sprint(r); !strings.Contains(text, "process 7 on elsewhere") || !strings.Contains(text, "found by the poll, every 1m") {
+		t.Error(text)
+	}
+}
+
+func TestPaused(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 100})
+	s.works(state.Self(), state.Report{Stream: "open"})
+	s.explain(rep.ID.Hex(), Waiting)
+	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), "gdrive"))
+	for _, project := range []string{"Another", "Test", ""} {
+		want := Wrong
+		if project == "Another" {
+			want = Waiting
+		}
+		must(t, pauses.Set(t.Context(), state.Pause{Project: project, By: "td@sync1", Since: time.Now(), Why: "moving house"}))
+		r := s.explain(rep.ID.Hex(), want)
+		if want == Wrong && (rules(r.Steps, Wrong) != "pause" || !strings.HasSuffix(r.Do, strings.TrimSpace("sitesync resume "+project)) ||
+			!strings.Contains(fmt.Sprint(r.Steps), "by td@sync1: moving house")) {
+			t.Errorf("%+v", r)
+		}
+		if project != "Another" {
+			_, err := pauses.Clear(t.Context(), project)
+			must(t, err)
+		}
+	}
+	s.explain(rep.ID.Hex(), Waiting)
+	must(t, pauses.Set(t.Context(), state.Pause{Project: "Test", By: "td@sync1", Since: time.Now()}))
+	s.upload(rep) // then it does not matter any more
+	s.explain(rep.ID.Hex(), OK)
+}
+
+// Sources are read to compare them, but not more than so much.
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 1000, Frames: 3})
+	s.upload(rep)
+	details := func(r *Report) (all []string) {
+		for _, g := range r.Groups {
+			all = append(all, fmt.Sprintf("%d %s", g.Files, regexp.MustCompile("[0-9a-f]{32}").ReplaceAllString(g.Example.Steps[2].Detail, "SUM")))
+		}
+		return all
+	}
+	const same, size = "it is the same as its source, MD5 SUM", "it has the size of its source; the content was not compared"
+	for maxRead, want := range map[int64][]string{
+		0: {"3 " + size}, 1000: {"2 " + size, "1 " + same}, 2999: {"2 " + same, "1 " + size}, 3000: {"3 " + same},
+	} {
+		s.MaxRead = maxRead
+		got := details(s.explain(rep.ID.Hex(), OK))
+		slices.Sort(got)
+		slices.Sort(want)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("reading %d (-want +got):\n%s", maxRead, diff)
+		}
+	}
+	s.MaxRead = 3000
+	for name, test := range map[string]struct {
+		change func(local string) error
+		want   string
+	}{
+		"longer": {func(local string) error { return os.WriteFile(local, make([]byte, 1001), 0o600) }, "the site has 1000 bytes, the source has 1001"},
+		"other":  {func(local string) error { return os.WriteFile(local, make([]byte, 1000), 0o600) }, "the site has MD5 SUM, the source has SUM"},
+	} {
+		must(t, test.change(rep.Files[0].Local))
+		r := s.explain(rep.ID.Hex(), Wrong)
+		if got := details(r); got[0] != "1 "+test.want || rules(r.Groups[0].Example.Steps, Wrong) != "content" {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	must(t, os.Remove(rep.Files[0].Local))
+	if got := details(s.explain(rep.ID.Hex(), OK)); !slices.ContainsFunc(got, func(d string) bool { return strings.Contains(d, "can't be compared") }) {
+		t.Error(got)
+	}
+}
+
+// A sequence whose folder somebody has put elsewhere is not asked for file by file.
+func TestMovedSequence(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 1, Frames: 200})
+	s.upload(rep)
+	moved := s.drive.Find(s.show, filepath.Dir("projects/"+rep.Files[0].Rel))
+	s.drive.Rename(moved[0].ID, "old")
+	r := s.explain(rep.ID.Hex(), Wrong)
+	var got []string
+	for _, g := range r.Groups {
+		got = append(got, fmt.Sprintf("%d %s", g.Files, g.Verdict))
+	}
+	if diff := cmp.Diff([]string{"50 wrong", "150 unknown"}, got); diff != "" {
+		t.Errorf("groups (-want +got):\n%s", diff)
+	}
+	if n := s.drive.TotalCalls(); n > 2*mostAsked+15 {
+		t.Errorf("%d calls of Drive: %v", n, s.drive.Calls())
+	}
+}
+
+// Whatever stands in a document is told, not stumbled over.
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.works(state.Self(), state.Report{Stream: "open"})
+	s.publish(studio.Publish{Size: 100}) // which makes the project
+	studioHas := bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: time.Now()}}
+	skeleton := bson.D{{Key: "name", Value: "gdrive"}}
+	entry := func(sites any) bson.A {
+		return bson.A{bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "path", Value: "{root}/a.ma"}, {Key: "size", Value: 1}, {Key: "sites", Value: sites}}}
+	}
+	for name, test := range map[string]struct {
+		kind  string
+		files any
+		want  Verdict
+		rule  string
+		state State
+	}{
+		"a version":     {"version", entry(bson.A{studioHas, skeleton}), Wrong, "document", ""},
+		"no files":      {"representation", bson.A{}, Wrong, "document", ""},
+		"files no list": {"representation", "none", Wrong, "document", ""},
+		"no entry":      {"representation", bson.A{7}, Wrong, "entry", Unusable},
+		"no sites":      {"representation", entry(nil), Wrong, "entry", Unusable},
+		"a dict":        {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: bson.D{}}}), Waiting, "", Due},
+		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: nil}}), Wrong, "entry", Unusable},
+		"a list":        {"representation", entry(bson.A{studioHas, skeleton}), Waiting, "", Due},
+		"not asked for": {"representation", entry(bson.A{studioHas}), Wrong, "record", Unwanted},
+		"paused":        {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused", Paused},
+		"not there":     {"representation", entry(bson.A{skeleton}), Wrong, "active site", Absent},
+		"created oddly": {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote", Synced},
+	} {
+		must(t, os.WriteFile(filepath.Join(s.root, "a.ma"), []byte("a"), 0o600))
+		_, err := s.db.Collection("Test").InsertOne(t.Context(), bson.D{{Key: "_id", Value: name}, {Key: "type", Value: test.kind}, {Key: "name", Value: "ma"},
+			{Key: "context", Value: bson.D{{Key: "root", Value: s.root}}}, {Key: "files", Value: test.files}})
+		must(t, err)
+		r := s.explain(name, test.want)
+		steps, found := r.Steps, State("")
+		if len(r.Groups) > 0 {
+			steps, found = append(steps, r.Groups[0].Example.Steps...), r.Groups[0].Example.State
+		}
+		if got := rules(steps, Wrong); got != test.rule || found != test.state {
+			t.Errorf("%s: %q is wrong, want %q; %s, want %s: %+v", name, got, test.rule, found, test.state, r)
+		}
+	}
+}
+
+// What can't be read does not pass for something else.
+func TestUnreachable(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	rep := s.publish(studio.Publish{Size: 100})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r, err := s.Explain(ctx, "Test", rep.ID.Hex()); err == nil {
+		t.Errorf("%+v", r)
+	}
+	s.upload(rep)
+	s.show.AddMember(s.account, drive.Reader) // who may look still
+	s.explain(rep.ID.Hex(), OK)
+	must(t, rep.Resync(t.Context(), "gdrive"))
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync site" {
+		t.Errorf("%+v", r)
+	}
+	frames := s.publish(studio.Publish{Size: 1, Frames: 100, Version: 2})
+	s.upload(frames)
+	hidden := s.drive.AddFault(drive.Fault{Kind: "drives.list", Effect: drive.EffectStatus, Status: 403, Reason: "insufficientPermissions"})
+	if r := s.explain(frames.ID.Hex(), Unknown); len(r.Groups) != 1 || r.Groups[0].Files != 100 || hidden.Hits() != 1 {
+		t.Errorf("asked %d times: %+v", hidden.Hits(), r)
+	}
+	s.drive.ClearFaults()
+	s.drive.AddFault(drive.Fault{Kind: "*", Effect: drive.EffectStatus, Status: 503})
+	ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if r, err := s.Explain(ctx, "Test", rep.ID.Hex()); err == nil { // it waits for Drive, but not for ever
+		t.Errorf("%+v", r)
+	}
+	s.drive.ClearFaults()
+	s.upload(rep)
+	s.Open = func(context.Context) (Site, func(), error) { return nil, nil, errors.New("no key") }
+	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.Do, "no key") {
+		t.Errorf("%+v", r)
+	}
+}

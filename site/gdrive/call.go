@@ -1,0 +1,142 @@
+package gdrive
+
+import (
+	"context"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"sitesync/site"
+)
+
+const (
+	// firstWait is how long it is waited before a request is made again, about; each further wait is longer.
+	firstWait = 250 * time.Millisecond
+
+	// maxAttempts is how often one request is made before its trouble is handed to whoever asked, who will
+	// come back later.
+	maxAttempts = 5
+
+	// oddAttempts is maxAttempts for refusals that don't look like Drive's.
+	oddAttempts = 3
+
+	// fewAttempts is maxAttempts where others get through meanwhile: then it may be this file's own trouble, and it has
+	// to make room for others.
+	fewAttempts = 2
+
+	// mostPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
+	mostPatience = 30 * time.Second
+
+	// metadataTimeout bounds a request without content.
+	metadataTimeout = time.Minute
+)
+
+// call makes a request without content as often as it takes, at the site's pace. The request must be safe
+// to repeat.
+func (s *Site) call(ctx context.Context, request func(context.Context) error) error {
+	return s.attempt(ctx, func() error {
+		ctx, cancel := context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+		return request(ctx)
+	})
+}
+
+// attempt makes a request and repeats it while it is worth it. Its error is classed.
+func (s *Site) attempt(ctx context.Context, request func() error) error {
+	r := s.newRetry()
+	for {
+		err := s.once(ctx, request)
+		if err == nil {
+			return nil
+		}
+		if err := r.again(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// once makes a request when the pacer allows it, and tells the pacer what came of it. Its error is classed,
+// or the context's.
+func (s *Site) once(ctx context.Context, request func() error) error {
+	sent, err := s.pacer.wait(ctx)
+	if err != nil {
+		return err
+	}
+	if err = s.fenced(ctx, sent, request); err == nil {
+		s.pacer.succeeded()
+	}
+	return err
+}
+
+// onceData is once for data of an upload session: Drive counts the request that opened the session, and not what is
+// sent to it.
+func (s *Site) onceData(ctx context.Context, request func() error) error {
+	sent, err := s.pacer.waitHeld(ctx)
+	if err != nil {
+		return err
+	}
+	return s.fenced(ctx, sent, request)
+}
+
+// fenced makes a request at the time, which is now, if that is still for us to do.
+func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error) error {
+	if err := s.fence(); err != nil {
+		return &site.Error{Class: site.Throttled, Shared: true, Err: err}
+	}
+	err := classify(request())
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case site.ClassOf(err) == site.Throttled:
+		s.pacer.throttled(sent, err)
+	}
+	return err
+}
+
+// retry decides whether a request is made again: with a fresh token after the first 401, and with backoff
+// while the service is busy or out of reach.
+type retry struct {
+	pacer    *pacer
+	backoff  *backoff.ExponentialBackOff // jittered from the first wait on
+	failures int                         // without any progress between them
+	since    time.Time                   // the first of them
+	refused  bool                        // a token was, and a fresh one is being tried
+}
+
+func (s *Site) newRetry() *retry {
+	return &retry{pacer: s.pacer, backoff: backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(s.wait),
+		backoff.WithMaxInterval(8*time.Second),
+		backoff.WithMaxElapsedTime(0))} // bounded by failures
+}
+
+// again returns nil when it is time to make the request again, and otherwise the error to give up with.
+func (r *retry) again(ctx context.Context, err error) error {
+	if isUnauthorized(err) && !r.refused {
+		r.refused = true // the token was dropped; the next one is fresh
+		return nil
+	}
+	odd := isRefusedOddly(err)
+	if site.ClassOf(err) != site.Throttled && !odd || isConflict(err) {
+		return err // after a conflict, somebody has to look at what is there first
+	}
+	if r.failures++; r.failures == 1 {
+		r.since = time.Now()
+	}
+	if r.failures >= maxAttempts || odd && r.failures >= oddAttempts ||
+		!isPace(err) && r.failures >= fewAttempts && r.pacer.worksSince(r.since) {
+		return err
+	}
+	wait := r.backoff.NextBackOff()
+	if !isPace(err) { // for a limit's the pacer has everybody wait
+		wait = max(wait, min(retryAfterOf(err), mostPatience))
+	}
+	return sleep(ctx, wait)
+}
+
+// progressed says that the failures so far were not in vain.
+func (r *retry) progressed() {
+	r.backoff.Reset()
+	r.failures, r.refused = 0, false
+}

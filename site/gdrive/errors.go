@@ -1,0 +1,266 @@
+package gdrive
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+	"google.golang.org/api/googleapi"
+
+	"sitesync/site"
+)
+
+// rule says what an answer of Drive means. The first rule that fits counts.
+type rule struct {
+	status int    // HTTP status; 0 fits all from 500 up, anyStatus all
+	reason string // Google's reason; "" fits any, noReason an answer without one, notDrives one that Drive did not make
+	class  site.Class
+	mend   string // what a person should do about it, if anything
+}
+
+// rules is the one place that says what Google's reasons mean. An answer that no rule fits is the file's
+// trouble, unless it came to a request that is about no file (ofSite). Sources:
+// https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's
+// APIs, https://developers.google.com/doubleclick-advertisers/core_errors
+var rules = []rule{
+	{408, "", site.Throttled, ""},
+	{429, "", site.Throttled, ""},
+	{0, "", site.Throttled, ""},
+	{anyStatus, notDrives, site.File, ""}, // tried several times; see isRefusedOddly
+	{401, "", site.Held, "the credentials are not accepted; give the site a valid key file"},
+	{403, "userRateLimitExceeded", site.Throttled, ""},
+	{403, "rateLimitExceeded", site.Throttled, ""},
+	{403, "sharingRateLimitExceeded", site.Throttled, ""},
+	{403, "concurrentLimitExceeded", site.Throttled, ""},
+	{403, "servingLimitExceeded", site.Throttled, ""},
+	{403, noReason, site.File, "it names no reason, so something on the way to Google may refuse it"}, // as above
+	{403, "dailyLimitExceeded", site.Held, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
+	{403, "quotaExceeded", site.Held, "a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
+	{403, "accessNotConfigured", site.Held, "enable the Google Drive API in the credentials' Google Cloud project"},
+	{403, "insufficientPermissions", site.Held, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
+	{403, "domainPolicy", site.Held, "allow Drive for apps in the Google Workspace admin console"},
+	{403, "accountDeleted", site.Held, noAccount},
+	{403, "accountDisabled", site.Held, noAccount},
+	{403, "accountUnverified", site.Held, noAccount},
+	{403, "storageQuotaExceeded", site.Held, noStorage},
+	{403, "activeItemCreationLimitExceeded", site.Held, "the account has created all the items it may; delete some, or use another"},
+	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
+	{403, folderIsFull, site.Held, "the folder holds as many items as a folder can; move some elsewhere"},
+	{403, "teamDriveHierarchyTooDeep", site.File, "folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
+	{403, "teamDriveMembershipRequired", site.Held, "make the account a member of the shared drive"},
+	{409, "", site.Throttled, ""}, // a create looks at what is there; see retry.again
+	{412, "", site.Throttled, ""}, // we set no conditions, so somebody else is at it
+}
+
+// anyStatus is the status of a rule that fits all.
+const anyStatus = -1
+
+const (
+	// noReason stands for an answer of Google's that tells none. Drive's always do.
+	noReason = "none"
+
+	// notDrives stands for an answer that Drive's API has not made, such as a page of a proxy or filter. It says nothing
+	// of the pace, of credentials, or of what is on Drive.
+	notDrives = "foreign"
+)
+
+const noAccount = "the account can't be used any more; have it enabled again, or give the site another"
+
+const noStorage = "there is no storage left; service accounts own none: use a shared drive, or set \"subject\" to act as a user"
+
+// classify gives an error of a request its class and takes everything secret out of it: the session URIs
+// that Go's HTTP client puts into its errors, and token answers.
+func classify(err error) error {
+	var (
+		classed *site.Error
+		source  *sourceError
+		token   *tokenError
+		answer  *googleapi.Error
+		request *url.Error
+	)
+	switch {
+	case err == nil, errors.As(err, &classed):
+		return err
+	case errors.As(err, &source):
+		return site.Classed(site.File, source)
+	case errors.As(err, &token):
+		return classifyToken(token)
+	case errors.As(err, &answer):
+		return classifyAnswer(answer)
+	case errors.As(err, &request):
+		err = request.Err // without the address
+	}
+	return site.Classed(site.Throttled, fmt.Errorf("google drive can't be reached: %w", err))
+}
+
+func classifyAnswer(ge *googleapi.Error) error {
+	e := &answerError{status: ge.Code, message: ge.Message}
+	if len(ge.Errors) > 0 {
+		e.reason = ge.Errors[0].Reason
+	}
+	kind := cmp.Or(e.reason, noReason)
+	if e.foreign = foreign(ge); e.foreign {
+		e.message, kind = foreignAnswer(ge), notDrives
+	}
+	if e.message == "" {
+		e.message = http.StatusText(ge.Code)
+	}
+	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header), Scope: scopes[e.reason]}
+	for _, r := range rules {
+		if (r.status == e.status || r.status == 0 && e.status >= 500 || r.status == anyStatus) && (r.reason == "" || r.reason == kind) {
+			classed.Class = r.class
+			if r.mend != "" {
+				classed.Err = fmt.Errorf("%w: %s", e, r.mend)
+			}
+			break
+		}
+	}
+	classed.Shared = isPace(classed)
+	return classed
+}
+
+// isPace reports whether an error says that all requests together come too fast.
+func isPace(err error) bool {
+	var ae *answerError
+	return site.ClassOf(err) == site.Throttled && errors.As(err, &ae) &&
+		(ae.status == http.StatusForbidden || ae.status == http.StatusTooManyRequests)
+}
+
+// answerError is an error that Drive answered with.
+type answerError struct {
+	status  int
+	reason  string // may be empty
+	message string
+	foreign bool // it was not made by Drive's API
+}
+
+func (e *answerError) Error() string {
+	if e.foreign {
+		return fmt.Sprintf("the request to google drive was answered %d: %s", e.status, e.message)
+	}
+	if e.reason == "" {
+		return fmt.Sprintf("google drive answered %d: %s", e.status, e.message)
+	}
+	return fmt.Sprintf("google drive answered %d %s: %s", e.status, e.reason, e.message)
+}
+
+func classifyToken(te *tokenError) error {
+	var unreachable *unreachableError
+	if errors.As(te, &unreachable) {
+		return &site.Error{Class: site.Throttled, Shared: true, Err: unreachable}
+	}
+	var page *googleapi.Error
+	if errors.As(te, &page) {
+		return site.Classed(site.Held, tokenPage(page))
+	}
+	var re *oauth2.RetrieveError
+	if !errors.As(te, &re) || re.Response == nil {
+		return &site.Error{Class: site.Throttled, Shared: true, Err: errors.New("google's token service sent no token")}
+	}
+	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
+		return &site.Error{Class: site.Throttled, Shared: true, Err: fmt.Errorf("google's token service answered %d", status),
+			RetryAfter: retryAfter(re.Response.Header)}
+	}
+	// oauth2 reads the answer only for authorized users.
+	var answer struct {
+		Code        string `json:"error"`
+		Description string `json:"error_description"`
+	}
+	if json.Unmarshal(re.Body, &answer) != nil || answer.Code == "" {
+		return site.Classed(site.Held, tokenPage(&googleapi.Error{Code: re.Response.StatusCode, Header: re.Response.Header, Body: string(re.Body)}))
+	}
+	mend := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
+	if answer.Code == "invalid_grant" { // what is signed with a key says when, by our clock
+		if ahead, known := clockAhead(re.Response.Header); !known {
+			mend += ", and the clock of this machine"
+		} else if trouble := site.ClockTrouble(ahead, "google's"); trouble != "" {
+			mend = trouble
+		}
+	}
+	return site.Classed(site.Held, fmt.Errorf("google's token service answered %d (%s: %s): %s",
+		re.Response.StatusCode, answer.Code, answer.Description, mend))
+}
+
+// tokenPage is the error of a page that came instead of the token service's answer.
+func tokenPage(page *googleapi.Error) error {
+	return fmt.Errorf("the request to google's token service was answered %d: %s", page.Code, foreignAnswer(page))
+}
+
+// sourceError is a failure to read the source, not of the request that was sending it.
+type sourceError struct{ err error }
+
+func (e *sourceError) Error() string { return "read the source: " + e.err.Error() }
+func (e *sourceError) Unwrap() error { return e.err }
+
+func hasStatus(err error, status int) bool {
+	var ae *answerError
+	return errors.As(err, &ae) && ae.status == status && !ae.foreign
+}
+
+func isNotFound(err error) bool     { return hasStatus(err, http.StatusNotFound) }
+func isConflict(err error) bool     { return hasStatus(err, http.StatusConflict) }
+func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthorized) }
+
+// isUnusableID reports whether a create was refused for its id, as one that was generated for another account is.
+func isUnusableID(err error) bool {
+	var ae *answerError
+	return errors.As(err, &ae) && ae.status == http.StatusBadRequest && strings.Contains(strings.ToLower(ae.message), "file id")
+}
+
+// isRefused reports whether Drive has refused something and the file seems to be the reason.
+func isRefused(err error) bool {
+	var ae *answerError
+	return site.ClassOf(err) == site.File && errors.As(err, &ae)
+}
+
+// isRefusedOddly reports whether a refusal does not look like Drive's own. Unlike Drive's it may mend itself soon, so it
+// is believed only when it has come several times.
+func isRefusedOddly(err error) bool {
+	var ae *answerError
+	return isRefused(err) && errors.As(err, &ae) && ae.status != http.StatusRequestEntityTooLarge &&
+		(ae.foreign || ae.status == http.StatusForbidden && ae.reason == "")
+}
+
+// ofSite is for requests that are about no file in particular: what would be the file's trouble is the site's. The
+// error does not tell its status any more, so that nobody takes a 404 for a file that is gone.
+func ofSite(err error) error {
+	if isRefused(err) {
+		return site.Classed(site.Held, errors.New(err.Error()))
+	}
+	var e *site.Error
+	if errors.As(err, &e) && e.Class == site.Throttled {
+		return &site.Error{Class: site.Throttled, Err: err, RetryAfter: e.RetryAfter, Shared: true}
+	}
+	return err
+}
+
+// longestRetryAfter bounds what is believed of a Retry-After.
+const longestRetryAfter = time.Hour
+
+// retryAfterOf is how long an answer asked us to wait; 0 if it did not.
+func retryAfterOf(err error) time.Duration {
+	var e *site.Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// retryAfter reads the header in both of its forms; 0 if there is none.
+func retryAfter(h http.Header) time.Duration {
+	v := h.Get("Retry-After")
+	var d time.Duration
+	if n, err := strconv.Atoi(v); err == nil {
+		d = time.Duration(min(n, int(longestRetryAfter/time.Second))) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = time.Until(t)
+	}
+	return min(max(d, 0), longestRetryAfter)
+}

@@ -1,0 +1,271 @@
+package gdrive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
+)
+
+const (
+	// idBatch is how many ids are asked for at once, at the least.
+	idBatch = 200
+
+	// fewIDs is how many free ones are left when more are asked for, so that nobody has to wait for that.
+	fewIDs = idBatch / 4
+
+	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
+	maxIDs = 1000
+
+	// noteAgain is from which age on a reservation is noted again before it is used: the journal forgets them in the
+	// end, when listings show what was created.
+	noteAgain = 24 * time.Hour
+)
+
+// place is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its name.
+type place struct{ folder, name string }
+
+func newPlace(folder, name string) place { return place{folder, nameKey(name)} }
+
+// idPool holds ids for files and folders that are about to be created. An id is in the journal before it is used,
+// so that whoever comes after a crash creates the same file again, and not a second one.
+type idPool struct {
+	generate func(ctx context.Context, count int) ([]string, error)
+	journal  site.Journal
+	account  string                         // that the ids are generated for
+	has      func(folder, name string) bool // whether something of the name is there, or was put there by us
+	filling  *semaphore.Weighted            // one asks for ids, the others wait for that
+	busy     keyedMutex                     // by folder: what is being read from the journal or noted in it
+
+	mu       sync.Mutex
+	free     []string
+	reserved map[place]site.Reservation
+	read     map[string]bool // folders for which reserved has all that the journal says
+}
+
+func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
+	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
+		has: func(string, string) bool { return false }, reserved: map[place]site.Reservation{}, read: map[string]bool{}}
+}
+
+// reserve returns the id to create a file or folder with. It is the same until the place is released, so
+// that a create whose outcome is not known can be repeated, also much later and by another process, without making
+// a second file. Ids for the names that along returns are reserved in the same write; it leaves out those that are
+// reserved, and may be nil. So are ids for what is about to be created in the place, if that is a folder whose id is
+// a new one: inside has the names in it, then those in the first of these, and so on.
+//
+// The id may be one of another account, see isForeign.
+func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (site.Reservation, error) {
+	if r, ok := p.current(at); ok {
+		return r, nil
+	}
+	unlock, err := p.busy.lock(ctx, at.folder)
+	if err != nil {
+		return site.Reservation{}, err
+	}
+	defer unlock()
+	if err := p.load(ctx, at); err != nil {
+		return site.Reservation{}, err
+	}
+	if r, ok := p.current(at); ok {
+		return r, nil
+	}
+	old := p.of(at).ID // of a reservation that has to be noted again
+	ids := map[string]string{at.name: old}
+	if along != nil {
+		for _, name := range along(func(name string) bool {
+			_, ok := p.current(newPlace(at.folder, name))
+			return ok
+		}) {
+			if at := newPlace(at.folder, name); len(ids) < maxIDs {
+				ids[at.name] = p.of(at).ID
+			}
+		}
+	}
+	for name, id := range ids {
+		if id == "" {
+			if ids[name], err = p.draw(ctx, len(ids)); err != nil {
+				return site.Reservation{}, err
+			}
+		}
+	}
+	all := map[string]map[string]string{at.folder: ids}
+	var fresh []string // folders that are not there yet
+	if folder := ids[at.name]; folder != old && inside != nil {
+		for _, names := range inside() {
+			ids := map[string]string{}
+			for _, name := range names[:min(len(names), maxIDs)] {
+				if ids[nameKey(name)], err = p.draw(ctx, len(names)); err != nil {
+					return site.Reservation{}, err
+				}
+			}
+			all[folder] = ids
+			fresh = append(fresh, folder)
+			folder = ids[nameKey(names[0])]
+		}
+	}
+	noted := time.Now()
+	if err := p.journal.Reserve(ctx, p.account, all); err != nil {
+		return site.Reservation{}, journalError(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for folder, ids := range all {
+		for name, id := range ids {
+			p.reserved[place{folder, name}] = site.Reservation{ID: id, At: noted, Account: p.account}
+		}
+	}
+	for _, folder := range fresh {
+		p.read[folder] = true // a new id: the journal can have nothing else for it
+	}
+	return p.reserved[at], nil
+}
+
+// of returns the reservation of a place; zero if there is none.
+func (p *idPool) of(at place) site.Reservation {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reserved[at]
+}
+
+// isForeign reports whether the id was generated for another account. Drive does not let us create anything with it,
+// but that account may have done so.
+func (p *idPool) isForeign(r site.Reservation) bool { return r.Account != "" && r.Account != p.account }
+
+// current returns the reservation of a place, unless there is none or it has to be noted again.
+func (p *idPool) current(at place) (r site.Reservation, ok bool) {
+	r = p.of(at)
+	return r, r.ID != "" && (time.Since(r.At) < noteAgain || p.isForeign(r))
+}
+
+// load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name that
+// may be there, as its reservation was released then. The folder must be locked.
+func (p *idPool) load(ctx context.Context, at place) error {
+	p.mu.Lock()
+	read := p.read[at.folder]
+	p.mu.Unlock()
+	again := read && p.has(at.folder, strings.TrimSuffix(at.name, "/"))
+	if read && !again {
+		return nil
+	}
+	found, err := p.journal.Reserved(ctx, at.folder)
+	if err != nil {
+		return journalError(err)
+	}
+	byPlace := map[place]site.Reservation{} // of the forms of one name, the last
+	for name, r := range found {
+		places := []place{newPlace(at.folder, name)}
+		if r.Account == "" { // a journal of old does not tell files from folders
+			places = append(places, newPlace(at.folder, name+"/"))
+		}
+		for _, of := range places {
+			if of != at && (again || p.has(of.folder, strings.TrimSuffix(of.name, "/"))) {
+				continue
+			}
+			if old, ok := byPlace[of]; !ok || r.At.After(old.At) {
+				byPlace[of] = r
+			}
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.Copy(p.reserved, byPlace)
+	p.read[at.folder] = true
+	return nil
+}
+
+// draw takes an id that is free. If there is none, it gets more, as many as are wanted.
+func (p *idPool) draw(ctx context.Context, wanted int) (string, error) {
+	for {
+		p.mu.Lock()
+		if len(p.free) > 0 {
+			id := p.free[0]
+			p.free = p.free[1:]
+			few := len(p.free) == fewIDs
+			p.mu.Unlock()
+			if few && p.filling.TryAcquire(1) {
+				// If that fails, whoever finds none will tell of it.
+				_ = p.fill(ctx, wanted)
+				p.filling.Release(1)
+			}
+			return id, nil
+		}
+		p.mu.Unlock()
+		if err := p.refill(ctx, wanted); err != nil {
+			return "", err
+		}
+	}
+}
+
+// refill gets more ids if there are none.
+func (p *idPool) refill(ctx context.Context, wanted int) error {
+	if err := p.filling.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer p.filling.Release(1)
+	p.mu.Lock()
+	n := len(p.free)
+	p.mu.Unlock()
+	if n > 0 {
+		return nil
+	}
+	return p.fill(ctx, wanted)
+}
+
+// fill gets more ids. One at a time may do so.
+func (p *idPool) fill(ctx context.Context, wanted int) error {
+	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free = append(p.free, ids...)
+	return nil
+}
+
+// release says that what is at the place is known, so that its id is of no more use. The journal keeps it: the place
+// may be looked at by another process soon, in a listing that lags behind.
+func (p *idPool) release(at place) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.reserved, at)
+}
+
+// sweep forgets folders that are not in use. What is reserved in them is still in the journal.
+func (p *idPool) sweep(inUse func(folder string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.read, func(folder string, _ bool) bool { return !inUse(folder) })
+	maps.DeleteFunc(p.reserved, func(at place, _ site.Reservation) bool { return !inUse(at.folder) })
+}
+
+// journalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
+// to blame.
+func journalError(err error) error {
+	return &site.Error{Class: site.Throttled, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
+}
+
+// generateIDs asks Drive for ids.
+func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
+	var got *drive.GeneratedIds
+	err := s.call(ctx, func(ctx context.Context) (err error) {
+		got, err = s.api.Files.GenerateIds().Count(int64(count)).Space("drive").Type("files").Context(ctx).Do()
+		if err == nil && len(got.Ids) == 0 {
+			err = site.Classed(site.Throttled, errors.New("google drive sent none"))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("generate ids: %w", ofSite(err))
+	}
+	return got.Ids, nil
+}

@@ -1,0 +1,416 @@
+package gdrive
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+	"google.golang.org/api/googleapi"
+	"google.golang.org/api/option"
+
+	"sitesync/site"
+)
+
+// googleEndpoint is where Drive's API is unless a site says otherwise.
+const googleEndpoint = "https://www.googleapis.com"
+
+// uploadFields are what is asked of a file that was written or is about to be.
+const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents,shortcutDetails/targetMimeType"
+
+// Config says which Drive a site is.
+type Config struct {
+	Credentials string       // path of a service account's key or of authorized-user credentials, JSON
+	Subject     string       // user to act as by domain-wide delegation; may be empty
+	Endpoint    string       // base URL of the API; empty for Google's own
+	Roots       []string     // "/My Drive/..." or "/SHARED DRIVE/...": folders that must be there
+	Connections int          // how many requests are made at once, for keeping connections open
+	Journal     site.Journal // nil for a site that nothing is uploaded to
+
+	// Fence is asked before each request, and while content is sent: its error means that another process may be at
+	// work on the site, so that this one must not be any more. May be nil.
+	Fence func() error
+}
+
+// Site puts files on Google Drive. It is safe for use by many goroutines.
+type Site struct {
+	roots    []string
+	endpoint string
+	client   *http.Client
+	api      *drive.Service
+	tokens   *tokenSource
+	counts   *countedTransport
+	pacer    *pacer
+	ids      *idPool
+	tree     *tree
+	putting  keyedMutex // by folder and name: one Put at a time
+	pieces   pieces
+	journal  site.Journal
+	fence    func() error
+
+	// Constants that tests shorten.
+	stall   time.Duration // stallTimeout
+	timeout time.Duration // metadataTimeout; the token source has its own
+	wait    time.Duration // firstWait
+
+	finishFirst time.Duration
+}
+
+var _ site.Site = (*Site)(nil)
+
+// New returns a site. It reads the credentials but does not use them yet; Check does.
+func New(ctx context.Context, c Config) (*Site, error) {
+	data, err := os.ReadFile(c.Credentials)
+	if err != nil {
+		return nil, fmt.Errorf("credentials: %w", err)
+	}
+	if c.Fence == nil {
+		c.Fence = func() error { return nil }
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
+	gatherWrites(transport)
+	transport.WriteBufferSize = wholeBody
+	transport.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
+	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
+	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP1(true)
+	transport.ForceAttemptHTTP2 = false
+	counted := &countedTransport{Transport: transport}
+	tokens, err := newTokenSource(data, c.Subject, counted)
+	if err != nil {
+		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
+	}
+	s := &Site{
+		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
+		client: &http.Client{
+			Transport: &authTransport{tokens: tokens, fence: c.Fence, base: counted},
+			// A redirect would take our token to wherever it leads.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+		tokens:  tokens,
+		counts:  counted,
+		pacer:   newPacer(),
+		journal: c.Journal,
+		fence:   c.Fence,
+		stall:   stallTimeout,
+		timeout: metadataTimeout,
+		wait:    firstWait,
+
+		finishFirst: finishFirst,
+	}
+	if s.journal == nil {
+		s.journal = noopJournal{}
+	}
+	for _, r := range c.Roots {
+		s.roots = append(s.roots, path.Clean(r))
+	}
+	s.api, err = drive.NewService(ctx, option.WithHTTPClient(s.client), option.WithEndpoint(s.endpoint+"/drive/v3/"))
+	if err != nil {
+		return nil, fmt.Errorf("drive client: %w", err)
+	}
+	s.ids = newIDPool(s.journal, tokens.identity, s.generateIDs)
+	s.tree = newTree(s)
+	s.ids.has = s.tree.mayHave
+	return s, nil
+}
+
+// Close drops idle connections.
+func (s *Site) Close() { s.client.CloseIdleConnections() }
+
+// errStale says that what we remembered of the Drive is no longer so, for example because a person trashed
+// a folder. The path is looked up anew and the work done again.
+var errStale = site.Classed(site.Throttled, errors.New("somebody changes the folder on Drive"))
+
+// errBaseless says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
+// reason to look up the folder anew, for which all others that go there would have to wait.
+var errBaseless = site.Classed(site.Throttled, errors.New("google drive does not find a folder that it shows"))
+
+// orBaseless is the error of a create in a folder, or errBaseless.
+func (s *Site) orBaseless(ctx context.Context, err error, folder string) error {
+	if !isNotFound(err) {
+		return err
+	}
+	if f, getErr := s.get(ctx, folder, "trashed"); getErr != nil || f.Trashed {
+		return err
+	}
+	return fmt.Errorf("%w: %v", errBaseless, err)
+}
+
+// putAgain is how often a Put begins anew because something else is on Drive than we thought: what we remember may be wrong
+// of the folder, of the file, and of who the id in the journal is for.
+const putAgain = 5
+
+// Put uploads a file as [site.Site] promises.
+func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+	if u.Urgent {
+		ctx = urgent(ctx)
+	}
+	ctx = withMayCreate(ctx, u.MayCreate)
+	var f *drive.File
+	var err error
+	r := s.newRetry()
+	for stale := 0; stale < putAgain; {
+		if f, err = s.put(ctx, u); errors.Is(err, errStale) {
+			stale++
+			s.tree.doubt(path.Dir(u.Path))
+		} else if !errors.Is(err, errBaseless) || r.again(ctx, err) != nil {
+			break
+		}
+	}
+	if isRefused(err) {
+		err = s.blameRoot(ctx, u.Path, err)
+	}
+	if err != nil {
+		return site.Object{}, fmt.Errorf("upload %s: %w", u.Path, err)
+	}
+	return site.Object{ID: f.Id, MD5: f.Md5Checksum}, nil
+}
+
+// put updates the file at the path, or creates it. The error is errStale if there is something else on
+// Drive than we thought.
+func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
+	name := path.Base(u.Path)
+	also := func() []string { return siblings(u) }
+	parent, err := s.tree.resolveFor(ctx, path.Dir(u.Path), &coming{path.Dir(u.Path), also}, freshFor)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := s.putting.lock(ctx, parent.id+"/"+nameKey(name))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	items, err := s.tree.lookup(ctx, parent, name, fileItem, also)
+	if err != nil {
+		return nil, err
+	}
+	var f *drive.File
+	if e := items[fileItem]; e.id != "" {
+		f, err = s.update(ctx, parent, e, u)
+	} else {
+		f, err = s.create(ctx, parent, name, u)
+	}
+	switch {
+	case isNotFound(err):
+		err = fmt.Errorf("%w: %v", errStale, err)
+	case err == nil && f.Trashed:
+		err = fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
+	case err == nil && (!isAt(f, parent.id, name) || kindOf(f) != fileItem):
+		err = fmt.Errorf("%w: the file was renamed or moved", errStale)
+	}
+	if errors.Is(err, errStale) {
+		s.tree.drop(parent, name)
+	}
+	if err == nil {
+		s.tree.remember(parent, name, entryOf(f))
+	}
+	switch {
+	case f != nil && trashedAlong(f) && slices.Contains(f.Parents, parent.id):
+		// It comes back with its folder, and is known by its id then.
+	case err == nil || errors.Is(err, errStale):
+		// Only now, so that at any time a name is reserved or known to be there.
+		s.ids.release(newPlace(parent.id, name))
+	}
+	return f, err
+}
+
+// update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as it
+// is: a person has renamed or moved it, and it keeps its content.
+func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Upload) (*drive.File, error) {
+	confirmed := e.isConfirmed()
+	if e.size == u.Size {
+		// It may be the same content: republished, or shared by several representations.
+		sum, err := sumOf(ctx, u)
+		if err != nil {
+			return nil, err
+		}
+		if e.md5 == (digest{}) || e.md5 == parseDigest(sum) {
+			// Somebody may have changed it since.
+			f, err := s.get(ctx, e.id, uploadFields)
+			if err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
+				return f, err
+			}
+			if f.Size == u.Size && f.Md5Checksum == sum {
+				if u.Size > multipartLimit {
+					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true})) // it may be just finished
+				}
+				return f, nil
+			}
+			confirmed = true
+		}
+	}
+	if !confirmed {
+		if f, err := s.get(ctx, e.id, uploadFields); err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
+			return f, err
+		}
+	}
+	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file last.
+	maxAge := confirmedFor
+	if !e.written.IsZero() {
+		maxAge = min(maxAge, time.Since(e.written))
+	}
+	switch now, err := s.tree.resolveFor(ctx, path.Dir(u.Path), nil, maxAge); {
+	case err != nil:
+		return nil, err
+	case now.id != parent.id:
+		return nil, fmt.Errorf("%w: the folder was renamed or moved", errStale)
+	}
+	return s.upload(ctx, target{id: e.id}, u)
+}
+
+// create makes a new file, under an id that stays the same until it is known to be there.
+func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
+	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
+		return nil, err
+	}
+	r, err := s.ids.reserve(ctx, newPlace(parent.id, name), func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
+	if err != nil {
+		return nil, err
+	}
+	var f *drive.File
+	foreign := s.ids.isForeign(r)
+	if !foreign {
+		f, err = s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
+		err = ofCreation(s.orBaseless(ctx, err, parent.id), path.Dir(u.Path))
+	}
+	switch {
+	case isConflict(err):
+		// An earlier create did its work and its answer was lost.
+		f, err = s.made(ctx, r.ID)
+	case foreign, isUnusableID(err):
+		// Another account's create may have done its work. If not, the name gets another id.
+		f, err = s.get(ctx, r.ID, uploadFields)
+	default:
+		return f, err
+	}
+	if err != nil || f.Trashed {
+		return f, err
+	}
+	if !isAt(f, parent.id, name) || kindOf(f) != fileItem {
+		return nil, errStale // somebody has moved or renamed it since, or the id was used for something else
+	}
+	e := entryOf(f)
+	e.seen = time.Now()
+	return s.update(ctx, parent, e, u)
+}
+
+// siblings returns the names that are about to be created in the upload's folder, its own first.
+func siblings(u site.Upload) []string {
+	names := []string{path.Base(u.Path)}
+	if u.Along == nil {
+		return names
+	}
+	for _, p := range u.Along() {
+		if p != u.Path && path.Dir(p) == path.Dir(u.Path) {
+			names = append(names, path.Base(p))
+		}
+	}
+	return names
+}
+
+// along returns the names that are about to be created in the folder too, without those that are reserved.
+func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
+	for _, name := range siblings(u)[1:] {
+		// In this order: what is no longer reserved is known to be there.
+		if !reserved(name) && !s.tree.mayHave(parent.id, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// made asks for what a create has made whose answer was lost. Drive says that it is there, so a 404 is given time to
+// mend itself before it is believed.
+func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
+		if err = classify(err); isNotFound(err) {
+			err = site.Classed(site.Throttled, err)
+		}
+		return err
+	})
+	return f, err
+}
+
+// trashedAlong reports whether a file is in the trash because a folder above it is.
+func trashedAlong(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTrashed }
+
+// get asks for a file's metadata.
+func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *drive.File, err error) {
+	err = s.call(ctx, func(ctx context.Context) (err error) {
+		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(fields).Context(ctx).Do()
+		return err
+	})
+	return f, err
+}
+
+// blameRoot tells whether a refusal is the fault of the root, which concerns every file, or of something
+// below it.
+func (s *Site) blameRoot(ctx context.Context, p string, refusal error) error {
+	for _, root := range s.roots {
+		if belongsTo(p, root) {
+			if err := s.CheckRoot(ctx, root); err != nil {
+				return err
+			}
+		}
+	}
+	return refusal
+}
+
+// Check makes sure that every root is there and can be written to. The errors of all roots are joined.
+func (s *Site) Check(ctx context.Context) error {
+	var errs []error
+	for _, root := range s.roots {
+		errs = append(errs, s.CheckRoot(ctx, root))
+	}
+	return errors.Join(errs...)
+}
+
+// CheckRoot makes sure that one root is there and can be written to, as it is now and not as remembered.
+func (s *Site) CheckRoot(ctx context.Context, root string) error {
+	if err := s.checkRoot(ctx, root); err != nil {
+		return fmt.Errorf("root %s: %w", root, ofRoot(err))
+	}
+	return nil
+}
+
+func (s *Site) checkRoot(ctx context.Context, root string) error {
+	f, err := s.tree.resolveNow(ctx, root)
+	if err != nil {
+		return err
+	}
+	got, err := s.get(ctx, f.id, "driveId,capabilities/canAddChildren")
+	if err != nil {
+		return err
+	}
+	if got.Capabilities != nil && !got.Capabilities.CanAddChildren {
+		return site.HeldIn(site.OneRoot, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
+			"Content manager)", s.Account()))
+	}
+	if got.DriveId == "" {
+		return s.checkStorage(ctx)
+	}
+	return nil
+}
+
+// checkStorage makes sure that the account, which owns what it creates outside of shared drives, has room.
+func (s *Site) checkStorage(ctx context.Context) error {
+	if left, known, err := s.storage(ctx); err != nil {
+		return err
+	} else if known && left == 0 {
+		return site.HeldIn(site.OneRoot, errors.New(noStorage))
+	}
+	return nil
+}
+
+// Account is who the site acts as, for messages.
+func (s *Site) Account() string { return s.tokens.account }

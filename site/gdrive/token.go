@@ -1,0 +1,200 @@
+package gdrive
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
+)
+
+// tokenSource hands out an access token for as long as it is good. Unlike oauth2's own it can be told that
+// a token was refused before its time, and stops waiting for one when the request's context ends.
+type tokenSource struct {
+	account string // who we are, for messages
+	// identity tells accounts apart, in the journal: nobody can read a secret, or a name, out of it.
+	identity string
+	fetch    func(context.Context) (*oauth2.Token, error)
+	timeout  time.Duration // metadataTimeout, which tests shorten
+
+	mu  *semaphore.Weighted // guards tok; unlike a Mutex's, its lock can be given up waiting for
+	tok *oauth2.Token
+}
+
+// errKey says that credentials can't be used; what is in them stays in them.
+var errKey = errors.New("the key can't be read; download the key file again")
+
+// newTokenSource reads a service account's key or authorized-user credentials. No error of it repeats what
+// is in the file.
+func newTokenSource(data []byte, subject string, base http.RoundTripper) (*tokenSource, error) {
+	var about struct {
+		Type         string `json:"type"`
+		ClientEmail  string `json:"client_email"`
+		ClientID     string `json:"client_id"`
+		RefreshToken string `json:"refresh_token"`
+	}
+	if err := json.Unmarshal(data, &about); err != nil {
+		return nil, errors.New("not a JSON file")
+	}
+	var account string
+	var who []string
+	switch google.CredentialsType(about.Type) {
+	case google.ServiceAccount:
+		account, who = about.ClientEmail, []string{about.ClientEmail, subject}
+		if subject != "" {
+			who = []string{subject} // as whom the service account acts makes the difference, not which one it is
+		}
+		if subject != "" {
+			account = subject + " (through " + account + ")"
+		}
+		// The key itself is parsed at the first use otherwise.
+		if _, err := google.JWTAccessTokenSourceWithScope(data, drive.DriveScope); err != nil {
+			return nil, errKey
+		}
+	case google.AuthorizedUser:
+		account, who = "the authorized user", []string{about.ClientID, about.RefreshToken}
+	default:
+		return nil, fmt.Errorf("type is %q; use a service account's key or authorized-user credentials", about.Type)
+	}
+	fetch := func(ctx context.Context) (*oauth2.Token, error) {
+		bound := &boundTransport{ctx: ctx, base: base}
+		ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: bound,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }})
+		// Credentials keep their token and their context, so a fresh token takes fresh credentials.
+		c, err := google.CredentialsFromJSONWithTypeAndParams(ctx, data, google.CredentialsType(about.Type),
+			google.CredentialsParams{Scopes: []string{drive.DriveScope}, Subject: subject})
+		if err != nil {
+			return nil, errKey
+		}
+		tok, err := c.TokenSource.Token()
+		if bound.err != nil {
+			return nil, bound.err
+		}
+		return tok, err
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", who))
+	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: metadataTimeout, mu: semaphore.NewWeighted(1)}, nil
+}
+
+// boundTransport binds the request for a token to a context, which oauth2 makes without one for service
+// accounts, and keeps the error of it, which oauth2 would bury in a text.
+type boundTransport struct {
+	ctx  context.Context
+	base http.RoundTripper
+	err  error // an *unreachableError, or a page that came instead
+}
+
+func (t *boundTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.base.RoundTrip(req.WithContext(t.ctx))
+	switch {
+	case err != nil:
+		t.err = &unreachableError{err}
+	case isPage(res):
+		defer res.Body.Close()
+		t.err = pageError(res)
+		return nil, t.err
+	}
+	return res, err
+}
+
+// unreachableError says that the token service gave no answer. The cause has nothing of the request in it.
+type unreachableError struct{ err error }
+
+func (e *unreachableError) Error() string {
+	return "google's token service can't be reached: " + e.err.Error()
+}
+func (e *unreachableError) Unwrap() error { return e.err }
+
+// token returns a token that is good as far as we know.
+func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {
+	if err := s.mu.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.mu.Release(1)
+	if s.tok.Valid() {
+		return s.tok, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	tok, err := s.fetch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.tok = tok
+	return tok, nil
+}
+
+// refused says that the server did not take the token.
+func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
+	if err := s.mu.Acquire(ctx, 1); err != nil {
+		return // the next one to use it is refused too
+	}
+	defer s.mu.Release(1)
+	if s.tok == tok {
+		s.tok = nil
+	}
+}
+
+// authTransport signs requests, bounds answers, and drops a token that is answered 401; whoever made the
+// request makes it again.
+type authTransport struct {
+	tokens *tokenSource
+	fence  func() error
+	base   *countedTransport
+}
+
+func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	tok, err := t.tokens.token(req.Context())
+	if err != nil {
+		err = &tokenError{err}
+	} else if err = t.fence(); err != nil { // a token may take its time, and a small request is not asked for any more
+		err = site.Classed(site.Throttled, err)
+	}
+	if err != nil {
+		if req.Body != nil {
+			_ = req.Body.Close() // RoundTrip must close it, also on errors
+		}
+		return nil, err
+	}
+	req = req.Clone(req.Context())
+	tok.SetAuthHeader(req)
+	res, err := t.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode == http.StatusUnauthorized {
+		t.tokens.refused(req.Context(), tok)
+	}
+	res.Body = &boundBody{io.LimitReader(res.Body, maxAnswer), res.Body}
+	if isPage(res) {
+		defer res.Body.Close()
+		return nil, pageError(res)
+	}
+	return res, nil
+}
+
+// boundBody is the body of an answer, cut off where it gets too long: Google's client reads whatever there is.
+type boundBody struct {
+	io.Reader
+	io.Closer
+}
+
+// CloseIdleConnections lets http.Client reach the connections.
+func (t *authTransport) CloseIdleConnections() { t.base.CloseIdleConnections() }
+
+// tokenError is a failure to get a token, told apart from a failure of the request that needed it.
+type tokenError struct{ err error }
+
+func (e *tokenError) Error() string { return e.err.Error() }
+func (e *tokenError) Unwrap() error { return e.err }

@@ -1,0 +1,519 @@
+package gdrive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
+)
+
+const (
+	// myDrive is how a root names the account's own Drive.
+	myDrive = "My Drive"
+
+	// freshFor is how long what was seen on Drive is taken to be so still, as others work there too.
+	freshFor = 5 * time.Minute
+
+	// confirmedFor is how long ago Drive must have shown a file, and the folders on the way to it, where they are
+	// supposed to be before content is written into it: what a person has renamed or moved keeps its content.
+	confirmedFor = 10 * time.Second
+)
+
+// location is what a path leads to.
+type location struct {
+	folder *folder
+	above  string // id of the folder at the path above; empty for what a path begins with
+	item   string // id of what has the name: the folder, or a shortcut to it
+	parent string // the folder that the item is in; empty if we don't see it
+
+	// Guarded by tree.mu.
+	seen time.Time // when it was last known to be so
+}
+
+// coming is what is about to be created in a folder.
+type coming struct {
+	folder string // its path
+	names  func() []string
+}
+
+// inside tells the names of what will be created in the folder at a path, which is the one or is above it: those of the
+// folders between the two, each in the one before and with a slash, and then those in the folder.
+func (c *coming) inside(p string) func() [][]string {
+	if c == nil {
+		return nil
+	}
+	return func() [][]string {
+		names := [][]string{c.names()}
+		for at := c.folder; at != p; at = path.Dir(at) {
+			names = append(names, []string{path.Base(at) + "/"})
+		}
+		slices.Reverse(names)
+		return names
+	}
+}
+
+// resolve returns the folder at a path. Below the site's roots it is created if it is not there; a root
+// that is missing is a trouble of the site, not something to be made up for a typing error.
+func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
+	return t.resolveFor(ctx, p, nil, freshFor)
+}
+
+// resolveFor is resolve for somebody who will create something in the folder; nil if that is not known. Folders below a
+// root were seen at their place within maxAge then.
+func (t *tree) resolveFor(ctx context.Context, p string, c *coming, maxAge time.Duration) (*folder, error) {
+	if f, ok := t.cached(p, maxAge); ok {
+		return f, nil
+	}
+	unlock, err := t.busy.lock(ctx, "path "+nameKey(p))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if f, ok := t.cached(p, maxAge); ok {
+		return f, nil
+	}
+	l, err := t.find(ctx, p, c, maxAge)
+	if err != nil && !t.mayCreate(p) {
+		return nil, ofRoot(err) // a root, or above one
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t.found(p, l), nil
+}
+
+// resolveNow is resolve for a root as it is now and not as remembered. What is remembered others go by meanwhile, unless
+// it turns out to be wrong: one file's trouble has the root looked at, and is none of theirs.
+func (t *tree) resolveNow(ctx context.Context, root string) (*folder, error) {
+	if f, ok := t.cached(root, freshFor); ok {
+		still, err := t.leadsThere(ctx, root)
+		if err != nil {
+			return nil, ofRoot(err)
+		}
+		if still {
+			return f, nil
+		}
+	}
+	t.doubt(root)
+	return t.resolve(ctx, root)
+}
+
+// leadsThere reports whether a known path leads where it did, asking for each part of it.
+func (t *tree) leadsThere(ctx context.Context, p string) (bool, error) {
+	if p == "/" {
+		return true, nil
+	}
+	l := t.at(p)
+	if l == nil {
+		return false, nil
+	}
+	if above, err := t.leadsThere(ctx, path.Dir(p)); err != nil || !above {
+		return false, err
+	}
+	if path.Dir(p) == "/" {
+		top, err := t.top(ctx, path.Base(p))
+		return err == nil && top.id == l.folder.id, err
+	}
+	return t.isStill(ctx, l, path.Base(p))
+}
+
+// found takes note of what a path leads to.
+func (t *tree) found(p string, l *location) *folder {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l.folder = t.current(l.folder)
+	l.seen, l.folder.used = time.Now(), time.Now()
+	t.paths[nameKey(p)] = l
+	t.learn(folderCost)
+	return l.folder
+}
+
+// cached returns the folder at a path if there is no need to look again: it, and all that is above it, was seen lately,
+// and what is above it is the same as when it was found.
+func (t *tree) cached(p string, maxAge time.Duration) (*folder, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := nameKey(p)
+	l := t.paths[key]
+	if l == nil {
+		return nil, false
+	}
+	for at := l; ; {
+		at.folder.used = time.Now()
+		limit := freshFor
+		if t.mayCreate(key) {
+			limit = maxAge
+		}
+		if time.Since(at.seen) >= limit {
+			return nil, false
+		}
+		if key = path.Dir(key); key == "/" {
+			return l.folder, true
+		}
+		above := t.paths[key]
+		if above == nil || above.folder.id != at.above {
+			return nil, false
+		}
+		at = above
+	}
+}
+
+// find finds what a path leads to on Drive, or creates it.
+func (t *tree) find(ctx context.Context, p string, c *coming, maxAge time.Duration) (*location, error) {
+	if path.Dir(p) == "/" {
+		f, err := t.top(ctx, path.Base(p))
+		if err != nil {
+			return nil, err
+		}
+		return &location{folder: f, item: f.id}, nil
+	}
+	parent, err := t.resolveFor(ctx, path.Dir(p), c, maxAge)
+	if err != nil {
+		return nil, err
+	}
+	// This is asked only now, as a folder above that has gone takes it along.
+	if old := t.at(p); old != nil {
+		still := false
+		if old.above == parent.id {
+			if still, err = t.isStill(ctx, old, path.Base(p)); err != nil {
+				return nil, fmt.Errorf("look up folder %s: %w", p, err)
+			}
+		}
+		if still {
+			return old, nil
+		}
+		// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
+		if old.above == parent.id {
+			t.doubt(path.Dir(p))
+			if parent, err = t.resolveFor(ctx, path.Dir(p), c, maxAge); err != nil {
+				return nil, err
+			}
+			t.drop(parent, path.Base(p))
+		}
+		t.dropBelow(p)
+	}
+	return t.child(ctx, parent, p, c)
+}
+
+// at returns what we know a path to lead to; nil if we know nothing.
+func (t *tree) at(p string) *location {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l := t.paths[nameKey(p)]; l != nil {
+		known := *l
+		return &known
+	}
+	return nil
+}
+
+// top returns what a path's first component names: My Drive or a shared drive.
+func (t *tree) top(ctx context.Context, name string) (*folder, error) {
+	if name == myDrive {
+		root, err := t.site.get(ctx, "root", "id")
+		if err != nil {
+			return nil, fmt.Errorf("look up %s: %w", myDrive, err)
+		}
+		return t.folder(root.Id, ""), nil
+	}
+	var ids []string
+	err := t.site.call(ctx, func(ctx context.Context) error {
+		ids = nil
+		return t.site.api.Drives.List().PageSize(100).Fields("nextPageToken,drives(id,name)").
+			Pages(ctx, func(page *drive.DriveList) error {
+				for _, d := range page.Drives {
+					if sameName(d.Name, name) {
+						ids = append(ids, d.Id)
+					}
+				}
+				return nil
+			})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list shared drives: %w", err)
+	}
+	switch len(ids) {
+	case 0:
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
+			"or mend root in gdrive.json", name, t.site.Account()))
+	case 1:
+		return t.folder(ids[0], ids[0]), nil
+	}
+	return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
+}
+
+// child returns what a path leads to whose parent is known: a folder of the name, whatever else has it, else what a
+// shortcut of the name points to. If there is neither a folder is made, beside what else has the name.
+func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (*location, error) {
+	name := path.Base(p)
+	items, err := t.lookup(ctx, parent, name, folderItem, nil)
+	if err != nil {
+		return nil, fmt.Errorf("look up folder %s: %w", p, err)
+	}
+	if e := items[folderItem]; e.id != "" {
+		return &location{folder: t.folder(e.id, parent.driveID), above: parent.id, item: e.id, parent: parent.id}, nil
+	}
+	if e := items[shortcutItem]; e.id != "" {
+		f, err := t.follow(ctx, e.id, p, parent)
+		if err != nil {
+			return nil, fmt.Errorf("look up folder %s: %w", p, err)
+		}
+		return &location{folder: f, above: parent.id, item: e.id, parent: parent.id}, nil
+	}
+	if nameKey(path.Dir(p)) == "/"+myDrive {
+		shared, err := t.sharedWithMe(ctx, name)
+		if err != nil {
+			return nil, fmt.Errorf("look up shared folder %s: %w", p, err)
+		}
+		if shared != nil {
+			return &location{folder: t.folder(shared.Id, ""), above: parent.id, item: shared.Id, parent: parentOf(shared)}, nil
+		}
+	}
+	switch {
+	case t.mayCreate(p):
+	case items[fileItem].id != "" || items[otherItem].id != "":
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%s is a file on Drive, or a shortcut to one, not a folder: mend root in "+
+			"gdrive.json, or put a folder there", p))
+	default:
+		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
+			"share it, or mend root in gdrive.json", p, t.site.Account()))
+	}
+	if err := mayCreate(ctx, path.Dir(p)); err != nil {
+		return nil, err
+	}
+	f, err := t.create(ctx, parent, name, c.inside(p))
+	if err != nil {
+		return nil, fmt.Errorf("create folder %s: %w", p, ofCreation(err, path.Dir(p)))
+	}
+	return &location{folder: f, above: parent.id, item: f.id, parent: parent.id}, nil
+}
+
+// follow returns the folder that a shortcut at the path points to. It may be on another drive.
+func (t *tree) follow(ctx context.Context, shortcut, p string, parent *folder) (*folder, error) {
+	got, err := t.site.get(ctx, shortcut, "trashed,shortcutDetails")
+	if isNotFound(err) || err == nil && (got.Trashed || got.ShortcutDetails == nil) {
+		return nil, errStale
+	}
+	if err != nil {
+		return nil, err
+	}
+	id := got.ShortcutDetails.TargetId
+	broken := func(why string) error {
+		err := fmt.Errorf("%s is a shortcut on Drive to a folder that %s: put the folder itself there, or mend the shortcut", p, why)
+		if t.mayCreate(p) {
+			return site.Classed(site.File, err)
+		}
+		return site.HeldIn(site.OneRoot, err)
+	}
+	target, err := t.site.get(ctx, id, "id,mimeType,trashed,driveId")
+	switch {
+	case isNotFound(err):
+		return nil, broken("is gone, or is not shared with " + t.site.Account())
+	case err != nil:
+		return nil, err
+	case target.Trashed:
+		return nil, broken("is in the trash")
+	case target.MimeType != folderType:
+		return nil, broken("is none any more")
+	}
+	driveID := target.DriveId
+	if driveID != "" && driveID != parent.driveID {
+		// Whoever is no member of the drive finds what is shared of it as in My Drive.
+		err := t.site.call(ctx, func(ctx context.Context) error {
+			_, err := t.site.api.Drives.Get(driveID).Fields("id").Context(ctx).Do()
+			return err
+		})
+		if isRefused(err) {
+			driveID = ""
+		} else if err != nil {
+			return nil, err
+		}
+	}
+	return t.folder(target.Id, driveID), nil
+}
+
+// create makes a folder. If it is known what will be created in it, inside tells that; see idPool.reserve.
+func (t *tree) create(ctx context.Context, parent *folder, name string, inside func() [][]string) (*folder, error) {
+	at := newPlace(parent.id, name+"/")
+	r, err := t.site.ids.reserve(ctx, at, nil, inside)
+	if err != nil {
+		return nil, err
+	}
+	var made *drive.File
+	foreign := t.site.ids.isForeign(r)
+	if !foreign {
+		err = t.site.call(ctx, func(ctx context.Context) (err error) {
+			made, err = t.site.api.Files.Create(&drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}).
+				SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
+			return err
+		})
+		err = t.site.orBaseless(ctx, err, parent.id)
+	}
+	isNew := false
+	switch {
+	case isConflict(err):
+		// An earlier create did its work and its answer was lost.
+		made, err = t.site.made(ctx, r.ID)
+	case foreign, isUnusableID(err):
+		made, err = t.site.get(ctx, r.ID, uploadFields)
+	case err == nil:
+		isNew = true // we made it, so we know that nothing is in it
+	}
+	if isNotFound(err) || err == nil && (!isAt(made, parent.id, name) || made.MimeType != folderType) {
+		if err != nil || !trashedAlong(made) || !slices.Contains(made.Parents, parent.id) {
+			t.site.ids.release(at)
+			t.drop(parent, name)
+		}
+		return nil, errStale
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.remember(parent, name, entryOf(made))
+	t.site.ids.release(at)
+	f := t.folder(made.Id, parent.driveID)
+	if isNew {
+		t.mu.Lock()
+		f.listed = time.Now()
+		t.mu.Unlock()
+	}
+	return f, nil
+}
+
+// mayCreate reports whether the path belongs to a root. A root, and what is above one, is never created, also where it is
+// below another root.
+func (t *tree) mayCreate(p string) bool {
+	p = nameKey(p)
+	below := false
+	for _, root := range t.site.roots {
+		root = nameKey(root)
+		if root == p || strings.HasPrefix(root, p+"/") {
+			return false
+		}
+		below = below || belongsTo(p, root)
+	}
+	return below
+}
+
+// belongsTo reports whether a path is below a root, or in a folder beside it whose name begins with the root's:
+// publishers write {root[work]}jects/... where the text of a root is how another folder begins.
+func belongsTo(p, root string) bool {
+	p, root = nameKey(p), nameKey(root)
+	return strings.HasPrefix(p, root+"/") || path.Dir(root) != "/" && strings.HasPrefix(p, root) && p != root
+}
+
+// isStill reports whether a path leads where it did, and nobody has renamed, moved, trashed or deleted anything.
+func (t *tree) isStill(ctx context.Context, l *location, name string) (bool, error) {
+	got, err := t.site.get(ctx, l.item, "name,trashed,parents,shortcutDetails")
+	if err == nil && l.item != l.folder.id {
+		if got.ShortcutDetails == nil || got.ShortcutDetails.TargetId != l.folder.id {
+			return false, nil // it points elsewhere now
+		}
+		var target *drive.File
+		if target, err = t.site.get(ctx, l.folder.id, "trashed"); err == nil && target.Trashed {
+			return false, nil
+		}
+	}
+	if isNotFound(err) {
+		return false, nil
+	}
+	return err == nil && isAt(got, l.parent, name), err
+}
+
+// isAt reports whether something on Drive has the name in the folder, which is empty if we don't see it, and is not in
+// the trash.
+func isAt(f *drive.File, parent, name string) bool {
+	in := slices.Contains(f.Parents, parent) || parent == "" && len(f.Parents) == 0
+	return in && sameName(f.Name, name) && !f.Trashed
+}
+
+// parentOf is the folder that a file is in; empty if we don't see it. Files of old may be in several.
+func parentOf(f *drive.File) string {
+	if len(f.Parents) == 0 {
+		return ""
+	}
+	return f.Parents[0]
+}
+
+// sharedWithMe finds a folder that somebody has shared with the account, which stands in no folder of its
+// own Drive. It returns nil if there is none, and the oldest of several.
+func (t *tree) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
+	err = t.site.call(ctx, func(ctx context.Context) error {
+		found = nil
+		return t.site.api.Files.List().
+			Q("sharedWithMe = true and trashed = false and mimeType = "+quote(folderType)+" and "+named(name)).
+			PageSize(1000).Fields("nextPageToken,files(id,name,mimeType,createdTime,parents)").
+			SupportsAllDrives(true).IncludeItemsFromAllDrives(true).
+			Pages(ctx, func(page *drive.FileList) error {
+				for _, f := range page.Files {
+					if sameName(f.Name, name) && (found == nil || entryOf(f).older(entryOf(found))) {
+						found = f
+					}
+				}
+				return nil
+			})
+	})
+	return found, err
+}
+
+// dropBelow forgets where the path, and all below it, leads to.
+func (t *tree) dropBelow(p string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := nameKey(p)
+	for known := range t.paths {
+		if known == key || strings.HasPrefix(known, key+"/") {
+			delete(t.paths, known)
+		}
+	}
+}
+
+// doubt makes sure that the path, and what is above it, is looked at again.
+func (t *tree) doubt(p string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := nameKey(p)
+	for at := key; at != "/" && at != "."; at = path.Dir(at) {
+		if l := t.paths[at]; l != nil {
+			l.seen = time.Now().Add(-freshFor)
+			if at != key {
+				l.folder.listed = time.Time{}
+			}
+		}
+	}
+}
+
+// look returns the folder at a path, nil if there is none. Nothing is created.
+func (t *tree) look(ctx context.Context, p string) (*folder, error) {
+	if f, ok := t.cached(p, freshFor); ok {
+		return f, nil
+	}
+	if !t.mayCreate(p) {
+		return t.resolve(ctx, p)
+	}
+	parent, err := t.look(ctx, path.Dir(p))
+	if err != nil || parent == nil {
+		return nil, err
+	}
+	items, err := t.lookup(ctx, parent, path.Base(p), folderItem, nil)
+	if err != nil {
+		return nil, err
+	}
+	e, f := items[folderItem], (*folder)(nil)
+	if e.id != "" {
+		f = t.folder(e.id, parent.driveID)
+	} else if e = items[shortcutItem]; e.id == "" {
+		return nil, nil
+	} else if f, err = t.follow(ctx, e.id, p, parent); errors.Is(err, errStale) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
+	}
+	return t.found(p, &location{folder: f, above: parent.id, item: e.id, parent: parent.id}), nil
+}

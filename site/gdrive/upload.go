@@ -1,0 +1,292 @@
+package gdrive
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+	"google.golang.org/api/googleapi"
+
+	"sitesync/site"
+)
+
+const (
+	// multipartLimit is up to which size a file goes in one request with its metadata, bytes. Google's advice
+	// is 5 MB.
+	multipartLimit = 5_000_000
+
+	// maxHead is how much longer than its content a request with metadata is, at the most, bytes.
+	maxHead = 4 << 10
+
+	// wholeBody is up to which size a request is read before it is sent, bytes: then all of it goes in one write.
+	wholeBody = 64 << 10
+
+	// stallTimeout is how long a request may stand still, not a byte sent or answered.
+	stallTimeout = time.Minute
+
+	// finishStall is how many times stallTimeout a request with the last bytes of a session may stand still when it was
+	// sent: Drive may have to finish the file.
+	finishStall = 3
+
+	// maxAnswer bounds the answers that are read, bytes. A listing of 1000 long names stays below.
+	maxAnswer = 8 << 20
+
+	contentType = "application/octet-stream"
+)
+
+// target is the file to be written: a new one, or one that is there.
+type target struct {
+	id     string
+	create bool
+	parent string // of a new one
+	name   string // of a new one
+}
+
+// upload writes the content to the target and returns what Drive then says of it, its MD5 and size compared
+// with what was sent.
+func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File, error) {
+	body := newContent(u)
+	var answer *drive.File
+	var err error
+	pieced := u.Size > multipartLimit || s.pieces.fit(t.key(), u.Size+maxHead) < u.Size+maxHead && u.Size > granule
+	if !pieced {
+		answer, pieced, err = s.whole(ctx, t, u, body)
+	}
+	if pieced {
+		answer, err = s.resumable(ctx, t, u, body)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if sum := body.sum(); answer.Md5Checksum != sum || answer.Size != u.Size {
+		return nil, fmt.Errorf("google drive has %d bytes with MD5 %s, but %d bytes with MD5 %s were sent",
+			answer.Size, answer.Md5Checksum, u.Size, sum)
+	}
+	return answer, nil
+}
+
+// whole sends metadata and content in one request. If that does not get through, it reports whether the content is to go
+// in pieces.
+func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, pieced bool, err error) {
+	began := time.Now()
+	err = s.attempt(ctx, func() (err error) {
+		answer, err = s.multipart(ctx, t, u, body)
+		return err
+	})
+	var ae *answerError
+	switch n := u.Size + maxHead; {
+	case err == nil:
+		s.pieces.done(t.key(), u.Size)
+	case isTooLarge(err) && u.Size <= granule:
+		err = refusedWhole(err, u.Size)
+	case isTooLarge(err):
+		pieced = s.pieces.tooLarge(n)
+	case u.Size > granule && s.pacer.worksSince(began) && (isForeign(err) || site.ClassOf(err) == site.Throttled && !errors.As(err, &ae)):
+		s.pieces.broke(t.key(), n, n, n, true) // the next time
+	}
+	return answer, pieced, err
+}
+
+// key is what the journal knows the target's upload session by: one that creates a file is of no use for updating it.
+func (t target) key() string {
+	if t.create {
+		return "create " + t.id
+	}
+	return "update " + t.id
+}
+
+// sessionKey is what the journal knows the target's upload session by: one of another account is of no use for ours.
+func (s *Site) sessionKey(t target) string { return s.tokens.identity + " " + t.key() }
+
+// uploadURL is where an upload goes.
+func (s *Site) uploadURL(t target, kind string) (method, address string) {
+	q := url.Values{"uploadType": {kind}, "supportsAllDrives": {"true"}, "fields": {uploadFields}}
+	address = s.endpoint + "/upload/drive/v3/files"
+	if t.create {
+		return http.MethodPost, address + "?" + q.Encode()
+	}
+	return http.MethodPatch, address + "/" + url.PathEscape(t.id) + "?" + q.Encode()
+}
+
+// metadata is what is sent along with the content. Encoding a whole [drive.File] takes longer than a small file does.
+func (t target) metadata(u site.Upload) ([]byte, error) {
+	var f struct {
+		ID           string   `json:"id,omitempty"`
+		Name         string   `json:"name,omitempty"`
+		Parents      []string `json:"parents,omitempty"`
+		ModifiedTime string   `json:"modifiedTime,omitempty"`
+	}
+	if !u.ModTime.IsZero() {
+		f.ModifiedTime = u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")
+	}
+	if t.create {
+		f.ID, f.Name, f.Parents = t.id, t.name, []string{t.parent}
+	}
+	return json.Marshal(f)
+}
+
+// multipart sends metadata and content in one request.
+func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
+	meta, err := t.metadata(u)
+	if err != nil {
+		return nil, err
+	}
+	boundary := multipart.NewWriter(io.Discard).Boundary() // a random one
+	head := fmt.Sprintf("--%[1]s\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n%[2]s\r\n"+
+		"--%[1]s\r\nContent-Type: %[3]s\r\n\r\n", boundary, meta, contentType)
+	tail := "\r\n--" + boundary + "--\r\n"
+	body.seek(0)
+	method, address := s.uploadURL(t, "multipart")
+	size := int64(len(head)) + u.Size + int64(len(tail))
+	var all io.Reader = io.MultiReader(strings.NewReader(head), body, strings.NewReader(tail))
+	if size <= wholeBody {
+		whole := make([]byte, size)
+		if _, err := io.ReadFull(all, whole); err != nil {
+			return nil, body.blame(err)
+		}
+		all = bytes.NewReader(whole)
+	}
+	res, err := s.send(ctx, method, address, size, all,
+		http.Header{"Content-Type": {"multipart/related; boundary=" + boundary}})
+	if err != nil {
+		return nil, body.blame(err)
+	}
+	defer res.Body.Close()
+	return decodeFile(res)
+}
+
+// send makes a request and gives it up when it stands still. An answer other than 2xx and 308 is an error.
+func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader, header http.Header) (*http.Response, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	sent := &requestBody{reader: body, left: size, fence: s.fence}
+	var stall *time.Timer
+	stall = time.AfterFunc(time.Hour, func() {
+		switch {
+		case sent.reading.Load():
+			cancel(errSlowSource)
+			if a, ok := body.(*ahead); ok {
+				a.leave() // the HTTP client waits for who reads from it
+			}
+		case method == http.MethodPut && sent.read.Load() && sent.patient.CompareAndSwap(false, true):
+			stall.Reset((finishStall - 1) * s.stall) // Drive may have to finish what it has got
+		default:
+			cancel(fmt.Errorf("not a byte for %v", s.stall))
+		}
+	})
+	alive := func() { stall.Reset(s.stall) }
+	alive()
+	sent.alive = alive
+	done := func() { stall.Stop(); cancel(nil) }
+	var reader io.Reader = sent
+	if size == 0 {
+		reader = http.NoBody
+	} else if whole, ok := body.(*bytes.Reader); ok {
+		reader = whole
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, reader)
+	if err != nil {
+		done()
+		return nil, errors.New("the request can't be built") // the error would name the address
+	}
+	req.ContentLength = size
+	req.Header = header
+	res, err := s.client.Do(req)
+	cause := context.Cause(ctx)
+	if cause != errSlowSource { // which holds on to it
+		sent.end()
+	}
+	if err != nil {
+		done()
+		if cause != nil {
+			return nil, cause
+		}
+		return nil, err
+	}
+	alive() // for the last time: an answer is small, and one that only drips in is given up too
+	res.Body = &answerBody{ReadCloser: res.Body, done: done}
+	if res.StatusCode == http.StatusPermanentRedirect { // Drive's "resume incomplete"
+		return res, nil
+	}
+	if err := googleapi.CheckResponse(res); err != nil {
+		res.Body.Close()
+		return nil, err
+	}
+	return res, nil
+}
+
+func decodeFile(res *http.Response) (*drive.File, error) {
+	var f drive.File
+	if err := json.NewDecoder(res.Body).Decode(&f); err != nil {
+		return nil, site.Classed(site.Throttled, fmt.Errorf("google drive's answer can't be read: %w", err))
+	}
+	return &f, nil
+}
+
+// errSlowSource says that the source has kept a request waiting. Who gets it must not use the source any more.
+var errSlowSource = site.Classed(site.Waiting, errors.New("the source is slow: its storage has not delivered a byte for a minute; "+
+	"it is not Google Drive that stands still"))
+
+// requestBody is the body of a request, and tells whenever it moves on.
+type requestBody struct {
+	alive   func()
+	fence   func() error
+	reading atomic.Bool // it waits for the source
+	read    atomic.Bool // all of it was
+	patient atomic.Bool // the answer may take longer than a stall
+
+	mu     sync.Mutex
+	reader io.Reader
+	left   int64
+	over   bool
+}
+
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return 0, io.EOF
+	}
+	// A process that was paused must not go on where it was.
+	if err := b.fence(); err != nil {
+		return 0, err
+	}
+	b.alive()
+	b.reading.Store(true)
+	n, err := b.reader.Read(p)
+	b.reading.Store(false)
+	b.alive()
+	if b.left -= int64(n); b.left <= 0 {
+		b.read.Store(true)
+	}
+	return n, err
+}
+
+// end keeps the HTTP client from reading on, which it may do for a while after it has returned: the next
+// attempt reads from the same source.
+func (b *requestBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+}
+
+// answerBody is the body of an answer, and tells when it is done with.
+type answerBody struct {
+	io.ReadCloser
+	done func()
+}
+
+func (b *answerBody) Close() error {
+	defer b.done()
+	return b.ReadCloser.Close()
+}
