@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -15,16 +16,20 @@ import (
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
 // draws it.
 var layers = map[string][]string{
-	".":             {"avalon", "config", "uploader", "explain", "site/gdrive", "state", "watcher", "web"},
+	".":             {"command"},
+	"command":       {"avalon", "config", "daemon", "explain", "mongodb", "site", "site/registry", "state", "uploader"},
+	"daemon":        {"avalon", "config", "explain", "mongodb", "site", "site/registry", "state", "uploader", "watcher", "web"},
 	"config":        {},
+	"mongodb":       {"config"},
 	"avalon":        {},
 	"watcher":       {"avalon"},
 	"uploader":      {"avalon", "config", "site", "watcher"},
 	"site":          {},
 	"site/sitetest": {"site"},
 	"site/gdrive":   {"site"},
-	"explain":       {"avalon", "config", "uploader", "site", "state"},
-	"state":                 {"site"}, // for the interface that it has to satisfy
+	"site/registry": {"config", "site", "site/gdrive"},
+	"state":         {"site"}, // for the journal of a site
+	"explain":       {"avalon", "config", "site", "state", "uploader"},
 	"web":           {},
 
 	"deploy/release": {},
@@ -45,12 +50,56 @@ var layers = map[string][]string{
 
 // owners say which packages of the product may import a foreign one, or what is below it.
 var owners = map[string][]string{
-	"go.mongodb.org/mongo-driver":                  {".", "avalon", "state"},
-	"go.mongodb.org/mongo-driver/v2/mongo/options": {".", "avalon", "config", "state"}, // config checks the connection string
+	"go.mongodb.org/mongo-driver":                  {"avalon", "command", "daemon", "mongodb", "state"},
+	"go.mongodb.org/mongo-driver/v2/mongo/options": {"avalon", "command", "config", "mongodb", "state"}, // config checks the connection string
 	"google.golang.org/api":                        {"site/gdrive"},
 	"golang.org/x/oauth2":                          {"site/gdrive"},
-	"github.com/alecthomas/kong":                   {"."},
+	"github.com/alecthomas/kong":                   {"command"},
 	"github.com/prometheus":                        {"web"},
+}
+
+// The root package has main.go alone, which is a page.
+func TestRootIsMain(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = slices.DeleteFunc(files, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+	if !slices.Equal(files, []string{"main.go"}) {
+		t.Errorf("the root package has %v; a command belongs into command/, all else into a package of its own", files)
+	}
+	text, err := os.ReadFile("main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(string(text), "\n"); lines > 120 {
+		t.Errorf("main.go has %d lines, 120 are a page", lines)
+	}
+}
+
+// maxLevels is how many packages of the product may stand on each other, main included.
+const maxLevels = 9
+
+// The packages of the product import each other only downward, over few levels.
+func TestLevels(t *testing.T) {
+	levels := map[string]int{}
+	var level func(pkg string, above []string) int
+	level = func(pkg string, above []string) int {
+		if slices.Contains(above, pkg) {
+			t.Fatalf("packages import each other in a circle: %v", append(above, pkg))
+		}
+		if levels[pkg] == 0 {
+			lowest := 0
+			for _, below := range layers[pkg] {
+				lowest = max(lowest, level(below, append(above, pkg)))
+			}
+			levels[pkg] = lowest + 1
+		}
+		return levels[pkg]
+	}
+	if n := level(".", nil); n > maxLevels {
+		t.Errorf("the program stands on %d levels, %d are few: %v", n, maxLevels, levels)
+	}
 }
 
 func TestLayers(t *testing.T) {

@@ -115,7 +115,7 @@ func TestLoadDefaults(t *testing.T) {
 	want := &Config{
 		Presets: s.dir, RetryCount: 3, LoopDelay: time.Minute, ActiveSite: "studio", RemoteSite: "gdrive",
 		Sites: map[string]Site{"gdrive": {
-			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
+			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
 		}},
 		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
 		Transfers: 8, Listen: "127.0.0.1:9105", LogFormat: "auto", LogLevel: "info",
@@ -163,7 +163,7 @@ func TestPresetsFolder(t *testing.T) {
 		s.write("sync_server/gdrive.json", `{"g": {"credentials_url": "../account.json", "root": "/Films/"}}`)
 		c := s.mustLoad(Flags{})
 		site, _ := c.Remote()
-		want := Site{Name: "g", Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/Films")}
+		want := Site{Name: "g", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/Films")}
 		if diff := cmp.Diff(want, site); diff != "" || c.Presets != filepath.Join(s.dir, "sync_server") {
 			t.Errorf("%s: site (-want +got):\n%s", c.Presets, diff)
 		}
@@ -271,13 +271,13 @@ func TestSeveralSites(t *testing.T) {
 	  "other": {"credentials_url": "/nowhere/key.json", "root": ""}
 	}`)
 	want := map[string]Site{
-		"later": {Name: "later"},
+		"later": {Name: "later", Provider: GoogleDrive},
 		"gdrive": {
-			Name: "gdrive", Credentials: filepath.Join(s.dir, "account.json"),
+			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"),
 			Root:    NamedRoots(map[string]string{"work": "/My Drive/w", "publish": "/Films/p"}),
 			Subject: "a@b.example", Endpoint: "http://127.0.0.1:9",
 		},
-		"other": {Name: "other", Credentials: filepath.FromSlash("/nowhere/key.json")},
+		"other": {Name: "other", Provider: GoogleDrive, Credentials: filepath.FromSlash("/nowhere/key.json")},
 	}
 	if diff := cmp.Diff(want, s.mustLoad(Flags{}).Sites); diff != "" {
 		t.Errorf("sites (-want +got):\n%s", diff)

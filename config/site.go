@@ -6,10 +6,15 @@ import (
 	"strings"
 )
 
-// A Site is one Google Drive of gdrive.json.
+// GoogleDrive is the provider of the sites of gdrive.json, as OpenPype names it.
+const GoogleDrive = "gdrive"
+
+// A Site is a storage that files go to, such as a Google Drive of gdrive.json.
 type Site struct {
 	// Name is the site's key in gdrive.json and its name in the documents.
 	Name string
+	// Provider is the kind of storage.
+	Provider string
 	// Credentials is the absolute path of the JSON file with the credentials.
 	Credentials string
 	// Subject is the e-mail address of the user to act for, by domain-wide
@@ -48,7 +53,7 @@ func readSites(file object, folder, inUse string) map[string]Site {
 			if name == inUse && kindOf(file.values[key]) == aNull {
 				file.wrongKind(key, "an object with credentials_url and root")
 			}
-			sites[name] = Site{Name: name}
+			sites[name] = Site{Name: name, Provider: GoogleDrive}
 			continue
 		}
 		sites[name] = readSite(o, name, folder, name == inUse)
@@ -58,7 +63,7 @@ func readSites(file object, folder, inUse string) map[string]Site {
 
 func readSite(o object, name, folder string, inUse bool) Site {
 	o.warnUnknown(siteKeys...)
-	s := Site{Name: name}
+	s := Site{Name: name, Provider: GoogleDrive}
 
 	const wantFile = "the path of a JSON file with the credentials"
 	before := len(o.report.errs)

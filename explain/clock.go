@@ -2,20 +2,17 @@ package explain
 
 import (
 	"context"
-	"time"
 
 	"sitesync/site"
 	"sitesync/state"
 )
 
 // ClockTrouble says which clock is minutes off, and what to do; it is empty if all are right, or can't be compared. The
-// site, whose clock is right, must have been asked something. Both may be nil.
-func ClockTrouble(ctx context.Context, db *state.Database, s interface {
-	ClockAhead() (ahead time.Duration, known bool)
-}) string {
+// site, whose clock is right, must have been asked something; not every site has one. Both may be nil.
+func ClockTrouble(ctx context.Context, db *state.Database, s site.Backend) string {
 	ofSite := false
-	if s != nil {
-		ahead, known := s.ClockAhead()
+	if clock, ok := s.(site.Clock); ok {
+		ahead, known := clock.ClockAhead()
 		if trouble := site.ClockTrouble(ahead, "google's"); known && trouble != "" {
 			return trouble
 		}

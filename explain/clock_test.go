@@ -7,16 +7,21 @@ import (
 	"time"
 
 	"sitesync/integration/studio"
+	"sitesync/site"
 	"sitesync/state"
 )
 
 // offClock is a site that sees this machine's clock so far ahead of its own.
 type offClock struct {
-	Site
+	site.Backend
 	ahead time.Duration
 }
 
 func (o offClock) ClockAhead() (ahead time.Duration, known bool) { return o.ahead, true }
+
+func (o offClock) Probe(ctx context.Context, path, id string) (site.Found, error) {
+	return o.Backend.(site.Prober).Probe(ctx, path, id)
+}
 
 // A clock that is wrong by minutes ends uploads sooner or later, so it is told of though it has not yet.
 func TestClock(t *testing.T) {
@@ -28,9 +33,9 @@ func TestClock(t *testing.T) {
 		t.Errorf("right clocks: %+v", r.Steps)
 	}
 	open := s.Open
-	s.Open = func(ctx context.Context) (Site, func(), error) {
-		d, done, err := open(ctx)
-		return offClock{d, -3 * time.Minute}, done, err
+	s.Open = func(ctx context.Context) (site.Backend, error) {
+		d, err := open(ctx)
+		return offClock{d, -3 * time.Minute}, err
 	}
 	r := s.explain(rep.ID.Hex(), Unknown)
 	if rules(r.Steps, Unknown) != "clock" || !strings.Contains(r.Do, "the clock of this machine is 3m behind google's") {

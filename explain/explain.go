@@ -16,28 +16,14 @@ import (
 	"sitesync/uploader"
 )
 
-// Site is what is asked of the remote site; *gdrive.Site is one.
-type Site interface {
-	// Check makes sure that credentials are accepted and that every root is there and can be written to.
-	Check(ctx context.Context) error
-
-	// Look tells where the file is that was uploaded to a path, by the id that it got there; without one, what is
-	// at the path. It creates nothing.
-	Look(ctx context.Context, path, id string) (site.Found, error)
-
-	// ClockAhead is how far this machine's clock is ahead of the site's, by its last answer.
-	ClockAhead() (ahead time.Duration, known bool)
-}
-
 // Explainer explains. It may be used by several goroutines.
 type Explainer struct {
 	Config *config.Config
 	Store  *avalon.Store
 	State  *state.Database
 
-	// Open opens the remote site for looking at it. It is called when it has to be looked at, and Close when that was
-	// done. A site that was just opened tells what is there now, not what it remembers.
-	Open func(ctx context.Context) (s Site, close func(), err error)
+	// Open opens the remote site for looking at it, when it has to be looked at.
+	Open func(ctx context.Context) (site.Backend, error)
 
 	// MaxRead is how much of the sources is read to compare their content with what the site has, bytes; what is
 	// beyond it is compared by its size only.
@@ -198,17 +184,16 @@ type explanation struct {
 	holder    string          // who works, if that is a process of another machine
 	held      []uploader.Hold // what holds uploads up
 	inspector *uploader.Inspector
-	site      Site  // nil until it is looked at
-	siteErr   error // why it can't be opened, or be asked any more
-	asked     int   // files that the site was asked for one by one
-	done      func()
-	checked   bool // whether something can be uploaded to it,
-	well      bool // which is so
+	site      site.Backend // nil until it is looked at
+	siteErr   error        // why it can't be opened, or be asked any more
+	asked     int          // files that the site was asked for one by one
+	checked   bool         // whether something can be uploaded to it,
+	well      bool         // which is so
 }
 
 func (x *explanation) close() {
-	if x.done != nil {
-		x.done()
+	if x.site != nil {
+		_ = x.site.Close() // it was only looked at
 	}
 }
 
@@ -222,7 +207,7 @@ func (x *explanation) works(project string) {
 	for _, p := range pauses {
 		what, resume := "site "+x.remote.Name, "sitesync resume"
 		if p.Project != "" {
-			what, resume = "project "+p.Project, resume+" "+Quoted(p.Project)
+			what, resume = "project "+p.Project, resume+" "+ShellQuote(p.Project)
 		}
 		if p.Project == "" || p.Project == project {
 			detail := fmt.Sprintf("%s has been paused since %s by %s", what, p.Since.Format(time.RFC3339), p.By)
@@ -269,9 +254,9 @@ func heldStep(what string, h uploader.Hold) Step {
 }
 
 // open opens the site when it is needed.
-func (x *explanation) open() (Site, error) {
+func (x *explanation) open() (site.Backend, error) {
 	if x.site == nil && x.siteErr == nil {
-		x.site, x.done, x.siteErr = x.Open(x.ctx)
+		x.site, x.siteErr = x.Open(x.ctx)
 	}
 	return x.site, x.siteErr
 }

@@ -22,6 +22,7 @@ import (
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
 	"sitesync/integration/studio"
+	"sitesync/site"
 	"sitesync/site/gdrive"
 	"sitesync/state"
 )
@@ -57,13 +58,9 @@ func newStage(t *testing.T) *stage {
 			Settle: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote}, Mongo: config.Mongo{Database: s.db.Name()}},
 		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"), MaxRead: 1 << 20,
 	}
-	s.Open = func(ctx context.Context) (Site, func(), error) {
+	s.Open = func(ctx context.Context) (site.Backend, error) {
 		s.opened++
-		d, err := gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"}, Connections: 1})
-		if err != nil {
-			return nil, nil, err
-		}
-		return d, d.Close, nil
+		return gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"}, Connections: 1})
 	}
 	return s
 }
@@ -410,7 +407,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	s.drive.ClearFaults()
 	s.upload(rep)
-	s.Open = func(context.Context) (Site, func(), error) { return nil, nil, errors.New("no key") }
+	s.Open = func(context.Context) (site.Backend, error) { return nil, errors.New("no key") }
 	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.Do, "no key") {
 		t.Errorf("%+v", r)
 	}

@@ -31,7 +31,7 @@ func (x *explanation) file(f *avalon.File) File {
 	case uploader.Unusable:
 		add("entry", Wrong, "mend the document, or publish again", "its entry can't be worked with: %s", ruling.Problem)
 	case uploader.Unwanted:
-		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", Quoted(x.rep.Key.Project)),
+		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", ShellQuote(x.rep.Key.Project)),
 			"it has no record of site %s, so nobody has asked for it to be synced", x.remote.Name)
 	case uploader.Synced:
 		when := "at an unknown time"
@@ -59,11 +59,11 @@ var states = map[uploader.Standing]State{
 
 // again says how a file that has failed for good is tried once more.
 func (x *explanation) again() string {
-	return fmt.Sprintf("sitesync retry %s --representation %s", Quoted(x.rep.Key.Project), Quoted(x.rep.Key.ID.String()))
+	return fmt.Sprintf("sitesync retry %s --representation %s", ShellQuote(x.rep.Key.Project), ShellQuote(x.rep.Key.ID.String()))
 }
 
-// Quoted is a word as it is typed in a shell.
-func Quoted(word string) string {
+// ShellQuote is a word as it is typed in a shell.
+func ShellQuote(word string) string {
 	if word == "" || strings.ContainsFunc(word, func(r rune) bool {
 		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.", r))
 	}) {
@@ -222,6 +222,9 @@ const mostAsked = 50
 // errAsked says that enough files were asked for.
 var errAsked = fmt.Errorf("as %d others it is not listed where it was put, and it was not asked for by its id", mostAsked)
 
+// errNoProber says that the site can't be looked at.
+var errNoProber = errors.New("this kind of site does not tell where a file is")
+
 // look asks the site for a file. It is not asked any more once it is in trouble that is no file's own.
 func (x *explanation) look(path, id string) (site.Found, error) {
 	s, err := x.open()
@@ -232,7 +235,11 @@ func (x *explanation) look(path, id string) (site.Found, error) {
 	if enough {
 		id = "" // what is listed at the path, which takes no request of its own
 	}
-	found, err := s.Look(x.ctx, path, id)
+	prober, ok := s.(site.Prober)
+	if !ok {
+		return site.Found{}, errNoProber
+	}
+	found, err := prober.Probe(x.ctx, path, id)
 	if enough && err == nil && found.State == site.Nowhere {
 		return found, errAsked
 	}

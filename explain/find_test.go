@@ -172,7 +172,7 @@ func errText(err error) string {
 
 func TestQuoted(t *testing.T) {
 	for word, want := range map[string]string{"Test_1": "Test_1", "Žižkov": "Žižkov", "My Show": "'My Show'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
-		if got := Quoted(word); got != want {
+		if got := ShellQuote(word); got != want {
 			t.Errorf("%s is quoted as %s, want %s", word, got, want)
 		}
 	}

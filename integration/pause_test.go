@@ -207,7 +207,7 @@ func TestPausesThatCantBeRead(t *testing.T) {
 	s := newSiteOn(t, uri, set.Client().Database("avalon"))
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	d := s.launch()
-	line := s.log(d, daemon.Message("it can't be told what is paused; nothing is synced meanwhile"))
+	line := s.log(d, daemon.Message("cannot read the pauses; syncing waits until it can"))
 	if !strings.Contains(line.Text("error"), "grant the user the role readWrite on database avalon-state") {
 		t.Errorf("the log says %v", line.Fields)
 	}

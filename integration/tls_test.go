@@ -86,7 +86,7 @@ func TestTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.mongo = test.uri + "&serverSelectionTimeoutMS=1000"
 			d := s.launch("--log-level", "debug")
-			line := s.log(d, daemon.Message("no connection to a server of MongoDB"))
+			line := s.log(d, daemon.Message("cannot connect to a server of MongoDB"))
 			s.log(d, daemon.Message("lease of the site can't be had"))
 			if line.Level != "warn" || line.Text("server") != set.Members()[0].Host() || !strings.Contains(line.Text("error"), test.want) {
 				t.Errorf("the log says %v", line.Fields)
@@ -100,7 +100,7 @@ func TestTLS(t *testing.T) {
 			if strings.Contains(stdout+stderr+d.Raw(), "S3cr3t") {
 				t.Error("a part of the password is told")
 			}
-			if lines := d.Lines(daemon.Message("no connection to a server of MongoDB")); len(lines) != 1 {
+			if lines := d.Lines(daemon.Message("cannot connect to a server of MongoDB")); len(lines) != 1 {
 				t.Errorf("it is told %d times", len(lines))
 			}
 		})

@@ -54,10 +54,10 @@ const (
 	There                  // something is at the path
 )
 
-// Site is where files are uploaded to. All methods may be called at the same time from many goroutines.
+// Backend is where files are uploaded to. All methods may be called at the same time from many goroutines.
 //
 // Errors are classed: [ClassOf] says what is to be done about them.
-type Site interface {
+type Backend interface {
 	// Put makes the file at the path hold exactly the content, creating folders on the way, and returns once
 	// the site has confirmed its MD5. It is idempotent: a file that is there already is updated in place and
 	// keeps its id, one that holds the content already is left as it is, and there is never a second file of
@@ -75,6 +75,61 @@ type Site interface {
 	// Left is how many bytes can still be uploaded below a root; known is false where the service does not tell, and
 	// where there is no limit.
 	Left(ctx context.Context, root string) (bytes int64, known bool, err error)
+
+	// Close drops idle connections. Nothing else may be called afterwards.
+	Close() error
+}
+
+// A backend may also be one or more of the following, which callers ask for by type assertion.
+type (
+	// Prober finds files that were uploaded, and changes nothing.
+	Prober interface {
+		// Probe tells where the file is that was uploaded to a path, by the id that it got there; without one, what is at
+		// the path. A backend that was just opened tells what is there now, not what it remembers.
+		Probe(ctx context.Context, path, id string) (Found, error)
+	}
+
+	// Quotaer knows how much space there is.
+	Quotaer interface {
+		Quota(ctx context.Context) (Quota, error)
+	}
+
+	// Clock knows the time of the service.
+	Clock interface {
+		// ClockAhead is how far this machine's clock is ahead of the service's, by its last answer, to some seconds;
+		// negative if it is behind. It is not known before the first answer.
+		ClockAhead() (ahead time.Duration, known bool)
+	}
+
+	// Accounter acts as an account of the service.
+	Accounter interface {
+		Account() string // name for people
+	}
+
+	// Statser counts its requests, for metrics.
+	Statser interface {
+		Stats() Stats
+	}
+)
+
+// Quota is how much space there is for uploads, as far as the service tells.
+type Quota struct {
+	Known bool  // whether the service tells it
+	Limit int64 // bytes; 0: none
+	Used  int64 // bytes, those in the trash included
+}
+
+// Stats are the numbers of a backend since it was opened.
+type Stats struct {
+	Requests  map[Request]int64
+	Throttled int64   // answers that said that we are too fast
+	Limit     float64 // requests a second that are made at most, now; infinite if the service has set no limit so far
+}
+
+// Request is a class of requests; there are few.
+type Request struct {
+	Kind    string // the service's name of the method, such as files.list
+	Outcome string // such as ok or not_found
 }
 
 // Class says whose trouble an error is, and so what is to be done about it.

@@ -74,13 +74,13 @@ func TestStorageHangs(t *testing.T) {
 }
 
 // readsAll is a site that reads what it gets.
-type readsAll struct{ site.Site }
+type readsAll struct{ site.Backend }
 
 func (r readsAll) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if _, err := io.Copy(io.Discard, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
 		return site.Object{}, site.Classed(site.File, err)
 	}
-	return r.Site.Put(ctx, u)
+	return r.Backend.Put(ctx, u)
 }
 
 // A read that hangs in the middle of an upload is given up too.

@@ -25,7 +25,7 @@ func (w *world) large(seconds int) {
 
 // tellingSite tells of progress each second.
 type tellingSite struct {
-	site.Site
+	site.Backend
 	seconds int
 }
 
@@ -42,7 +42,7 @@ func (s *tellingSite) Put(ctx context.Context, u site.Upload) (site.Object, erro
 			u.Sent(u.Size * int64(i/2+1) / int64(s.seconds))
 		}
 	}
-	return s.Site.Put(ctx, u)
+	return s.Backend.Put(ctx, u)
 }
 
 // notes are what was noted, by the seconds since the start.

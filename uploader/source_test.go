@@ -106,7 +106,7 @@ func TestSourceChangesWhileItIsRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				path := filepath.Join(w.roots[""], "a.ma")
-				w.up.Site = &meddled{Site: w.site, during: []func(){func() { meddle(t, path) }}}
+				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { meddle(t, path) }}}
 				w.run(time.Minute)
 				w.wantSynced()
 				if len(w.site.puts) != 2 || w.up.Totals() != (Totals{Synced: 1}) {
@@ -119,7 +119,7 @@ func TestSourceChangesWhileItIsRead(t *testing.T) {
 
 // meddled is a site during whose uploads, in turn, something happens.
 type meddled struct {
-	site.Site
+	site.Backend
 	during []func()
 }
 
@@ -128,7 +128,7 @@ func (m *meddled) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 		m.during[0]()
 		m.during = m.during[1:]
 	}
-	return m.Site.Put(ctx, u)
+	return m.Backend.Put(ctx, u)
 }
 
 // A source that vanishes while it is read, or shrinks, is waited for, and then costs its tries.
@@ -142,7 +142,7 @@ func TestSourceVanishesWhileItIsRead(t *testing.T) {
 			want = "is not a regular file but a folder"
 		}
 		inBubble(t, func(w *world) {
-			w.up.Site = &meddled{Site: w.site, during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
+			w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
 			must(t, os.WriteFile(filepath.Join(w.roots[""], "other.ma"), nil, 0o600)) // it stays mounted
 			w.run(time.Hour)
 			if rec := w.store.record(); rec.Created || rec.Tries != 3 || !strings.Contains(rec.Error, want) {
@@ -167,7 +167,7 @@ func TestStorageAway(t *testing.T) {
 			inBubble(t, func(w *world) {
 				root := w.roots[""]
 				away := root + "-away"
-				w.up.Site = &meddled{Site: w.site, during: []func(){func() { must(t, take(root, away)) }}}
+				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, take(root, away)) }}}
 				w.run(10 * time.Hour)
 				if w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 || len(w.up.Held()) != 1 ||
 					!strings.HasPrefix(w.up.Held()[0].String(), root+": the storage is not mounted") {

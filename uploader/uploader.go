@@ -52,7 +52,7 @@ type Options struct {
 	Stop                   time.Duration // how long results may be written then; longer than Grace
 	Queue                  *watcher.Queue
 	Store                  Store
-	Site                   site.Site
+	Site                   site.Backend
 	Poll                   func() // asks for a poll, after a hold has ended
 	Log                    *zap.Logger
 

@@ -135,6 +135,8 @@ func (s *scripted) Check(context.Context) error {
 
 func (s *scripted) CheckRoot(ctx context.Context, _ string) error { return s.Check(ctx) }
 
+func (s *scripted) Close() error { return nil }
+
 func (s *scripted) Left(context.Context, string) (int64, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -515,9 +517,9 @@ func TestStopRecords(t *testing.T) {
 }
 
 // slowSite takes a second for each file.
-type slowSite struct{ site.Site }
+type slowSite struct{ site.Backend }
 
 func (s slowSite) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	time.Sleep(time.Second)
-	return s.Site.Put(ctx, u)
+	return s.Backend.Put(ctx, u)
 }

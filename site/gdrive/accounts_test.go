@@ -23,7 +23,7 @@ func (s *studio) as(t *testing.T, j *kept, credentials []byte, subject string) *
 		t.Fatal(err)
 	}
 	d.wait = time.Millisecond
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 

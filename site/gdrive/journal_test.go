@@ -96,7 +96,7 @@ func (s *studio) next(t *testing.T, j *kept) *Site {
 		t.Fatal(err)
 	}
 	d.wait = time.Millisecond
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	return d
 }
 

@@ -62,7 +62,7 @@ func (s *studio) tryOpen(t *testing.T, credentials []byte, subject string, roots
 	d, err := New(t.Context(), Config{Credentials: file, Subject: subject, Endpoint: s.URL, Roots: roots, Connections: 8})
 	if err == nil {
 		d.wait = time.Millisecond
-		t.Cleanup(d.Close)
+		t.Cleanup(func() { d.Close() })
 	}
 	return d, err
 }
@@ -74,7 +74,7 @@ func upload(path string, content []byte) site.Upload {
 }
 
 // put uploads the content, which must work, and checks what the site says of it.
-func put(t *testing.T, d site.Site, path, content string) site.Object {
+func put(t *testing.T, d site.Backend, path, content string) site.Object {
 	t.Helper()
 	obj, err := d.Put(t.Context(), upload(path, []byte(content)))
 	if err != nil {

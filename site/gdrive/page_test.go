@@ -32,7 +32,7 @@ func TestPageForOneFile(t *testing.T) {
 					t.Errorf("%d attempts", fault.Hits())
 				}
 				put(t, d, "/SHOW/pub/well", "content")
-				if !math.IsInf(d.pacer.pace.limit, 1) || d.Counts().Throttled != 0 {
+				if !math.IsInf(d.pacer.pace.limit, 1) || d.Stats().Throttled != 0 {
 					t.Errorf("it has slowed down to %v", d.pacer.pace.limit)
 				}
 				fault.Remove()

@@ -5,25 +5,20 @@ import (
 	"strings"
 
 	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
 )
 
-// Room is how much space there is for uploads, as far as Google tells.
-type Room struct {
-	Known bool  // Google tells it for My Drive only, not for shared drives
-	Limit int64 // bytes; 0: none
-	Used  int64 // bytes, those in the trash included
-}
-
-// Room asks how much space is left, in one request, and in none if all roots are on shared drives, where there is no
+// Quota asks how much space is left, in one request, and in none if all roots are on shared drives, where there is no
 // such number. It is made at the site's pace, as any other.
-func (s *Site) Room(ctx context.Context) (Room, error) {
+func (s *Site) Quota(ctx context.Context) (site.Quota, error) {
 	mine := false
 	for _, root := range s.roots {
 		first, _, _ := strings.Cut(strings.TrimPrefix(root, "/"), "/")
 		mine = mine || first == myDrive
 	}
 	if !mine {
-		return Room{}, nil
+		return site.Quota{}, nil
 	}
 	var about *drive.About
 	err := s.call(ctx, func(ctx context.Context) (err error) {
@@ -31,10 +26,10 @@ func (s *Site) Room(ctx context.Context) (Room, error) {
 		return err
 	})
 	if err != nil {
-		return Room{}, err
+		return site.Quota{}, err
 	}
 	if about.StorageQuota == nil {
-		return Room{}, nil
+		return site.Quota{}, nil
 	}
-	return Room{Known: true, Limit: about.StorageQuota.Limit, Used: about.StorageQuota.Usage}, nil
+	return site.Quota{Known: true, Limit: about.StorageQuota.Limit, Used: about.StorageQuota.Usage}, nil
 }

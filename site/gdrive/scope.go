@@ -68,7 +68,7 @@ func mayCreate(ctx context.Context, folder string) error {
 	return nil
 }
 
-// Left is part of [site.Site]. Google tells it for what the account owns, so not for shared drives.
+// Left is part of [site.Backend]. Google tells it for what the account owns, so not for shared drives.
 func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
 	f, err := s.tree.resolve(ctx, root)
 	if err != nil {

@@ -64,7 +64,14 @@ type Site struct {
 	finishFirst time.Duration
 }
 
-var _ site.Site = (*Site)(nil)
+var _ interface {
+	site.Backend
+	site.Prober
+	site.Quotaer
+	site.Clock
+	site.Accounter
+	site.Statser
+} = (*Site)(nil)
 
 // New returns a site. It reads the credentials but does not use them yet; Check does.
 func New(ctx context.Context, c Config) (*Site, error) {
@@ -124,7 +131,10 @@ func New(ctx context.Context, c Config) (*Site, error) {
 }
 
 // Close drops idle connections.
-func (s *Site) Close() { s.client.CloseIdleConnections() }
+func (s *Site) Close() error {
+	s.client.CloseIdleConnections()
+	return nil
+}
 
 // errStale says that what we remembered of the Drive is no longer so, for example because a person trashed
 // a folder. The path is looked up anew and the work done again.
@@ -149,7 +159,7 @@ func (s *Site) orBaseless(ctx context.Context, err error, folder string) error {
 // of the folder, of the file, and of who the id in the journal is for.
 const putAgain = 5
 
-// Put uploads a file as [site.Site] promises.
+// Put uploads a file as [site.Backend] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if u.Urgent {
 		ctx = urgent(ctx)

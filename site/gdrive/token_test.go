@@ -193,7 +193,7 @@ func TestFencedWhileATokenIsFetched(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(d.Close)
+	t.Cleanup(func() { d.Close() })
 	d.wait = time.Millisecond
 	put(t, d, "/SHOW/pub/a", "1")
 	s.RevokeTokens(s.account)

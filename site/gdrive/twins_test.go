@@ -168,7 +168,7 @@ func TestShortcuts(t *testing.T) {
 				t.Error("a second file was made")
 			}
 			s.wantOne(t, at, place, "bb")
-			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Look(t.Context(), test.root+"/shot/a.exr", first.ID); err != nil ||
+			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Probe(t.Context(), test.root+"/shot/a.exr", first.ID); err != nil ||
 				f.State != site.There || f.ID != first.ID {
 				t.Errorf("looked, and found %+v, %v", f, err)
 			}

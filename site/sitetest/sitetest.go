@@ -1,4 +1,4 @@
-// Package sitetest is the conformance suite of sites: whatever implements [site.Site] as its comments
+// Package sitetest is the conformance suite of sites: whatever implements [site.Backend] as its comments
 // promise passes it. What belongs here is what every site promises; what one site does beyond is tested
 // beside it.
 package sitetest
@@ -23,7 +23,7 @@ import (
 
 // Backend is a site to be tested and what the suite must be able to see of it.
 type Backend struct {
-	Site site.Site
+	Site site.Backend
 	Root string // a folder of the site that is there, is empty and can be written to
 
 	// Read lists the contents of all files at a path, with the site's root: none if there is no such file.

@@ -1,0 +1,136 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/config"
+)
+
+type addSiteCmd struct {
+	Project string `arg:"" help:"The project."`
+	Site    string `placeholder:"NAME" help:"The site of gdrive.json that files are to go to, default remote_site."`
+	Subset  string `placeholder:"PATTERN" help:"Only subsets of this name; * stands for any characters, ? for one."`
+	Family  string `placeholder:"NAME" help:"Only subsets, or versions, of this family."`
+	Since   string `placeholder:"DATE" help:"Only files that were published on this day or later, e.g. 2026-01-31 or 2026-01-31T18:30."`
+	Before  string `placeholder:"DATE" help:"Only files that were published before this day."`
+	DryRun  bool   `short:"n" help:"Only tell what would be done."`
+	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
+}
+
+// Help is shown below the summary of the command.
+func (addSiteCmd) Help() string {
+	return `Examples:
+  sitesync add-site MY_PROJECT --dry-run
+  sitesync add-site MY_PROJECT
+  sitesync add-site MY_PROJECT --subset 'look*' --family look --since 2026-01-31
+
+Adds the record of the site to files that were published without it, and which the active site has; whichever sitesync
+works on that site begins at once. Records that are there stay as they are, so it can be interrupted and repeated. DATE is
+by the clock of the machine that published, as Pype notes it. Files without any sites, from before Pype knew sites, are
+counted and left alone: nobody has said that the active site has them.
+
+The exit status is 0 also if there was nothing to do, 1 if something could not be done, 80 if the command line is wrong.`
+}
+
+// dates are the ways to write one.
+var dates = []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02 15:04"}
+
+// parseDate reads a date by the clock of whoever published: Pype writes that as if it were UTC.
+func parseDate(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range dates {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%s is %q but must be a date such as 2026-01-31 or 2026-01-31T18:30", flag, text)
+}
+
+func (c addSiteCmd) dates() (since, before time.Time, err error) {
+	since, err = parseDate("--since", c.Since)
+	before, err2 := parseDate("--before", c.Before)
+	if err == nil && err2 == nil && !since.IsZero() && !before.IsZero() && !since.Before(before) {
+		err = errors.New("--since must be earlier than --before")
+	}
+	return since, before, errors.Join(err, err2)
+}
+
+// Validate is called by kong.
+func (c addSiteCmd) Validate() error {
+	_, _, err := c.dates()
+	return err
+}
+
+// Run is sitesync add-site.
+func (c addSiteCmd) Run(ctx context.Context, flags *config.Flags) error {
+	e, err := openEnv(flags)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	done, err := c.do(ctx, e)
+	if err != nil {
+		return err
+	}
+	return show(c.Output, done, done.text("have got site "+done.Site, "would get site "+done.Site,
+		"no file is without a record of site "+done.Site), !done.failed())
+}
+
+// site is the name of the site to be added.
+func (c addSiteCmd) site(cfg *config.Config) (string, error) {
+	site := c.Site
+	if site == "" {
+		site = cfg.RemoteSite
+	}
+	known := slices.Sorted(maps.Keys(cfg.Sites))
+	switch _, ok := cfg.Sites[site]; {
+	case site == "":
+		return "", errors.New("remote_site is empty; name the site to be added by --site")
+	case site == cfg.ActiveSite:
+		return "", fmt.Errorf("site %q is active_site, which files come from; name the one that they go to", site)
+	case !ok && config.Nearest(site, known) != "":
+		return "", fmt.Errorf("gdrive.json has no site %q; did you mean %q?", site, config.Nearest(site, known))
+	case !ok:
+		return "", fmt.Errorf("gdrive.json has no site %q, but %q", site, known)
+	case strings.ContainsAny(site, ".$"):
+		return "", fmt.Errorf("site %q can't be a key of documents; take another name, without . and $", site)
+	}
+	return site, nil
+}
+
+func (c addSiteCmd) do(ctx context.Context, e *env) (*edited, error) {
+	site, err := c.site(e.cfg)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := e.projects(ctx, c.Project); err != nil {
+		return nil, err
+	}
+	add := avalon.AddSite{Active: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family}
+	if add.Since, add.Before, err = c.dates(); err != nil {
+		return nil, err
+	}
+	out := &edited{Site: site, DryRun: c.DryRun, Projects: []editedProject{}}
+	count := newCounter()
+	defer count.end()
+	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, Told: count.of(c.Project)}
+	done, err := e.store.AddSite(ctx, c.Project, add)
+	var without int64
+	if err == nil {
+		without, err = e.store.WithoutSites(ctx, c.Project, add)
+	}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; do it again to go on")
+	}
+	out.add(c.Project, done, err).WithoutSites = without
+	return out, nil
+}

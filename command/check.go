@@ -1,0 +1,311 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/daemon"
+	"sitesync/explain"
+	"sitesync/site"
+	"sitesync/site/registry"
+	"sitesync/state"
+	"sitesync/uploader"
+)
+
+type checkCmd struct {
+	Report    bool `help:"Write a report for whoever looks for a bug: versions, settings, MongoDB, this check, and the status. There is no secret in it."`
+	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report by numbers."`
+}
+
+// Help is shown below the summary of the command.
+func (checkCmd) Help() string {
+	return `Examples:
+  sitesync check --presets /etc/sitesync --mongo mongodb://mongo1/?replicaSet=rs0
+  sitesync check --report --anonymous > report.txt
+
+Each line is ok, warn or fail, with what to do. The exit status is 1 if anything fails.`
+}
+
+// report prints the lines of a check.
+type report struct {
+	out    io.Writer
+	failed bool
+}
+
+func (r *report) ok(what string)   { fmt.Fprintln(r.out, "ok   ", what) }
+func (r *report) warn(what string) { fmt.Fprintln(r.out, "warn ", what) }
+func (r *report) fail(what string, err error) {
+	r.failed = true
+	fmt.Fprintf(r.out, "fail  %s: %v\n", what, err)
+}
+
+// Run is sitesync check.
+func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
+	if c.Report {
+		failed, err := writeReport(ctx, os.Stdout, flags, c.Anonymous)
+		if err == nil && failed {
+			err = errFailed
+		}
+		return err
+	}
+	r := report{out: os.Stdout}
+	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+	checkConfig(&r, warnings, err)
+	if err == nil {
+		e, err := newEnv(cfg)
+		if err == nil {
+			defer e.close()
+		}
+		runCheck(ctx, &r, cfg, e, err)
+	}
+	if r.failed {
+		return errFailed
+	}
+	return nil
+}
+
+// Validate is called by kong.
+func (c checkCmd) Validate() error {
+	if c.Anonymous && !c.Report {
+		return errors.New("--anonymous goes with --report")
+	}
+	return nil
+}
+
+// checkConfig tells what is wrong or odd with the settings.
+func checkConfig(r *report, warnings []config.Warning, err error) {
+	for _, w := range warnings {
+		r.warn(string(w))
+	}
+	if err != nil {
+		// Everything that is wrong is told at once, a line each.
+		for _, line := range strings.Split(err.Error(), "\n") {
+			r.fail("configuration", errors.New(line))
+		}
+	}
+}
+
+// runCheck checks all that the settings name. The desk is nil if there is no connection, for the reason in connErr.
+func runCheck(ctx context.Context, r *report, cfg *config.Config, e *env, connErr error) {
+	r.ok("configuration in " + cfg.Presets)
+	remote, ok := cfg.Remote()
+	if !ok {
+		r.warn("remote_site is empty: nothing is synced")
+		return
+	}
+	if connErr != nil {
+		r.fail("mongo", connErr)
+	} else {
+		checkMongo(ctx, r, e, remote)
+	}
+	checkSite(ctx, r, cfg, remote)
+	for name, root := range cfg.LocalRoot.All() {
+		checkLocalRoot(r, name, root)
+	}
+}
+
+func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
+	cfg, store := e.cfg, e.store
+	projects, err := store.Projects(ctx)
+	if err != nil {
+		r.fail("mongo "+cfg.Mongo.URI.Redacted(), e.client.Explain(err))
+		return
+	}
+	if len(projects) == 0 {
+		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI, cfg.Mongo.Database))
+	} else {
+		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
+	}
+	e.client.WaitForMembers(ctx)
+	if lost := e.client.LostMajority(); lost != nil {
+		r.fail("replica set", errors.New(lost.Remedy()))
+	}
+	switch missing, err := store.MissingRights(ctx, cfg.Index); {
+	case err != nil:
+		r.fail("rights", err)
+	case len(missing) > 0:
+		r.fail("rights", fmt.Errorf("the user may not %s in database %s; grant it the role readWrite there",
+			strings.Join(missing, ", "), cfg.Mongo.Database))
+	default:
+		r.ok("rights to read and to write what is synced")
+	}
+	checkState(ctx, r, e, remote.Name)
+	changes, err := store.Changes(ctx, cfg.ActiveSite, remote.Name)
+	switch {
+	case errors.Is(err, avalon.ErrNoChangeStreams):
+		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")
+	case err != nil:
+		r.fail("change stream", err)
+	default:
+		r.ok("replica set with change streams")
+		_ = changes.Close(ctx) // it was only tried
+	}
+	if len(projects) > 0 {
+		checkIndex(ctx, r, cfg, store, projects, remote.Name)
+		checkSources(ctx, r, cfg, store, projects, remote)
+	}
+}
+
+// checkState looks at sitesync's own database, and who works.
+func checkState(ctx context.Context, r *report, e *env, site string) {
+	what := "sitesync's own database " + e.cfg.Mongo.State
+	missing, err := avalon.MissingActions(ctx, e.client.Database(e.cfg.Mongo.State), state.Actions)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("the user may not %s; grant it the role readWrite there", strings.Join(missing, ", "))
+	}
+	if err != nil {
+		r.fail(what, err)
+		return
+	}
+	lease := state.LeaseName(e.cfg.Mongo.Database, site)
+	standing, err := e.state.Standing(ctx, lease)
+	switch {
+	case err != nil:
+		r.fail(what, err)
+	case standing == nil || standing.Expired:
+		r.ok(what + "; no sitesync runs now")
+	case len(standing.Report.Held) > 0:
+		for _, held := range standing.Report.Held {
+			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held.String()))
+		}
+	default:
+		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))
+	}
+	if trouble := explain.ClockTrouble(ctx, e.state, nil); trouble != "" {
+		r.warn(trouble)
+	}
+	paused, err := e.state.Pauses(lease).List(ctx)
+	if err != nil {
+		r.fail(what, err)
+	}
+	for _, p := range paused {
+		name := "site " + site
+		if p.Project != "" {
+			name = "project " + printable(p.Project)
+		}
+		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: sitesync %s ends that", name, p.Since.Local().Format(time.DateTime), printable(p.By),
+			resumeOf(p.Project)))
+	}
+}
+
+func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, site string) {
+	var without []string
+	for _, p := range projects {
+		indexed, err := store.Indexed(ctx, p, cfg.ActiveSite, site)
+		if err != nil {
+			r.fail("index", err)
+			return
+		}
+		if !indexed {
+			without = append(without, p.Name)
+		}
+	}
+	switch {
+	case len(without) == 0:
+		r.ok("index of pending files in every project")
+	case cfg.Index:
+		r.ok(fmt.Sprintf("index of pending files: sitesync run creates it in %d project(s)", len(without)))
+	default:
+		r.warn("index of pending files is missing, so each poll reads all documents of " + strings.Join(without, ", ") +
+			"; start without --no-index once, or create it by hand")
+	}
+}
+
+// checkSources looks where a pending file of each project would be read from.
+func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
+	found, told, inspector := 0, map[string]bool{}, uploader.NewInspector()
+	for _, p := range projects {
+		misfits, err := unfitFiles(ctx, store, p.Name, cfg)
+		for _, u := range misfits {
+			if !told[u.Reason] {
+				told[u.Reason] = true
+				r.fail("storage of project "+p.Name, errors.New(u.Reason))
+			}
+		}
+		if err != nil {
+			r.fail("storage of project "+p.Name, err)
+			continue
+		}
+		f, roots, err := pendingFile(ctx, store, p, daemon.PendingRules(cfg))
+		if err == nil && f == nil {
+			continue
+		}
+		if err == nil {
+			_, err = inspector.Source(ctx, f, roots, cfg.LocalRoot, remote.Root)
+		}
+		if err == nil {
+			found++
+		} else if !told[err.Error()] {
+			told[err.Error()] = true
+			r.fail("storage of project "+p.Name, err)
+		}
+	}
+	if found > 0 {
+		r.ok(fmt.Sprintf("storage of %d project(s) with pending files", found))
+	}
+}
+
+// pendingFile returns a file of the project that waits for the site, nil if there is none.
+func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rules avalon.PendingRules) (*avalon.File, avalon.Roots, error) {
+	for c, err := range store.Pending(ctx, p.Name, rules) {
+		if err != nil {
+			return nil, nil, err
+		}
+		rep, err := store.Representation(ctx, c.Key)
+		if err != nil {
+			continue // sitesync run tells of it
+		}
+		for i := range rep.Files {
+			if rec, ok := rep.Files[i].On(rules.RemoteSite); ok && !rec.Created && rep.Files[i].Problem == "" {
+				return &rep.Files[i], rep.Roots, nil
+			}
+		}
+	}
+	return nil, nil, nil
+}
+
+func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
+	s, err := registry.Open(ctx, remote, registry.Options{})
+	if err != nil {
+		r.fail("site", err)
+		return
+	}
+	defer s.Close()
+	by := ""
+	if account, ok := s.(site.Accounter); ok {
+		by = " by " + account.Account()
+	}
+	for _, root := range remote.Root.All() {
+		if err := s.CheckRoot(ctx, root); err != nil {
+			r.fail("site "+remote.Name, err)
+		} else {
+			r.ok(fmt.Sprintf("site %s: %s can be written to%s", remote.Name, root, by))
+		}
+	}
+	if trouble := explain.ClockTrouble(ctx, nil, s); trouble != "" {
+		r.warn(trouble)
+	}
+}
+
+func checkLocalRoot(r *report, name, root string) {
+	what := "local_root " + root
+	if name != "" {
+		what = fmt.Sprintf("local_root %q %s", name, root)
+	}
+	entries, err := os.ReadDir(root)
+	switch {
+	case err != nil:
+		r.fail(what, err)
+	case len(entries) == 0:
+		r.fail(what, errors.New("the folder is empty; is the storage mounted?"))
+	default:
+		r.ok(what)
+	}
+}

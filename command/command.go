@@ -1,0 +1,62 @@
+// Package command is the command line: one file for each subcommand, and what they share.
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"sitesync/config"
+)
+
+const description = `Uploads what a studio publishes with Pype to its Google Drive.
+
+Settings of the studio come from Pype's own presets, config.json and gdrive.json; see --presets.`
+
+type cli struct {
+	config.Flags
+	Run         runCmd           `cmd:"" help:"Sync what is published, until told to stop."`
+	Check       checkCmd         `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
+	Status      statusCmd        `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
+	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or is not, and what to do."`
+	Retry       retryCmd         `cmd:"" help:"Take failed files back to pending, once the cause is repaired."`
+	AddSite     addSiteCmd       `cmd:"" help:"Sync what was published before the site was configured."`
+	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of the remote site or of a project, until it is resumed."`
+	Resume      resumeCmd        `cmd:"" help:"End a pause."`
+	Health      healthCmd        `cmd:"" help:"Ask the sitesync that runs on this machine how it is."`
+	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
+	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
+	Complete    completeCmd      `cmd:"" hidden:"" help:"Tell what a word can become; for the scripts of completion."`
+	ShowVersion kong.VersionFlag `name:"version" help:"Show which sitesync this is."`
+}
+
+// errFailed ends the program with status 1; the command has printed why.
+var errFailed = errors.New("failed")
+
+// Main runs the command that args name, until ctx ends, and returns the exit status: 0 if all is well, 1 if not. A wrong
+// command line ends the process with status 80, after a message.
+func Main(ctx context.Context, args []string) int {
+	var c cli
+	parser, err := newParser(&c)
+	if err != nil {
+		panic(err) // the grammar is wrong
+	}
+	k, err := parser.Parse(args)
+	parser.FatalIfErrorf(err)
+	k.BindTo(ctx, (*context.Context)(nil))
+	switch err := k.Run(&c.Flags); {
+	case err == nil:
+		return 0
+	case !errors.Is(err, errFailed):
+		fmt.Fprintln(os.Stderr, "sitesync:", err)
+	}
+	return 1
+}
+
+func newParser(c *cli) (*kong.Kong, error) {
+	return kong.New(c, kong.Name("sitesync"), kong.Description(description), kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": thisBuild().String()})
+}

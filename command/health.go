@@ -1,0 +1,96 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"sitesync/config"
+)
+
+// healthTimeout bounds how long an answer is waited for; a sitesync that works answers at once.
+const healthTimeout = 3 * time.Second
+
+type healthCmd struct {
+	Ready bool `help:"Ask whether it is ready (/readyz), not whether it works (/healthz)."`
+}
+
+// Help is shown below the summary of the command.
+func (healthCmd) Help() string {
+	return `Examples:
+  sitesync health
+  sitesync health --ready
+
+It needs the address of --listen or SITESYNC_LISTEN, and no presets.
+
+The exit status is 0 if the answer is good, 1 if it is bad or there is none. For health checks of containers, where
+there is no shell and no curl: docker exec sitesync /sitesync health.`
+}
+
+// Run is sitesync health.
+func (h healthCmd) Run(ctx context.Context, flags *config.Flags) error {
+	// No other setting is needed, nor a preset that is right: this tells of the process that runs.
+	listen, err := config.Listen(*flags, os.LookupEnv)
+	if err != nil {
+		return err
+	}
+	if listen == "" {
+		return errors.New("nothing is served, as listen is off; give an address by --listen or SITESYNC_LISTEN, here and to sitesync run")
+	}
+	path := "/healthz"
+	if h.Ready {
+		path = "/readyz"
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	status, body, err := ask(ctx, "http://"+reachable(listen)+path)
+	if err != nil {
+		return fmt.Errorf("no sitesync answers: %w", err)
+	}
+	fmt.Println(body)
+	if status != http.StatusOK {
+		return errFailed
+	}
+	return nil
+}
+
+// ask gets a short answer in JSON. No proxy is asked: it is on this machine.
+func ask(ctx context.Context, url string) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer res.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return 0, "", err
+	}
+	if !json.Valid(data) {
+		return 0, "", fmt.Errorf("something else than sitesync answers at %s", url)
+	}
+	return res.StatusCode, string(bytes.TrimSpace(data)), nil
+}
+
+// reachable is where something that listens so can be reached on this machine.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return listen // told of by the request
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,183 @@
+package command
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/state"
+)
+
+var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
+
+func statusForTest() *status {
+	oldest, failed := now.Add(-3*time.Hour), now.Add(-90*time.Second)
+	sync := workerOf(&state.Standing{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
+		Report: state.Report{Stream: "open", Held: []state.Held{{What: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
+	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
+		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
+		Projects: []projectStatus{
+			{Project: "Žižkov", tally: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12345, 5 << 30}, Oldest: &oldest},
+				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: &failed}}},
+			{Project: "away", Error: "it can't be read"},
+			{Project: "b", tally: tally{Synced: count{1, 1}, Absent: count{1, 9}, Paused: count{2, 5}, Unusable: count{1000, 9}}},
+		},
+		Total: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12346, 5<<30 + 1}, Oldest: &oldest},
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	const want = `sitesync  process 42 on sync1 syncs to site gdrive, since SINCE (3 d)
+stream    open
+held      site: the drive is full�[2J make room
+paused    site gdrive, by td@ws3, 2 h ago: a new� drive
+paused    project b , by it, 0 s ago
+
+PROJECT  PENDING  WAITING  FAILED  SYNCED  TO UPLOAD  UPLOADED  OLDEST
+Žižkov         3        1       2  12,345    3.0 KiB   5.0 GiB     3 h
+away           ?        ?       ?       ?          ?         ?       ?
+b              0        0       0       1        0 B       1 B
+total          3        1       2  12,346    3.0 KiB   5.0 GiB     3 h
+away: it can't be read
+b: 2 file(s) are paused in their records, and are left alone until that is taken away
+b: 1 file(s) are not on site studio, so there is nothing to upload yet
+b: 1,000 file(s) have a record that can't be worked with; the log of sitesync says why
+
+failed files of Žižkov, the last to fail first; repair the cause, then: sitesync retry Žižkov
+  {root}/a
+      representation x, 3 tries, 1 min ago: no permission
+  ... and 1 more (--limit)
+`
+	s := statusForTest()
+	since := s.Sitesync.Since.Local().Format(time.DateTime)
+	if diff := cmp.Diff(want, strings.Replace(s.text(false), since, "SINCE", 1)); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	color := s.text(true)
+	for _, want := range []string{"  \x1b[31m2\x1b[0m  \x1b[32m12,345\x1b[0m  ", "\x1b[1mPROJECT\x1b[0m  \x1b[1mPENDING\x1b[0m", "stream    \x1b[32mopen\x1b[0m", "        0        0 "} {
+		if !strings.Contains(color, want) {
+			t.Errorf("no %q in\n%q", want, color)
+		}
+	}
+	if !s.incomplete() {
+		t.Error("a project could not be read, but nothing is missing")
+	}
+}
+
+func TestStatusOfNobody(t *testing.T) {
+	for name, test := range map[string]struct {
+		standing *state.Standing
+		err      error
+		want     string
+		fails    bool
+	}{
+		"nobody ever": {nil, nil, "no sitesync runs for site gdrive\n", false},
+		"ended": {&state.Standing{Holder: state.Holder{Host: "sync1", PID: 42}, Report: state.Report{Stream: "open", Held: []state.Held{{What: "site"}}}, Expired: true}, nil,
+			"no sitesync runs for site gdrive; the last one was process 42 on sync1\n", false},
+		"unknown":   {nil, errors.New("not allowed"), "it can't be told who works: not allowed\n", true},
+		"no stream": {&state.Standing{Report: state.Report{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &status{At: now, RemoteSite: "gdrive", Sitesync: workerOf(test.standing, test.err)}
+			got := s.text(false)
+			if !strings.Contains(got, test.want) || strings.Contains(got, "held      site") {
+				t.Errorf("no %q in\n%s", test.want, got)
+			}
+			if s.incomplete() != test.fails {
+				t.Errorf("incomplete is %v", s.incomplete())
+			}
+		})
+	}
+}
+
+// Scripts rely on these names.
+func TestStatusJSON(t *testing.T) {
+	s := statusForTest()
+	s.Projects = s.Projects[:1]
+	got, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const unpaused = `"paused":{"files":0,"bytes":0},`
+	const none = `"absent":{"files":0,"bytes":0},"unusable":{"files":0,"bytes":0},"oldest":"2026-11-25T09:00:00Z"`
+	const want = `{"at":"2026-11-25T12:00:00Z","active_site":"studio","remote_site":"gdrive",` +
+		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open","held":["site: the drive is full\u001b[2J\nmake room"]},` +
+		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
+		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused + `"failed":{"files":2,"bytes":7},` +
+		`"synced":{"files":12345,"bytes":5368709120},` + none + `,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
+		`"last_failed":"2026-11-25T11:58:30Z"}]}],"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused +
+		`"failed":{"files":2,"bytes":7},"synced":{"files":12346,"bytes":5368709121},` + none + `}}`
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+}
+
+func TestTallyForScripts(t *testing.T) {
+	if got := tallyOf(avalon.Tally{}); got != (tally{}) {
+		t.Errorf("%+v", got)
+	}
+	got := tallyOf(avalon.Tally{Absent: avalon.Count{Files: 1, Bytes: 2}, Oldest: now})
+	if got.Absent != (count{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Hour: "0 s", 0: "0 s", 59*time.Second + 1: "59 s", time.Minute: "1 min", time.Hour - 1: "59 min",
+		time.Hour: "1 h", 48*time.Hour - 1: "47 h", 48 * time.Hour: "2 d", 1000 * 24 * time.Hour: "1000 d",
+	} {
+		if got := age(d); got != want {
+			t.Errorf("%v is %q, want %q", d, got, want)
+		}
+	}
+}
+
+// Only somebody at a terminal is told, and only if it takes long. In the end nothing of it is left.
+func TestProgress(t *testing.T) {
+	for _, test := range []struct {
+		terminal bool
+		takes    time.Duration
+		want     string
+	}{
+		{true, progressAfter - 1, ""},
+		{true, progressAfter + 1, "\r\x1b[Kreading the projects, 3 of 12 done ...\r\x1b[K"},
+		{false, time.Hour, ""},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out strings.Builder
+			p := startProgress(&out, test.terminal)
+			p.total.Store(12)
+			p.done.Store(3)
+			time.Sleep(test.takes)
+			p.stop()
+			if got := out.String(); got != test.want {
+				t.Errorf("terminal %v, %v: it says %q", test.terminal, test.takes, got)
+			}
+		})
+	}
+}
+
+func TestUnknownProject(t *testing.T) {
+	many := strings.Split("a0 a1 a2 a3 a4 a5 a6 a7 a8 a9 b0", " ")
+	for _, test := range []struct {
+		known []string
+		want  string
+	}{
+		{[]string{"Other", "Test"}, `database avalon has no project "Tests"; did you mean "Test"?`},
+		{[]string{"Other", "Cartoon"}, `database avalon has no project "Tests", but ["Other" "Cartoon"]`},
+		{nil, `database avalon has no project "Tests", nor any other; is it the right one? (--db)`},
+		{many, `database avalon has no project "Tests", but 11 others, such as "a0"`},
+	} {
+		if got := config.UnknownProject("Tests", "avalon", test.known).Error(); got != test.want {
+			t.Errorf("%s, want %s", got, test.want)
+		}
+	}
+}

@@ -1,0 +1,148 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/mongodb"
+	"sitesync/site"
+	"sitesync/site/registry"
+	"sitesync/state"
+	"sitesync/uploader"
+)
+
+// disconnectTimeout is how long MongoDB's driver may take to close its connections when all else has ended.
+const disconnectTimeout = time.Second
+
+// Options are what the settings do not say.
+type Options struct {
+	Once    bool   // sync what is pending, then end; nothing is served then, as a daemon on this machine may have the port
+	Version string // of sitesync, for the page
+}
+
+// Daemon is sitesync on one machine.
+type Daemon struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	once    bool
+	adapter *adapter
+
+	stopping context.Context // ends when Stop is called
+	stop     context.CancelFunc
+	running  sync.Mutex // while Run runs
+}
+
+// New returns a daemon, which serves the page, health and metrics already. Run or Stop must follow. The error says why the
+// address can't be listened on.
+func New(cfg *config.Config, log *zap.Logger, o Options) (*Daemon, error) {
+	d := &Daemon{cfg: cfg, log: log, once: o.Once}
+	d.stopping, d.stop = context.WithCancel(context.Background())
+	d.adapter = newAdapter(cfg, log, o.Version)
+	if o.Once {
+		return d, nil
+	}
+	return d, d.adapter.Start()
+}
+
+// Addr is where the page, health and metrics are served; nil if they are not.
+func (d *Daemon) Addr() net.Addr { return d.adapter.Addr() }
+
+// Stop ends Run in the same way as its context, and waits for it. It may be called before Run, and more than once.
+func (d *Daemon) Stop() {
+	d.stop()
+	d.running.Lock()
+	defer d.running.Unlock()
+	d.adapter.Stop()
+}
+
+// Run works until ctx ends or Stop is called; running uploads may finish for cfg.ShutdownTimeout then. With
+// [Options.Once] it ends when all that is pending is synced, and the error says what was not. It may be called once.
+func (d *Daemon) Run(ctx context.Context) error {
+	d.running.Lock()
+	defer d.running.Unlock()
+	defer d.adapter.Stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.stopping, cancel)()
+	defer context.AfterFunc(ctx, d.adapter.setStopping)()
+
+	remote, ok := d.cfg.Remote()
+	if !ok {
+		d.log.Warn("remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start")
+		if !d.once {
+			<-ctx.Done()
+		}
+		return nil
+	}
+	connect := mongodb.ConnectWhenResolved
+	if d.once {
+		connect = func(_ context.Context, cfg config.Mongo, log *zap.Logger) (*mongodb.Client, error) {
+			return mongodb.Connect(cfg, log)
+		}
+	}
+	client, err := connect(ctx, d.cfg.Mongo, d.log)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	defer func() {
+		ctx, cancel := context.WithTimeout(context.Background(), disconnectTimeout)
+		defer cancel()
+		_ = client.Disconnect(ctx) // a server that hangs is not waited for
+	}()
+	return d.serve(ctx, client, remote)
+}
+
+// serve waits for the lease of the route to a site, and runs a pipeline while it is held.
+func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote config.Site) error {
+	db := state.Open(client.Client, d.cfg.Mongo.State)
+	name := state.LeaseName(d.cfg.Mongo.Database, remote.Name)
+	lease := db.NewLease(name, state.Self(), d.log, d.adapter.leaseReport)
+	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
+	store.Fence = lease.Check
+	d.adapter.connected(client, store, db, lease)
+	// Credentials that can't be read are an error at once, also for a process that stands by.
+	backend, err := registry.Open(ctx, remote, registry.Options{})
+	if err != nil {
+		return err
+	}
+	_ = backend.Close() // nothing was asked of it
+	d.log.Info("sitesync starts", zap.Object("config", d.cfg))
+
+	var total uploader.Totals
+	var failed error
+	// What another process has done while it held the lease is not known, so each time all is built anew.
+	work := func(ctx, fenced context.Context) {
+		p := &pipeline{
+			cfg: d.cfg, log: d.log, once: d.once, remote: remote, store: store, pauses: db.Pauses(name),
+			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter,
+		}
+		failed = p.run(ctx, fenced)
+		total.Synced += p.totals.Synced
+		total.Failed += p.totals.Failed
+		total.GivenUp += p.totals.GivenUp
+	}
+	if d.once {
+		err = lease.TryRun(ctx, work)
+	} else {
+		lease.Run(ctx, work)
+	}
+	d.log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.Failed),
+		zap.Int64("given_up", total.GivenUp))
+	return errors.Join(failed, err)
+}
+
+// open opens the remote site for whoever holds the lease.
+func (p *pipeline) open(ctx context.Context) (site.Backend, error) {
+	return registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: p.journal,
+		Fence: p.journal.Lease.Check})
+}

@@ -1,0 +1,193 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/state"
+	"sitesync/uploader"
+	"sitesync/watcher"
+)
+
+const (
+	// queueCapacity is how many keys wait in each lane of the queue, about 3 MB. The poll waits for room, so a larger
+	// queue would only be larger.
+	queueCapacity = 10_000
+
+	// indexRetry is the wait after the indexes of the state database could not be created.
+	indexRetry = time.Hour
+)
+
+// pipeline serves one route while its lease is held: it watches the documents, and moves the files that are due.
+type pipeline struct {
+	cfg     *config.Config
+	log     *zap.Logger
+	once    bool
+	remote  config.Site
+	store   *avalon.Store
+	pauses  *state.Pauses
+	journal *state.Journal
+	adapter *adapter
+
+	totals uploader.Totals // when it has ended
+}
+
+// run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced. When
+// fenced ends, everything does at once, as another process may be at work.
+func (p *pipeline) run(ctx, fenced context.Context) error {
+	backend, err := p.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer backend.Close()
+	paused, err := p.readPauses(ctx)
+	if err != nil || ctx.Err() != nil {
+		return err
+	}
+	cfg, log := p.cfg, p.log
+	queue := watcher.NewQueue(queueCapacity)
+	defer queue.Close()
+	poll := watcher.NewPoll(p.store, cfg.ActiveSite, p.remote.Name, queue, log)
+	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay
+	up := uploader.New(uploader.Options{
+		ActiveSite: cfg.ActiveSite, RemoteSite: p.remote.Name,
+		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
+		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
+		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
+		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
+		Queue: queue, Store: p.store, Site: backend, Poll: poll.Now, Log: log,
+		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
+		NothingDue: poll.NothingDue,
+	})
+	pausing := &pauseController{log: log, up: up, poll: poll}
+	pausing.set(paused)
+	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
+	stream := &watcher.Stream{Store: p.store, Active: cfg.ActiveSite, Remote: p.remote.Name, Queue: queue,
+		Poll: func() {}, Gap: func() {}, Log: log}
+	shown := components{queue: queue, stream: stream, uploader: up, backend: backend}
+	if cfg.Poll && !p.once {
+		shown.poll, stream.Poll, stream.Gap = poll, poll.Now, poll.Gap
+		poll.Watched = func() bool { return stream.State() == watcher.StreamOpen }
+	}
+	p.adapter.setComponents(shown)
+	defer p.adapter.setComponents(components{})
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { up.Run(ctx, fenced) })
+	wg.Go(func() { p.pauses.Follow(ctx, paused, pausing.set) })
+	wg.Go(func() { p.ensureStateIndexes(ctx) })
+	if cfg.Index {
+		index := &watcher.Index{Store: p.store, Active: cfg.ActiveSite, Remote: p.remote.Name, Interval: cfg.LoopDelay, Log: log}
+		wg.Go(func() { index.Run(ctx) })
+	}
+	if p.once {
+		err = p.drainAll(ctx, poll, up, pausing)
+		cancel()
+	} else {
+		// Without regular polls there is one after a hold or a pause, as nothing else reports what that has left.
+		poll.OnlyAsked = !cfg.Poll
+		wg.Go(func() { poll.Run(ctx) })
+		if cfg.Stream {
+			wg.Go(func() { stream.Run(ctx) })
+		}
+		<-ctx.Done()
+		if fenced.Err() == nil {
+			log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
+		}
+	}
+	p.awaitShutdown(&wg)
+	p.totals = up.Totals()
+	return err
+}
+
+// ensureStateIndexes creates the indexes of the state database, for as long as it takes. All works without them, but what
+// has expired stays.
+func (p *pipeline) ensureStateIndexes(ctx context.Context) {
+	for err := p.journal.Prepare(ctx); err != nil && ctx.Err() == nil; err = p.journal.Prepare(ctx) {
+		p.log.Warn("cannot create the expiry indexes of the state database; retrying", zap.Duration("in", indexRetry),
+			zap.Error(err))
+		select {
+		case <-time.After(indexRetry):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// awaitShutdown waits for everything to end, but not for a call that hangs, such as a read from a storage that has gone.
+func (p *pipeline) awaitShutdown(wg *sync.WaitGroup) {
+	ended := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-time.After(p.cfg.ShutdownTimeout * 9 / 10):
+		p.log.Warn("shutdown timed out; abandoning running uploads")
+	}
+}
+
+// drainAll drains until no pause has ended meanwhile. The error says what was not synced.
+func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader, pausing *pauseController) error {
+	for {
+		if err := drain(ctx, poll, up); err != nil {
+			return err
+		}
+		if paused, ended := pausing.state(); !ended {
+			return p.leftPaused(ctx, paused)
+		}
+	}
+}
+
+// drainInterval is how often it is checked whether all is done.
+const drainInterval = 20 * time.Millisecond
+
+// drain polls once and waits until all that was found is synced or given up.
+func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error {
+	ctx, cancel := context.WithCancel(ctx)
+	polled := make(chan error, 1)
+	go func() { polled <- poll.Once(ctx) }()
+	defer func() {
+		cancel()
+		<-polled
+	}()
+	tick := time.NewTicker(drainInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted before everything was synced")
+		case <-tick.C:
+		}
+		if err := up.SiteHeld(); err != nil {
+			return fmt.Errorf("uploads are held: %w", err)
+		}
+		select {
+		case err := <-polled:
+			polled <- err
+			if err != nil {
+				return fmt.Errorf("poll: %w", err)
+			}
+			if !up.Idle() {
+				continue
+			}
+			if up.Left() {
+				return drain(ctx, poll, up)
+			}
+			if t := up.Totals(); t.GivenUp+t.Held > 0 {
+				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above", t.GivenUp, t.Held)
+			}
+			return nil
+		default:
+		}
+	}
+}

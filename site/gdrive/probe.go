@@ -1,0 +1,68 @@
+package gdrive
+
+import (
+	"context"
+	"encoding/hex"
+	"path"
+
+	"sitesync/site"
+)
+
+// Probe tells where the file is that was uploaded to a path, by the id that it got there; without one, what is at the
+// path. Nothing is created, and a root that is not there is the site's trouble. The first look into a folder lists it,
+// which answers all later ones.
+func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
+	var found items
+	folder, err := s.tree.look(ctx, path.Dir(p))
+	if err == nil && folder != nil {
+		found, err = s.tree.lookup(ctx, folder, path.Base(p), fileItem, nil)
+	}
+	if err != nil {
+		return site.Found{}, err
+	}
+	at := found[fileItem]
+	if at.id == "" {
+		at = found[folderItem] // nothing is put there, but people may have
+	}
+	there := at.id != ""
+	f := site.Found{State: site.There, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size,
+		Folder: at.kind == folderItem}
+	if at.md5 != (digest{}) {
+		f.MD5 = hex.EncodeToString(at.md5[:])
+	}
+	if there && (id == "" || id == at.id) {
+		return f, nil
+	}
+	if id == "" {
+		return site.Found{}, nil
+	}
+	// Listings lag, and somebody may have put it elsewhere.
+	f.Asked = true
+	got, err := s.get(ctx, id, uploadFields)
+	switch {
+	case isNotFound(err):
+		got = nil
+	case err != nil:
+		return site.Found{}, err
+	}
+	if there && (got == nil || !isAt(got, folder.id, path.Base(p))) {
+		return f, nil // another one is in its place
+	}
+	if got == nil {
+		return site.Found{Asked: true}, nil
+	}
+	f = site.Found{Asked: true, State: site.Elsewhere, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
+		Folder: got.MimeType == folderType}
+	switch parent := parentOf(got); {
+	case got.Trashed:
+		f.State = site.Trashed
+	case folder != nil && isAt(got, folder.id, path.Base(p)):
+		f.State = site.There
+	case parent != "":
+		// Only for people, so it may fail: the folder can be hidden from us.
+		if in, err := s.get(ctx, parent, "name"); err == nil {
+			f.In = in.Name
+		}
+	}
+	return f, nil
+}

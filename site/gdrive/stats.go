@@ -1,0 +1,137 @@
+package gdrive
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"sitesync/site"
+)
+
+// Stats returns the numbers as they are now.
+func (s *Site) Stats() site.Stats {
+	c := site.Stats{Requests: s.counts.all()}
+	s.pacer.mu.Lock()
+	defer s.pacer.mu.Unlock()
+	c.Throttled, c.Limit = s.pacer.refused, s.pacer.pace.limit
+	return c
+}
+
+// ClockAhead is how far this machine's clock is ahead of Google's, by the last answer, to some seconds; negative if it is
+// behind. It is not known before the first answer.
+func (s *Site) ClockAhead() (ahead time.Duration, known bool) {
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	return s.counts.ahead, s.counts.dated
+}
+
+// countedTransport counts all that goes to Drive and to its token service.
+type countedTransport struct {
+	*http.Transport
+
+	mu       sync.Mutex
+	requests map[site.Request]int64
+	ahead    time.Duration // see ClockAhead
+	dated    bool
+}
+
+// RoundTrip makes a request and counts it.
+func (t *countedTransport) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := t.Transport.RoundTrip(req)
+	r := site.Request{Kind: kind(req), Outcome: outcome(req.Context(), res, err)}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.requests == nil {
+		t.requests = map[site.Request]int64{}
+	}
+	t.requests[r]++
+	if err == nil {
+		if ahead, ok := clockAhead(res.Header); ok {
+			t.ahead, t.dated = ahead, true
+		}
+	}
+	return res, err
+}
+
+// clockAhead is how far this machine's clock is ahead of that of whoever has just answered.
+func clockAhead(h http.Header) (ahead time.Duration, known bool) {
+	date, err := http.ParseTime(h.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
+	return time.Since(date), true
+}
+
+func (t *countedTransport) all() map[site.Request]int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return maps.Clone(t.requests)
+}
+
+// methods are Google's names of the methods that are used.
+var methods = map[string]string{
+	"GET about": "about.get", "GET drives": "drives.list", "GET drives/": "drives.get",
+	"GET files": "files.list", "GET files/": "files.get", "POST files": "files.create", "PATCH files/": "files.update",
+}
+
+// kind names a request after Google's method, without ids.
+func kind(req *http.Request) string {
+	if req.Method == http.MethodPut { // to a session, wherever that is
+		if strings.HasPrefix(req.Header.Get("Content-Range"), "bytes */") {
+			return "upload.status"
+		}
+		return "upload.put"
+	}
+	before, method, ok := strings.Cut(req.URL.Path, "/drive/v3/")
+	if !ok {
+		return "token" // nothing else is asked of anybody
+	}
+	collection, id, one := strings.Cut(method, "/")
+	name := req.Method + " " + collection
+	if one {
+		name += "/"
+	}
+	switch {
+	case id == "generateIds":
+		return "files.generateIds"
+	case methods[name] == "":
+		return "other"
+	case strings.HasSuffix(before, "/upload") && req.URL.Query().Get("uploadType") == "resumable":
+		return methods[name] + ".resumable"
+	case strings.HasSuffix(before, "/upload"):
+		return methods[name] + ".multipart"
+	}
+	return methods[name]
+}
+
+// outcome says how a request was answered. 403 may be about rights, a quota or the rate; that is in the body, which is
+// read later.
+func outcome(ctx context.Context, res *http.Response, err error) string {
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), context.Canceled):
+		return "canceled" // by us
+	case err != nil:
+		return "no_answer"
+	case res.StatusCode < 400: // 308 too, Drive's "resume incomplete"
+		return "ok"
+	case res.StatusCode >= 500:
+		return "server_error"
+	}
+	switch res.StatusCode {
+	case http.StatusUnauthorized:
+		return "unauthorized"
+	case http.StatusForbidden:
+		return "forbidden"
+	case http.StatusNotFound, http.StatusGone:
+		return "not_found"
+	case http.StatusConflict:
+		return "conflict"
+	case http.StatusTooManyRequests:
+		return "too_many_requests"
+	}
+	return "refused"
+}

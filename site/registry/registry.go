@@ -1,0 +1,48 @@
+// Package registry names the kinds of storage that a site can be, and opens a site of the settings. No other package needs
+// to know one of them: a new provider is a package beside gdrive, and an entry here.
+package registry
+
+import (
+	"context"
+	"fmt"
+
+	"sitesync/config"
+	"sitesync/site"
+	"sitesync/site/gdrive"
+)
+
+// Options say what a site is opened for.
+type Options struct {
+	Connections int // files that are transferred at once, for keeping connections open
+
+	// Journal and Fence are those of whoever holds the lease of the site. Without them, the site may only be looked at.
+	Journal site.Journal
+	Fence   func() error
+}
+
+// Open opens a site. It reads the credentials but does not use them yet. The error names the site.
+func Open(ctx context.Context, s config.Site, o Options) (site.Backend, error) {
+	open, ok := providers[s.Provider]
+	if !ok {
+		return nil, fmt.Errorf("site %s: sitesync has no provider %q", s.Name, s.Provider)
+	}
+	b, err := open(ctx, s, o)
+	if err != nil {
+		return nil, fmt.Errorf("site %s: %w", s.Name, err)
+	}
+	return b, nil
+}
+
+// providers are the kinds of storage, by the name that the settings have for them.
+var providers = map[string]func(context.Context, config.Site, Options) (site.Backend, error){
+	config.GoogleDrive: openGoogleDrive,
+}
+
+func openGoogleDrive(ctx context.Context, s config.Site, o Options) (site.Backend, error) {
+	var roots []string
+	for _, root := range s.Root.All() {
+		roots = append(roots, root)
+	}
+	return gdrive.New(ctx, gdrive.Config{Credentials: s.Credentials, Subject: s.Subject, Endpoint: s.Endpoint, Roots: roots,
+		Connections: o.Connections, Journal: o.Journal, Fence: o.Fence})
+}
