@@ -278,7 +278,7 @@ func (x *explanation) usable() bool {
 	switch {
 	case err == nil:
 		x.steps = append(x.steps, Step{Rule: "site", Verdict: OK, Detail: fmt.Sprintf("site %s can be written to", x.remote.Name)})
-	case site.ClassOf(err) == site.Throttled:
+	case site.ClassOf(err) == site.Transient:
 		x.steps = append(x.steps, Step{"site", Waiting, err.Error(), ""})
 	default:
 		x.steps = append(x.steps, Step{"site", Wrong, err.Error(), "mend the site: " + err.Error()})

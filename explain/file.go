@@ -144,16 +144,16 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (there 
 	case err == nil:
 		add(OK, "", "it is there, %s%s", humanize.IBytes(uint64(seen.Size)), here)
 		there = true
-	case class == site.Waiting && rec.Tries == 0:
+	case class == site.NotReady && rec.Tries == 0:
 		add(Waiting, fmt.Sprintf("nothing, if it is still being published; else put it there: it is waited for, up to %s, then each look costs a try", short(x.Config.Settle)),
 			"%v%s%s", err, temporary(seen.Local), here)
-	case class == site.Waiting:
+	case class == site.NotReady:
 		mend := "put the file there as it was published, or publish it again"
 		if temporary(seen.Local) != "" {
 			mend = "rename the *.tmp if it is complete, or publish it again"
 		}
 		add(wrong, mend, "%v%s%s", err, temporary(seen.Local), here)
-	case class == site.Held:
+	case class == site.Unavailable:
 		add(wrong, "mend the storage or the settings: "+err.Error(), "%v%s", err, here)
 	default:
 		add(wrong, "mend the file: "+err.Error(), "%v%s", err, here)
@@ -194,14 +194,14 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 	case got.State == site.Trashed:
 		add("remote", Wrong, "restore it from the trash of the site, or "+again, "it, or a folder above it, is in the trash of the site")
 		return
-	case got.State == site.Elsewhere:
+	case got.State == site.Moved:
 		where := ""
-		if got.In != "" {
-			where = fmt.Sprintf(" in folder %q", got.In)
+		if got.CurrentFolder != "" {
+			where = fmt.Sprintf(" in folder %q", got.CurrentFolder)
 		}
 		add("remote", Wrong, "move it back, or "+again, "it was moved or renamed: it is %q%s now", got.Name, where)
 		return
-	case got.State == site.Nowhere:
+	case got.State == site.NotFound:
 		add("remote", Wrong, again, "it is no longer there: somebody has deleted it")
 		return
 	case got.Folder:
@@ -240,13 +240,13 @@ func (x *explanation) look(path, id string) (site.Found, error) {
 		return site.Found{}, errNoProber
 	}
 	found, err := prober.Probe(x.ctx, path, id)
-	if enough && err == nil && found.State == site.Nowhere {
+	if enough && err == nil && found.State == site.NotFound {
 		return found, errAsked
 	}
-	if found.Asked {
+	if found.ByID {
 		x.asked++
 	}
-	if err != nil && site.ClassOf(err) != site.File {
+	if err != nil && site.ClassOf(err) != site.FileError {
 		x.siteErr = err
 	}
 	return found, err

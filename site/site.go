@@ -1,5 +1,5 @@
-// Package site is what the uploader and its sites have to say to each other: what an upload is, what came
-// of it, and how an error is classed. It holds no behaviour; sites are in packages of their own beside it.
+// Package site is the contract between the uploader and the storage of a site: what an upload is, what its result is, and
+// how errors are classed. Each kind of storage, a provider, is a package of its own below this one.
 package site
 
 import (
@@ -9,92 +9,96 @@ import (
 	"time"
 )
 
-// Upload is one file to be put on a site.
+// Upload is one file to be written to a site.
 type Upload struct {
-	Path    string      // where to, with the site's root: "/My Drive/Test/a.exr"
+	Path    string      // destination, with the site's root: "/My Drive/Test/a.exr"
 	Content io.ReaderAt // the source, open for as long as the upload runs
 	Size    int64       // bytes of Content
 	ModTime time.Time
-	Urgent  bool              // it goes before others where the service sets a limit
-	Sent    func(bytes int64) // told of progress, in bytes sent so far; may be nil, and may go back
 
-	// Along tells the paths of files that are about to be uploaded to the same folder, such as the other frames of a
-	// sequence: what a site has to note ahead of an upload it may note for all of them at once. May be nil.
-	Along func() []string
+	// Priority lets the upload go before others where the service limits the rate of requests.
+	Priority bool
 
-	// MayCreate is asked right before something is created in a folder. Its error ends the upload. May be nil.
+	// OnProgress is called with the bytes sent so far. The number decreases when something is sent again. May be nil.
+	OnProgress func(bytes int64)
+
+	// Upcoming returns the paths of files that are about to be uploaded to the same folder, such as the other frames of a
+	// sequence, so that a site can prepare for all of them at once. May be nil.
+	Upcoming func() []string
+
+	// MayCreate is called right before something is created in a folder. Its error ends the upload. May be nil.
 	MayCreate func(folder string) error
 }
 
 // Object is a file on a site.
 type Object struct {
 	ID  string // the site's own id
-	MD5 string // hex digits, as the site confirmed it
+	MD5 string // hexadecimal, as confirmed by the site
 }
 
-// Found is what was found on a site by whoever only looks.
+// Found is the result of a probe.
 type Found struct {
 	Object
-	State  State
-	Name   string
-	In     string // name of the folder that it is in now, if that is known and another one
-	Size   int64  // bytes
-	Folder bool   // it is a folder
-	Asked  bool   // it was not listed where it was put, so it was asked for by its id
+	State         State
+	Name          string
+	CurrentFolder string // name of the folder that it is in now, if that is known and another one
+	Size          int64  // bytes
+	Folder        bool   // it is a folder
+	ByID          bool   // it was not listed at its path, so it was looked up by its id
 }
 
-// State says whether something is there.
+// State says whether a file is where it was uploaded to.
 type State int
 
 // The states.
 const (
-	Nowhere   State = iota // there is none, or it is hidden from the account
-	Trashed                // it, or a folder above it, is in the trash
-	Elsewhere              // it was moved or renamed
-	There                  // something is at the path
+	NotFound State = iota // it does not exist, or it is hidden from the account
+	Trashed               // it, or a folder above it, is in the trash
+	Moved                 // it was moved or renamed
+	Present               // something is at the path
 )
 
-// Backend is where files are uploaded to. All methods may be called at the same time from many goroutines.
+// Backend is the storage of a site. All methods are safe for concurrent use.
 //
-// Errors are classed: [ClassOf] says what is to be done about them.
+// Its errors are classed: [ClassOf] says how to handle them.
 type Backend interface {
-	// Put makes the file at the path hold exactly the content, creating folders on the way, and returns once
-	// the site has confirmed its MD5. It is idempotent: a file that is there already is updated in place and
-	// keeps its id, one that holds the content already is left as it is, and there is never a second file of
-	// that name, whatever was interrupted when. A failed Put leaves the old file or none, unless the site has
-	// stored something else than was sent to it; the next Put repairs that.
+	// Put makes the file at the path hold exactly the content, creates the folders above it, and returns once the site
+	// has confirmed its MD5. It is idempotent: an existing file is updated in place and keeps its id, one that holds the
+	// content already is left as it is, and there is never a second file of the name, no matter what was interrupted
+	// when. After an error there is the old file or none, unless the site has stored something else than was sent; the
+	// next Put repairs that.
 	Put(ctx context.Context, u Upload) (Object, error)
 
-	// Check makes sure that credentials are accepted and that every root is there and can be written to. It
-	// changes nothing on the site.
+	// Check makes sure that the credentials are accepted and that every root exists and can be written to. It changes
+	// nothing on the site.
 	Check(ctx context.Context) error
 
 	// CheckRoot is Check for one root.
 	CheckRoot(ctx context.Context, root string) error
 
-	// Left is how many bytes can still be uploaded below a root; known is false where the service does not tell, and
-	// where there is no limit.
+	// Left returns how many bytes can still be uploaded below a root; known is false if the service does not say so, or
+	// sets no limit.
 	Left(ctx context.Context, root string) (bytes int64, known bool, err error)
 
-	// Close drops idle connections. Nothing else may be called afterwards.
+	// Close drops idle connections. No method may be called afterwards.
 	Close() error
 }
 
-// A backend may also be one or more of the following, which callers ask for by type assertion.
+// A backend may implement these as well; callers use a type assertion.
 type (
-	// Prober finds files that were uploaded, and changes nothing.
+	// Prober finds uploaded files. It changes nothing.
 	Prober interface {
-		// Probe tells where the file is that was uploaded to a path, by the id that it got there; without one, what is at
-		// the path. A backend that was just opened tells what is there now, not what it remembers.
+		// Probe finds the file that was uploaded to a path, by the id that it got then; without an id, whatever is at the
+		// path. On a backend that was just opened the answer is current, not remembered.
 		Probe(ctx context.Context, path, id string) (Found, error)
 	}
 
-	// Quotaer knows how much space there is.
+	// Quotaer reports storage space.
 	Quotaer interface {
 		Quota(ctx context.Context) (Quota, error)
 	}
 
-	// Clock knows the time of the service.
+	// Clock compares this machine's clock with the service's.
 	Clock interface {
 		// ClockAhead is how far this machine's clock is ahead of the service's, by its last answer, to some seconds;
 		// negative if it is behind. It is not known before the first answer.
@@ -103,7 +107,7 @@ type (
 
 	// Accounter acts as an account of the service.
 	Accounter interface {
-		Account() string // name for people
+		Account() string // display name
 	}
 
 	// Statser counts its requests, for metrics.
@@ -112,18 +116,18 @@ type (
 	}
 )
 
-// Quota is how much space there is for uploads, as far as the service tells.
+// Quota is the storage space of an account.
 type Quota struct {
-	Known bool  // whether the service tells it
+	Known bool  // whether the service reports it
 	Limit int64 // bytes; 0: none
-	Used  int64 // bytes, those in the trash included
+	Used  int64 // bytes, including the trash
 }
 
-// Stats are the numbers of a backend since it was opened.
+// Stats are the counters of a backend since it was opened.
 type Stats struct {
 	Requests  map[Request]int64
-	Throttled int64   // answers that said that we are too fast
-	Limit     float64 // requests a second that are made at most, now; infinite if the service has set no limit so far
+	Throttled int64   // answers that reported too many requests
+	Limit     float64 // requests a second at present; infinite while the service has set no limit
 }
 
 // Request is a class of requests; there are few.
@@ -132,59 +136,61 @@ type Request struct {
 	Outcome string // such as ok or not_found
 }
 
-// Class says whose trouble an error is, and so what is to be done about it.
+// Class says whose fault an error is, and so how it is handled.
 type Class int
 
 // The classes.
 const (
-	File      Class = iota // this file's: a try is spent, it backs off, and after retry_cnt tries it stops
-	Waiting                // nobody's: the source is not there yet; look again soon, no try is spent
-	Throttled              // the service is busy or out of reach: try again later, no try is spent
-	Held                   // the whole site's (or a whole local root's): hold everything until a probe succeeds
+	FileError   Class = iota // the file's: it costs a try, the file backs off, and after retry_cnt tries it has failed
+	NotReady                 // nobody's: the source is not complete yet; look again soon, at no cost of a try
+	Transient                // the service is busy or unreachable: retry later, at no cost of a try
+	Unavailable              // of the site or a local root: nothing is uploaded until a probe succeeds
 )
 
-// Scope says what an error of class [Held] concerns.
+// String names the class for tests and logs.
+func (c Class) String() string {
+	return [...]string{"file error", "not ready", "transient", "unavailable"}[c]
+}
+
+// Scope says what an error of class [Unavailable] concerns.
 type Scope int
 
 // The scopes.
 const (
 	WholeSite Scope = iota // all uploads: the credentials, a limit of the account
-	OneRoot                // those below the root that the upload went to
-	Creations              // what would be created below that root, or in Folder; what is there can be updated
-	LargeOnes              // files below that root that are as large as this one, or larger
+	OneRoot                // uploads below the root
+	Creations              // new files and folders below the root, or in Folder; existing ones can be updated
+	LargeOnes              // files below the root that are as large as this one, or larger
 )
-
-// String names the class for logs.
-func (c Class) String() string {
-	return [...]string{"file", "waiting", "throttled", "site"}[c]
-}
 
 // Error is an error with its class.
 type Error struct {
 	Class      Class
 	Err        error
 	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
-	Shared     bool          // of class Throttled: any upload would have met it, so it says nothing of this file
-	Scope      Scope         // of class Held
-	Folder     string        // of scope Creations: path of the folder that takes no more; empty if the whole root does not
+	Shared     bool          // of class Transient: any upload would have failed, so it is not evidence against this file
+	Scope      Scope         // of class Unavailable
+	Folder     string        // of scope Creations: path of the full folder; empty if it is the whole root
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Classed gives an error a class.
+// Classed returns an error of the class.
 func Classed(c Class, err error) error { return &Error{Class: c, Err: err} }
 
-// IsShared reports whether an error would have met any upload.
+// IsShared reports whether any upload would have met the error.
 func IsShared(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Shared
 }
 
-// HeldIn is an error of class [Held] that concerns only so much.
-func HeldIn(scope Scope, err error) error { return &Error{Class: Held, Scope: scope, Err: err} }
+// UnavailableIn returns an error of class [Unavailable] with its scope.
+func UnavailableIn(scope Scope, err error) error {
+	return &Error{Class: Unavailable, Scope: scope, Err: err}
+}
 
-// ScopeOf returns the scope of an error of class [Held].
+// ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations].
 func ScopeOf(err error) (scope Scope, folder string) {
 	var e *Error
 	if errors.As(err, &e) {
@@ -193,11 +199,11 @@ func ScopeOf(err error) (scope Scope, folder string) {
 	return WholeSite, ""
 }
 
-// ClassOf returns the class of an error; one without a class is the file's.
+// ClassOf returns the class of an error: FileError if it has none.
 func ClassOf(err error) Class {
 	var e *Error
 	if errors.As(err, &e) {
 		return e.Class
 	}
-	return File
+	return FileError
 }

@@ -153,7 +153,7 @@ func (a *activity) now() (running []Transfer, waiting []Waiting) {
 		running = append(running, Transfer{tr.id, tr.ref.key, tr.ref.file.Path, tr.size, tr.sent.Load(), tr.began})
 	}
 	for ref, w := range a.waiting {
-		waiting = append(waiting, Waiting{ref.key, ref.file.Path, w.size, w.failed, site.ClassOf(w.err) == site.Throttled, truncate(w.err.Error()), w.until})
+		waiting = append(waiting, Waiting{ref.key, ref.file.Path, w.size, w.failed, site.ClassOf(w.err) == site.Transient, truncate(w.err.Error()), w.until})
 	}
 	slices.SortFunc(running, func(a, b Transfer) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(waiting, func(a, b Waiting) int {

@@ -26,12 +26,12 @@ func TestActivity(t *testing.T) {
 	inBubble(t, func(w *world) {
 		started := time.Now()
 		w.site.put = []error{
-			site.Classed(site.Throttled, errors.New("too fast")), errors.New("refused"), site.Classed(site.Held, errors.New("drive is full"))}
+			site.Classed(site.Transient, errors.New("too fast")), errors.New("refused"), site.Classed(site.Unavailable, errors.New("drive is full"))}
 		full := errors.New("drive is still full")
 		w.site.check = []error{full, full, full}
 		var during Activity
 		w.up.Site = looking{w.site, func(u site.Upload) {
-			u.Sent(3)
+			u.OnProgress(3)
 			during = w.up.Activity()
 		}}
 

@@ -12,7 +12,7 @@ func TestCounts(t *testing.T) {
 	inBubble(t, func(w *world) {
 		told := make(chan SyncedFile, 10)
 		w.up.Synced = func(f SyncedFile) { told <- f }
-		w.site.put = []error{errors.New("refused"), site.Classed(site.Held, errors.New("no storage"))}
+		w.site.put = []error{errors.New("refused"), site.Classed(site.Unavailable, errors.New("no storage"))}
 		w.site.check = []error{errors.New("still no storage")}
 
 		// The first try fails; the second, 10 s later, meets a site in trouble.

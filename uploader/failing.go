@@ -139,5 +139,5 @@ func (f *failing) ended(ref fileRef, succeeded bool) {
 
 // ownTrouble is the error of a file that fails alone.
 func ownTrouble(err error, lasted time.Duration) error {
-	return site.Classed(site.File, fmt.Errorf("%w (for %s, though the site works otherwise)", err, lasted.Round(time.Second)))
+	return site.Classed(site.FileError, fmt.Errorf("%w (for %s, though the site works otherwise)", err, lasted.Round(time.Second)))
 }

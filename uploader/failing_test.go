@@ -14,7 +14,7 @@ import (
 	"sitesync/watcher"
 )
 
-var errTrouble = site.Classed(site.Throttled, errors.New("google drive answered 500"))
+var errTrouble = site.Classed(site.Transient, errors.New("google drive answered 500"))
 
 func failingRef(name string) fileRef { return fileRef{key("a"), (&avalon.File{Path: name}).Key()} }
 
@@ -88,7 +88,7 @@ func TestOnlyFileThatFails(t *testing.T) {
 func TestSharedTroubleIsNoFiles(t *testing.T) {
 	inBubble(t, func(w *world) {
 		for range 10_000 {
-			w.site.put = append(w.site.put, &site.Error{Class: site.Throttled, Shared: true, Err: errors.New("rate limit")})
+			w.site.put = append(w.site.put, &site.Error{Class: site.Transient, Shared: true, Err: errors.New("rate limit")})
 		}
 		w.run(5 * time.Hour)
 		if rec := w.store.record(); rec.Tries != 0 || len(w.site.checks) != 0 {

@@ -78,7 +78,7 @@ func newFileCalls() *fileCalls {
 }
 
 // answer makes a call for a path of a root. If that does not return in time, or ctx ends first, the error is of class
-// [site.Held], or the context's; what comes of the call later is dropped.
+// [site.Unavailable], or the context's; what comes of the call later is dropped.
 func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
@@ -87,7 +87,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	hangs := &hangError{root: root, path: path, patience: c.patience, began: time.Now()}
 	if since, ok := c.hangs(root, path); ok { // no second call of those that hang
 		hangs.began, hangs.again = since, true
-		return none, site.Classed(site.Held, hangs)
+		return none, site.Classed(site.Unavailable, hangs)
 	}
 	if !c.slots.TryAcquire(1) {
 		waiting, cancel := context.WithTimeout(ctx, c.patience)
@@ -97,7 +97,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 		case ctx.Err() != nil:
 			return none, ctx.Err()
 		case err != nil:
-			return none, site.Classed(site.Held, hangs)
+			return none, site.Classed(site.Unavailable, hangs)
 		}
 	}
 	type outcome struct {
@@ -152,7 +152,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	case <-ctx.Done():
 		return giveUp(ctx.Err())
 	case <-timer.C:
-		return giveUp(site.Classed(site.Held, hangs))
+		return giveUp(site.Classed(site.Unavailable, hangs))
 	}
 }
 
@@ -207,7 +207,7 @@ func (c *fileCalls) hangsAt(root string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for path, calls := range c.hung[root] {
-		return site.Classed(site.Held, &hangError{root: root, path: path, patience: c.patience, began: calls.since, again: true})
+		return site.Classed(site.Unavailable, &hangError{root: root, path: path, patience: c.patience, began: calls.since, again: true})
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ type readsAll struct{ site.Backend }
 
 func (r readsAll) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if _, err := io.Copy(io.Discard, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
-		return site.Object{}, site.Classed(site.File, err)
+		return site.Object{}, site.Classed(site.FileError, err)
 	}
 	return r.Backend.Put(ctx, u)
 }
@@ -167,7 +167,7 @@ func TestGivenUpReadKeepsItsBuffer(t *testing.T) {
 		c.before = func(string, string) { <-gate }
 		g := &guardedFile{ctx: t.Context(), calls: c, root: "/", path: "a", file: file}
 		p := []byte(".....")
-		if _, err := g.ReadAt(p, 0); site.ClassOf(err) != site.Held {
+		if _, err := g.ReadAt(p, 0); site.ClassOf(err) != site.Unavailable {
 			t.Errorf("read with %v", err)
 		}
 		close(gate)

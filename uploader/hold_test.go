@@ -103,7 +103,7 @@ func TestManyRootsAway(t *testing.T) {
 			m.rep.Files = append(m.rep.Files, f)
 		})
 		w.up.RemoteRoot = config.NamedRoots(remote)
-		full := site.Classed(site.Held, errors.New("full"))
+		full := site.Classed(site.Unavailable, errors.New("full"))
 		w.site.put, w.site.check = []error{full}, []error{full, full, full, full, full, full, full}
 		w.run(100 * time.Second)
 		if w.up.SiteHeld() == nil || len(w.up.Held()) < 140 { // the site may be held before all were looked at
@@ -176,7 +176,7 @@ func (w *world) created(i int) bool {
 func TestOneRemoteRootInTrouble(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.twoRoots()
-		gone := site.HeldIn(site.OneRoot, errors.New("there is no folder"))
+		gone := site.UnavailableIn(site.OneRoot, errors.New("there is no folder"))
 		s := &rooted{scripted: w.site, trouble: map[string]error{"/SHOW/work": gone}}
 		w.up.Site = s
 		w.run(5 * time.Second)
@@ -191,7 +191,7 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 		// The credentials are refused, and accepted again: the root that is still in trouble keeps nothing else.
-		refused := site.Classed(site.Held, errors.New("refused"))
+		refused := site.Classed(site.Unavailable, errors.New("refused"))
 		s.set("/SHOW/work", refused)
 		s.set("/SHOW/publish", refused)
 		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.Site{Name: "gdrive"} })
@@ -227,7 +227,7 @@ func (s *sized) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u.Size > s.room {
-		return site.Object{}, site.HeldIn(site.LargeOnes, errors.New("it does not fit"))
+		return site.Object{}, site.UnavailableIn(site.LargeOnes, errors.New("it does not fit"))
 	}
 	return obj, nil
 }
@@ -296,7 +296,7 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 func TestNoRoomAtAll(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.site.left = 0
-		w.site.put = []error{site.HeldIn(site.LargeOnes, errors.New("no storage left"))}
+		w.site.put = []error{site.UnavailableIn(site.LargeOnes, errors.New("no storage left"))}
 		still := errors.New("still none")
 		w.site.check = []error{still, still, still}
 		w.run(time.Second)
@@ -328,7 +328,7 @@ func (l *limited) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 		}
 		l.asked++
 		if l.full != "" && strings.HasPrefix(u.Path, l.full+"/") {
-			e := &site.Error{Class: site.Held, Scope: site.Creations, Err: errors.New("it is full")}
+			e := &site.Error{Class: site.Unavailable, Scope: site.Creations, Err: errors.New("it is full")}
 			if l.folder {
 				e.Folder = folder
 			}

@@ -132,7 +132,7 @@ func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots av
 
 // Unfit says why the settings do not fit a path, so that its file is held; nil if they do.
 func Unfit(path string, documentRoots avalon.Roots, local, remote config.Roots) error {
-	if _, err := resolveRoots(&avalon.File{Path: path}, documentRoots, local, remote); site.ClassOf(err) == site.Held {
+	if _, err := resolveRoots(&avalon.File{Path: path}, documentRoots, local, remote); site.ClassOf(err) == site.Unavailable {
 		return err
 	}
 	return nil

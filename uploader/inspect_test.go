@@ -41,13 +41,13 @@ func TestInspect(t *testing.T) {
 		"of any size": {file: avalon.File{Path: "{root}/a.ma", Size: -1}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
 		"older": {file: avalon.File{Path: "{root}/a.ma", Size: 7, Modified: modified.Add(time.Minute)},
 			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified, Stale: true}},
-		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Waiting},
-		"not there":       {file: avalon.File{Path: "{root}/b.ma", Size: 7}, want: Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"}, fails: true, class: site.Waiting},
-		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, fails: true, class: site.File},
-		"unknown root":    {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true, class: site.Held},
-		"another system":  {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"}, fails: true, class: site.Held},
+		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.NotReady},
+		"not there":       {file: avalon.File{Path: "{root}/b.ma", Size: 7}, want: Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"}, fails: true, class: site.NotReady},
+		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, fails: true, class: site.FileError},
+		"unknown root":    {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true, class: site.Unavailable},
+		"another system":  {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"}, fails: true, class: site.Unavailable},
 		"not mounted": {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": root + "-away"},
-			want: Inspection{Root: root + "-away", Local: filepath.Join(root+"-away", "a.ma"), Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Held},
+			want: Inspection{Root: root + "-away", Local: filepath.Join(root+"-away", "a.ma"), Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Unavailable},
 	} {
 		if test.roots == nil {
 			test.roots = documents
@@ -115,7 +115,7 @@ func TestInspectAStorageThatHangs(t *testing.T) {
 		start := time.Now()
 		for i := range 100 {
 			_, err := n.Inspect(t.Context(), &avalon.File{Path: fmt.Sprintf("{root}/%d", i), Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW"))
-			if site.ClassOf(err) != site.Held || !strings.Contains(err.Error(), "the storage does not answer") {
+			if site.ClassOf(err) != site.Unavailable || !strings.Contains(err.Error(), "the storage does not answer") {
 				t.Error(err)
 			}
 		}
@@ -126,7 +126,7 @@ func TestInspectAStorageThatHangs(t *testing.T) {
 		n, start = NewInspector(), time.Now()
 		n.files.before = func(string, string) { t.Error("it is asked") }
 		n.Avoid("/mnt/studio")
-		if _, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW")); site.ClassOf(err) != site.Held || time.Since(start) != 0 {
+		if _, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW")); site.ClassOf(err) != site.Unavailable || time.Since(start) != 0 {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 		close(gate)

@@ -87,7 +87,7 @@ func TestFileMissingInAProject(t *testing.T) {
 func TestFileMissingInAProjectOfAnotherForm(t *testing.T) {
 	root := t.TempDir()
 	writeBelow(t, root, "e\u0301/a.ma")
-	if _, _, err := (source{root: root, rel: "é/b.ma"}).open(5); site.ClassOf(err) != site.Waiting {
+	if _, _, err := (source{root: root, rel: "é/b.ma"}).open(5); site.ClassOf(err) != site.NotReady {
 		t.Errorf("%v", err)
 	}
 }
@@ -98,14 +98,14 @@ func TestWhoFails(t *testing.T) {
 	writeBelow(t, root, "show/a.ma")
 	s := source{root: root, rel: "show/a.ma"}
 	for number, class := range map[syscall.Errno]site.Class{
-		syscall.EIO: site.File, syscall.EACCES: site.File, syscall.ESTALE: site.Waiting, syscall.ENOENT: site.Waiting,
+		syscall.EIO: site.FileError, syscall.EACCES: site.FileError, syscall.ESTALE: site.NotReady, syscall.ENOENT: site.NotReady,
 	} {
 		why := &os.PathError{Op: "read", Path: s.String(), Err: number}
 		if err := s.missed(why); site.ClassOf(err) != class {
 			t.Errorf("%v while all is well: %v", number, err)
 		}
 		gone := source{root: root, rel: "gone/a.ma"}
-		if err := gone.missed(why); site.ClassOf(err) != site.Held {
+		if err := gone.missed(why); site.ClassOf(err) != site.Unavailable {
 			t.Errorf("%v while the project is away: %v", number, err)
 		}
 	}
@@ -120,7 +120,7 @@ type reader struct {
 func (r *reader) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	r.before()
 	if _, err := u.Content.ReadAt(make([]byte, 10), 4096); err != nil && !strings.Contains(err.Error(), "EOF") {
-		return site.Object{}, site.Classed(site.Throttled, fmt.Errorf("the upload broke off: %w", err))
+		return site.Object{}, site.Classed(site.Transient, fmt.Errorf("the upload broke off: %w", err))
 	}
 	return r.scripted.Put(ctx, u)
 }
@@ -209,7 +209,7 @@ func TestLinksOfLinks(t *testing.T) {
 	must(t, os.Symlink(allowed, filepath.Join(root, "show")))
 	must(t, os.Symlink(filepath.Join(outside, "a.ma"), filepath.Join(allowed, "out.ma")))
 	must(t, os.Symlink("../"+filepath.Base(outside)+"/a.ma", filepath.Join(allowed, "up.ma")))
-	for rel, class := range map[string]site.Class{"show/out.ma": site.File, "show/up.ma": site.File} {
+	for rel, class := range map[string]site.Class{"show/out.ma": site.FileError, "show/up.ma": site.FileError} {
 		s := source{root: root, rel: rel, links: []string{allowed}}
 		if _, _, err := s.open(5); err == nil || site.ClassOf(err) != class || !strings.Contains(err.Error(), "local_root_links") {
 			t.Errorf("%s: %v", rel, err)

@@ -132,7 +132,7 @@ type roots struct {
 }
 
 // resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class
-// [site.Held] if the settings do not know the root, which is no file's own trouble.
+// [site.Unavailable] if the settings do not know the root, which is no file's own trouble.
 func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (r roots, err error) {
 	t, err := parsePath(f.Path, documentRoots)
 	if err != nil {
@@ -295,7 +295,7 @@ func reading(root, rel string) func(string) string {
 var unescape = strings.NewReplacer("{{", "{", "}}", "}")
 
 func unknownRoot(format string, args ...any) error {
-	return site.Classed(site.Held, fmt.Errorf(format, args...))
+	return site.Classed(site.Unavailable, fmt.Errorf(format, args...))
 }
 
 func rootName(name string) string {
@@ -319,7 +319,7 @@ func exists(p string) bool {
 }
 
 // open opens the source for reading if it is the file that was published. The error's class tells what is
-// the matter: [site.Held] if the storage is not mounted, [site.Waiting] if the file is not there yet or not
+// the matter: [site.Unavailable] if the storage is not mounted, [site.NotReady] if the file is not there yet or not
 // of the recorded size.
 func (s source) open(size int64) (*os.File, os.FileInfo, error) {
 	// Stat first: opening a device may do something to it.
@@ -367,17 +367,17 @@ func openInRoot(root, rel string) (*os.File, error) {
 // missed tells why the source could not be found, opened or read.
 func (s source) missed(err error) error {
 	if away := s.away(err); away != nil {
-		return site.Classed(site.Held, away)
+		return site.Classed(site.Unavailable, away)
 	}
 	switch {
-	case site.ClassOf(err) == site.Held: // the settings do not fit
+	case site.ClassOf(err) == site.Unavailable: // the settings do not fit
 		return err
 	case errors.Is(err, os.ErrNotExist):
-		return site.Classed(site.Waiting, fmt.Errorf("the source %s is not there", s))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s is not there", s))
 	case leased(err):
-		return site.Classed(site.Waiting, fmt.Errorf("the source %s is still held by who wrote it: %w", s, err))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s is still held by who wrote it: %w", s, err))
 	case isStale(err): // the folder is well, so it was replaced on the server
-		return site.Classed(site.Waiting, fmt.Errorf("the source %s was replaced while it was read: %w", s, err))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s was replaced while it was read: %w", s, err))
 	}
 	return fmt.Errorf("the source %s: %w", s, err)
 }
@@ -396,7 +396,7 @@ func (s source) fits(info os.FileInfo, size int64) error {
 		return err
 	}
 	if size != avalon.UnknownSize && info.Size() != size {
-		return site.Classed(site.Waiting, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
 	}
 	return nil
 }
@@ -406,7 +406,7 @@ func (s source) fits(info os.FileInfo, size int64) error {
 func (s source) changed(f *os.File, before os.FileInfo) error {
 	for _, stat := range []func() (os.FileInfo, error){f.Stat, func() (os.FileInfo, error) { return os.Stat(s.String()) }} {
 		if now, err := stat(); err != nil || now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) {
-			return site.Classed(site.Waiting, fmt.Errorf("the source %s changed while it was read", s))
+			return site.Classed(site.NotReady, fmt.Errorf("the source %s changed while it was read", s))
 		}
 	}
 	return nil
@@ -433,7 +433,7 @@ func (s source) resolve() (folder, rel string, err error) {
 	const fix = "add its target, or a folder above that, to local_root_links of config.json"
 	if folder, ok := s.projectFolder(); ok {
 		if to, err := filepath.EvalSymlinks(folder); err == nil && !within(to, s.root) && within(target, to) {
-			return "", "", site.Classed(site.Held, fmt.Errorf("the folder %s is a symbolic link out of the root, to %s; %s", folder, to, fix))
+			return "", "", site.Classed(site.Unavailable, fmt.Errorf("the folder %s is a symbolic link out of the root, to %s; %s", folder, to, fix))
 		}
 	}
 	return "", "", fmt.Errorf("a symbolic link leads out of the root; %s", fix)
@@ -443,7 +443,7 @@ func (s source) resolve() (folder, rel string, err error) {
 func (s source) projectAllowed() error {
 	first, _, _ := strings.Cut(s.rel, "/")
 	s.rel = first + "/." // the folder itself, as what is in the project
-	if _, _, err := s.resolve(); site.ClassOf(err) == site.Held {
+	if _, _, err := s.resolve(); site.ClassOf(err) == site.Unavailable {
 		return err
 	}
 	return nil

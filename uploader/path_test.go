@@ -164,9 +164,9 @@ func TestLocateRefuses(t *testing.T) {
 				t.Fatalf("%v, %v, want an error with %s", got, err, test.want)
 			}
 			// What the settings do not know is not the file's trouble.
-			class := site.File
+			class := site.FileError
 			if strings.Contains(test.want, "local_root") || strings.Contains(test.want, "gdrive.json") {
-				class = site.Held
+				class = site.Unavailable
 			}
 			if site.ClassOf(err) != class {
 				t.Errorf("the class is %s", site.ClassOf(err))
@@ -229,20 +229,20 @@ func TestOpenSource(t *testing.T) {
 		"symlink inside":     {source{root: root, rel: "inside.ma"}, 5, "", 0},
 		"absolute symlink":   {source{root: root, rel: "absolute.ma"}, 5, "", 0},
 		"through a symlink":  {source{root: root, rel: "itself/absolute.ma"}, 5, "", 0},
-		"dangling symlink":   {source{root: root, rel: "dangling.ma"}, 5, "is not there", site.Waiting},
-		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "leads out of the root", site.File},
-		"not there":          {source{root: root, rel: "b.ma"}, 5, "is not there", site.Waiting},
-		"folder not there":   {source{root: root, rel: "itself/no/b.ma"}, 5, "is not there", site.Waiting},
-		"project not there":  {source{root: root, rel: "no/b.ma"}, 5, "no is not mounted: it is not there", site.Held},
-		"project empty":      {source{root: root, rel: "folder/b.ma"}, 5, "folder is not mounted: it is empty", site.Held},
-		"project's name":     {source{root: root, rel: strings.Repeat("x", 300) + "/b.ma"}, 5, "name too long", site.File},
-		"of another size":    {source{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.Waiting},
-		"folder":             {source{root: root, rel: "folder"}, 5, "a folder", site.File},
-		"FIFO":               {source{root: root, rel: "fifo"}, 5, "a FIFO", site.File},
-		"root not there":     {source{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "not mounted", site.Held},
-		"empty mount point":  {source{root: t.TempDir(), rel: "a.ma"}, 5, "not mounted", site.Held},
-		"file for a folder":  {source{root: root, rel: "a.ma/b.ma"}, 5, "not a directory", site.File},
-		"root that's a file": {source{root: outside, rel: "a.ma"}, 5, "not mounted", site.Held},
+		"dangling symlink":   {source{root: root, rel: "dangling.ma"}, 5, "is not there", site.NotReady},
+		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "leads out of the root", site.FileError},
+		"not there":          {source{root: root, rel: "b.ma"}, 5, "is not there", site.NotReady},
+		"folder not there":   {source{root: root, rel: "itself/no/b.ma"}, 5, "is not there", site.NotReady},
+		"project not there":  {source{root: root, rel: "no/b.ma"}, 5, "no is not mounted: it is not there", site.Unavailable},
+		"project empty":      {source{root: root, rel: "folder/b.ma"}, 5, "folder is not mounted: it is empty", site.Unavailable},
+		"project's name":     {source{root: root, rel: strings.Repeat("x", 300) + "/b.ma"}, 5, "name too long", site.FileError},
+		"of another size":    {source{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.NotReady},
+		"folder":             {source{root: root, rel: "folder"}, 5, "a folder", site.FileError},
+		"FIFO":               {source{root: root, rel: "fifo"}, 5, "a FIFO", site.FileError},
+		"root not there":     {source{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "not mounted", site.Unavailable},
+		"empty mount point":  {source{root: t.TempDir(), rel: "a.ma"}, 5, "not mounted", site.Unavailable},
+		"file for a folder":  {source{root: root, rel: "a.ma/b.ma"}, 5, "not a directory", site.FileError},
+		"root that's a file": {source{root: outside, rel: "a.ma"}, 5, "not mounted", site.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f, info, err := test.open(test.size)

@@ -84,7 +84,7 @@ func TestPause(t *testing.T) {
 	for name, paused := range map[string]Paused{"site": {Site: true}, "project": {Projects: projects("Test")}} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
-				w.site.put = []error{errors.New("no"), site.Classed(site.Throttled, errors.New("busy"))}
+				w.site.put = []error{errors.New("no"), site.Classed(site.Transient, errors.New("busy"))}
 				w.up.Pause(paused)
 				w.run(time.Hour)
 				if len(w.site.puts) != 0 || w.store.reads != 0 || !w.up.Idle() || !w.up.Paused().Is("Test") {

@@ -38,8 +38,8 @@ func (s *tellingSite) Put(ctx context.Context, u site.Upload) (site.Object, erro
 		case <-ctx.Done():
 			return site.Object{}, ctx.Err()
 		}
-		if u.Sent != nil && i%2 == 0 { // at half past
-			u.Sent(u.Size * int64(i/2+1) / int64(s.seconds))
+		if u.OnProgress != nil && i%2 == 0 { // at half past
+			u.OnProgress(u.Size * int64(i/2+1) / int64(s.seconds))
 		}
 	}
 	return s.Backend.Put(ctx, u)
@@ -71,7 +71,7 @@ func TestProgressIsNoted(t *testing.T) {
 // Without an outcome it is taken away, and the next attempt notes it again.
 func TestProgressOfAnUploadThatBreaks(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.site.put = []error{site.Classed(site.Throttled, errors.New("busy"))}
+		w.site.put = []error{site.Classed(site.Transient, errors.New("busy"))}
 		w.large(6)
 		w.run(7 * time.Second)
 		if diff := cmp.Diff(map[int]float64{5: 0.833, 6: dropped}, w.notes()); diff != "" {

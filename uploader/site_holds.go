@@ -43,7 +43,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		}
 		if err != nil {
 			waits = true
-			return site.Classed(site.Held, err)
+			return site.Classed(site.Unavailable, err)
 		}
 		return nil
 	}
@@ -59,7 +59,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		return nil
 	}
 	obj, err = u.Site.Put(ctx, f)
-	if site.ClassOf(err) == site.Held && err != nil && !waits {
+	if site.ClassOf(err) == site.Unavailable && err != nil && !waits {
 		held, err = u.heldBy(ctx, err, f, root)
 	}
 	for _, trial := range trials {
@@ -72,7 +72,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 	return held, obj, err
 }
 
-// heldBy tells what an error of class [site.Held] holds up.
+// heldBy tells what an error of class [site.Unavailable] holds up.
 func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trouble, error) {
 	ofRoot := trouble{Target: u.rootTarget(root), probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
 	scope, folder := site.ScopeOf(err)
@@ -100,7 +100,7 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 			return ofRoot, err
 		case known && left < f.Size:
 			t.from = left + 1
-			err = site.HeldIn(site.LargeOnes, roomLeft(left))
+			err = site.UnavailableIn(site.LargeOnes, roomLeft(left))
 		case leftErr == nil: // it says that there is room
 			t.trial = true
 		}

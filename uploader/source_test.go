@@ -31,7 +31,7 @@ func TestFIFOTakesTheSourcesPlace(t *testing.T) {
 				if f.Close(); !info.Mode().IsRegular() {
 					t.Errorf("opened %s", info.Mode())
 				}
-			case site.ClassOf(err) == site.Waiting, strings.Contains(err.Error(), "not a regular file"):
+			case site.ClassOf(err) == site.NotReady, strings.Contains(err.Error(), "not a regular file"):
 			default:
 				t.Error(err)
 			}
@@ -64,7 +64,7 @@ func TestUnreadableSource(t *testing.T) {
 		f.Close()
 		return
 	}
-	if err == nil || !strings.Contains(err.Error(), "permission denied") || site.ClassOf(err) != site.File {
+	if err == nil || !strings.Contains(err.Error(), "permission denied") || site.ClassOf(err) != site.FileError {
 		t.Errorf("opened with %v of class %s", err, site.ClassOf(err))
 	}
 }
@@ -72,7 +72,7 @@ func TestUnreadableSource(t *testing.T) {
 func TestSourceThatLoops(t *testing.T) {
 	root := t.TempDir()
 	must(t, os.Symlink("a.ma", filepath.Join(root, "a.ma")))
-	if _, _, err := (source{root: root, rel: "a.ma"}).open(5); err == nil || site.ClassOf(err) != site.File {
+	if _, _, err := (source{root: root, rel: "a.ma"}).open(5); err == nil || site.ClassOf(err) != site.FileError {
 		t.Errorf("opened with %v", err)
 	}
 }
@@ -192,11 +192,11 @@ func TestStorageAway(t *testing.T) {
 func TestStorageGoesWhileASourceIsLookedFor(t *testing.T) {
 	root := t.TempDir()
 	src := source{root: root, rel: "a.ma"}
-	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.Held {
+	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.Unavailable {
 		t.Errorf("%v of class %s", err, site.ClassOf(err))
 	}
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), nil, 0o600))
-	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.File {
+	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.FileError {
 		t.Errorf("%v of class %s", err, site.ClassOf(err))
 	}
 }

@@ -41,7 +41,7 @@ func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
 		})
 		return nil
 	}
-	return site.Classed(site.Waiting, err)
+	return site.Classed(site.NotReady, err)
 }
 
 // announced reports whether the next content is there already, under a temporary name.

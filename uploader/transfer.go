@@ -63,7 +63,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		return nil, 0
 	}
 	class := site.ClassOf(err)
-	if class != site.Throttled && class != site.Held || err == nil {
+	if class != site.Transient && class != site.Unavailable || err == nil {
 		u.failing.ended(t.ref(), err == nil)
 	}
 	switch {
@@ -71,7 +71,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		u.service.saw(nil)
 		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
 			bytes: size, took: now.Sub(start), seen: u.waits.done(t)}, 0
-	case class == site.Waiting:
+	case class == site.NotReady:
 		// A file that has failed has been waited for.
 		if rec, _ := t.file.On(u.RemoteSite); rec.Tries == 0 {
 			if wake := u.waits.next(t, now, u.Settle); wake > 0 {
@@ -80,11 +80,11 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			}
 		}
 		return u.failure(t, now, err)
-	case class == site.Held && hangsAgain(err):
+	case class == site.Unavailable && hangsAgain(err):
 		// Its storage is well otherwise, or it would be held.
 		u.about(t.job.key).Debug("the source still hangs", zap.Error(err))
 		return nil, jitter(restHung)
-	case class == site.Held:
+	case class == site.Unavailable:
 		if held.Target == theSite {
 			u.schedule.again(t.job) // nothing is planned before the hold ends
 		} else {
@@ -94,7 +94,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			u.holds.hold(held, err)
 		}
 		return nil, 0
-	case class == site.Throttled:
+	case class == site.Transient:
 		return u.throttled(ctx, t, now, err)
 	}
 	return u.failure(t, now, err)
@@ -124,11 +124,11 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	return nil, jitter(s.rest)
 }
 
-// put finds the source and uploads it. The error is classed; held is what one of class [site.Held] holds up, nothing if
+// put finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable] holds up, nothing if
 // that is held already.
 func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, obj site.Object, err error) {
 	if err := u.holds.check(theSite); err != nil {
-		return trouble{Target: theSite, probe: u.checkSite}, 0, obj, site.Classed(site.Held, err)
+		return trouble{Target: theSite, probe: u.checkSite}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	r, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
@@ -138,11 +138,11 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	local := trouble{Target: Target{LocalRoot, here}, probe: func(ctx context.Context) error { return u.files.mounted(ctx, here) }}
 	for _, target := range []Target{u.rootTarget(root), local.Target} {
 		if err := u.holds.check(target); err != nil {
-			return trouble{}, 0, obj, site.Classed(site.Held, err)
+			return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
 		}
 	}
 	if err := u.holds.checkFolders(here, r.hereRel); err != nil {
-		return trouble{}, 0, obj, site.Classed(site.Held, err)
+		return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	src, f, info, err := u.open(ctx, t, here)
 	if err != nil {
@@ -150,18 +150,18 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	}
 	defer f.Close()
 	size = info.Size()
-	upload := site.Upload{Path: src.remote, Content: f, Size: size, ModTime: info.ModTime(), Urgent: t.lane == watcher.Live,
-		Sent: t.transfer.sent.Store, Along: func() []string { return u.along(ctx, t, here) }}
+	upload := site.Upload{Path: src.remote, Content: f, Size: size, ModTime: info.ModTime(), Priority: t.lane == watcher.Live,
+		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.along(ctx, t, here) }}
 	held, obj, err = u.send(ctx, upload, root)
 	var hangs *hangError
 	if errors.As(err, &hangs) {
-		return local, size, obj, u.whoHangs(site.Classed(site.Held, hangs))
+		return local, size, obj, u.whoHangs(site.Classed(site.Unavailable, hangs))
 	}
 	if failed := f.failure(); failed != nil && ctx.Err() == nil { // whatever the site made of it
 		err = u.files.does(ctx, here, src.String(), func() error { return src.missed(failed) })
 		return u.whatIsAway(err, local, src), size, obj, u.whoHangs(err)
 	}
-	if err == nil || site.ClassOf(err) == site.File {
+	if err == nil || site.ClassOf(err) == site.FileError {
 		if changed := u.files.does(ctx, here, src.String(), func() error { return src.changed(f.file, info) }); changed != nil {
 			return local, size, obj, u.whoHangs(changed)
 		}
@@ -200,7 +200,7 @@ func (u *Uploader) whatIsAway(err error, root trouble, src source) trouble {
 	var away *awayError
 	var hangs *hangError
 	switch {
-	case site.ClassOf(err) != site.Held || errors.As(err, &hangs):
+	case site.ClassOf(err) != site.Unavailable || errors.As(err, &hangs):
 		return root
 	case !errors.As(err, &away):
 		return trouble{Target: Target{Settings, err.Error()}}
@@ -216,7 +216,7 @@ func (u *Uploader) whatIsAway(err error, root trouble, src source) trouble {
 func (u *Uploader) whoHangs(err error) error {
 	var hangs *hangError
 	if errors.As(err, &hangs) && u.files.isFiles(hangs) {
-		return site.Classed(site.File, fmt.Errorf("%w; other files of it are read meanwhile", hangs))
+		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read meanwhile", hangs))
 	}
 	return err
 }

@@ -122,7 +122,7 @@ type scripted struct {
 func (s *scripted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.puts, s.urgent = append(s.puts, time.Now()), append(s.urgent, u.Urgent)
+	s.puts, s.urgent = append(s.puts, time.Now()), append(s.urgent, u.Priority)
 	return site.Object{ID: "id of " + u.Path}, next(&s.put)
 }
 
@@ -255,7 +255,7 @@ func TestUrgent(t *testing.T) {
 
 func TestThrottledCostsNoTry(t *testing.T) {
 	inBubble(t, func(w *world) {
-		busy := site.Classed(site.Throttled, errors.New("busy"))
+		busy := site.Classed(site.Transient, errors.New("busy"))
 		w.site.put = []error{busy, busy, busy, busy, busy}
 		w.run(time.Minute)
 		w.wantSynced()
@@ -267,7 +267,7 @@ func TestThrottledCostsNoTry(t *testing.T) {
 
 func TestHeldSiteIsProbedEverMoreSlowly(t *testing.T) {
 	inBubble(t, func(w *world) {
-		bad := site.Classed(site.Held, errors.New("no quota"))
+		bad := site.Classed(site.Unavailable, errors.New("no quota"))
 		w.site.put = []error{bad}
 		w.site.check = []error{bad, bad, bad, bad, bad, bad, bad, bad}
 		w.run(200 * time.Second)
@@ -338,7 +338,7 @@ func TestMalformedDocumentIsToldOfOnce(t *testing.T) {
 // The probe of a full drive does not see that it is full. That is not told of each second for ever.
 func TestHoldThatComesBack(t *testing.T) {
 	inBubble(t, func(w *world) {
-		full := site.Classed(site.Held, errors.New("the drive is full"))
+		full := site.Classed(site.Unavailable, errors.New("the drive is full"))
 		for range 1000 {
 			w.site.put = append(w.site.put, full)
 		}

@@ -73,7 +73,7 @@ func TestAnotherAccount(t *testing.T) {
 						content := large(multipartLimit + 1)
 						first := s.as(t, j, s.account.Credentials(), "")
 						for _, u := range []site.Upload{upload(small, []byte("a")), upload(big, []byte(content))} {
-							u.Along = func() []string { return []string{small, big} }
+							u.Upcoming = func() []string { return []string{small, big} }
 							_, _ = first.Put(t.Context(), u)
 						}
 						if active != nil {

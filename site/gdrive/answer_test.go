@@ -61,7 +61,7 @@ func TestNotFoundWhereTheFolderIs(t *testing.T) {
 				content = large(multipartLimit + 1)
 			}
 			_, err := d.Put(t.Context(), upload(at, []byte(content)))
-			wantClass(t, err, site.Throttled, "404")
+			wantClass(t, err, site.Transient, "404")
 			s.wantCalls(t, "drives.list", 0)
 			s.wantCalls(t, "files.list", 0)
 			s.ClearFaults()

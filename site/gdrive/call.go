@@ -81,14 +81,14 @@ func (s *Site) onceData(ctx context.Context, request func() error) error {
 // fenced makes a request at the time, which is now, if that is still for us to do.
 func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error) error {
 	if err := s.fence(); err != nil {
-		return &site.Error{Class: site.Throttled, Shared: true, Err: err}
+		return &site.Error{Class: site.Transient, Shared: true, Err: err}
 	}
 	err := classify(request())
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case site.ClassOf(err) == site.Throttled:
+	case site.ClassOf(err) == site.Transient:
 		s.pacer.throttled(sent, err)
 	}
 	return err
@@ -118,7 +118,7 @@ func (r *retry) again(ctx context.Context, err error) error {
 		return nil
 	}
 	odd := isRefusedOddly(err)
-	if site.ClassOf(err) != site.Throttled && !odd || isConflict(err) {
+	if site.ClassOf(err) != site.Transient && !odd || isConflict(err) {
 		return err // after a conflict, somebody has to look at what is there first
 	}
 	if r.failures++; r.failures == 1 {

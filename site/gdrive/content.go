@@ -81,8 +81,8 @@ func (c *content) Read(p []byte) (int, error) {
 		c.hash.Write(p[int64(n)-fresh : n])
 		c.hashed = c.at
 	}
-	if c.upload.Sent != nil {
-		c.upload.Sent(c.at)
+	if c.upload.OnProgress != nil {
+		c.upload.OnProgress(c.at)
 	}
 	return n, nil
 }
@@ -92,7 +92,7 @@ func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
 
 // sumOf reads all of an upload's source and returns its MD5.
 func sumOf(ctx context.Context, u site.Upload) (string, error) {
-	u.Sent = nil // nothing is
+	u.OnProgress = nil // nothing is
 	body := newContent(u)
 	if err := body.skip(ctx, u.Size); err != nil {
 		return "", err

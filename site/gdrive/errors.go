@@ -30,33 +30,33 @@ type rule struct {
 // https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's
 // APIs, https://developers.google.com/doubleclick-advertisers/core_errors
 var rules = []rule{
-	{408, "", site.Throttled, ""},
-	{429, "", site.Throttled, ""},
-	{0, "", site.Throttled, ""},
-	{anyStatus, notDrives, site.File, ""}, // tried several times; see isRefusedOddly
-	{401, "", site.Held, "the credentials are not accepted; give the site a valid key file"},
-	{403, "userRateLimitExceeded", site.Throttled, ""},
-	{403, "rateLimitExceeded", site.Throttled, ""},
-	{403, "sharingRateLimitExceeded", site.Throttled, ""},
-	{403, "concurrentLimitExceeded", site.Throttled, ""},
-	{403, "servingLimitExceeded", site.Throttled, ""},
-	{403, noReason, site.File, "it names no reason, so something on the way to Google may refuse it"}, // as above
-	{403, "dailyLimitExceeded", site.Held, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
-	{403, "quotaExceeded", site.Held, "a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
-	{403, "accessNotConfigured", site.Held, "enable the Google Drive API in the credentials' Google Cloud project"},
-	{403, "insufficientPermissions", site.Held, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
-	{403, "domainPolicy", site.Held, "allow Drive for apps in the Google Workspace admin console"},
-	{403, "accountDeleted", site.Held, noAccount},
-	{403, "accountDisabled", site.Held, noAccount},
-	{403, "accountUnverified", site.Held, noAccount},
-	{403, "storageQuotaExceeded", site.Held, noStorage},
-	{403, "activeItemCreationLimitExceeded", site.Held, "the account has created all the items it may; delete some, or use another"},
-	{403, "teamDriveFileLimitExceeded", site.Held, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
-	{403, folderIsFull, site.Held, "the folder holds as many items as a folder can; move some elsewhere"},
-	{403, "teamDriveHierarchyTooDeep", site.File, "folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
-	{403, "teamDriveMembershipRequired", site.Held, "make the account a member of the shared drive"},
-	{409, "", site.Throttled, ""}, // a create looks at what is there; see retry.again
-	{412, "", site.Throttled, ""}, // we set no conditions, so somebody else is at it
+	{408, "", site.Transient, ""},
+	{429, "", site.Transient, ""},
+	{0, "", site.Transient, ""},
+	{anyStatus, notDrives, site.FileError, ""}, // tried several times; see isRefusedOddly
+	{401, "", site.Unavailable, "the credentials are not accepted; give the site a valid key file"},
+	{403, "userRateLimitExceeded", site.Transient, ""},
+	{403, "rateLimitExceeded", site.Transient, ""},
+	{403, "sharingRateLimitExceeded", site.Transient, ""},
+	{403, "concurrentLimitExceeded", site.Transient, ""},
+	{403, "servingLimitExceeded", site.Transient, ""},
+	{403, noReason, site.FileError, "it names no reason, so something on the way to Google may refuse it"}, // as above
+	{403, "dailyLimitExceeded", site.Unavailable, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
+	{403, "quotaExceeded", site.Unavailable, "a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
+	{403, "accessNotConfigured", site.Unavailable, "enable the Google Drive API in the credentials' Google Cloud project"},
+	{403, "insufficientPermissions", site.Unavailable, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
+	{403, "domainPolicy", site.Unavailable, "allow Drive for apps in the Google Workspace admin console"},
+	{403, "accountDeleted", site.Unavailable, noAccount},
+	{403, "accountDisabled", site.Unavailable, noAccount},
+	{403, "accountUnverified", site.Unavailable, noAccount},
+	{403, "storageQuotaExceeded", site.Unavailable, noStorage},
+	{403, "activeItemCreationLimitExceeded", site.Unavailable, "the account has created all the items it may; delete some, or use another"},
+	{403, "teamDriveFileLimitExceeded", site.Unavailable, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
+	{403, folderIsFull, site.Unavailable, "the folder holds as many items as a folder can; move some elsewhere"},
+	{403, "teamDriveHierarchyTooDeep", site.FileError, "folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
+	{403, "teamDriveMembershipRequired", site.Unavailable, "make the account a member of the shared drive"},
+	{409, "", site.Transient, ""}, // a create looks at what is there; see retry.again
+	{412, "", site.Transient, ""}, // we set no conditions, so somebody else is at it
 }
 
 // anyStatus is the status of a rule that fits all.
@@ -89,7 +89,7 @@ func classify(err error) error {
 	case err == nil, errors.As(err, &classed):
 		return err
 	case errors.As(err, &source):
-		return site.Classed(site.File, source)
+		return site.Classed(site.FileError, source)
 	case errors.As(err, &token):
 		return classifyToken(token)
 	case errors.As(err, &answer):
@@ -97,7 +97,7 @@ func classify(err error) error {
 	case errors.As(err, &request):
 		err = request.Err // without the address
 	}
-	return site.Classed(site.Throttled, fmt.Errorf("google drive can't be reached: %w", err))
+	return site.Classed(site.Transient, fmt.Errorf("google drive can't be reached: %w", err))
 }
 
 func classifyAnswer(ge *googleapi.Error) error {
@@ -112,7 +112,7 @@ func classifyAnswer(ge *googleapi.Error) error {
 	if e.message == "" {
 		e.message = http.StatusText(ge.Code)
 	}
-	classed := &site.Error{Class: site.File, Err: e, RetryAfter: retryAfter(ge.Header), Scope: scopes[e.reason]}
+	classed := &site.Error{Class: site.FileError, Err: e, RetryAfter: retryAfter(ge.Header), Scope: scopes[e.reason]}
 	for _, r := range rules {
 		if (r.status == e.status || r.status == 0 && e.status >= 500 || r.status == anyStatus) && (r.reason == "" || r.reason == kind) {
 			classed.Class = r.class
@@ -129,7 +129,7 @@ func classifyAnswer(ge *googleapi.Error) error {
 // isPace reports whether an error says that all requests together come too fast.
 func isPace(err error) bool {
 	var ae *answerError
-	return site.ClassOf(err) == site.Throttled && errors.As(err, &ae) &&
+	return site.ClassOf(err) == site.Transient && errors.As(err, &ae) &&
 		(ae.status == http.StatusForbidden || ae.status == http.StatusTooManyRequests)
 }
 
@@ -154,18 +154,18 @@ func (e *answerError) Error() string {
 func classifyToken(te *tokenError) error {
 	var unreachable *unreachableError
 	if errors.As(te, &unreachable) {
-		return &site.Error{Class: site.Throttled, Shared: true, Err: unreachable}
+		return &site.Error{Class: site.Transient, Shared: true, Err: unreachable}
 	}
 	var page *googleapi.Error
 	if errors.As(te, &page) {
-		return site.Classed(site.Held, tokenPage(page))
+		return site.Classed(site.Unavailable, tokenPage(page))
 	}
 	var re *oauth2.RetrieveError
 	if !errors.As(te, &re) || re.Response == nil {
-		return &site.Error{Class: site.Throttled, Shared: true, Err: errors.New("google's token service sent no token")}
+		return &site.Error{Class: site.Transient, Shared: true, Err: errors.New("google's token service sent no token")}
 	}
 	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
-		return &site.Error{Class: site.Throttled, Shared: true, Err: fmt.Errorf("google's token service answered %d", status),
+		return &site.Error{Class: site.Transient, Shared: true, Err: fmt.Errorf("google's token service answered %d", status),
 			RetryAfter: retryAfter(re.Response.Header)}
 	}
 	// oauth2 reads the answer only for authorized users.
@@ -174,7 +174,7 @@ func classifyToken(te *tokenError) error {
 		Description string `json:"error_description"`
 	}
 	if json.Unmarshal(re.Body, &answer) != nil || answer.Code == "" {
-		return site.Classed(site.Held, tokenPage(&googleapi.Error{Code: re.Response.StatusCode, Header: re.Response.Header, Body: string(re.Body)}))
+		return site.Classed(site.Unavailable, tokenPage(&googleapi.Error{Code: re.Response.StatusCode, Header: re.Response.Header, Body: string(re.Body)}))
 	}
 	mend := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
 	if answer.Code == "invalid_grant" { // what is signed with a key says when, by our clock
@@ -184,7 +184,7 @@ func classifyToken(te *tokenError) error {
 			mend = trouble
 		}
 	}
-	return site.Classed(site.Held, fmt.Errorf("google's token service answered %d (%s: %s): %s",
+	return site.Classed(site.Unavailable, fmt.Errorf("google's token service answered %d (%s: %s): %s",
 		re.Response.StatusCode, answer.Code, answer.Description, mend))
 }
 
@@ -217,7 +217,7 @@ func isUnusableID(err error) bool {
 // isRefused reports whether Drive has refused something and the file seems to be the reason.
 func isRefused(err error) bool {
 	var ae *answerError
-	return site.ClassOf(err) == site.File && errors.As(err, &ae)
+	return site.ClassOf(err) == site.FileError && errors.As(err, &ae)
 }
 
 // isRefusedOddly reports whether a refusal does not look like Drive's own. Unlike Drive's it may mend itself soon, so it
@@ -232,11 +232,11 @@ func isRefusedOddly(err error) bool {
 // error does not tell its status any more, so that nobody takes a 404 for a file that is gone.
 func ofSite(err error) error {
 	if isRefused(err) {
-		return site.Classed(site.Held, errors.New(err.Error()))
+		return site.Classed(site.Unavailable, errors.New(err.Error()))
 	}
 	var e *site.Error
-	if errors.As(err, &e) && e.Class == site.Throttled {
-		return &site.Error{Class: site.Throttled, Err: err, RetryAfter: e.RetryAfter, Shared: true}
+	if errors.As(err, &e) && e.Class == site.Transient {
+		return &site.Error{Class: site.Transient, Err: err, RetryAfter: e.RetryAfter, Shared: true}
 	}
 	return err
 }

@@ -106,9 +106,9 @@ func FuzzAnswer(f *testing.F) {
 			status = answer.status // the body's goes before the header's
 		}
 		switch class := site.ClassOf(err); {
-		case status == 401 && class != site.Held && !answer.foreign, // a proxy's page says nothing of the credentials
-			(status >= 500 || status == 429 || status == 408) && class != site.Throttled,
-			class == site.Waiting:
+		case status == 401 && class != site.Unavailable && !answer.foreign, // a proxy's page says nothing of the credentials
+			(status >= 500 || status == 429 || status == 408) && class != site.Transient,
+			class == site.NotReady:
 			t.Errorf("%d %s is of class %s", status, body, class)
 		}
 	})

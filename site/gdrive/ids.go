@@ -251,7 +251,7 @@ func (p *idPool) sweep(inUse func(folder string) bool) {
 // journalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
 // to blame.
 func journalError(err error) error {
-	return &site.Error{Class: site.Throttled, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
+	return &site.Error{Class: site.Transient, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
 }
 
 // generateIDs asks Drive for ids.
@@ -260,7 +260,7 @@ func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
 	err := s.call(ctx, func(ctx context.Context) (err error) {
 		got, err = s.api.Files.GenerateIds().Count(int64(count)).Space("drive").Type("files").Context(ctx).Do()
 		if err == nil && len(got.Ids) == 0 {
-			err = site.Classed(site.Throttled, errors.New("google drive sent none"))
+			err = site.Classed(site.Transient, errors.New("google drive sent none"))
 		}
 		return err
 	})

@@ -129,7 +129,7 @@ func TestNextProcessFindsAFolderLate(t *testing.T) {
 	d := s.next(t, j)
 	fault := s.AddFault(drive.Fault{Kind: "files.create", Effect: drive.EffectStatus, Status: 503})
 	_, err := d.Put(t.Context(), upload("/SHOW/pub/v001/a.exr", []byte("content")))
-	wantClass(t, err, site.Throttled)
+	wantClass(t, err, site.Transient)
 	fault.Remove()
 	put(t, d, "/SHOW/pub/v001/a.exr", "content")
 	s.wantOne(t, s.show, "pub/v001/a.exr", "content")
@@ -143,7 +143,7 @@ func TestReservedAlong(t *testing.T) {
 	asked := 0
 	putFrame := func(path string) {
 		u := upload(path, []byte(path))
-		u.Along = func() []string { asked++; return frames }
+		u.Upcoming = func() []string { asked++; return frames }
 		if _, err := d.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestReservedAlong(t *testing.T) {
 	}
 	before := j.ids[folder.id]["a.exr"]
 	u := upload("/SHOW/pub/v001/e.exr", nil)
-	u.Along = func() []string { return frames }
+	u.Upcoming = func() []string { return frames }
 	if _, err := d.ids.reserve(t.Context(), place{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
 		return d.along(folder, u, reserved)
 	}, nil); err != nil {
@@ -180,15 +180,15 @@ func TestReservedWithFolders(t *testing.T) {
 	frames := []string{"/SHOW/pub/subset/v001/a.exr", "/SHOW/pub/subset/v001/b.exr"}
 	putFrame := func(d *Site, path string) error {
 		u := upload(path, []byte(path))
-		u.Along = func() []string { return frames }
+		u.Upcoming = func() []string { return frames }
 		_, err := d.Put(t.Context(), u)
 		return err
 	}
 	fault := s.AddFault(drive.Fault{Kind: "files.create", Effect: drive.EffectStatus, Status: 503, When: drive.After})
-	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Throttled)
+	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Transient)
 	fault.Remove()
 	fault = s.AddFault(drive.Fault{Kind: "files.create.multipart", Effect: drive.EffectReset, When: drive.After})
-	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Throttled)
+	wantClass(t, putFrame(s.next(t, j), frames[0]), site.Transient)
 	fault.Remove()
 	d := s.next(t, j)
 	for _, frame := range frames {
@@ -223,7 +223,7 @@ func TestReservedLongAgo(t *testing.T) {
 	for _, kind := range []string{"files.create", "files.create.multipart"} {
 		fault := s.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectReset, When: drive.After})
 		_, err := s.next(t, j).Put(t.Context(), upload(file, []byte("content")))
-		wantClass(t, err, site.Throttled)
+		wantClass(t, err, site.Transient)
 		fault.Remove()
 		for _, names := range j.ids {
 			for name, r := range names {
@@ -297,7 +297,7 @@ func TestSessionOutlivesAnOutage(t *testing.T) {
 			fault.Kind = "upload.put"
 			active := s.AddFault(fault)
 			_, err := s.next(t, j).Put(t.Context(), upload("/SHOW/pub/a", []byte(content)))
-			wantClass(t, err, site.Throttled)
+			wantClass(t, err, site.Transient)
 			active.Remove()
 			put(t, s.next(t, j), "/SHOW/pub/a", content)
 			s.wantCalls(t, "files.create.resumable", 1)

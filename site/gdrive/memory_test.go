@@ -64,7 +64,7 @@ func TestCallsInALargeFolder(t *testing.T) {
 	s.ResetCalls()
 	for i, p := range old {
 		u := upload(p, []byte("changed"))
-		u.Along = func() []string { return old[i:] }
+		u.Upcoming = func() []string { return old[i:] }
 		if _, err := d.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ func TestPageForOneFile(t *testing.T) {
 				fault := s.AddFault(drive.Fault{Kind: "files.create.*", Name: "ill", Effect: drive.EffectHTML, Status: status,
 					Message: "The category is blocked."})
 				_, err := d.Put(t.Context(), upload("/SHOW/pub/ill", []byte(large(size))))
-				wantClass(t, err, site.File, fmt.Sprint("answered ", status, ": "), "category is blocked", "proxy or filter", "squid")
+				wantClass(t, err, site.FileError, fmt.Sprint("answered ", status, ": "), "category is blocked", "proxy or filter", "squid")
 				if strings.Contains(err.Error(), "<") || len(err.Error()) > 500 {
 					t.Errorf("error %q", err)
 				}
@@ -54,8 +54,8 @@ func TestPageForEverything(t *testing.T) {
 				}
 				fault := s.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectHTML, Status: status})
 				_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("content")))
-				wantClass(t, err, site.Held, fmt.Sprint("answered ", status, ": "), "proxy or filter")
-				wantClass(t, d.Check(t.Context()), site.Held, "proxy or filter")
+				wantClass(t, err, site.Unavailable, fmt.Sprint("answered ", status, ": "), "proxy or filter")
+				wantClass(t, d.Check(t.Context()), site.Unavailable, "proxy or filter")
 				fault.Remove()
 				put(t, d, "/SHOW/pub/a", "content")
 			})
@@ -70,7 +70,7 @@ func TestPageOfOutage(t *testing.T) {
 		d := s.open(t)
 		s.AddFault(drive.Fault{Kind: "*", Effect: drive.EffectHTML, Status: status})
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("content")))
-		wantClass(t, err, site.Throttled)
+		wantClass(t, err, site.Transient)
 	}
 }
 

@@ -183,7 +183,7 @@ func (p *pieces) may(key string, size int64) error {
 		t.rest, t.lost = time.Time{}, (mostLost-1)*size
 		return nil
 	}
-	return site.Classed(site.Throttled, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
+	return site.Classed(site.Transient, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
 		"not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)))
 }
 

@@ -124,7 +124,7 @@ func TestBodyLimitTooSmall(t *testing.T) {
 		d := s.open(t)
 		s.UpdateSettings(func(set *drive.Settings) { set.Gateway = drive.Gateway{MaxBody: 10_000} })
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(size))))
-		wantClass(t, err, site.File, "answered 413: ", "proxy or filter", "squid", "bytes in one request are refused")
+		wantClass(t, err, site.FileError, "answered 413: ", "proxy or filter", "squid", "bytes in one request are refused")
 		put(t, d, "/SHOW/pub/small", "content")
 	}
 }
@@ -148,7 +148,7 @@ func TestBodiesBreakOff(t *testing.T) {
 			content := large(12 * mib)
 			var err error
 			for range 5 {
-				if _, err = d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content))); site.ClassOf(err) != site.Throttled {
+				if _, err = d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content))); site.ClassOf(err) != site.Transient {
 					break
 				}
 			}
@@ -211,7 +211,7 @@ func TestSlowSource(t *testing.T) {
 	if !errors.Is(err, errSlowSource) {
 		t.Errorf("error %v", err)
 	}
-	wantClass(t, err, site.Waiting, "the source is slow")
+	wantClass(t, err, site.NotReady, "the source is slow")
 	d.stall = stallTimeout
 	put(t, d, "/SHOW/pub/a", content)
 }

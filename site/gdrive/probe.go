@@ -25,7 +25,7 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 		at = found[folderItem] // nothing is put there, but people may have
 	}
 	there := at.id != ""
-	f := site.Found{State: site.There, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size,
+	f := site.Found{State: site.Present, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size,
 		Folder: at.kind == folderItem}
 	if at.md5 != (digest{}) {
 		f.MD5 = hex.EncodeToString(at.md5[:])
@@ -37,7 +37,7 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 		return site.Found{}, nil
 	}
 	// Listings lag, and somebody may have put it elsewhere.
-	f.Asked = true
+	f.ByID = true
 	got, err := s.get(ctx, id, uploadFields)
 	switch {
 	case isNotFound(err):
@@ -49,19 +49,19 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 		return f, nil // another one is in its place
 	}
 	if got == nil {
-		return site.Found{Asked: true}, nil
+		return site.Found{ByID: true}, nil
 	}
-	f = site.Found{Asked: true, State: site.Elsewhere, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
+	f = site.Found{ByID: true, State: site.Moved, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
 		Folder: got.MimeType == folderType}
 	switch parent := parentOf(got); {
 	case got.Trashed:
 		f.State = site.Trashed
 	case folder != nil && isAt(got, folder.id, path.Base(p)):
-		f.State = site.There
+		f.State = site.Present
 	case parent != "":
 		// Only for people, so it may fail: the folder can be hidden from us.
 		if in, err := s.get(ctx, parent, "name"); err == nil {
-			f.In = in.Name
+			f.CurrentFolder = in.Name
 		}
 	}
 	return f, nil

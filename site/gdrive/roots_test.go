@@ -124,9 +124,9 @@ func TestBadRoots(t *testing.T) {
 			}
 			before := len(s.Files())
 			d := s.openAs(t, s.account.Credentials(), "", test.root)
-			wantClass(t, d.Check(t.Context()), site.Held, append(test.words, "root "+test.root)...)
+			wantClass(t, d.Check(t.Context()), site.Unavailable, append(test.words, "root "+test.root)...)
 			_, err := d.Put(t.Context(), upload(test.root+"/a.exr", []byte("a")))
-			wantClass(t, err, site.Held, test.words...)
+			wantClass(t, err, site.Unavailable, test.words...)
 			if got := len(s.Files()); got != before {
 				t.Errorf("%d files and folders, were %d", got, before)
 			}
@@ -141,8 +141,8 @@ func TestFullStorage(t *testing.T) {
 	s.UpdateSettings(func(set *drive.Settings) { set.UserStorage = 10 })
 	put(t, d, "/My Drive/a.exr", "0123456789")
 	_, err := d.Put(t.Context(), upload("/My Drive/b.exr", []byte("b")))
-	wantClass(t, err, site.Held, "there is no storage left")
-	wantClass(t, d.Check(t.Context()), site.Held, "there is no storage left")
+	wantClass(t, err, site.Unavailable, "there is no storage left")
+	wantClass(t, d.Check(t.Context()), site.Unavailable, "there is no storage left")
 	s.UpdateSettings(func(set *drive.Settings) { set.UserStorage = 20 })
 	if err := d.Check(t.Context()); err != nil {
 		t.Error(err)
@@ -155,11 +155,11 @@ func TestSeveralRoots(t *testing.T) {
 	s.Mkdir(s.show, "a")
 	s.Mkdir(s.show, "b/c")
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/a", "/SHOW/x", "/SHOW/b/c", "/SHOW/y")
-	wantClass(t, d.Check(t.Context()), site.Held, "root /SHOW/x:", "root /SHOW/y:")
+	wantClass(t, d.Check(t.Context()), site.Unavailable, "root /SHOW/x:", "root /SHOW/y:")
 	put(t, d, "/SHOW/a/f", "1")
 	put(t, d, "/SHOW/b/c/f", "2")
 	_, err := d.Put(t.Context(), upload("/SHOW/b/f/f", []byte("3")))
-	wantClass(t, err, site.Held, "no folder /SHOW/b/f ")
+	wantClass(t, err, site.Unavailable, "no folder /SHOW/b/f ")
 	s.wantOne(t, s.show, "a/f", "1")
 	s.wantOne(t, s.show, "b/c/f", "2")
 }
@@ -171,7 +171,7 @@ func TestRootComesBack(t *testing.T) {
 	put(t, d, "/SHOW/pub/a", "1")
 	s.Delete(s.Find(s.show, "pub")[0].ID)
 	_, err := d.Put(t.Context(), upload("/SHOW/pub/b", []byte("2")))
-	wantClass(t, err, site.Held, "no folder /SHOW/pub ")
+	wantClass(t, err, site.Unavailable, "no folder /SHOW/pub ")
 	s.Mkdir(s.show, "pub")
 	if err := d.Check(t.Context()); err != nil {
 		t.Fatal(err)
@@ -187,5 +187,5 @@ func TestForbiddenFile(t *testing.T) {
 	d := s.open(t)
 	s.AddFault(drive.Fault{Kind: "files.update*", Effect: drive.EffectStatus, Status: 403, Reason: "insufficientFilePermissions"})
 	_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("content")))
-	wantClass(t, err, site.File, "insufficientFilePermissions")
+	wantClass(t, err, site.FileError, "insufficientFilePermissions")
 }

@@ -10,7 +10,7 @@ import (
 	"sitesync/site"
 )
 
-// scopes say what Google's reasons of class [site.Held] concern, where that is not the whole site.
+// scopes say what Google's reasons of class [site.Unavailable] concern, where that is not the whole site.
 var scopes = map[string]site.Scope{
 	"storageQuotaExceeded":            site.LargeOnes,
 	"teamDriveFileLimitExceeded":      site.OneRoot, // Creations, where something was to be created; see ofCreation
@@ -25,7 +25,7 @@ const folderIsFull = "numChildrenInNonRootLimitExceeded"
 // ofRoot is ofSite for requests that are about a root, or what is above it.
 func ofRoot(err error) error {
 	if isRefused(err) {
-		return site.HeldIn(site.OneRoot, errors.New(err.Error()))
+		return site.UnavailableIn(site.OneRoot, errors.New(err.Error()))
 	}
 	return err
 }
@@ -47,7 +47,7 @@ func ofCreation(err error, folder string) error {
 	default:
 		return err
 	}
-	return &site.Error{Class: site.Held, Err: err, Scope: site.Creations, Folder: in}
+	return &site.Error{Class: site.Unavailable, Err: err, Scope: site.Creations, Folder: in}
 }
 
 type mayCreateKey struct{}

@@ -19,16 +19,16 @@ import (
 
 // errSessionGone says that a resumable session has expired or is otherwise over. There is no use in repeating
 // the request.
-var errSessionGone = site.Classed(site.File, errors.New("the upload session has expired"))
+var errSessionGone = site.Classed(site.FileError, errors.New("the upload session has expired"))
 
 // What a session may answer that makes no sense. It is asked again, as with any other trouble of the service.
 var (
-	errOddRange   = site.Classed(site.Throttled, errors.New("google drive says that it has an impossible range"))
-	errIncomplete = site.Classed(site.Throttled, errors.New("google drive did not take all that was sent"))
+	errOddRange   = site.Classed(site.Transient, errors.New("google drive says that it has an impossible range"))
+	errIncomplete = site.Classed(site.Transient, errors.New("google drive did not take all that was sent"))
 )
 
 // errUnfinished says that a session has all bytes, and there is no file yet. The session stays as it is.
-var errUnfinished = site.Classed(site.Throttled, fmt.Errorf("google drive has got all of the file, and is not done with it after %s", finishFor))
+var errUnfinished = site.Classed(site.Transient, fmt.Errorf("google drive has got all of the file, and is not done with it after %s", finishFor))
 
 // Drive may need minutes to make a file of what it has got. It is asked how far it is, first after finishFirst, then
 // ever more slowly up to finishLast, for finishFor. Questions that fail finishFailures times in a row end it.
@@ -77,7 +77,7 @@ func spoiled(err error, got int64) bool {
 	if isServerError(err) || errors.Is(err, errIncomplete) {
 		return got == 0
 	}
-	return errors.Is(err, errOddRange) || site.ClassOf(err) == site.File && !errors.As(err, &source) && !isForeign(err) && !isTooLarge(err)
+	return errors.Is(err, errOddRange) || site.ClassOf(err) == site.FileError && !errors.As(err, &source) && !isForeign(err) && !isTooLarge(err)
 }
 
 // unknown is how much a session has got that has not told.
@@ -98,7 +98,7 @@ func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *conten
 		answer, offset, err = s.awaitFile(ctx, session, u.Size)
 	}
 	switch {
-	case err != nil && (site.ClassOf(err) == site.File && !isForeign(err) || errors.Is(err, errOddRange)):
+	case err != nil && (site.ClassOf(err) == site.FileError && !isForeign(err) || errors.Is(err, errOddRange)):
 		return nil, "", 0, nil // it has expired, or is of no use for another reason
 	case err != nil:
 		return nil, "", unknown, err
@@ -156,7 +156,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 			switch {
 			case errors.Is(err, errSessionGone):
 				s.pieces.lose(key, body.at, u.Size)
-				session, err = "", site.Classed(site.Throttled, err)
+				session, err = "", site.Classed(site.Transient, err)
 			case isTooLarge(err):
 				if smaller = s.pieces.tooLarge(n); !smaller {
 					return nil, offset, refusedWhole(err, n)
@@ -213,7 +213,7 @@ func (s *Site) awaitFile(ctx context.Context, session string, size int64) (answe
 		switch {
 		case ctx.Err() != nil:
 			return nil, size, ctx.Err()
-		case err != nil && site.ClassOf(err) == site.Throttled:
+		case err != nil && site.ClassOf(err) == site.Transient:
 			if failures++; failures == finishFailures {
 				return nil, size, err
 			}
@@ -245,7 +245,7 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 		}
 		defer res.Body.Close()
 		if session = res.Header.Get("Location"); session == "" {
-			return site.Classed(site.Throttled, errors.New("google drive opened no upload session"))
+			return site.Classed(site.Transient, errors.New("google drive opened no upload session"))
 		}
 		return nil
 	})

@@ -82,7 +82,7 @@ func TestSessionThatGetsNowhere(t *testing.T) {
 		d := s.open(t)
 		active := s.AddFault(fault)
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(multipartLimit+1))))
-		wantClass(t, err, site.Throttled)
+		wantClass(t, err, site.Transient)
 		want := maxAttempts
 		if fault.Kind == "upload.put" {
 			want = fewAttempts // as other requests get through
@@ -119,7 +119,7 @@ func TestSessionExpires(t *testing.T) {
 		d := s.open(t)
 		var once sync.Once
 		u := upload("/SHOW/pub/a", []byte(content))
-		u.Sent = func(bytes int64) {
+		u.OnProgress = func(bytes int64) {
 			if bytes > mib {
 				once.Do(s.ExpireSessions)
 			}

@@ -138,11 +138,11 @@ func (s *Site) Close() error {
 
 // errStale says that what we remembered of the Drive is no longer so, for example because a person trashed
 // a folder. The path is looked up anew and the work done again.
-var errStale = site.Classed(site.Throttled, errors.New("somebody changes the folder on Drive"))
+var errStale = site.Classed(site.Transient, errors.New("somebody changes the folder on Drive"))
 
 // errBaseless says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
 // reason to look up the folder anew, for which all others that go there would have to wait.
-var errBaseless = site.Classed(site.Throttled, errors.New("google drive does not find a folder that it shows"))
+var errBaseless = site.Classed(site.Transient, errors.New("google drive does not find a folder that it shows"))
 
 // orBaseless is the error of a create in a folder, or errBaseless.
 func (s *Site) orBaseless(ctx context.Context, err error, folder string) error {
@@ -161,7 +161,7 @@ const putAgain = 5
 
 // Put uploads a file as [site.Backend] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
-	if u.Urgent {
+	if u.Priority {
 		ctx = urgent(ctx)
 	}
 	ctx = withMayCreate(ctx, u.MayCreate)
@@ -316,10 +316,10 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 // siblings returns the names that are about to be created in the upload's folder, its own first.
 func siblings(u site.Upload) []string {
 	names := []string{path.Base(u.Path)}
-	if u.Along == nil {
+	if u.Upcoming == nil {
 		return names
 	}
-	for _, p := range u.Along() {
+	for _, p := range u.Upcoming() {
 		if p != u.Path && path.Dir(p) == path.Dir(u.Path) {
 			names = append(names, path.Base(p))
 		}
@@ -344,7 +344,7 @@ func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 		if err = classify(err); isNotFound(err) {
-			err = site.Classed(site.Throttled, err)
+			err = site.Classed(site.Transient, err)
 		}
 		return err
 	})
@@ -403,7 +403,7 @@ func (s *Site) checkRoot(ctx context.Context, root string) error {
 		return err
 	}
 	if got.Capabilities != nil && !got.Capabilities.CanAddChildren {
-		return site.HeldIn(site.OneRoot, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
+		return site.UnavailableIn(site.OneRoot, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
 			"Content manager)", s.Account()))
 	}
 	if got.DriveId == "" {
@@ -417,7 +417,7 @@ func (s *Site) checkStorage(ctx context.Context) error {
 	if left, known, err := s.storage(ctx); err != nil {
 		return err
 	} else if known && left == 0 {
-		return site.HeldIn(site.OneRoot, errors.New(noStorage))
+		return site.UnavailableIn(site.OneRoot, errors.New(noStorage))
 	}
 	return nil
 }

@@ -159,7 +159,7 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		err = &tokenError{err}
 	} else if err = t.fence(); err != nil { // a token may take its time, and a small request is not asked for any more
-		err = site.Classed(site.Throttled, err)
+		err = site.Classed(site.Transient, err)
 	}
 	if err != nil {
 		if req.Body != nil {

@@ -59,7 +59,7 @@ func TestWrongClock(t *testing.T) {
 		account := server.AddServiceAccount("sync@studio.iam.example")
 		server.AddSharedDrive("SHOW").AddMember(account, drive.ContentManager)
 		d := (&studio{Server: server}).openAs(t, account.Credentials(), "", "/SHOW")
-		wantClass(t, d.Check(t.Context()), site.Held, "invalid_grant", want)
+		wantClass(t, d.Check(t.Context()), site.Unavailable, "invalid_grant", want)
 		if got, known := d.ClockAhead(); !known || (got-ahead).Abs() > time.Minute {
 			t.Errorf("the clock is %v ahead, %t, want %v", got, known, ahead)
 		}
@@ -87,9 +87,9 @@ func TestRefusedCredentials(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			d := s.openAs(t, test.credentials, test.subject, "/SHOW")
 			words := append(test.words, "google's token service answered 40", "check the key file")
-			wantClass(t, d.Check(t.Context()), site.Held, words...)
+			wantClass(t, d.Check(t.Context()), site.Unavailable, words...)
 			_, err := d.Put(t.Context(), upload("/SHOW/a", []byte("a")))
-			wantClass(t, err, site.Held, words...)
+			wantClass(t, err, site.Unavailable, words...)
 		})
 	}
 }
@@ -198,7 +198,7 @@ func TestFencedWhileATokenIsFetched(t *testing.T) {
 	put(t, d, "/SHOW/pub/a", "1")
 	s.RevokeTokens(s.account)
 	_, err = d.Put(t.Context(), upload("/SHOW/pub/b", []byte("2")))
-	wantClass(t, err, site.Throttled, "another process has taken over")
+	wantClass(t, err, site.Transient, "another process has taken over")
 	s.wantCalls(t, "files.create.multipart", 2) // one that worked, and one that was refused
 	if found := s.Find(s.show, "pub/b"); len(found) != 0 {
 		t.Errorf("it is on Drive: %+v", found)
@@ -214,7 +214,7 @@ func TestTokensRefused(t *testing.T) {
 			s.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectStatus, Status: 401, Reason: "authError"})
 		}
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(size))))
-		wantClass(t, err, site.Held, "401", "valid key file")
+		wantClass(t, err, site.Unavailable, "401", "valid key file")
 		s.wantCalls(t, "token", 2)
 	}
 }
@@ -252,7 +252,7 @@ func TestTokenService(t *testing.T) {
 		fault.Kind = "token"
 		active := s.AddFault(fault)
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("a")))
-		wantClass(t, err, site.Throttled, test.want)
+		wantClass(t, err, site.Transient, test.want)
 		if active.Hits() != maxAttempts {
 			t.Errorf("%d attempts, want %d", active.Hits(), maxAttempts)
 		}

@@ -240,12 +240,12 @@ func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 	}
 	switch len(ids) {
 	case 0:
-		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
+		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
 			"or mend root in gdrive.json", name, t.site.Account()))
 	case 1:
 		return t.folder(ids[0], ids[0]), nil
 	}
-	return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
+	return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
 }
 
 // child returns what a path leads to whose parent is known: a folder of the name, whatever else has it, else what a
@@ -278,10 +278,10 @@ func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (
 	switch {
 	case t.mayCreate(p):
 	case items[fileItem].id != "" || items[otherItem].id != "":
-		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("%s is a file on Drive, or a shortcut to one, not a folder: mend root in "+
+		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("%s is a file on Drive, or a shortcut to one, not a folder: mend root in "+
 			"gdrive.json, or put a folder there", p))
 	default:
-		return nil, site.HeldIn(site.OneRoot, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
+		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
 			"share it, or mend root in gdrive.json", p, t.site.Account()))
 	}
 	if err := mayCreate(ctx, path.Dir(p)); err != nil {
@@ -307,9 +307,9 @@ func (t *tree) follow(ctx context.Context, shortcut, p string, parent *folder) (
 	broken := func(why string) error {
 		err := fmt.Errorf("%s is a shortcut on Drive to a folder that %s: put the folder itself there, or mend the shortcut", p, why)
 		if t.mayCreate(p) {
-			return site.Classed(site.File, err)
+			return site.Classed(site.FileError, err)
 		}
-		return site.HeldIn(site.OneRoot, err)
+		return site.UnavailableIn(site.OneRoot, err)
 	}
 	target, err := t.site.get(ctx, id, "id,mimeType,trashed,driveId")
 	switch {

@@ -169,7 +169,7 @@ func TestShortcuts(t *testing.T) {
 			}
 			s.wantOne(t, at, place, "bb")
 			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Probe(t.Context(), test.root+"/shot/a.exr", first.ID); err != nil ||
-				f.State != site.There || f.ID != first.ID {
+				f.State != site.Present || f.ID != first.ID {
 				t.Errorf("looked, and found %+v, %v", f, err)
 			}
 			if dup := s.Duplicates(); len(dup) > 0 {
@@ -200,11 +200,11 @@ func TestBrokenShortcuts(t *testing.T) {
 			test.do(s, id)
 			d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub")
 			_, err := d.Put(t.Context(), upload("/SHOW/pub/shot/a", []byte("a")))
-			wantClass(t, err, site.File, "/SHOW/pub/shot is a shortcut", test.word)
+			wantClass(t, err, site.FileError, "/SHOW/pub/shot is a shortcut", test.word)
 			root := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub/shot")
 			_, err = root.Put(t.Context(), upload("/SHOW/pub/shot/a", []byte("a")))
-			wantClass(t, err, site.Held, "/SHOW/pub/shot is a shortcut", test.word)
-			wantClass(t, root.Check(t.Context()), site.Held, "/SHOW/pub/shot is a shortcut", test.word)
+			wantClass(t, err, site.Unavailable, "/SHOW/pub/shot is a shortcut", test.word)
+			wantClass(t, root.Check(t.Context()), site.Unavailable, "/SHOW/pub/shot is a shortcut", test.word)
 		})
 	}
 }
@@ -275,14 +275,14 @@ func TestNestedRoots(t *testing.T) {
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub", "/SHOW/pub/a/inner")
 	for _, p := range []string{"/SHOW/pub/a/inner/x", "/SHOW/pub/a/x"} {
 		_, err := d.Put(t.Context(), upload(p, []byte("x")))
-		wantClass(t, err, site.Held, "there is no folder /SHOW/pub/a ")
+		wantClass(t, err, site.Unavailable, "there is no folder /SHOW/pub/a ")
 	}
 	put(t, d, "/SHOW/pub/abc/x", "x")
 	s.Mkdir(s.show, "pub/a")
 	s.doubtAll(d)
 	_, err := d.Put(t.Context(), upload("/SHOW/pub/a/inner/x", []byte("x")))
-	wantClass(t, err, site.Held, "there is no folder /SHOW/pub/a/inner ")
-	wantClass(t, d.Check(t.Context()), site.Held, "root /SHOW/pub/a/inner:")
+	wantClass(t, err, site.Unavailable, "there is no folder /SHOW/pub/a/inner ")
+	wantClass(t, d.Check(t.Context()), site.Unavailable, "root /SHOW/pub/a/inner:")
 	put(t, d, "/SHOW/pub/a/inner2/x", "x")
 	put(t, d, "/SHOW/pub/a/x", "x")
 	if len(s.Find(s.show, "pub/a/inner")) > 0 {
@@ -302,7 +302,7 @@ func TestFolderBesideARoot(t *testing.T) {
 	}
 	for _, p := range []string{"/SHOW/productions/x", "/SHOW/other/x", "/SHOW2/x"} {
 		_, err := d.Put(t.Context(), upload(p, []byte("x")))
-		wantClass(t, err, site.Held)
+		wantClass(t, err, site.Unavailable)
 	}
 }
 

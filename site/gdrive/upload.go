@@ -92,7 +92,7 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content
 		err = refusedWhole(err, u.Size)
 	case isTooLarge(err):
 		pieced = s.pieces.tooLarge(n)
-	case u.Size > granule && s.pacer.worksSince(began) && (isForeign(err) || site.ClassOf(err) == site.Throttled && !errors.As(err, &ae)):
+	case u.Size > granule && s.pacer.worksSince(began) && (isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
 		s.pieces.broke(t.key(), n, n, n, true) // the next time
 	}
 	return answer, pieced, err
@@ -228,13 +228,13 @@ func (s *Site) send(ctx context.Context, method, address string, size int64, bod
 func decodeFile(res *http.Response) (*drive.File, error) {
 	var f drive.File
 	if err := json.NewDecoder(res.Body).Decode(&f); err != nil {
-		return nil, site.Classed(site.Throttled, fmt.Errorf("google drive's answer can't be read: %w", err))
+		return nil, site.Classed(site.Transient, fmt.Errorf("google drive's answer can't be read: %w", err))
 	}
 	return &f, nil
 }
 
 // errSlowSource says that the source has kept a request waiting. Who gets it must not use the source any more.
-var errSlowSource = site.Classed(site.Waiting, errors.New("the source is slow: its storage has not delivered a byte for a minute; "+
+var errSlowSource = site.Classed(site.NotReady, errors.New("the source is slow: its storage has not delivered a byte for a minute; "+
 	"it is not Google Drive that stands still"))
 
 // requestBody is the body of a request, and tells whenever it moves on.

@@ -232,7 +232,7 @@ func TestLostAnswerOfFailedPut(t *testing.T) {
 			// The work is done at the first attempt, and then there is an outage.
 			s.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectStatus, Status: 503})
 			_, err := d.Put(t.Context(), upload("/SHOW/pub/new/a", []byte("content")))
-			wantClass(t, err, site.Throttled)
+			wantClass(t, err, site.Transient)
 			if lost.Hits() != 1 {
 				t.Fatal("no answer was lost")
 			}
@@ -321,7 +321,7 @@ func TestWrongMD5(t *testing.T) {
 		content := large(test.size)
 		fault := s.AddFault(drive.Fault{Kind: test.kind, Effect: drive.EffectWrongMD5})
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content)))
-		wantClass(t, err, site.File, "MD5", md5Of(content))
+		wantClass(t, err, site.FileError, "MD5", md5Of(content))
 		fault.Remove()
 		put(t, d, "/SHOW/pub/a", content)
 		s.wantOne(t, s.show, "pub/a", content)
@@ -351,7 +351,7 @@ func TestSourceChanges(t *testing.T) {
 		return n, err
 	})
 	_, err := d.Put(t.Context(), u)
-	wantClass(t, err, site.File, "MD5")
+	wantClass(t, err, site.FileError, "MD5")
 	if !changed.Load() {
 		t.Error("nothing was read twice")
 	}

@@ -201,7 +201,7 @@ func testBadSource(t *testing.T, b Backend) {
 				u := upload(file, whole)
 				u.Content = source
 				_, err := b.Site.Put(t.Context(), u)
-				wantClass(t, err, site.File)
+				wantClass(t, err, site.FileError)
 				if name == "unreadable" && !errors.Is(err, broken) {
 					t.Errorf("error %v, want that of the source", err)
 				}
@@ -215,10 +215,10 @@ func testBadSource(t *testing.T, b Backend) {
 func testForbidden(t *testing.T, b Backend) {
 	b.put(t, b.Root+"/old", "old")
 	b.Forbid(t)
-	wantClass(t, b.Site.Check(t.Context()), site.Held)
+	wantClass(t, b.Site.Check(t.Context()), site.Unavailable)
 	for _, file := range []string{"/old", "/new", "/folder/new"} {
 		_, err := b.Site.Put(t.Context(), upload(b.Root+file, "content"))
-		wantClass(t, err, site.Held)
+		wantClass(t, err, site.Unavailable)
 	}
 	b.Allow(t)
 	if err := b.Site.Check(t.Context()); err != nil {
@@ -272,7 +272,7 @@ func testProgress(t *testing.T, b Backend) {
 		var mu sync.Mutex
 		var sent int64
 		u := upload(fmt.Sprintf("%s/%d.exr", b.Root, size), content(size, 0))
-		u.Sent = func(bytes int64) {
+		u.OnProgress = func(bytes int64) {
 			mu.Lock()
 			defer mu.Unlock()
 			sent = bytes
