@@ -32,8 +32,6 @@ var layers = map[string][]string{
 	"explain":       {"avalon", "config", "site", "state", "uploader"},
 	"web":           {},
 
-	"deploy/release": {},
-
 	"integration/registry": {},
 	"integration/mongod":   {"integration/registry"},
 	"integration/drive":    {},
