@@ -43,8 +43,8 @@ type Changes struct {
 
 // Changes opens a change stream that tells of everything that can make a file of the active site pending on the remote
 // one. It has seen nothing that was written before it returns.
-func (s *Store) Changes(ctx context.Context, active, remote string) (*Changes, error) {
-	cs, err := s.db.Watch(ctx, changesPipeline(active, remote), options.ChangeStream().SetMaxAwaitTime(awaitTime))
+func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
+	cs, err := s.db.Watch(ctx, changesPipeline(r), options.ChangeStream().SetMaxAwaitTime(awaitTime))
 	if hasCode(err, codeNotReplicaSet) || hasCode(err, codeMajorityUnsupported) {
 		return nil, ErrNoChangeStreams
 	}
@@ -104,15 +104,15 @@ const (
 // what a person does. A success sets created_dt, as does whoever has brought the file to the active site; and which site
 // a record in a list is of, an update of its fields does not tell. So these come through with the first of the dates,
 // created, by which [Changes] knows what was recorded here.
-func changesPipeline(active, remote string) mongo.Pipeline {
+func changesPipeline(r Route) mongo.Pipeline {
 	doc := "fullDocument."
-	dict := doc + "files.sites." + remote
+	dict := doc + "files.sites." + r.To
 	inserted := bson.D{
 		{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"insert", "replace"}}}},
 		{Key: doc + "type", Value: "representation"},
 		{Key: "$or", Value: bson.A{
 			bson.D{{Key: doc + "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: remote}, {Key: "created_dt", Value: nil}, {Key: "paused", Value: unpaused()},
+				{Key: "name", Value: r.To}, {Key: "created_dt", Value: nil}, {Key: "paused", Value: unpaused()},
 			}}}}},
 			bson.D{
 				{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}},
@@ -137,13 +137,13 @@ func changesPipeline(active, remote string) mongo.Pipeline {
 	ourFailure := call("$and", isSet(value+".last_failed_dt"), isSet(value+".tries"))
 	woken := call("$or",
 		set(filePath+`\.path$`),
-		set(`^files$`, call("$isArray", value), some(elements(value), waits("$$e.sites", remote))),
-		set(filePath+`$`, waits(value+".sites", remote)),
-		set(filePath+`\.sites$`, waits(value, remote)),
-		set(recordPath+`$`, call("$not", call("$isArray", value)), named(remote), is(value+".created_dt", nil), isUnpaused(value),
+		set(`^files$`, call("$isArray", value), some(elements(value), waits("$$e.sites", r.To))),
+		set(filePath+`$`, waits(value+".sites", r.To)),
+		set(filePath+`\.sites$`, waits(value, r.To)),
+		set(recordPath+`$`, call("$not", call("$isArray", value)), named(r.To), is(value+".created_dt", nil), isUnpaused(value),
 			call("$not", ourFailure)),
-		set(recordPath+`$`, named(active), isSet(value+".created_dt")),
-		set(recordPath+`\.name$`, call("$in", value, bson.A{literal(active), literal(remote)})),
+		set(recordPath+`$`, named(r.From), isSet(value+".created_dt")),
+		set(recordPath+`\.name$`, call("$in", value, bson.A{literal(r.From), literal(r.To)})),
 		set(recordPath+`\.created_dt$`, is(value, nil)),
 		unset(recordPath+`\.created_dt$`),
 		call("$and", unset(recordPath+`\.tries$`), call("$not", set(recordPath+`\.created_dt$`))),
@@ -152,7 +152,7 @@ func changesPipeline(active, remote string) mongo.Pipeline {
 		unset(recordPath+`\.paused$`),
 	)
 	created := call("$filter", bson.D{{Key: "input", Value: updated}, {Key: "as", Value: "e"}, {Key: "cond", Value: call("$and",
-		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(active)+`)\.created_dt$`), isSet(value))}})
+		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`), isSet(value))}})
 
 	moved := bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"rename", "drop", "dropDatabase"}}}}}
 	update := bson.D{{Key: "operationType", Value: "update"}}

@@ -14,7 +14,7 @@ func TestWhateverWaitsIsFound(t *testing.T) {
 	s, coll := newStore(t)
 	const seed, retryCount = 3, 6 // any other seed must do too
 	o := odd{rand.New(rand.NewPCG(seed, 0)), t, time.Now()}
-	changes, err := s.Changes(t.Context(), "studio", gdrive)
+	changes, err := s.Changes(t.Context(), route)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestWhateverWaitsIsFound(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], "studio", gdrive); err != nil {
+		if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -12,12 +12,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// PendingRules say what may be pending.
-type PendingRules struct {
-	ActiveSite, RemoteSite string
-	RetryCount             int
-}
-
 // Candidate is a representation that may have a file to upload.
 type Candidate struct {
 	Key Key
@@ -45,13 +39,13 @@ const (
 //
 // MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), whoever writes it. So nothing outside
 // of files may be a key; type is in the filter, which takes arrays too.
-func pendingIndexes(active, remote string) []index {
-	dict := "files.sites." + remote
+func pendingIndexes(r Route) []index {
+	dict := "files.sites." + r.To
 	list := []index{
 		{Keys: bson.D{{Key: listName, Value: 1}, {Key: listCreated, Value: 1}, {Key: listPaused, Value: 1}, {Key: listTries, Value: 1},
 			{Key: "_id", Value: 1}}, Partial: bson.D{{Key: "type", Value: "representation"}}},
 		{Keys: bson.D{{Key: dict + ".created_dt", Value: 1}, {Key: dict + ".tries", Value: 1}, {Key: dict + ".paused", Value: 1},
-			{Key: "files.sites." + active + ".created_dt", Value: 1}},
+			{Key: "files.sites." + r.From + ".created_dt", Value: 1}},
 			Partial: bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}}},
 	}
 	for i := range list {
@@ -73,7 +67,7 @@ func pendingIndexes(active, remote string) []index {
 // the index has what there is to decide, but for the source, which is in another record. What of the active site is
 // open is asked for in the same way, if anything is a candidate at all. The other way round, what the active site has,
 // would be all that was ever published.
-func (s *Store) Pending(ctx context.Context, project string, r PendingRules) iter.Seq2[Candidate, error] {
+func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[Candidate, error] {
 	return func(yield func(Candidate, error) bool) {
 		var sources map[ID]struct{} // with a file that the active site lacks
 		going := true
@@ -81,7 +75,7 @@ func (s *Store) Pending(ctx context.Context, project string, r PendingRules) ite
 		byKey := func(id ID) bool {
 			if sources == nil {
 				sources = map[ID]struct{}{}
-				failed = s.openKeys(ctx, project, openOn(r.ActiveSite), func(id ID) bool {
+				failed = s.openKeys(ctx, project, openOn(r.From), func(id ID) bool {
 					sources[id] = struct{}{}
 					return len(sources) < maxOpen
 				})
@@ -126,8 +120,8 @@ func newKeyRange(site string, paused, tries [2]any) keyRange {
 // untriedOn is what waits for the remote site, as Pype writes it: no created_dt, no paused, and tries that are missing or
 // a number that is small enough. Of each document the server returns the first key of the range, so all that is in it must
 // count.
-func untriedOn(r PendingRules) keyRange {
-	return newKeyRange(r.RemoteSite, [2]any{nil, nil}, [2]any{bson.MinKey{}, r.RetryCount})
+func untriedOn(r Rules) keyRange {
+	return newKeyRange(r.To, [2]any{nil, nil}, [2]any{bson.MinKey{}, r.RetryCount})
 }
 
 // openOn is what has a record of the site that is not created.
@@ -138,7 +132,7 @@ func openOn(site string) keyRange {
 // openKeys yields, from the index alone, the ids of representations with a key in the range.
 func (s *Store) openKeys(ctx context.Context, project string, r keyRange, each func(ID) bool) error {
 	// No filter, for which the server would read the documents.
-	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes("", "")[0].Keys).SetMin(r.from).SetMax(r.to)
+	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes(Route{})[0].Keys).SetMin(r.from).SetMax(r.to)
 	return s.scan(ctx, project, bson.D{}, o, func(key bson.Raw) bool {
 		id, ok := documentIDOf(key.Lookup("_id"))
 		return !ok || each(id)
@@ -203,21 +197,21 @@ func inList(site string, created, paused, tries any) bson.D {
 }
 
 // pendingInList finds, without the index, what is pending where sites are a list.
-func pendingInList(r PendingRules) bson.D {
-	return inList(r.RemoteSite, nil, unpaused(), triesLeft(r.RetryCount))
+func pendingInList(r Rules) bson.D {
+	return inList(r.To, nil, unpaused(), triesLeft(r.RetryCount))
 }
 
 // oddInList finds what is pending and not as Pype writes it: with a paused that does not pause, or tries that are neither
 // missing nor a number. Each condition has its own bounds in the index.
-func oddInList(r PendingRules) bson.A {
+func oddInList(r Rules) bson.A {
 	ofType := func(types ...string) bson.D { return bson.D{{Key: "$type", Value: types}} }
 	left := triesLeft(r.RetryCount)
 	odd := append(ofType("string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp", "javascript", "symbol", "maxKey"), left...)
 	return bson.A{
-		inList(r.RemoteSite, nil, bson.D{{Key: "$in", Value: unpausedValues[1:]}}, left),
-		inList(r.RemoteSite, nil, ofType("undefined"), left),
-		inList(r.RemoteSite, nil, nil, odd),
-		inList(r.RemoteSite, ofType("undefined"), unpaused(), left),
+		inList(r.To, nil, bson.D{{Key: "$in", Value: unpausedValues[1:]}}, left),
+		inList(r.To, nil, ofType("undefined"), left),
+		inList(r.To, nil, nil, odd),
+		inList(r.To, ofType("undefined"), unpaused(), left),
 	}
 }
 
@@ -226,8 +220,8 @@ func oddInList(r PendingRules) bson.A {
 //
 // Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists: false, and also
 // finds the nulls that other writers leave.
-func pendingInDict(r PendingRules) bson.D {
-	rec := "sites." + r.RemoteSite
+func pendingInDict(r Rules) bson.D {
+	rec := "sites." + r.To
 	return bson.D{
 		{Key: "files." + rec, Value: bson.D{{Key: "$exists", Value: true}}}, // else the partial index is not used
 		{Key: "files", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
@@ -235,7 +229,7 @@ func pendingInDict(r PendingRules) bson.D {
 			{Key: rec + ".created_dt", Value: nil},
 			{Key: rec + ".tries", Value: triesLeft(r.RetryCount)},
 			{Key: rec + ".paused", Value: unpaused()},
-			{Key: "sites." + r.ActiveSite + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}},
+			{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}},
 		}}}},
 	}
 }

@@ -22,7 +22,7 @@ func TestProgress(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := document(t, coll, key)
-			changes, err := s.Changes(t.Context(), "studio", gdrive)
+			changes, err := s.Changes(t.Context(), route)
 			if err != nil {
 				t.Fatal(err)
 			}

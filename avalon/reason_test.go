@@ -64,7 +64,7 @@ func TestReasonOf(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes, err := s.Changes(t.Context(), "studio", gdrive)
+		changes, err := s.Changes(t.Context(), route)
 		if err == nil {
 			_ = changes.Close(t.Context())
 			t.Errorf("%s: opened", tt.name)
@@ -92,7 +92,7 @@ func code(n int) bson.E { return bson.E{Key: "errorCode", Value: n} }
 
 func TestReasonWithoutAServer(t *testing.T) {
 	s := connect(t, "mongodb://127.0.0.1:1/?replicaSet=rs0", t.Name())
-	_, err := s.Changes(t.Context(), "studio", gdrive)
+	_, err := s.Changes(t.Context(), route)
 	if err == nil {
 		t.Fatal("opened")
 	}

@@ -30,7 +30,7 @@ func TestRootUses(t *testing.T) {
 	rep(publish, file("{root[publish]}/a", here, wanted), file("{root[work]}/a", here, wanted), file("{root[work]}/b", here, wanted))
 	rep(publish, file("{root[work]}/c", here, wanted), file("{root[work]}/synced", here, done), file("{root[work]}/absent", wanted))
 	rep("/q", file("{root}/\xff", here, wanted), file("\xff\xfe", here, wanted), file("é}x", here, wanted), file(7, here, wanted), file("{root/x", here, wanted))
-	uses, err := s.RootUses(t.Context(), "Test", doubling)
+	uses, err := s.RootUses(t.Context(), "Test", route)
 	if err != nil {
 		t.Fatal(err)
 	}

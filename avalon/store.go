@@ -114,8 +114,8 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 // createIndexes creates the collection if there is none, which would leave a phantom project behind when
 // one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
 // later check.
-func (s *Store) EnsureIndex(ctx context.Context, p Project, active, remote string) error {
-	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(active, remote)}}
+func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
+	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(r)}}
 	run := func(cmd bson.D) error {
 		err := s.db.RunCommand(ctx, cmd).Err()
 		var ce mongo.CommandError
@@ -145,12 +145,12 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, active, remote strin
 }
 
 // Indexed reports whether the project has the indexes of the pending query of the sites, by whatever name.
-func (s *Store) Indexed(ctx context.Context, p Project, active, remote string) (bool, error) {
+func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 	specs, err := s.db.Collection(p.Name).Indexes().ListSpecifications(ctx)
 	if err != nil {
 		return false, s.wrap(err, "list the indexes of project %s", p.Name)
 	}
-	for _, want := range pendingIndexes(active, remote) {
+	for _, want := range pendingIndexes(r) {
 		keys, err := bson.Marshal(want.Keys)
 		if err != nil {
 			return false, err

@@ -25,6 +25,8 @@ const (
 	gdrive  = "gdrive"
 )
 
+var route = Route{From: "studio", To: gdrive}
+
 // newStore returns a store on an empty database and the project's collection in it.
 func newStore(t *testing.T) (*Store, *mongo.Collection) {
 	t.Helper()
@@ -77,7 +79,7 @@ func dict(fields ...bson.E) bson.D {
 func pendingKeys(t *testing.T, s *Store, retryCount int) []Key {
 	t.Helper()
 	var keys []Key
-	for c, err := range s.Pending(t.Context(), project, PendingRules{"studio", gdrive, retryCount}) {
+	for c, err := range s.Pending(t.Context(), project, Rules{Route: route, RetryCount: retryCount}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +134,7 @@ func TestPending(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
 			t.Errorf("pending (-want +got):\n%s", diff)
 		}
-		if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], "studio", gdrive); err != nil {
+		if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -167,14 +169,14 @@ func TestErrorsNameTheMend(t *testing.T) {
 	listed := mustProjects(t, s)
 	calls := map[string]func() error{
 		"listCollections": func() error { _, err := s.Projects(t.Context()); return err },
-		"createIndexes":   func() error { return s.EnsureIndex(t.Context(), listed[0], "studio", gdrive) },
+		"createIndexes":   func() error { return s.EnsureIndex(t.Context(), listed[0], route) },
 		"find": func() error {
-			for _, err := range s.Pending(t.Context(), project, PendingRules{"studio", gdrive, 3}) {
+			for _, err := range s.Pending(t.Context(), project, Rules{Route: route, RetryCount: 3}) {
 				return err
 			}
 			return nil
 		},
-		"aggregate": func() error { _, err := s.Changes(t.Context(), "studio", gdrive); return err },
+		"aggregate": func() error { _, err := s.Changes(t.Context(), route); return err },
 		"update": func() error {
 			_, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
 			return err
@@ -249,7 +251,7 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], "studio", gdrive); err != nil {
+	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route); err != nil {
 		t.Fatal(err)
 	}
 	profile := func(level int) {
@@ -262,7 +264,7 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 		want[Candidate{Key{project, NewID(id.(bson.ObjectID))}, i < each}] = 1
 	}
 	profile(2)
-	for c, err := range s.Pending(t.Context(), project, PendingRules{"studio", gdrive, 3}) {
+	for c, err := range s.Pending(t.Context(), project, Rules{Route: route, RetryCount: 3}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -308,7 +310,7 @@ func TestEnsureIndexNeverCreatesAProject(t *testing.T) {
 	if err := coll.Drop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.EnsureIndex(t.Context(), listed[0], "studio", gdrive); !errors.Is(err, ErrGone) {
+	if err := s.EnsureIndex(t.Context(), listed[0], route); !errors.Is(err, ErrGone) {
 		t.Errorf("index of a dropped project: %v, want ErrGone", err)
 	}
 	if left := mustProjects(t, s); len(left) != 0 {
@@ -821,7 +823,7 @@ func TestChanges(t *testing.T) {
 		}
 		keys = append(keys, insert(t, coll, doc)...)
 	}
-	ch, err := s.Changes(t.Context(), "studio", gdrive)
+	ch, err := s.Changes(t.Context(), route)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -916,7 +918,7 @@ func next(t *testing.T, ch *Changes) (Change, error) {
 func TestChangesEnd(t *testing.T) {
 	s, coll := newStore(t)
 	insert(t, coll, representation())
-	ch, err := s.Changes(t.Context(), "studio", gdrive)
+	ch, err := s.Changes(t.Context(), route)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -954,7 +956,7 @@ func TestIndexed(t *testing.T) {
 	}
 	indexed := func() bool {
 		t.Helper()
-		ok, err := s.Indexed(t.Context(), projects[0], "studio", gdrive)
+		ok, err := s.Indexed(t.Context(), projects[0], route)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -963,7 +965,7 @@ func TestIndexed(t *testing.T) {
 	if indexed() {
 		t.Error("indexed before there is an index")
 	}
-	if err := s.EnsureIndex(t.Context(), projects[0], "studio", gdrive); err != nil {
+	if err := s.EnsureIndex(t.Context(), projects[0], route); err != nil {
 		t.Fatal(err)
 	}
 	if !indexed() {
@@ -975,7 +977,7 @@ func TestIndexed(t *testing.T) {
 func TestIndexesRefuseNoArrays(t *testing.T) {
 	s, coll := newStore(t)
 	insert(t, coll, representation(entry("{root}/a", list())))
-	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], "studio", gdrive); err != nil {
+	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route); err != nil {
 		t.Fatal(err)
 	}
 	for _, odd := range []any{bson.A{}, bson.A{"representation", 3}} {

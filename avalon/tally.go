@@ -61,16 +61,8 @@ func (t *Tally) published(at time.Time) {
 // IsZero reports whether nothing was counted.
 func (t *Tally) IsZero() bool { return *t == Tally{} }
 
-// TallyRules say what counts as what.
-type TallyRules struct {
-	ActiveSite, RemoteSite string
-	RetryCount             int
-	// Backoff is the wait after so many failed tries. It does not get shorter with more of them.
-	Backoff func(tries int) time.Duration
-}
-
 // waits are the different waits before a next try, the shortest first.
-func (r TallyRules) waits() []time.Duration {
+func (r Rules) waits() []time.Duration {
 	var all []time.Duration
 	for n := 1; n < r.RetryCount; n++ {
 		if w := r.Backoff(n); w > 0 && (len(all) == 0 || w > all[len(all)-1]) {
@@ -98,7 +90,7 @@ type group struct {
 
 // Tally counts the files of a project. The server reads all of the project's representations for it, and answers with
 // a few lines: what has the same tries is counted there, what that means is decided here, as for an upload.
-func (s *Store) Tally(ctx context.Context, project string, r TallyRules, now time.Time) (Tally, error) {
+func (s *Store) Tally(ctx context.Context, project string, r Rules, now time.Time) (Tally, error) {
 	waits := r.waits()
 	cur, err := s.db.Collection(project).Aggregate(ctx, tallyPipeline(r, waits, now))
 	var groups []group
@@ -144,7 +136,7 @@ func (s *Store) Tally(ctx context.Context, project string, r TallyRules, now tim
 }
 
 // tallyPipeline has the server read a project, as [Tally] says. It is what [File.On] and decode are for one document.
-func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pipeline {
+func tallyPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline {
 	sized := call("$and", isOf("$f.size", "int", "long", "double", "decimal"), call("$gte", "$f.size", 0))
 	late := bson.A{} // of each wait 1 if it is over
 	for _, w := range waits {
@@ -155,15 +147,15 @@ func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pip
 		allLate = call("$cond", isOf("$r.last_failed_dt", "date"), call("$add", late...), len(waits))
 	}
 	created := call("$and", isOf("$r", "object"), call("$not", is("$r.created_dt", nil)))
-	return append(records(r, bson.A{
-		bson.D{{Key: "files.sites.name", Value: r.RemoteSite}},
-		bson.D{{Key: "files.sites." + r.RemoteSite, Value: bson.D{{Key: "$exists", Value: true}}}},
+	return append(records(r.Route, bson.A{
+		bson.D{{Key: "files.sites.name", Value: r.To}},
+		bson.D{{Key: "files.sites." + r.To, Value: bson.D{{Key: "$exists", Value: true}}}},
 	}),
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: call("$cond", created, bson.D{{Key: "created", Value: literal(true)}},
 				call("$cond", call("$not", usable()), bson.D{{Key: "unusable", Value: literal(true)}},
 					call("$cond", call("$not", isUnpaused("$r")), bson.D{{Key: "paused", Value: literal(true)}}, bson.D{
-						{Key: "active", Value: active(r.ActiveSite)},
+						{Key: "active", Value: active(r.From)},
 						{Key: "tries", Value: "$r.tries"},
 						{Key: "late", Value: allLate},
 					})))},
@@ -177,17 +169,17 @@ func tallyPipeline(r TallyRules, waits []time.Duration, now time.Time) mongo.Pip
 
 // records yields each file that has a record of the remote site, of the representations that fit one of the filters:
 // the file as f, the record as r, and fields of the representation that are to be kept.
-func records(r TallyRules, filters bson.A, keep ...string) mongo.Pipeline {
+func records(r Route, filters bson.A, keep ...string) mongo.Pipeline {
 	project := func(fields bson.D) bson.D {
 		for _, k := range keep {
 			fields = append(fields, bson.E{Key: k, Value: 1})
 		}
 		return bson.D{{Key: "$project", Value: fields}}
 	}
-	dict := "files.sites." + r.RemoteSite
+	dict := "files.sites." + r.To
 	// Of several records with one name the first that is not created counts; see File.On.
 	named := call("$filter", bson.D{{Key: "input", Value: "$files.sites"}, {Key: "as", Value: "s"},
-		{Key: "cond", Value: call("$eq", "$$s.name", literal(r.RemoteSite))}})
+		{Key: "cond", Value: call("$eq", "$$s.name", literal(r.To))}})
 	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
 	inList := let("named", named, call("$ifNull", first(open), first("$$named")))
 	return mongo.Pipeline{
@@ -250,12 +242,12 @@ type FailedFile struct {
 }
 
 // Failed returns files of a project that have no tries left, the last to fail first, but not more than so many.
-func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most int) ([]FailedFile, error) {
+func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) ([]FailedFile, error) {
 	if most <= 0 {
 		return nil, nil
 	}
 	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
-	pipeline := append(records(r, openFilters(r.RemoteSite)),
+	pipeline := append(records(r.Route, openFilters(r.To)),
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
 			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
@@ -272,7 +264,7 @@ func (s *Store) Failed(ctx context.Context, project string, r TallyRules, most i
 	for len(list) < most && cur.Next(ctx) {
 		rec, _ := cur.Current.Lookup("r").DocumentOK()
 		id, _ := idOf(cur.Current.Lookup("_id"))
-		f := site(r.RemoteSite, rec)
+		f := site(r.To, rec)
 		if f.Tries >= r.RetryCount {
 			list = append(list, FailedFile{Key{project, id}, text(cur.Current.Lookup("path")), f.Tries, f.Error, f.LastFailed})
 		}

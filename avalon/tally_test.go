@@ -14,39 +14,38 @@ import (
 )
 
 // doubling are rules with waits of 10 s, 20 s, 30 s, 30 s ...
-var doubling = TallyRules{ActiveSite: "studio", RemoteSite: gdrive, RetryCount: 6, Backoff: func(tries int) time.Duration {
+var doubling = Rules{Route: route, RetryCount: 6, Backoff: func(tries int) time.Duration {
 	return min(10*time.Second<<(tries-1), 30*time.Second)
 }}
 
 // tallied counts the files of a document by its model, one after the other.
-func tallied(rep *Representation, r TallyRules, now time.Time) (t Tally, failed []FailedFile) {
+func tallied(rep *Representation, r Rules, now time.Time) (t Tally, failed []FailedFile) {
 	for _, f := range rep.Files {
-		rec, ok := f.On(r.RemoteSite)
+		rec, ok := f.On(r.To)
 		if !ok {
 			continue
 		}
-		active, _ := f.On(r.ActiveSite)
 		count := Count{Files: 1, Bytes: max(f.Size, 0)}
-		switch {
-		case rec.Created:
+		switch r.Evaluate(&f, now).Status {
+		case Synced:
 			t.Synced.Add(count)
 			continue
-		case f.Problem != "" || rec.Problem != "":
+		case Invalid:
 			t.Unusable.Add(count)
 			continue
-		case rec.Paused:
+		case Paused:
 			t.Paused.Add(count)
 			continue
-		case rec.Tries >= r.RetryCount:
+		case Failed:
 			t.Failed.Add(count)
 			failed = append(failed, FailedFile{rep.Key, f.Path, rec.Tries, rec.Error, rec.LastFailed})
 			continue
-		case !active.Created:
+		case SourceMissing:
 			t.Absent.Add(count)
 			continue
-		case rec.Tries > 0 && !rec.LastFailed.IsZero() && rec.LastFailed.Add(r.Backoff(rec.Tries)).After(now):
+		case BackingOff:
 			t.Waiting.Add(count)
-		default:
+		case Pending:
 			t.Pending.Add(count)
 		}
 		if f.ID.kind == bson.TypeObjectID {

@@ -137,7 +137,7 @@ func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
 		r.ok("rights to read and to write what is synced")
 	}
 	checkState(ctx, r, e, remote.Name)
-	changes, err := store.Changes(ctx, cfg.ActiveSite, remote.Name)
+	changes, err := store.Changes(ctx, daemon.Rules(cfg).Route)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
 		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")
@@ -148,7 +148,7 @@ func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
 		_ = changes.Close(ctx) // it was only tried
 	}
 	if len(projects) > 0 {
-		checkIndex(ctx, r, cfg, store, projects, remote.Name)
+		checkIndex(ctx, r, cfg, store, projects)
 		checkSources(ctx, r, cfg, store, projects, remote)
 	}
 }
@@ -195,10 +195,10 @@ func checkState(ctx context.Context, r *report, e *env, site string) {
 	}
 }
 
-func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, site string) {
+func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project) {
 	var without []string
 	for _, p := range projects {
-		indexed, err := store.Indexed(ctx, p, cfg.ActiveSite, site)
+		indexed, err := store.Indexed(ctx, p, daemon.Rules(cfg).Route)
 		if err != nil {
 			r.fail("index", err)
 			return
@@ -233,7 +233,7 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 			r.fail("storage of project "+p.Name, err)
 			continue
 		}
-		f, roots, err := pendingFile(ctx, store, p, daemon.PendingRules(cfg))
+		f, roots, err := pendingFile(ctx, store, p, daemon.Rules(cfg))
 		if err == nil && f == nil {
 			continue
 		}
@@ -253,7 +253,7 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 }
 
 // pendingFile returns a file of the project that waits for the site, nil if there is none.
-func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rules avalon.PendingRules) (*avalon.File, avalon.Roots, error) {
+func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rules avalon.Rules) (*avalon.File, avalon.Roots, error) {
 	for c, err := range store.Pending(ctx, p.Name, rules) {
 		if err != nil {
 			return nil, nil, err
@@ -263,7 +263,7 @@ func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rul
 			continue // sitesync run tells of it
 		}
 		for i := range rep.Files {
-			if rec, ok := rep.Files[i].On(rules.RemoteSite); ok && !rec.Created && rep.Files[i].Problem == "" {
+			if rec, ok := rep.Files[i].On(rules.To); ok && !rec.Created && rep.Files[i].Problem == "" {
 				return &rep.Files[i], rep.Roots, nil
 			}
 		}

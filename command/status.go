@@ -102,7 +102,7 @@ type unfit struct {
 // unfitFiles tells which pending files of a project the settings do not fit.
 func unfitFiles(ctx context.Context, store *avalon.Store, project string, cfg *config.Config) ([]unfit, error) {
 	remote, _ := cfg.Remote()
-	uses, err := store.RootUses(ctx, project, daemon.TallyRules(cfg))
+	uses, err := store.RootUses(ctx, project, daemon.Rules(cfg).Route)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 		s.Sitesync.Error = err.Error()
 	}
 
-	rules := daemon.TallyRules(cfg)
+	rules := daemon.Rules(cfg)
 	p.total.Store(int64(len(projects)))
 	rows := make([]projectStatus, len(projects))
 	tallies := make([]avalon.Tally, len(projects))
@@ -243,7 +243,7 @@ func (c statusCmd) projects(listed []avalon.Project, database string) ([]string,
 }
 
 // project reads one project.
-func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, cfg *config.Config, rules avalon.TallyRules, now time.Time) (projectStatus, avalon.Tally) {
+func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, cfg *config.Config, rules avalon.Rules, now time.Time) (projectStatus, avalon.Tally) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	row := projectStatus{Project: name}

@@ -101,7 +101,7 @@ func (p *pipeline) leftPaused(ctx context.Context, paused uploader.Paused) error
 		return errors.New("the site is paused, so not everything is synced; sitesync resume ends that")
 	}
 	for _, project := range slices.Sorted(maps.Keys(paused.Projects)) {
-		for _, err := range p.store.Pending(ctx, project, PendingRules(p.cfg)) {
+		for _, err := range p.store.Pending(ctx, project, Rules(p.cfg)) {
 			if err != nil {
 				return err
 			}

@@ -54,12 +54,11 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	cfg, log := p.cfg, p.log
 	queue := watcher.NewQueue(queueCapacity)
 	defer queue.Close()
-	poll := watcher.NewPoll(p.store, cfg.ActiveSite, p.remote.Name, queue, log)
-	poll.RetryCount, poll.Interval = cfg.RetryCount, cfg.LoopDelay
+	rules := Rules(cfg)
+	poll := watcher.NewPoll(p.store, rules, queue, log)
+	poll.Interval = cfg.LoopDelay
 	up := uploader.New(uploader.Options{
-		ActiveSite: cfg.ActiveSite, RemoteSite: p.remote.Name,
-		RetryCount: cfg.RetryCount, Backoff: uploader.Backoff{First: cfg.RetryDelay, Max: cfg.MaxRetryDelay},
-		Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
+		Rules: rules, Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
 		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: p.store, Site: backend, Poll: poll.Now, Log: log,
@@ -69,7 +68,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	pausing := &pauseController{log: log, up: up, poll: poll}
 	pausing.set(paused)
 	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
-	stream := &watcher.Stream{Store: p.store, Active: cfg.ActiveSite, Remote: p.remote.Name, Queue: queue,
+	stream := &watcher.Stream{Store: p.store, Route: rules.Route, Queue: queue,
 		Poll: func() {}, Gap: func() {}, Log: log}
 	shown := components{queue: queue, stream: stream, uploader: up, backend: backend}
 	if cfg.Poll && !p.once {
@@ -86,7 +85,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	wg.Go(func() { p.pauses.Follow(ctx, paused, pausing.set) })
 	wg.Go(func() { p.ensureStateIndexes(ctx) })
 	if cfg.Index {
-		index := &watcher.Index{Store: p.store, Active: cfg.ActiveSite, Remote: p.remote.Name, Interval: cfg.LoopDelay, Log: log}
+		index := &watcher.Index{Store: p.store, Route: rules.Route, Interval: cfg.LoopDelay, Log: log}
 		wg.Go(func() { index.Run(ctx) })
 	}
 	if p.once {

@@ -103,7 +103,7 @@ func (a *adapter) Count(ctx context.Context, project string) (web.Counts, error)
 	if err != nil {
 		return web.Counts{}, err
 	}
-	t, err := db.store.Tally(ctx, project, TallyRules(a.cfg), time.Now())
+	t, err := db.store.Tally(ctx, project, Rules(a.cfg), time.Now())
 	return web.Counts{Pending: web.Count(t.Pending), Waiting: web.Count(t.Waiting), Paused: web.Count(t.Paused), Failed: web.Count(t.Failed), Synced: web.Count(t.Synced),
 		Absent: web.Count(t.Absent), Unusable: web.Count(t.Unusable), Oldest: t.Oldest}, err
 }
@@ -114,7 +114,7 @@ func (a *adapter) Failed(ctx context.Context, project string, most int) (list []
 	if err != nil {
 		return nil, err
 	}
-	failed, err := db.store.Failed(ctx, project, TallyRules(a.cfg), most)
+	failed, err := db.store.Failed(ctx, project, Rules(a.cfg), most)
 	for _, f := range failed {
 		list = append(list, web.FailedFile{File: fileOf(f.Key, f.Path, avalon.UnknownSize), Tries: f.Tries, Error: f.Error, LastFailed: f.LastFailed})
 	}

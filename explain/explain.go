@@ -19,6 +19,7 @@ import (
 // Explainer explains. It may be used by several goroutines.
 type Explainer struct {
 	Config *config.Config
+	Rules  avalon.Rules
 	Store  *avalon.Store
 	State  *state.Database
 
@@ -75,9 +76,7 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 		return r.end(), nil
 	}
 
-	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead, inspector: uploader.NewInspector(),
-		rules: uploader.Rules{ActiveSite: e.Config.ActiveSite, RemoteSite: remote.Name, RetryCount: e.Config.RetryCount,
-			Backoff: uploader.Backoff{First: e.Config.RetryDelay, Max: e.Config.MaxRetryDelay}}}
+	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead, inspector: uploader.NewInspector()}
 	defer x.close()
 	x.works(project)
 	var files []File
@@ -177,7 +176,6 @@ type explanation struct {
 	now    time.Time
 	rep    *avalon.Representation
 	remote config.Site
-	rules  uploader.Rules
 	left   int64 // of MaxRead
 
 	steps     []Step          // about what works

@@ -20,41 +20,41 @@ import (
 
 // file walks through the rules for one file, in the order in which the uploader asks.
 func (x *explanation) file(f *avalon.File) File {
-	ruling := x.rules.Of(f, x.now)
+	decision := x.Rules.Evaluate(f, x.now)
 	rec, _ := f.On(x.remote.Name)
 	out := File{ID: f.ID.String(), Path: f.Path, Size: f.Size, RemoteID: rec.RemoteID, Tries: rec.Tries, Error: rec.Error,
-		SyncedAt: date(rec.CreatedAt), LastFailed: date(rec.LastFailed), State: states[ruling.Standing]}
+		SyncedAt: date(rec.CreatedAt), LastFailed: date(rec.LastFailed), State: states[decision.Status]}
 	add := func(rule string, v Verdict, mend, format string, args ...any) {
 		out.Steps = append(out.Steps, Step{rule, v, fmt.Sprintf(format, args...), mend})
 	}
-	switch ruling.Standing {
-	case uploader.Unusable:
-		add("entry", Wrong, "mend the document, or publish again", "its entry can't be worked with: %s", ruling.Problem)
-	case uploader.Unwanted:
+	switch decision.Status {
+	case avalon.Invalid:
+		add("entry", Wrong, "mend the document, or publish again", "its entry can't be worked with: %s", decision.Problem)
+	case avalon.Untracked:
 		add("record", Wrong, fmt.Sprintf("ask for it: sitesync add-site %s; with --dry-run it tells what else would be asked for", ShellQuote(x.rep.Key.Project)),
 			"it has no record of site %s, so nobody has asked for it to be synced", x.remote.Name)
-	case uploader.Synced:
+	case avalon.Synced:
 		when := "at an unknown time"
 		if !rec.CreatedAt.IsZero() {
 			when = at(rec.CreatedAt)
 		}
 		add("record", OK, "", "it is on site %s since %s", x.remote.Name, when)
 		x.compare(f, rec, &out)
-	case uploader.FilePaused:
+	case avalon.Paused:
 		add("record", OK, "", "site %s waits for it", x.remote.Name)
 		add("paused", Wrong, "take paused out of its record of site "+x.remote.Name+" when it is to be uploaded, which then begins at once",
 			"its record has paused: somebody wants it to be left alone")
 	default:
 		add("record", OK, "", "site %s waits for it", x.remote.Name)
-		x.pending(f, rec, ruling, &out)
+		x.pending(f, rec, decision, &out)
 	}
 	out.Verdict = worst(out.Steps)
 	return out
 }
 
-var states = map[uploader.Standing]State{
-	uploader.Unusable: Unusable, uploader.Unwanted: Unwanted, uploader.Synced: Synced, uploader.GivenUp: Failed, uploader.FilePaused: Paused,
-	uploader.Absent: Absent, uploader.Resting: Resting, uploader.Due: Due,
+var states = map[avalon.Status]State{
+	avalon.Invalid: Unusable, avalon.Untracked: Unwanted, avalon.Synced: Synced, avalon.Failed: Failed, avalon.Paused: Paused,
+	avalon.SourceMissing: Absent, avalon.BackingOff: Resting, avalon.Pending: Due,
 }
 
 // again says how a file that has failed for good is tried once more.
@@ -73,7 +73,7 @@ func ShellQuote(word string) string {
 }
 
 // pending walks on, for a file that the site waits for.
-func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.Ruling, out *File) {
+func (x *explanation) pending(f *avalon.File, rec avalon.Site, decision avalon.Decision, out *File) {
 	add := func(rule string, v Verdict, mend, format string, args ...any) {
 		out.Steps = append(out.Steps, Step{rule, v, fmt.Sprintf(format, args...), mend})
 	}
@@ -81,31 +81,31 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, ruling uploader.R
 	if !rec.LastFailed.IsZero() {
 		failed = fmt.Sprintf("the last at %s: %s", at(rec.LastFailed), failed)
 	}
-	switch n, most := rec.Tries, x.rules.RetryCount; {
-	case ruling.Standing == uploader.GivenUp:
+	switch n, most := rec.Tries, x.Rules.RetryCount; {
+	case decision.Status == avalon.Failed:
 		add("tries", Wrong, "repair the cause, then: "+x.again(), "%d tries failed, and retry_cnt is %d, so it is left alone; %s", n, most, failed)
 	case n == 0:
 		add("tries", OK, "", "none of %d tries has failed", most)
 	default:
 		add("tries", Waiting, "", "%d of %d tries failed, %s", n, most, failed)
 	}
-	if active, ok := f.On(x.rules.ActiveSite); !ok || !active.Created {
-		add("active site", Wrong, fmt.Sprintf("get it to site %s, which then writes created_dt into its record", x.rules.ActiveSite),
-			"it is not on site %s, so there is nothing to upload", x.rules.ActiveSite)
+	if active, ok := f.On(x.Rules.From); !ok || !active.Created {
+		add("active site", Wrong, fmt.Sprintf("get it to site %s, which then writes created_dt into its record", x.Rules.From),
+			"it is not on site %s, so there is nothing to upload", x.Rules.From)
 		return
 	}
-	add("active site", OK, "", "it is on site %s", x.rules.ActiveSite)
-	if ruling.Standing == uploader.Resting {
-		next := x.now.Add(ruling.Wait)
+	add("active site", OK, "", "it is on site %s", x.Rules.From)
+	if decision.Status == avalon.BackingOff {
+		next := x.now.Add(decision.Wait)
 		out.NextTry = date(next)
 		add("wait", Waiting, fmt.Sprintf("nothing; it is tried again at %s. To try it at once: %s --waiting", at(next), x.again()),
-			"the next try is at %s, in %s", at(next), short(ruling.Wait))
+			"the next try is at %s, in %s", at(next), short(decision.Wait))
 	}
 	there := x.source(f, rec, out)
-	if ruling.Standing == uploader.GivenUp {
+	if decision.Status == avalon.Failed {
 		return
 	}
-	if usable := x.usable(); ruling.Standing == uploader.Due && there && usable && worst(x.steps) == OK && worst(out.Steps) != Wrong {
+	if usable := x.usable(); decision.Status == avalon.Pending && there && usable && worst(x.steps) == OK && worst(out.Steps) != Wrong {
 		add("upload", Waiting, "nothing; it is uploaded now or next. If that does not change: sitesync status, and the log of sitesync",
 			"nothing is in its way: it is uploaded now or next")
 	}

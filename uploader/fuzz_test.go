@@ -34,7 +34,6 @@ func FuzzPlan(f *testing.F) {
 		f.Add([]byte(raw), int64(1_780_000_000))
 		f.Add([]byte(doc), int64(0))
 	}
-	r := Rules{"studio", "gdrive", 3, Backoff{First: 10 * time.Second, Max: time.Hour}}
 	f.Fuzz(func(t *testing.T, data []byte, seconds int64) {
 		var parsed bson.D
 		if bson.UnmarshalExtJSON(data, false, &parsed) == nil {
@@ -46,7 +45,7 @@ func FuzzPlan(f *testing.F) {
 		if err != nil {
 			return
 		}
-		p := r.plan(rep, time.Unix(seconds, 0))
+		p := newPlan(rules, rep, time.Unix(seconds, 0))
 		if p.next < 0 || p.next > time.Hour || len(p.due)+len(p.problems) > len(rep.Files) {
 			t.Errorf("%d files: %+v", len(rep.Files), p)
 		}

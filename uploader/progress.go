@@ -48,7 +48,7 @@ func (p *progress) note(ctx context.Context, u *Uploader, t task) {
 			if noted && !recorded {
 				ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 				defer cancel()
-				if err := u.Store.DropProgress(ctx, t.job.key, u.RemoteSite, t.file); err != nil {
+				if err := u.Store.DropProgress(ctx, t.job.key, u.Rules.To, t.file); err != nil {
 					log.Debug("progress stays in the record", zap.Error(err))
 				}
 			}
@@ -62,7 +62,7 @@ func (p *progress) note(ctx context.Context, u *Uploader, t task) {
 		}
 		last, noted = done, true
 		noting, cancel := context.WithTimeout(ctx, progressTimeout)
-		if err := u.Store.NoteProgress(noting, t.job.key, u.RemoteSite, t.file, done); err != nil {
+		if err := u.Store.NoteProgress(noting, t.job.key, u.Rules.To, t.file, done); err != nil {
 			log.Debug("progress can't be noted", zap.Error(err))
 		}
 		cancel()

@@ -39,7 +39,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		outcomes[i] = r.Outcome
 	}
 	for {
-		lost, err := u.Store.Record(ctx, j.key, u.RemoteSite, outcomes)
+		lost, err := u.Store.Record(ctx, j.key, u.Rules.To, outcomes)
 		var refused *avalon.RecordError
 		if errors.As(err, &refused) {
 			u.refusals.add(j.key, refused)

@@ -73,7 +73,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			bytes: size, took: now.Sub(start), seen: u.waits.done(t)}, 0
 	case class == site.NotReady:
 		// A file that has failed has been waited for.
-		if rec, _ := t.file.On(u.RemoteSite); rec.Tries == 0 {
+		if rec, _ := t.file.On(u.Rules.To); rec.Tries == 0 {
 			if wake := u.waits.next(t, now, u.Settle); wake > 0 {
 				u.about(t.job.key).Debug("source is waited for", zap.Error(err))
 				return nil, wake
@@ -251,15 +251,15 @@ func truncate(text string) string {
 // failure spends a try.
 func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Duration) {
 	u.waits.done(t)
-	rec, _ := t.file.On(u.RemoteSite)
+	rec, _ := t.file.On(u.Rules.To)
 	tries := rec.Tries + 1
 	u.failed.Add(1)
 	reason := truncate(err.Error())
 	log := u.about(t.job.key).With(zap.String("path", truncate(t.file.Path)), zap.String("error", reason),
-		zap.Int("tries", tries), zap.Int("retry_cnt", u.RetryCount))
+		zap.Int("tries", tries), zap.Int("retry_cnt", u.Rules.RetryCount))
 	var wake time.Duration
-	if tries < u.RetryCount {
-		wake = u.Backoff.After(tries)
+	if tries < u.Rules.RetryCount {
+		wake = u.Rules.Backoff(tries)
 		log.Warn("upload failed", zap.Duration("again_in", wake))
 	} else {
 		u.givenUp.Add(1)

@@ -40,21 +40,19 @@ var _ Store = (*avalon.Store)(nil)
 
 // Options are the settings of an Uploader. All must be given but LocalRoot, NothingDue and Synced.
 type Options struct {
-	ActiveSite, RemoteSite string
-	RetryCount             int           // failed tries after which a file is left alone
-	Backoff                Backoff       // between failed tries
-	Settle                 time.Duration // how long a source that is not there yet is waited for without costing a try
-	Transfers              int           // files uploaded at once, not counting one that was just published
-	RecordProgress         bool          // whether records of large files tell how far they are
-	LocalRoot              config.Roots  // where the storage is mounted here; zero: the documents say so
-	RemoteRoot             config.Roots  // where files go on the site
-	Grace                  time.Duration // how long uploads may go on once Run is told to stop
-	Stop                   time.Duration // how long results may be written then; longer than Grace
-	Queue                  *watcher.Queue
-	Store                  Store
-	Site                   site.Backend
-	Poll                   func() // asks for a poll, after a hold has ended
-	Log                    *zap.Logger
+	Rules          avalon.Rules
+	Settle         time.Duration // how long a source that is not there yet is waited for without costing a try
+	Transfers      int           // files uploaded at once, not counting one that was just published
+	RecordProgress bool          // whether records of large files tell how far they are
+	LocalRoot      config.Roots  // where the storage is mounted here; zero: the documents say so
+	RemoteRoot     config.Roots  // where files go on the site
+	Grace          time.Duration // how long uploads may go on once Run is told to stop
+	Stop           time.Duration // how long results may be written then; longer than Grace
+	Queue          *watcher.Queue
+	Store          Store
+	Site           site.Backend
+	Poll           func() // asks for a poll, after a hold has ended
+	Log            *zap.Logger
 
 	// NothingDue is told of each representation that there is nothing to do about, and nothing to wait for. May be nil.
 	NothingDue func(avalon.Key)
@@ -66,7 +64,6 @@ type Options struct {
 // Uploader uploads the files that are due.
 type Uploader struct {
 	Options
-	rules       Rules
 	schedule    *schedule
 	holds       *holds
 	files       *fileCalls
@@ -90,7 +87,6 @@ type Uploader struct {
 func New(o Options) *Uploader {
 	u := &Uploader{
 		Options:  o,
-		rules:    Rules{o.ActiveSite, o.RemoteSite, o.RetryCount, o.Backoff},
 		schedule: newSchedule(o.Transfers, o.Queue),
 		holds:    newHolds(o.Log, o.Poll),
 		files:    newFileCalls(),

@@ -176,7 +176,7 @@ func inBubble(t *testing.T, test func(*world)) {
 		}}}
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
-			ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: Backoff{First: 10 * time.Second, Max: time.Hour},
+			Rules:  rules,
 			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 7 * time.Second, Stop: 8 * time.Second,
 			Queue: q, Store: w.store, Site: w.site, Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },

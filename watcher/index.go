@@ -18,10 +18,10 @@ const slowIndex = 30 * time.Second
 // Index creates the indexes that the poll needs, in projects that have none. It is no part of the poll, which works
 // without, as MongoDB may take long: it reads all documents, and waits for every member of the replica set.
 type Index struct {
-	Store          *avalon.Store
-	Active, Remote string        // the sites
-	Interval       time.Duration // from one look for projects without to the next
-	Log            *zap.Logger
+	Store    *avalon.Store
+	Route    avalon.Route
+	Interval time.Duration // from one look for projects without to the next
+	Log      *zap.Logger
 
 	made   map[avalon.Project]bool
 	failed bool // it was told that one can't be created
@@ -59,7 +59,7 @@ func (x *Index) Once(ctx context.Context) {
 			x.Log.Warn("the index for the poll is still being created; polls work without, but slower",
 				zap.String("project", p.Name), zap.Duration("for", slowIndex))
 		})
-		err := x.Store.EnsureIndex(ctx, p, x.Active, x.Remote)
+		err := x.Store.EnsureIndex(ctx, p, x.Route)
 		slow.Stop()
 		switch {
 		case err == nil:

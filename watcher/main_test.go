@@ -28,6 +28,8 @@ const (
 	retryCount = 3
 )
 
+var route = avalon.Route{From: "studio", To: site}
+
 // fixture is a watcher with a connection of its own to the database that a studio publishes into.
 type fixture struct {
 	db     *mongo.Database
@@ -63,11 +65,11 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
 	f.logs = logs
-	f.poll = NewPoll(f.store, "studio", site, f.queue, log)
-	f.poll.RetryCount, f.poll.Interval = retryCount, time.Hour
+	f.poll = NewPoll(f.store, avalon.Rules{Route: route, RetryCount: retryCount}, f.queue, log)
+	f.poll.Interval = time.Hour
 	f.poll.Watched = func() bool { return true }
-	f.index = &Index{Store: f.store, Active: "studio", Remote: site, Interval: time.Hour, Log: log}
-	f.stream = &Stream{Store: f.store, Active: "studio", Remote: site, Queue: f.queue, Poll: f.poll.Now, Gap: f.poll.Gap, Log: log}
+	f.index = &Index{Store: f.store, Route: route, Interval: time.Hour, Log: log}
+	f.stream = &Stream{Store: f.store, Route: route, Queue: f.queue, Poll: f.poll.Now, Gap: f.poll.Gap, Log: log}
 	t.Cleanup(f.queue.Close)
 	return f
 }

@@ -43,12 +43,11 @@ const (
 // a backlog. If there is no room for it in the queue, it is fed at the pace at which the queue drains, while further
 // polls look for what is fresh.
 type Poll struct {
-	Store          *avalon.Store
-	Active, Remote string        // the sites
-	RetryCount     int           // failed tries after which a file is left alone
-	Interval       time.Duration // from the start of one poll to that of the next; more than 0
-	Queue          *Queue
-	Log            *zap.Logger
+	Store    *avalon.Store
+	Rules    avalon.Rules
+	Interval time.Duration // from the start of one poll to that of the next; more than 0
+	Queue    *Queue
+	Log      *zap.Logger
 
 	// Skip tells which projects are left out for now; nil: none.
 	Skip func(project string) bool
@@ -95,8 +94,8 @@ func (p *Poll) Counts() PollCounts {
 }
 
 // NewPoll returns a poll; the caller fills in the rest of the fields.
-func NewPoll(store *avalon.Store, active, remote string, queue *Queue, log *zap.Logger) *Poll {
-	return &Poll{Store: store, Active: active, Remote: remote, Queue: queue, Log: log, now: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+func NewPoll(store *avalon.Store, rules avalon.Rules, queue *Queue, log *zap.Logger) *Poll {
+	return &Poll{Store: store, Rules: rules, Queue: queue, Log: log, now: make(chan struct{}, 1), seed: maphash.MakeSeed()}
 }
 
 // Now asks for a poll as soon as the present one has ended, and to feed all that it finds.
@@ -363,9 +362,8 @@ func (p *Poll) each(ctx context.Context, visit func(avalon.Candidate) error) (sk
 			c.stop()
 		}
 	}()
-	rules := avalon.PendingRules{ActiveSite: p.Active, RemoteSite: p.Remote, RetryCount: p.RetryCount}
 	for _, project := range projects {
-		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, rules))
+		next, stop := iter.Pull2(p.Store.Pending(ctx, project.Name, p.Rules))
 		open = append(open, cursor{project.Name, next, stop})
 	}
 	skipped = map[string]bool{}

@@ -41,12 +41,12 @@ func (s State) String() string {
 // backoff and for ever, when one dies. What happened while none was open is the poll's: a poll follows each
 // opening.
 type Stream struct {
-	Store          *avalon.Store
-	Active, Remote string // the sites
-	Queue          *Queue
-	Poll           func() // asks for a poll now
-	Gap            func() // the same, as something may have been missed
-	Log            *zap.Logger
+	Store *avalon.Store
+	Route avalon.Route
+	Queue *Queue
+	Poll  func() // asks for a poll now
+	Gap   func() // the same, as something may have been missed
+	Log   *zap.Logger
 
 	state atomic.Int32
 
@@ -141,7 +141,7 @@ func (s *Stream) count(reason avalon.Reason) {
 // follow opens a stream and reads it until it dies. It calls opened when the stream is open, and again when an
 // answer has proved that it works.
 func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
-	changes, err := s.Store.Changes(ctx, s.Active, s.Remote)
+	changes, err := s.Store.Changes(ctx, s.Route)
 	if err != nil {
 		return err
 	}

@@ -34,10 +34,10 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 			h.close(ctx)
 			return nil, nil, err
 		}
+		rules := avalon.Rules{Route: avalon.Route{From: "studio", To: stage.RemoteSite}, RetryCount: 3}
 		store := avalon.NewStore(h.db.Client(), h.db.Name())
-		(&watcher.Index{Store: store, Active: "studio", Remote: stage.RemoteSite, Log: zap.NewNop()}).Once(ctx)
-		poll := watcher.NewPoll(store, "studio", stage.RemoteSite, watcher.NewQueue(waiting), zap.NewNop())
-		poll.RetryCount = 3
+		(&watcher.Index{Store: store, Route: rules.Route, Log: zap.NewNop()}).Once(ctx)
+		poll := watcher.NewPoll(store, rules, watcher.NewQueue(waiting), zap.NewNop())
 		once := func() (float64, error) {
 			start := time.Now()
 			err := poll.Once(ctx)

@@ -460,7 +460,8 @@ func (tr *trial) run(want verdict, k request) {
 	q := watcher.NewQueue(10)
 	defer q.Close()
 	up := uploader.New(uploader.Options{
-		ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, Backoff: uploader.Backoff{First: time.Millisecond, Max: time.Millisecond},
+		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
+			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
 		Settle: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), Grace: 7 * time.Second, Stop: 8 * time.Second,
 		Queue: q, Store: store, Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
 	})
