@@ -165,14 +165,14 @@ func checkState(ctx context.Context, r *report, e *env, site string) {
 		return
 	}
 	lease := state.LeaseName(e.cfg.Mongo.Database, site)
-	standing, err := e.state.Standing(ctx, lease)
+	standing, err := e.state.LeaseInfo(ctx, lease)
 	switch {
 	case err != nil:
 		r.fail(what, err)
 	case standing == nil || standing.Expired:
 		r.ok(what + "; no sitesync runs now")
-	case len(standing.Report.Held) > 0:
-		for _, held := range standing.Report.Held {
+	case len(standing.Status.Holds) > 0:
+		for _, held := range standing.Status.Holds {
 			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held.String()))
 		}
 	default:

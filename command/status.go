@@ -192,7 +192,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 		return nil, err
 	}
 	db, lease := e.state, state.LeaseName(cfg.Mongo.Database, remote.Name)
-	standing, err := db.Standing(ctx, lease)
+	standing, err := db.LeaseInfo(ctx, lease)
 	s.Sitesync = workerOf(standing, err)
 	paused, err := db.Pauses(lease).List(ctx)
 	for _, p := range paused {
@@ -270,7 +270,7 @@ func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string
 }
 
 // workerOf is the process that holds the lease, or was the last one.
-func workerOf(s *state.Standing, err error) worker {
+func workerOf(s *state.LeaseInfo, err error) worker {
 	w := worker{Held: []string{}}
 	if err != nil {
 		w.Error = err.Error()
@@ -283,8 +283,8 @@ func workerOf(s *state.Standing, err error) worker {
 		return w
 	}
 	since := s.Holder.Since.UTC()
-	w.Runs, w.Since, w.Stream = true, &since, s.Report.Stream
-	for _, h := range s.Report.Held {
+	w.Runs, w.Since, w.Stream = true, &since, s.Status.Stream
+	for _, h := range s.Status.Holds {
 		w.Held = append(w.Held, h.String())
 	}
 	return w

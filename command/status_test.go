@@ -19,8 +19,8 @@ var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func statusForTest() *status {
 	oldest, failed := now.Add(-3*time.Hour), now.Add(-90*time.Second)
-	sync := workerOf(&state.Standing{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
-		Report: state.Report{Stream: "open", Held: []state.Held{{What: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
+	sync := workerOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
+		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{What: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
 		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
@@ -73,16 +73,16 @@ failed files of Žižkov, the last to fail first; repair the cause, then: sitesy
 
 func TestStatusOfNobody(t *testing.T) {
 	for name, test := range map[string]struct {
-		standing *state.Standing
+		standing *state.LeaseInfo
 		err      error
 		want     string
 		fails    bool
 	}{
 		"nobody ever": {nil, nil, "no sitesync runs for site gdrive\n", false},
-		"ended": {&state.Standing{Holder: state.Holder{Host: "sync1", PID: 42}, Report: state.Report{Stream: "open", Held: []state.Held{{What: "site"}}}, Expired: true}, nil,
+		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42}, Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{What: "site"}}}, Expired: true}, nil,
 			"no sitesync runs for site gdrive; the last one was process 42 on sync1\n", false},
 		"unknown":   {nil, errors.New("not allowed"), "it can't be told who works: not allowed\n", true},
-		"no stream": {&state.Standing{Report: state.Report{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
+		"no stream": {&state.LeaseInfo{Status: state.WorkerStatus{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &status{At: now, RemoteSite: "gdrive", Sitesync: workerOf(test.standing, test.err)}

@@ -107,18 +107,18 @@ const (
 )
 
 // leaseReport is what other processes can read of the work.
-func (a *adapter) leaseReport() state.Report {
+func (a *adapter) leaseReport() state.WorkerStatus {
 	_, c := a.now()
 	if c.uploader == nil {
-		return state.Report{Stream: watcher.StreamClosed.String()}
+		return state.WorkerStatus{Stream: watcher.StreamClosed.String()}
 	}
-	r := state.Report{Stream: c.stream.State().String()}
+	r := state.WorkerStatus{Stream: c.stream.State().String()}
 	for i, h := range c.uploader.Held() {
 		if i == maxReportedHolds {
 			break
 		}
 		why := strings.ToValidUTF8(h.Why[:min(len(h.Why), maxReason)], "") // not cut within a character
-		r.Held = append(r.Held, state.Held{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: why})
+		r.Holds = append(r.Holds, state.Hold{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: why})
 	}
 	return r
 }

@@ -82,7 +82,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { up.Run(ctx, fenced) })
-	wg.Go(func() { p.pauses.Follow(ctx, paused, pausing.set) })
+	wg.Go(func() { p.pauses.Watch(ctx, paused, pausing.set) })
 	wg.Go(func() { p.ensureStateIndexes(ctx) })
 	if cfg.Index {
 		index := &watcher.Index{Store: p.store, Route: rules.Route, Interval: cfg.LoopDelay, Log: log}
@@ -111,7 +111,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 // ensureStateIndexes creates the indexes of the state database, for as long as it takes. All works without them, but what
 // has expired stays.
 func (p *pipeline) ensureStateIndexes(ctx context.Context) {
-	for err := p.journal.Prepare(ctx); err != nil && ctx.Err() == nil; err = p.journal.Prepare(ctx) {
+	for err := p.journal.EnsureIndexes(ctx); err != nil && ctx.Err() == nil; err = p.journal.EnsureIndexes(ctx) {
 		p.log.Warn("cannot create the expiry indexes of the state database; retrying", zap.Duration("in", indexRetry),
 			zap.Error(err))
 		select {

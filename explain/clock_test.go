@@ -28,7 +28,7 @@ func TestClock(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100})
-	s.works(state.Self(), state.Report{Stream: "open"})
+	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	if r := s.explain(rep.ID.Hex(), Waiting); strings.Contains(rules(r.Steps, Unknown), "clock") {
 		t.Errorf("right clocks: %+v", r.Steps)
 	}

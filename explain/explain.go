@@ -215,7 +215,7 @@ func (x *explanation) works(project string) {
 			x.steps = append(x.steps, Step{"pause", Wrong, detail, "resume it: " + resume})
 		}
 	}
-	standing, err := x.State.Standing(x.ctx, lease)
+	standing, err := x.State.LeaseInfo(x.ctx, lease)
 	start := "start sitesync: sitesync run"
 	switch {
 	case err != nil:
@@ -229,14 +229,14 @@ func (x *explanation) works(project string) {
 		return
 	}
 	detail := fmt.Sprintf("%s works since %s", standing.Holder, at(standing.Holder.Since))
-	if standing.Report.Stream != "open" {
-		detail += fmt.Sprintf("; its change stream is %s, so publishes are found by the poll, every %s", standing.Report.Stream, short(x.Config.LoopDelay))
+	if standing.Status.Stream != "open" {
+		detail += fmt.Sprintf("; its change stream is %s, so publishes are found by the poll, every %s", standing.Status.Stream, short(x.Config.LoopDelay))
 	}
 	x.steps = append(x.steps, Step{Rule: "sitesync", Verdict: OK, Detail: detail})
 	if host, err := os.Hostname(); err == nil && host != standing.Holder.Host {
 		x.holder = standing.Holder.String()
 	}
-	for _, h := range standing.Report.Held {
+	for _, h := range standing.Status.Holds {
 		hold := uploader.Hold{Target: uploader.Target{Kind: uploader.TargetKind(h.Kind), Name: h.Name}, From: h.From, What: h.What, Why: h.Why}
 		if x.held = append(x.held, hold); h.Hang && x.holder == "" {
 			x.inspector.Avoid(h.Name)

@@ -75,9 +75,9 @@ func must(t *testing.T, err error) {
 }
 
 // works has a sitesync work on this stage until the test ends, which reports that.
-func (s *stage) works(holder state.Holder, report state.Report) {
+func (s *stage) works(holder state.Holder, report state.WorkerStatus) {
 	s.t.Helper()
-	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(), func() state.Report { return report })
+	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(), func() state.WorkerStatus { return report })
 	ctx, cancel := context.WithCancel(context.Background())
 	held, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -136,7 +136,7 @@ func TestSequence(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100, Frames: 1000})
-	s.works(state.Self(), state.Report{Stream: "open"})
+	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	for i := range 3 {
 		must(t, os.Remove(rep.Files[i].Local))
 		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Hour)},
@@ -203,7 +203,7 @@ func TestGroups(t *testing.T) {
 func TestStale(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.works(state.Self(), state.Report{Stream: "open"})
+	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	rep := s.publish(studio.Publish{Size: 100})
 	s.explain(rep.ID.Hex(), Waiting)
 	old := time.Now().Add(-time.Hour)
@@ -227,7 +227,7 @@ func TestOtherMachine(t *testing.T) {
 	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync" || rules(r.Groups[0].Example.Steps, Wrong) != "source" {
 		t.Errorf("%+v", r)
 	}
-	s.works(state.Holder{ID: "1", Host: "elsewhere", PID: 7}, state.Report{Stream: "not available"})
+	s.works(state.Holder{ID: "1", Host: "elsewhere", PID: 7}, state.WorkerStatus{Stream: "not available"})
 	r := s.explain(rep.ID.Hex(), Unknown)
 	if rules(r.Groups[0].Example.Steps, Unknown) != "source" || rules(r.Steps, Wrong) != "" {
 		t.Errorf("%+v", r)
@@ -241,7 +241,7 @@ func TestPaused(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100})
-	s.works(state.Self(), state.Report{Stream: "open"})
+	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	s.explain(rep.ID.Hex(), Waiting)
 	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), "gdrive"))
 	for _, project := range []string{"Another", "Test", ""} {
@@ -335,7 +335,7 @@ func TestMovedSequence(t *testing.T) {
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.works(state.Self(), state.Report{Stream: "open"})
+	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	s.publish(studio.Publish{Size: 100}) // which makes the project
 	studioHas := bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: time.Now()}}
 	skeleton := bson.D{{Key: "name", Value: "gdrive"}}

@@ -352,7 +352,7 @@ func TestMongoNotThere(t *testing.T) {
 	s := newSite(t)
 	s.mongo = "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=300"
 	d := s.launch()
-	s.log(d, daemon.Message("lease of the site can't be had"))
+	s.log(d, daemon.Message("cannot acquire the lease"))
 	check(t, s.presets.Write(s.dir))
 	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "127.0.0.1:1") {
 		t.Errorf("status %d\n%s", status, stdout)

@@ -144,7 +144,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 	s.hidesIn("run --once with refused credentials", stdout+stderr)
 	s.mongo = strings.Replace(s.mongo, "S3cr3tOfMongo", "An0therS3cr3t", 1)
 	d := s.launch(debug...)
-	s.log(d, daemon.Message("lease of the site can't be had"))
+	s.log(d, daemon.Message("cannot acquire the lease"))
 	_, stdout, stderr = s.exits("check")
 	s.hidesIn("check with a wrong password", stdout+stderr)
 	if !strings.Contains(stdout, "uthentication failed") || !strings.Contains(stdout, "authSource") {

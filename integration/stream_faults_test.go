@@ -132,7 +132,7 @@ func (f *fault) once(reasons ...string) {
 }
 
 // leaseLost matches what is told when the database is away for longer than the lease.
-var leaseLost = daemon.Message("lease of the site can't be renewed")
+var leaseLost = daemon.Message("cannot renew the lease")
 
 // stopped matches what is told when the stream, or all work, ends by a fault.
 func stopped(l daemon.Line) bool { return daemon.Message("change stream lost")(l) || leaseLost(l) }
@@ -161,7 +161,7 @@ func (f *fault) told(reasons ...string) {
 			f.t.Errorf("told %d times, of %d fault(s): %s", n, faults, message)
 		}
 	}
-	ok := slices.Contains(reasons, strings.Join(lost, " ")) || len(lost) == 0 && len(f.logged("can't be renewed")) > 0
+	ok := slices.Contains(reasons, strings.Join(lost, " ")) || len(lost) == 0 && len(f.logged("cannot renew the lease")) > 0
 	if faults > 1 {
 		ok = len(lost) <= faults && !slices.ContainsFunc(lost, func(reason string) bool { return !slices.Contains(reasons, reason) })
 	}
@@ -268,7 +268,7 @@ func TestServerFaults(t *testing.T) {
 		f.publish(studio.Publish{})
 		check(t, member.Kill())
 		f.d = f.launch()
-		f.log(f.d, daemon.Message("lease of the site can't be had"))
+		f.log(f.d, daemon.Message("cannot acquire the lease"))
 		check(t, member.Restart(t.Context()))
 		f.recovers(f.writable())
 		f.once("")

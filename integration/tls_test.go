@@ -87,7 +87,7 @@ func TestTLS(t *testing.T) {
 			s.mongo = test.uri + "&serverSelectionTimeoutMS=1000"
 			d := s.launch("--log-level", "debug")
 			line := s.log(d, daemon.Message("cannot connect to a server of MongoDB"))
-			s.log(d, daemon.Message("lease of the site can't be had"))
+			s.log(d, daemon.Message("cannot acquire the lease"))
 			if line.Level != "warn" || line.Text("server") != set.Members()[0].Host() || !strings.Contains(line.Text("error"), test.want) {
 				t.Errorf("the log says %v", line.Fields)
 			}

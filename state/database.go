@@ -13,17 +13,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
-// codeUnauthorized is MongoDB's error code for what the user is not allowed to do.
+// codeUnauthorized is MongoDB's error code for missing rights.
 const codeUnauthorized = 13
 
-// How long things are kept. Drive's listings lag behind by an hour at the most, and a reservation is noted again when it
-// is used a day later. Its upload sessions end after a week.
+// How long documents are kept. Drive's listings lag by an hour at most, and a reservation is written again when it is
+// used a day later. Drive's upload sessions end after a week.
 const (
-	keepIDs      = 2 * 24 * time.Hour
-	keepSessions = 7 * 24 * time.Hour
+	idsTTL      = 2 * 24 * time.Hour
+	sessionsTTL = 7 * 24 * time.Hour
 )
 
-// Actions are what the user has to be allowed on the database, as the role readWrite does.
+// Actions are what the database's user must be allowed to do; the role readWrite allows it.
 var Actions = []string{"find", "insert", "update", "remove", "createIndex"}
 
 // Database is sitesync's own database.
@@ -31,23 +31,23 @@ type Database struct {
 	db *mongo.Database
 }
 
-// Open returns the database of that name. Whatever is written is acknowledged by a majority of the replica set, so
-// that no election takes it back, and is read from the primary.
+// Open returns the database of that name. Writes are acknowledged by a majority of the replica set, so that no
+// election takes them back, and reads go to the primary.
 func Open(client *mongo.Client, name string) *Database {
 	return &Database{client.Database(name, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
 }
 
-// Prepare creates the indexes. It does nothing where they are there. It may take long, as MongoDB waits for each member
-// of the set, also for one that is down; everything works without them.
-func (d *Database) Prepare(ctx context.Context) error {
+// EnsureIndexes creates the indexes that are missing. It may take long, as MongoDB waits for each member of the set,
+// also for one that is down; everything works without them.
+func (d *Database) EnsureIndexes(ctx context.Context) error {
 	expire := func(after time.Duration) mongo.IndexModel {
 		return mongo.IndexModel{Keys: bson.D{{Key: "at", Value: 1}},
 			Options: options.Index().SetExpireAfterSeconds(int32(after / time.Second))}
 	}
 	for name, indexes := range map[string][]mongo.IndexModel{
-		"ids":      {{Keys: bson.D{{Key: "folder", Value: 1}}}, expire(keepIDs)},
-		"sessions": {expire(keepSessions)},
+		"ids":      {{Keys: bson.D{{Key: "folder", Value: 1}}}, expire(idsTTL)},
+		"sessions": {expire(sessionsTTL)},
 	} {
 		if _, err := d.db.Collection(name).Indexes().CreateMany(ctx, indexes); err != nil {
 			return d.wrap(err, "create the indexes of collection "+name)
@@ -62,16 +62,21 @@ func (d *Database) ClockAhead(ctx context.Context) (time.Duration, error) {
 		LocalTime time.Time `bson:"localTime"`
 	}
 	if err := d.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
-		return 0, d.wrap(err, "ask what time it is")
+		return 0, d.wrap(err, "read the clock of the server")
 	}
 	return time.Since(hello.LocalTime), nil
 }
 
-// wrap says what was being done when err came, and what to do about it where only a person can.
+// wrap adds what was being done, and the remedy for missing rights.
 func (d *Database) wrap(err error, doing string) error {
 	var se mongo.ServerError
 	if errors.As(err, &se) && se.HasErrorCode(codeUnauthorized) {
-		return fmt.Errorf("%s in database %s: %w; grant the user the role readWrite on database %[2]s", doing, d.db.Name(), err)
+		return fmt.Errorf(
+			"%s in database %s: %w; grant the user the role readWrite on database %[2]s",
+			doing,
+			d.db.Name(),
+			err,
+		)
 	}
 	return fmt.Errorf("%s in database %s: %w", doing, d.db.Name(), err)
 }

@@ -28,8 +28,8 @@ func Self() Holder {
 // String names the process for people.
 func (h Holder) String() string { return fmt.Sprintf("process %d on %s", h.PID, h.Host) }
 
-// isDead reports whether the process is known to have ended: it ran on this system, and is no longer there. So what
-// is started anew on a machine after a crash need not wait for the lease.
+// isDead reports whether the process is known to have ended: it ran on this system, and no longer exists. So a process
+// that is started after a crash on the same machine need not wait for the lease to expire.
 func (h Holder) isDead() bool {
 	return h.System != "" && h.System == thisSystem() && h.Started != "" && hasEnded(h.PID, h.Started)
 }

@@ -13,8 +13,8 @@ import (
 	"sitesync/site"
 )
 
-// Journal is the journal of whoever holds a lease. What it has said to be written was written while the lease was
-// held, so whoever holds the lease next reads it.
+// Journal is the journal of the holder of a lease. What it reports as written was written while the lease was held, so
+// the next holder reads it.
 type Journal struct {
 	*Database
 	Lease *Lease
@@ -30,14 +30,14 @@ type reserved struct {
 	Names   []string  `bson:"names"`
 	IDs     []string  `bson:"ids"`     // of the names
 	Account string    `bson:"account"` // that the ids are for
-	Term    int64     `bson:"term"`    // of the lease
-	Write   int64     `bson:"n"`       // counts the writes of a term
+	Token   int64     `bson:"term"`    // fencing token of the lease
+	Write   int64     `bson:"n"`       // counts the writes under a token
 	At      time.Time `bson:"at"`
 }
 
 // Reserved reads the ids that are reserved for names in a folder.
 func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]site.Reservation, error) {
-	// What a process writes that has lost the lease unnoticed comes before what its successor has written.
+	// What a process writes after it has lost the lease sorts before what its successor has written.
 	cur, err := j.db.Collection("ids").Find(ctx, bson.D{{Key: "folder", Value: folder}},
 		options.Find().SetSort(bson.D{{Key: "term", Value: 1}, {Key: "n", Value: 1}}))
 	if err != nil {
@@ -56,15 +56,15 @@ func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]site.
 	return out, nil
 }
 
-// Reserve notes ids of an account for names in folders, in one write.
+// Reserve saves ids of an account for names in folders, in one write.
 func (j *Journal) Reserve(ctx context.Context, account string, ids map[string]map[string]string) error {
-	term, err := j.Lease.Term()
+	token, err := j.Lease.FencingToken()
 	if err != nil {
 		return err
 	}
 	var docs []reserved
 	for folder, names := range ids {
-		doc := reserved{Folder: folder, Account: account, Term: term, Write: j.writes.Add(1), At: time.Now()}
+		doc := reserved{Folder: folder, Account: account, Token: token, Write: j.writes.Add(1), At: time.Now()}
 		for name, id := range names {
 			doc.Names, doc.IDs = append(doc.Names, name), append(doc.IDs, id)
 		}
@@ -73,7 +73,7 @@ func (j *Journal) Reserve(ctx context.Context, account string, ids map[string]ma
 	if _, err := j.db.Collection("ids").InsertMany(ctx, docs); err != nil {
 		return j.wrap(err, "reserve ids")
 	}
-	return j.Lease.Confirm(ctx, term)
+	return j.Lease.Confirm(ctx, token)
 }
 
 // session is a document of the collection sessions. Its URI is a secret.
@@ -101,20 +101,20 @@ func (j *Journal) Session(ctx context.Context, key string, size int64, modTime t
 	return doc.URI, nil
 }
 
-// SaveSession notes the upload session of a file.
+// SaveSession saves the upload session of a file.
 func (j *Journal) SaveSession(ctx context.Context, key string, size int64, modTime time.Time, uri string) error {
 	_, err := j.db.Collection("sessions").ReplaceOne(ctx, bson.D{{Key: "_id", Value: key}},
 		session{key, size, modTime.UnixNano(), uri, time.Now()}, options.Replace().SetUpsert(true))
 	if err != nil {
-		return j.wrap(err, "note an upload session")
+		return j.wrap(err, "save an upload session")
 	}
 	return j.Lease.Check()
 }
 
-// DropSession forgets the upload session of a file.
+// DropSession deletes the upload session of a file.
 func (j *Journal) DropSession(ctx context.Context, key string) error {
 	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.D{{Key: "_id", Value: key}}); err != nil {
-		return j.wrap(err, "forget an upload session")
+		return j.wrap(err, "delete an upload session")
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 func journal(t *testing.T, db *Database) *Journal {
 	t.Helper()
 	l := newLease(t, db, "a")
-	l.times = usual // nothing is about them here
+	l.times = defaultTimes // nothing is about them here
 	l.start(t).working(t)
 	return &Journal{Database: db, Lease: l.Lease}
 }
@@ -145,7 +145,7 @@ func TestSession(t *testing.T) {
 func TestJournalWithoutLease(t *testing.T) {
 	db := open(t)
 	l := newLease(t, db, "a")
-	l.times = usual // nothing is about them here
+	l.times = defaultTimes // nothing is about them here
 	l.start(t).working(t)
 	l.stop()
 	<-l.stopped
@@ -162,7 +162,7 @@ func TestJournalWithoutLease(t *testing.T) {
 func TestForgets(t *testing.T) {
 	db := open(t)
 	for range 2 {
-		if err := db.Prepare(t.Context()); err != nil {
+		if err := db.EnsureIndexes(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -188,7 +188,10 @@ func TestErrorsHoldNoSessions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	j := &Journal{Database: Open(connect(t, uri), "sitesync"), Lease: newLease(t, Open(set.Client(), "sitesync"), "a").Lease}
+	j := &Journal{
+		Database: Open(connect(t, uri), "sitesync"),
+		Lease:    newLease(t, Open(set.Client(), "sitesync"), "a").Lease,
+	}
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
 	for _, ctx := range []context.Context{t.Context(), canceled} {

@@ -13,23 +13,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// releaseFor is how long giving a lease back may take.
-const releaseFor = 500 * time.Millisecond
+// releaseTimeout bounds giving a lease back.
+const releaseTimeout = 500 * time.Millisecond
 
-// times of a lease. A holder that was killed is replaced within length + standby.
-type times struct {
-	length  time.Duration // from its last renewal
-	renewal time.Duration // from one to the next
-	standby time.Duration // from one look to the next while another process holds it
-	safety  time.Duration // the holder stops so long before the lease ends, for what is on its way
+// leaseTimes are named as in client-go's leader election. A holder that was killed is replaced within
+// duration + retryPeriod.
+type leaseTimes struct {
+	duration      time.Duration // of the lease, from its last renewal
+	renewInterval time.Duration
+	retryPeriod   time.Duration // between two attempts to acquire it, or to renew it after an error
+	skewMargin    time.Duration // the holder stops so long before the lease expires, for what is on its way
 }
 
-// usual are the times that count. Three renewals may fail.
-var usual = times{length: 12 * time.Second, renewal: 3 * time.Second, standby: 500 * time.Millisecond, safety: time.Second}
+// defaultTimes let three renewals fail.
+var defaultTimes = leaseTimes{
+	duration:      12 * time.Second,
+	renewInterval: 3 * time.Second,
+	retryPeriod:   500 * time.Millisecond,
+	skewMargin:    time.Second,
+}
 
 // Why work under a lease has to stop.
 var (
-	errExpired = errors.New("the lease can't be renewed")
+	errExpired = errors.New("cannot renew the lease")
 	errTaken   = errors.New("another process has taken the lease")
 	errNotHeld = errors.New("the lease is not held")
 )
@@ -41,25 +47,25 @@ type Lease struct {
 	name     string
 	self     Holder
 	log      *zap.Logger
-	report   func() Report
-	times    times
+	status   func() WorkerStatus
+	times    leaseTimes
 
-	mu    sync.Mutex
-	held  bool
-	term  int64
-	until time.Time // by our clocks; see passed
-	other *Holder   // who holds it, while we wait
-	told  string    // what was logged last
+	mu     sync.Mutex
+	held   bool
+	token  int64
+	until  time.Time // by our clocks; see passed
+	other  *Holder   // who holds it, while we wait
+	logged string    // what was logged last
 }
 
-// Report is what the holder of a lease tells others of its work, with each renewal.
-type Report struct {
+// WorkerStatus is what other processes can read of the holder's work. It is written with each renewal.
+type WorkerStatus struct {
 	Stream string `bson:"stream"` // state of the change stream
-	Held   []Held `bson:"holds"`  // what holds uploads up
+	Holds  []Hold `bson:"holds"`  // what holds uploads up
 }
 
-// Held is something that holds uploads up.
-type Held struct {
+// Hold is something that holds uploads up.
+type Hold struct {
 	Kind string `bson:"kind"`           // of what is held, as the uploader names it
 	Name string `bson:"name,omitempty"` // its path
 	From int64  `bson:"from,omitempty"` // the smallest files that are held, bytes
@@ -69,44 +75,44 @@ type Held struct {
 }
 
 // String tells what is held, and why.
-func (h Held) String() string { return h.What + ": " + h.Why }
+func (h Hold) String() string { return h.What + ": " + h.Why }
 
 // leaseDoc is a document of the collection leases.
 type leaseDoc struct {
-	Name    string    `bson:"_id"`
-	Term    int64     `bson:"term"` // how often it was taken
-	Holder  Holder    `bson:"holder"`
-	Expires time.Time `bson:"expires"`
-	Report  Report    `bson:"report"`
-	Expired bool      `bson:"expired,omitempty"` // by the database's clock; only read
+	Name    string       `bson:"_id"`
+	Token   int64        `bson:"term"` // how often it was taken
+	Holder  Holder       `bson:"holder"`
+	Expires time.Time    `bson:"expires"`
+	Status  WorkerStatus `bson:"report"`
+	Expired bool         `bson:"expired,omitempty"` // by the database's clock; only read
 }
 
 // LeaseName names the lease for a remote site of an avalon database.
 func LeaseName(avalon, site string) string { return avalon + "/" + site }
 
-// Standing is how a lease stands, for whoever only looks.
-type Standing struct {
+// LeaseInfo is what any process can read of a lease.
+type LeaseInfo struct {
 	Holder  Holder
-	Report  Report
-	Expired bool // nobody works
+	Status  WorkerStatus
+	Expired bool // or its holder is known to be dead: nothing is synced
 }
 
-// Standing reads how a lease stands. It is nil if nobody has ever held it.
-func (d *Database) Standing(ctx context.Context, name string) (*Standing, error) {
+// LeaseInfo reads a lease. It is nil if nobody has ever held it.
+func (d *Database) LeaseInfo(ctx context.Context, name string) (*LeaseInfo, error) {
 	doc, err := d.lease(ctx, name)
 	if doc == nil || err != nil {
 		return nil, err
 	}
-	return &Standing{doc.Holder, doc.Report, doc.Expired || doc.Holder.isDead()}, nil
+	return &LeaseInfo{doc.Holder, doc.Status, doc.Expired || doc.Holder.isDead()}, nil
 }
 
 // lease reads a lease; nil if there is none.
 func (d *Database) lease(ctx context.Context, name string) (*leaseDoc, error) {
 	var doc leaseDoc
-	err := d.db.Collection("leases").FindOne(ctx, bson.D{{Key: "_id", Value: name}}, options.FindOne().SetProjection(bson.D{
-		{Key: "holder", Value: 1}, {Key: "report", Value: 1},
-		{Key: "expired", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}},
-	})).Decode(&doc)
+	err := d.db.Collection("leases").FindOne(ctx, bson.D{{Key: "_id", Value: name}},
+		options.FindOne().SetProjection(bson.D{{Key: "holder", Value: 1}, {Key: "report", Value: 1},
+			{Key: "expired", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}},
+		})).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return nil, nil
 	}
@@ -116,18 +122,18 @@ func (d *Database) lease(ctx context.Context, name string) (*leaseDoc, error) {
 	return &doc, nil
 }
 
-// NewLease returns a lease that is not held. report may be called at any time; it must not block.
-func (d *Database) NewLease(name string, self Holder, log *zap.Logger, report func() Report) *Lease {
-	return &Lease{database: d, name: name, self: self, log: log, report: report, times: usual}
+// NewLease returns a lease that is not held. status may be called at any time; it must not block.
+func (d *Database) NewLease(name string, self Holder, log *zap.Logger, status func() WorkerStatus) *Lease {
+	return &Lease{database: d, name: name, self: self, log: log, status: status, times: defaultTimes}
 }
 
-// LeaseState is how a lease stands.
+// LeaseState is what a process knows of its own lease, without a question to the database.
 type LeaseState struct {
 	Held   bool    // by this process
 	Holder *Holder // the other process that holds it; nil if none is known
 }
 
-// State tells how the lease stands.
+// State returns the state of the lease.
 func (l *Lease) State() LeaseState {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,7 +141,7 @@ func (l *Lease) State() LeaseState {
 }
 
 // Check returns an error if the lease may have ended. What was written to the database before a Check that
-// returned nil is there for whoever holds the lease next.
+// returned nil is seen by the next holder.
 func (l *Lease) Check() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -145,21 +151,21 @@ func (l *Lease) Check() error {
 	return nil
 }
 
-// Term returns a number that is higher with each holder. The error is that of Check.
-func (l *Lease) Term() (int64, error) {
+// FencingToken returns a number that grows with each holder. The error is that of Check.
+func (l *Lease) FencingToken() (int64, error) {
 	if err := l.Check(); err != nil {
 		return 0, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.term, nil
+	return l.token, nil
 }
 
-// Confirm asks the database whether the lease is still that of the term, as the clocks of a machine that is paused
-// can stand still with it.
-func (l *Lease) Confirm(ctx context.Context, term int64) error {
+// Confirm asks the database whether the lease is still that that had the token, as the clocks of a machine
+// that is paused can stand still with it.
+func (l *Lease) Confirm(ctx context.Context, token int64) error {
 	n, err := l.database.db.Collection("leases").CountDocuments(ctx,
-		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}, {Key: "term", Value: term}})
+		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}, {Key: "term", Value: token}})
 	if err != nil {
 		return l.database.wrap(err, "confirm the lease")
 	}
@@ -193,7 +199,7 @@ func (l *Lease) Run(ctx context.Context, work func(ctx, fenced context.Context))
 // TryRun is Run, but returns an error if another process holds the lease, and only waits as long as that may be
 // one that was killed. Work is called once.
 func (l *Lease) TryRun(ctx context.Context, work func(ctx, fenced context.Context)) error {
-	waiting, cancel := context.WithTimeout(ctx, l.times.length+l.times.safety)
+	waiting, cancel := context.WithTimeout(ctx, l.times.duration+l.times.skewMargin)
 	defer cancel()
 	if err := l.acquire(waiting); err != nil {
 		if other := l.State().Holder; other != nil {
@@ -202,7 +208,9 @@ func (l *Lease) TryRun(ctx context.Context, work func(ctx, fenced context.Contex
 		return err
 	}
 	if !l.hold(ctx, work) {
-		return errors.New("another process may have taken over the site, or the database is away; see above")
+		return errors.New(
+			"the lease was lost: another process has taken over, or the database is unreachable; see the log",
+		)
 	}
 	return nil
 }
@@ -211,15 +219,15 @@ func (l *Lease) TryRun(ctx context.Context, work func(ctx, fenced context.Contex
 // the lease has worked, and the context's otherwise.
 func (l *Lease) acquire(ctx context.Context) error {
 	for {
-		attempt, cancel := context.WithTimeout(ctx, l.times.length)
+		attempt, cancel := context.WithTimeout(ctx, l.times.duration)
 		held, err := l.try(attempt)
 		cancel()
 		if held {
 			return nil
 		}
-		l.waits(ctx, err)
+		l.logWaiting(ctx, err)
 		select {
-		case <-time.After(l.times.standby):
+		case <-time.After(l.times.retryPeriod):
 		case <-ctx.Done():
 			if err != nil && !errors.Is(err, ctx.Err()) {
 				return err
@@ -229,8 +237,8 @@ func (l *Lease) acquire(ctx context.Context) error {
 	}
 }
 
-// waits tells why the lease is not held, if that has changed.
-func (l *Lease) waits(ctx context.Context, err error) {
+// logWaiting logs why the lease is not held, if that has changed.
+func (l *Lease) logWaiting(ctx context.Context, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if ctx.Err() != nil {
@@ -243,12 +251,12 @@ func (l *Lease) waits(ctx context.Context, err error) {
 	case l.other != nil:
 		what = l.other.ID
 	}
-	if what == l.told || what == "" {
+	if what == l.logged || what == "" {
 		return
 	}
-	l.told = what
+	l.logged = what
 	if err != nil {
-		l.log.Warn("the lease of the site can't be had; nothing is synced meanwhile", zap.Error(err))
+		l.log.Warn("cannot acquire the lease; nothing is synced until it can", zap.Error(err))
 	} else {
 		l.log.Info("standing by: another process syncs this site", zap.Stringer("holder", l.other),
 			zap.Time("since", l.other.Since))
@@ -269,7 +277,7 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 		l.other = &found.Holder
 		return false, nil
 	}
-	// Whoever has it now is who had it when we looked.
+	// The holder must still be the one that was read.
 	filter := bson.D{{Key: "_id", Value: l.name}}
 	if isNew {
 		filter = append(filter, bson.E{Key: "holder.id", Value: bson.D{{Key: "$exists", Value: false}}})
@@ -283,31 +291,32 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 	holder.Since = time.Now().UTC()
 	asked := time.Now()
 	var taken leaseDoc
-	err = l.database.db.Collection("leases").FindOneAndUpdate(ctx, filter, l.extended(
+	err = l.database.db.Collection("leases").FindOneAndUpdate(ctx, filter, l.renewal(
 		bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}},
-		bson.E{Key: "term", Value: bson.D{{Key: "$add", Value: bson.A{bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}},
+		bson.E{Key: "term", Value: bson.D{{Key: "$add", Value: bson.A{
+			bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}},
 	), options.FindOneAndUpdate().SetUpsert(isNew).SetReturnDocument(options.After)).Decode(&taken)
 	if mongo.IsDuplicateKeyError(err) || errors.Is(err, mongo.ErrNoDocuments) {
-		return false, nil // somebody was faster
+		return false, nil // another process was faster
 	}
 	if err != nil {
 		return false, l.database.wrap(err, "take the lease")
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held, l.term, l.until, l.other = true, taken.Term, asked.Add(l.times.length-l.times.safety), nil
-	if l.told != "" {
-		l.log.Info("the lease of the site is held; syncing")
+	l.held, l.token, l.until, l.other = true, taken.Token, asked.Add(l.times.duration-l.times.skewMargin), nil
+	if l.logged != "" {
+		l.log.Info("acquired the lease; syncing")
 	}
-	l.told = ""
+	l.logged = ""
 	return true, nil
 }
 
-// extended is an update that has the lease end later, and sets more.
-func (l *Lease) extended(more ...bson.E) mongo.Pipeline {
+// renewal is an update that extends the lease, and sets more.
+func (l *Lease) renewal(more ...bson.E) mongo.Pipeline {
 	set := append(bson.D{
-		{Key: "expires", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", l.times.length.Milliseconds()}}}},
-		{Key: "report", Value: bson.D{{Key: "$literal", Value: l.report()}}},
+		{Key: "expires", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", l.times.duration.Milliseconds()}}}},
+		{Key: "report", Value: bson.D{{Key: "$literal", Value: l.status()}}},
 	}, more...)
 	return mongo.Pipeline{{{Key: "$set", Value: set}}}
 }
@@ -353,7 +362,7 @@ func (l *Lease) renew(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(l.times.renewal):
+		case <-time.After(l.times.renewInterval):
 		}
 		l.mu.Lock()
 		until := l.until
@@ -365,13 +374,16 @@ func (l *Lease) renew(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, errTaken):
-			l.log.Error("another process has taken over this site, as this one did not answer for a while; stopping all uploads")
+			l.log.Error("another process has taken over this site, as this one did not renew its lease in time; " +
+				"stopping all uploads")
 			return err
 		case err != nil && passed(until):
-			l.log.Warn("the lease of the site can't be renewed, so another process may take over; uploads stop until it is held again",
-				zap.Error(err))
+			l.log.Warn(
+				"cannot renew the lease, so another process may take over; uploads stop until it is acquired again",
+				zap.Error(err),
+			)
 			l.mu.Lock()
-			l.told = "error"
+			l.logged = "error"
 			l.mu.Unlock()
 			return errExpired
 		}
@@ -383,18 +395,18 @@ func (l *Lease) extend(ctx context.Context) error {
 	for {
 		asked := time.Now()
 		res, err := l.database.db.Collection("leases").UpdateOne(ctx,
-			bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}}, l.extended())
+			bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}}, l.renewal())
 		if err == nil && res.MatchedCount == 0 {
 			return errTaken
 		}
 		if err == nil {
 			l.mu.Lock()
 			defer l.mu.Unlock()
-			l.until = asked.Add(l.times.length - l.times.safety)
+			l.until = asked.Add(l.times.duration - l.times.skewMargin)
 			return nil
 		}
 		select {
-		case <-time.After(l.times.standby):
+		case <-time.After(l.times.retryPeriod):
 		case <-ctx.Done():
 			return l.database.wrap(err, "renew the lease")
 		}
@@ -403,13 +415,13 @@ func (l *Lease) extend(ctx context.Context) error {
 
 // release gives the lease back, so that another process need not wait.
 func (l *Lease) release() {
-	ctx, cancel := context.WithTimeout(context.Background(), releaseFor)
+	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	_, err := l.database.db.Collection("leases").UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}},
 		// Without the id, so that a renewal which is still on its way does nothing.
 		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "expires", Value: "$$NOW"}, {Key: "holder.id", Value: ""}}}}})
 	if err != nil {
-		l.log.Warn("the lease can't be given back; another process has to wait for its end", zap.Error(err))
+		l.log.Warn("cannot release the lease; another process has to wait until it expires", zap.Error(err))
 	}
 }

@@ -33,9 +33,20 @@ func newLease(t *testing.T, db *Database, host string) *process {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	p := &process{logs: logs, fences: make(chan context.Context, 100), stopped: make(chan struct{})}
-	p.Lease = db.NewLease("avalon/gdrive", Holder{ID: bson.NewObjectID().Hex(), Host: host, PID: 1, System: "of " + host, Started: "1"},
-		zap.New(core), func() Report { return Report{Stream: "open", Held: []Held{{Kind: "site", What: "site", Why: "full"}}} })
-	p.times = times{length: time.Second, renewal: 100 * time.Millisecond, standby: 20 * time.Millisecond, safety: 100 * time.Millisecond}
+	p.Lease = db.NewLease(
+		"avalon/gdrive",
+		Holder{ID: bson.NewObjectID().Hex(), Host: host, PID: 1, System: "of " + host, Started: "1"},
+		zap.New(core),
+		func() WorkerStatus {
+			return WorkerStatus{Stream: "open", Holds: []Hold{{Kind: "site", What: "site", Why: "full"}}}
+		},
+	)
+	p.times = leaseTimes{
+		duration:      time.Second,
+		renewInterval: 100 * time.Millisecond,
+		retryPeriod:   20 * time.Millisecond,
+		skewMargin:    100 * time.Millisecond,
+	}
 	return p
 }
 
@@ -104,7 +115,11 @@ func TestOneHolder(t *testing.T) {
 	a := newLease(t, db, "a").start(t)
 	a.working(t)
 	b := newLease(t, db, "b").start(t)
-	eventually(t, "b knows of a", func() bool { h := b.State().Holder; return h != nil && h.Host == "a" && !h.Since.IsZero() })
+	eventually(
+		t,
+		"b knows of a",
+		func() bool { h := b.State().Holder; return h != nil && h.Host == "a" && !h.Since.IsZero() },
+	)
 	b.idle(t)
 	a.stop()
 	<-a.stopped
@@ -132,7 +147,7 @@ func TestRenewal(t *testing.T) {
 	eventually(t, "a has renewed it beyond its first length", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.until.After(first.Add(2 * a.times.length))
+		return a.until.After(first.Add(2 * a.times.duration))
 	})
 	b.idle(t)
 	if fenced.Err() != nil {
@@ -142,8 +157,8 @@ func TestRenewal(t *testing.T) {
 	if err := db.db.Collection("leases").FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Report.Stream != "open" || len(doc.Report.Held) != 1 || doc.Report.Held[0].String() != "site: full" {
-		t.Errorf("the report is %+v", doc.Report)
+	if doc.Status.Stream != "open" || len(doc.Status.Holds) != 1 || doc.Status.Holds[0].String() != "site: full" {
+		t.Errorf("the report is %+v", doc.Status)
 	}
 }
 
@@ -165,8 +180,9 @@ func TestDeadHolder(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			db := open(t)
-			_, err := db.db.Collection("leases").InsertOne(t.Context(), leaseDoc{Name: "avalon/gdrive", Holder: test.holder,
-				Expires: time.Now().Add(time.Hour)})
+			_, err := db.db.Collection("leases").
+				InsertOne(t.Context(), leaseDoc{Name: "avalon/gdrive", Holder: test.holder,
+					Expires: time.Now().Add(time.Hour)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -174,8 +190,9 @@ func TestDeadHolder(t *testing.T) {
 			if test.wait || runtime.GOOS != "linux" {
 				eventually(t, "it waits", func() bool { return a.State().Holder != nil })
 				a.idle(t)
-				_, err := db.db.Collection("leases").UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
-					{Key: "expires", Value: time.Now().Add(-time.Second)}}}})
+				_, err := db.db.Collection("leases").
+					UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
+						{Key: "expires", Value: time.Now().Add(-time.Second)}}}})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -217,8 +234,8 @@ func TestLostAnswer(t *testing.T) {
 		}
 		a.held = false
 	}
-	if a.term != 2 {
-		t.Errorf("term %d", a.term)
+	if a.token != 2 {
+		t.Errorf("term %d", a.token)
 	}
 }
 
@@ -255,10 +272,10 @@ func TestDatabaseAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.working(t)
-	if n := a.logs.FilterMessageSnippet("can't be renewed").Len(); n != 1 {
+	if n := a.logs.FilterMessageSnippet("cannot renew the lease").Len(); n != 1 {
 		t.Errorf("it was told %d times", n)
 	}
-	if n := a.logs.FilterMessageSnippet("the lease of the site is held").Len(); n != 1 {
+	if n := a.logs.FilterMessageSnippet("acquired the lease").Len(); n != 1 {
 		t.Errorf("that it goes on was told %d times", n)
 	}
 }
@@ -317,7 +334,10 @@ func TestLeaseWithoutRights(t *testing.T) {
 	a := newLease(t, Open(client, "sitesync"), "a").start(t)
 	eventually(t, "it is told of", func() bool { return a.logs.Len() > 0 })
 	said := a.logs.All()[0]
-	if reason := said.ContextMap()["error"].(string); !strings.Contains(reason, "grant the user the role readWrite on database sitesync") {
+	if reason := said.ContextMap()["error"].(string); !strings.Contains(
+		reason,
+		"grant the user the role readWrite on database sitesync",
+	) {
 		t.Errorf("it says %q", reason)
 	}
 	err = set.Client().Database("admin").RunCommand(t.Context(), bson.D{{Key: "grantRolesToUser", Value: "guest"},
@@ -326,7 +346,7 @@ func TestLeaseWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.working(t)
-	if n := a.logs.FilterMessageSnippet("can't be had").Len(); n != 1 {
+	if n := a.logs.FilterMessageSnippet("cannot acquire the lease").Len(); n != 1 {
 		t.Errorf("it was told %d times", n)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// pausesEvery is how long a change of the pauses may take to be noticed. Asking costs the database next to nothing, and
-// works without change streams too.
-const pausesEvery = 500 * time.Millisecond
+// pausePollInterval is how long a change of the pauses may take to be noticed. Reading them costs the database next to
+// nothing, and works without change streams too.
+const pausePollInterval = 500 * time.Millisecond
 
 // Pause is an order not to begin uploads.
 type Pause struct {
@@ -24,7 +24,7 @@ type Pause struct {
 	Why     string // may be empty
 }
 
-// Pauses are those of a remote site. They stay until somebody ends them, whatever is restarted.
+// Pauses are those of a remote site. They outlast restarts.
 type Pauses struct {
 	database *Database
 	site     string
@@ -35,7 +35,7 @@ func (d *Database) Pauses(lease string) *Pauses { return &Pauses{d, lease} }
 
 // Person names who runs this process, for Pause.By.
 func Person() string {
-	name := "somebody"
+	name := "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
@@ -67,7 +67,7 @@ func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 		err = cur.All(ctx, &docs)
 	}
 	if err != nil {
-		return nil, p.database.wrap(err, "read what is paused")
+		return nil, p.database.wrap(err, "read the pauses")
 	}
 	var list []Pause
 	for _, d := range docs {
@@ -77,32 +77,34 @@ func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 	return list, nil
 }
 
-// Set begins a pause. One that is there already gets the new reason, and stays as old as it is.
+// Set begins a pause. One that exists gets the new reason, and keeps its age.
 func (p *Pauses) Set(ctx context.Context, pause Pause) error {
-	_, err := p.database.db.Collection("pauses").UpdateOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, pause.Project}}},
-		bson.D{
-			{Key: "$set", Value: bson.D{{Key: "by", Value: pause.By}, {Key: "why", Value: pause.Why}}},
-			{Key: "$setOnInsert", Value: bson.D{{Key: "since", Value: pause.Since}}},
-		}, options.UpdateOne().SetUpsert(true))
+	_, err := p.database.db.Collection("pauses").
+		UpdateOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, pause.Project}}},
+			bson.D{
+				{Key: "$set", Value: bson.D{{Key: "by", Value: pause.By}, {Key: "why", Value: pause.Why}}},
+				{Key: "$setOnInsert", Value: bson.D{{Key: "since", Value: pause.Since}}},
+			}, options.UpdateOne().SetUpsert(true))
 	if err != nil {
-		return p.database.wrap(err, "note what is paused")
+		return p.database.wrap(err, "save a pause")
 	}
 	return nil
 }
 
 // Clear ends the pause of a project, or that of the site for "". It reports whether there was one.
 func (p *Pauses) Clear(ctx context.Context, project string) (bool, error) {
-	res, err := p.database.db.Collection("pauses").DeleteOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, project}}})
+	res, err := p.database.db.Collection("pauses").
+		DeleteOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, project}}})
 	if err != nil {
 		return false, p.database.wrap(err, "end a pause")
 	}
 	return res.DeletedCount > 0, nil
 }
 
-// Follow tells what is paused whenever that has changed since last, until ctx ends. While the database can't be asked,
-// what was paused stays so.
-func (p *Pauses) Follow(ctx context.Context, last []Pause, told func([]Pause)) {
-	tick := time.NewTicker(pausesEvery)
+// Watch calls changed with the pauses whenever they differ from the last ones, until ctx ends. While the database
+// cannot be read, what was paused stays so.
+func (p *Pauses) Watch(ctx context.Context, last []Pause, changed func([]Pause)) {
+	tick := time.NewTicker(pausePollInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -112,9 +114,9 @@ func (p *Pauses) Follow(ctx context.Context, last []Pause, told func([]Pause)) {
 		}
 		now, err := p.List(ctx)
 		if err != nil || slices.Equal(now, last) {
-			continue // the lease tells of a database that is away
+			continue // a database that is away is logged for the lease
 		}
 		last = now
-		told(now)
+		changed(now)
 	}
 }

@@ -77,7 +77,7 @@ func TestPausesAreFollowed(t *testing.T) {
 	told, ended := make(chan []Pause), make(chan struct{})
 	go func() {
 		defer close(ended)
-		pauses.Follow(ctx, []Pause{a}, func(now []Pause) { told <- now })
+		pauses.Watch(ctx, []Pause{a}, func(now []Pause) { told <- now })
 	}()
 	next := func(want ...Pause) {
 		t.Helper()

@@ -10,7 +10,7 @@ import (
 )
 
 // thisSystem names what process ids are valid in: this boot of this machine, and this namespace of processes, as
-// each container has one of its own. It is "" if that can't be found out.
+// each container has one of its own. It is "" if that is not known.
 func thisSystem() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -23,7 +23,7 @@ func thisSystem() string {
 	return strings.TrimSpace(string(boot)) + " " + namespace
 }
 
-// startOf tells processes of one id apart, by when they were started. It is "" if it can't be found out.
+// startOf is the start time of a process, which tells processes of one id apart. It is "" if it is not known.
 func startOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -37,8 +37,8 @@ func startOf(pid int) string {
 	return fields[19] // starttime
 }
 
-// hasEnded reports whether the process of that id and start is known to be no more. Processes of others can be
-// hidden in /proc, so that it is not enough not to see it there.
+// hasEnded reports whether the process of that id and start is known to have ended. That /proc does not show it is not
+// enough, as processes of other users can be hidden there.
 func hasEnded(pid int, started string) bool {
 	if now := startOf(pid); now != "" {
 		return now != started

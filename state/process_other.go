@@ -2,7 +2,7 @@
 
 package state
 
-// thisSystem is not known here, so a lease is always waited for.
+// thisSystem is not known here, so a lease always has to expire.
 func thisSystem() string { return "" }
 
 func startOf(int) string { return "" }
