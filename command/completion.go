@@ -2,10 +2,12 @@ package command
 
 import (
 	"context"
-	_ "embed"
+	"embed"
 	"fmt"
+	"maps"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,15 +16,10 @@ import (
 	"sitesync/config"
 )
 
-// The scripts ask sitesync complete for what a word can become, so they never are older than the program.
-var (
-	//go:embed completion/sitesync.bash
-	bashCompletion string
-	//go:embed completion/sitesync.zsh
-	zshCompletion string
-	//go:embed completion/sitesync.fish
-	fishCompletion string
-)
+// completionScripts run sitesync complete on each press of the tab key, so that they never are older than the program.
+//
+//go:embed completion
+var completionScripts embed.FS
 
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
@@ -35,188 +32,144 @@ func (completionCmd) Help() string {
   source <(sitesync completion zsh)                                   in ~/.zshrc, after compinit
   sitesync completion fish > ~/.config/fish/completions/sitesync.fish
 
-Commands, flags and their values are completed, and the names of projects where the settings tell which database to ask:
-by the environment, or by flags that are typed already.`
+Commands, flags and their values are completed, and the names of projects where the settings name the database: by the
+environment, or by flags before the cursor.`
 }
 
 // Run is sitesync completion.
 func (c completionCmd) Run() error {
-	_, err := fmt.Print(map[string]string{"bash": bashCompletion, "zsh": zshCompletion, "fish": fishCompletion}[c.Shell])
+	script, err := completionScripts.ReadFile("completion/sitesync." + c.Shell)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stdout.Write(script)
 	return err
 }
 
-// completeCmd is what the scripts ask. It tells what the last of the words can become, a line each, with a tab and an
-// explanation, where there is one. The line ":files" says that it is a path.
+// completeCmd is what the scripts run. It prints the completions of the last word, one a line: with a tab and a
+// description for commands and flags, or only ":files" where a path is expected.
 type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:"" help:"The words of the command line after the name of the program."`
 }
 
 // Run is sitesync complete.
-func (c completeCmd) Run(k *kong.Kong) error {
-	words := c.Words
+func (c completeCmd) Run(k *kong.Kong, flags *config.Flags) error {
+	words := append([]string{}, c.Words...)
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
-	for _, w := range complete(k, words, projectNames) {
-		line := w.text
-		if w.help != "" {
-			line += "\t" + w.help
-		}
+	current := ""
+	if last := len(words) - 1; last >= 0 {
+		current, words = strings.TrimPrefix(words[last], "="), words[:last]
+	}
+	// Bash makes the = of --flag=VALUE a word of its own.
+	words = slices.DeleteFunc(words, func(w string) bool { return w == "=" })
+	for _, line := range complete(k, flags, words, current) {
 		fmt.Println(line)
 	}
 	return nil
 }
 
-// word is what a word can become.
-type word struct{ text, help string }
-
-// files says that it is a path.
-var files = []word{{text: ":files"}}
-
-// complete tells what the last of the words can become. projects tells the names of the projects, as the words before it
-// say where to ask.
-func complete(k *kong.Kong, words []string, projects func(words []string) []string) []word {
-	current := ""
-	if len(words) > 0 {
-		current, words = words[len(words)-1], words[:len(words)-1]
-	}
-	at := k.Model.Node
-	args := 0             // of the command, so far
-	var valued *kong.Flag // whose value comes next
-	plain := false        // after --
-	for _, w := range words {
-		name, _, hasValue := strings.Cut(w, "=")
-		switch {
-		case valued != nil && w == "=": // bash makes it a word of its own
-		case valued != nil:
-			valued = nil
-		case plain || !strings.HasPrefix(w, "-") || w == "-":
-			if child := command(at, w); child != nil && args == 0 && !plain {
-				at = child
-			} else {
-				args++
-			}
-		case w == "--":
-			plain = true
-		default:
-			if f := flag(at, name); f != nil && !f.IsBool() && !hasValue && (strings.HasPrefix(w, "--") || len(w) == 2) {
-				valued = f
-			}
-		}
-	}
-	switch name, begun, hasValue := strings.Cut(current, "="); {
-	case valued != nil:
-		return beginning(values(valued.Value), strings.TrimPrefix(current, "="), "")
-	case !plain && hasValue && strings.HasPrefix(name, "--"):
-		if f := flag(at, name); f != nil {
-			return beginning(values(f.Value), begun, name+"=")
-		}
-		return nil
-	case !plain && strings.HasPrefix(current, "-"):
-		var all []word
-		for _, group := range at.AllFlags(true) {
-			for _, f := range group {
-				all = append(all, word{"--" + f.Name, firstSentence(f.Help)})
-			}
-		}
-		return beginning(all, current, "")
-	case len(at.Children) > 0:
-		var all []word
-		for _, child := range at.Children {
-			if !child.Hidden {
-				all = append(all, word{child.Name, firstSentence(child.Help)})
-			}
-		}
-		return beginning(all, current, "")
-	case args < len(at.Positional):
-		arg := at.Positional[args]
-		if arg.Name == "project" {
-			var all []word
-			for _, name := range projects(words) {
-				all = append(all, word{text: name})
-			}
-			return beginning(all, current, "")
-		}
-		return beginning(values(arg), current, "")
-	}
-	return nil
-}
-
-func command(at *kong.Node, name string) *kong.Node {
-	for _, child := range at.Children {
-		if child.Name == name {
-			return child
-		}
-	}
-	return nil
-}
-
-// flag finds a flag that the command knows: --NAME or -N.
-func flag(at *kong.Node, typed string) *kong.Flag {
-	for _, group := range at.AllFlags(false) {
-		for _, f := range group {
-			if typed == "--"+f.Name || f.Short != 0 && typed == "-"+string(f.Short) {
-				return f
-			}
-		}
-	}
-	return nil
-}
-
-// values are those that a flag or an argument can have.
-func values(v *kong.Value) []word {
-	var all []word
-	for _, choice := range v.EnumSlice() {
-		all = append(all, word{text: choice})
-	}
-	switch v.Name {
-	case "log-format":
-		return []word{{text: "auto"}, {text: "console"}, {text: "json"}}
-	case "log-level":
-		return []word{{text: "debug"}, {text: "info"}, {text: "warn"}, {text: "error"}}
-	case "presets", "local-root", "id|path":
-		return files
-	}
-	return all
-}
-
-// beginning are those that begin with what is typed already.
-func beginning(all []word, typed, before string) []word {
-	var fit []word
-	for _, w := range all {
-		if w == files[0] || strings.HasPrefix(w.text, typed) {
-			if w != files[0] {
-				w.text = before + w.text
-			}
-			fit = append(fit, w)
-		}
-	}
-	return fit
-}
-
-// sentenceEnd is where a sentence ends, or a half of one.
-var sentenceEnd = regexp.MustCompile(`\.? \(\$|\.$|\. [A-Z]|; `)
-
-// firstSentence is short enough to stand beside a word.
-func firstSentence(help string) string {
-	if end := sentenceEnd.FindStringIndex(help); end != nil {
-		return help[:end[0]]
-	}
-	return help
-}
-
-// patience of somebody who has pressed the tab key.
-const completionTimeout = 2 * time.Second
-
-// projectNames asks the database; it has no answer if it can't.
-func projectNames(words []string) []string {
-	var c cli
-	k, err := kong.New(&c, kong.Name("sitesync"), kong.Exit(func(int) {}))
+// complete returns the lines for what current can become after the words before it.
+func complete(k *kong.Kong, flags *config.Flags, before []string, current string) (lines []string) {
+	trace, err := kong.Trace(k, before) // ends at an error, such as the missing value of the last flag
 	if err != nil {
 		return nil
 	}
-	_, _ = k.Parse(words) // the command is not complete; flags are read all the same
-	cfg, _, err := config.Load(c.Flags, os.LookupEnv)
+	node := trace.Selected()
+	if node == nil {
+		node = k.Model.Node
+	}
+	add := func(text, help string) {
+		if strings.HasPrefix(text, current) {
+			lines = append(lines, strings.TrimSuffix(text+"\t"+helpEnd.Split(help, 2)[0], "\t"))
+		}
+	}
+	addAll := func(prefix string, values []string) {
+		for _, v := range values {
+			if v == filesFollow { // the shell looks for them
+				lines = append(lines, v)
+			} else if v != "" {
+				add(prefix+v, "")
+			}
+		}
+	}
+	flagNamed := map[string]*kong.Flag{}
+	if !slices.Contains(before, "--") {
+		for _, f := range slices.Concat(node.AllFlags(true)...) {
+			flagNamed["--"+f.Name], flagNamed["-"+string(f.Short)] = f, f
+		}
+	}
+	name, _, hasValue := strings.Cut(current, "=")
+	var previous *kong.Flag
+	if len(before) > 0 {
+		previous = flagNamed[before[len(before)-1]]
+	}
+	switch f := flagNamed[name]; {
+	case previous != nil && !previous.IsBool():
+		addAll("", values(previous.Value))
+	case f != nil && hasValue:
+		addAll(name+"=", values(f.Value))
+	case strings.HasPrefix(current, "-"):
+		for _, name := range slices.Sorted(maps.Keys(flagNamed)) {
+			if strings.HasPrefix(name, "--") {
+				add(name, flagNamed[name].Help)
+			}
+		}
+	case len(node.Children) > 0:
+		for _, child := range node.Children {
+			if !child.Hidden {
+				add(child.Name, child.Help)
+			}
+		}
+	default:
+		given := 0
+		for _, p := range trace.Path {
+			if p.Positional != nil {
+				given++
+			}
+		}
+		if given >= len(node.Positional) {
+			break
+		}
+		if arg := node.Positional[given]; arg.Name == "project" {
+			addAll("", projectNames(trace, flags))
+		} else {
+			addAll("", values(arg))
+		}
+	}
+	return lines
+}
+
+// filesFollow is the line that stands for the names of files.
+const filesFollow = ":files"
+
+// values are those that a flag or an argument can have.
+func values(v *kong.Value) []string {
+	switch v.Name {
+	case "log-format":
+		return []string{"auto", "console", "json"}
+	case "log-level":
+		return []string{"debug", "info", "warn", "error"}
+	case "presets", "local-root", "local-root-links", "mongo-file", "web-token-file", "id|path":
+		return []string{filesFollow}
+	}
+	return v.EnumSlice()
+}
+
+// helpEnd is where the first sentence of a help text ends; it is short enough for a description.
+var helpEnd = regexp.MustCompile(`\.? \(\$|\.$|\. [A-Z]|; `)
+
+// completionTimeout is how long a person who has pressed the tab key waits for the database.
+const completionTimeout = 2 * time.Second
+
+// projectNames are the projects of the database that the environment and the typed flags name; none if it does not
+// answer.
+func projectNames(typed *kong.Context, flags *config.Flags) (names []string) {
+	if _, err := typed.Apply(); err != nil { // sets flags
+		return nil
+	}
+	cfg, _, err := config.Load(*flags, os.LookupEnv)
 	if err != nil {
 		return nil
 	}
@@ -227,12 +180,11 @@ func projectNames(words []string) []string {
 	defer e.close()
 	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 	defer cancel()
-	listed, err := e.store.Projects(ctx)
+	projects, err := e.store.Projects(ctx)
 	if err != nil {
 		return nil
 	}
-	var names []string
-	for _, p := range listed {
+	for _, p := range projects {
 		names = append(names, p.Name)
 	}
 	return names
