@@ -30,7 +30,7 @@ var layers = map[string][]string{
 	"site/registry": {"config", "site", "site/gdrive"},
 	"state":         {"site"}, // for the journal of a site
 	"explain":       {"avalon", "config", "site", "state", "uploader"},
-	"web":           {},
+	"web":           {"avalon", "explain", "site", "state", "uploader", "watcher"},
 
 	"integration/registry": {},
 	"integration/mongod":   {"integration/registry"},

@@ -124,51 +124,24 @@ func (a *adapter) leaseReport() state.WorkerStatus {
 }
 
 func (a *adapter) snapshot() web.Snapshot {
-	db, p := a.now()
+	db, c := a.now()
 	s := web.Snapshot{Idle: a.idle, Stopping: a.isStopping()}
 	if db.client != nil {
 		if lost := db.client.LostMajority(); lost != nil {
 			s.Majority = lost.String()
 		}
+		s.Lease = db.lease.State()
 	}
-	if db.lease != nil {
-		now := db.lease.State()
-		s.Lease = web.Lease{Held: now.Held, Standby: !now.Held && now.Holder != nil}
-		if now.Holder != nil {
-			s.Lease.Host, s.Lease.PID, s.Lease.Since = now.Holder.Host, now.Holder.PID, now.Holder.Since
-		}
+	if c.uploader != nil {
+		s.Stream, s.Streams = c.stream.State(), c.stream.Counts()
+		s.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog), Delayed: c.queue.Delayed()}
+		s.Uploader, s.Activity, s.Paused = c.uploader.Counts(), c.uploader.Activity(), c.uploader.Paused()
 	}
-	if p.queue != nil {
-		s.Queue = web.Queue{Live: p.queue.Len(watcher.Live), Backlog: p.queue.Len(watcher.Backlog), Delayed: p.queue.Delayed()}
+	if c.poll != nil {
+		s.Polling, s.Polls = true, c.poll.Counts()
 	}
-	if p.stream != nil {
-		c := p.stream.Counts()
-		s.Watcher.Stream, s.Watcher.Opened, s.Watcher.Lost = p.stream.State().String(), c.Opened, map[string]int64{}
-		for reason, n := range c.Lost {
-			s.Watcher.Lost[string(reason)] = n
-		}
-	}
-	if p.poll != nil {
-		c := p.poll.Counts()
-		s.Watcher.Polls, s.Watcher.PollFailing = true, c.Failing
-		s.Watcher.PollRuns, s.Watcher.PollFailures, s.Watcher.PollSucceeded = c.Runs, c.Failures, c.Success
-	}
-	if p.uploader != nil {
-		c := p.uploader.Counts()
-		s.Uploader = web.Uploader{Files: c.Files, Bytes: c.Bytes, FailedTries: c.FailedTries, GivenUp: c.GivenUp,
-			Documents: c.Documents, Transfers: c.Transfers, HungCalls: c.HungCalls, Holding: web.Holds(c.Holding), Holds: web.Holds(c.Holds)}
-		for _, h := range p.uploader.Held() {
-			s.Uploader.Held = append(s.Uploader.Held, h.What)
-		}
-		paused := p.uploader.Paused()
-		s.Paused = web.Paused{Site: paused.Site, Projects: len(paused.Projects)}
-	}
-	if meter, ok := p.backend.(site.Statser); ok {
-		c := meter.Stats()
-		s.Drive = web.Drive{Requests: map[web.Request]int64{}, Throttled: c.Throttled, Limit: c.Limit}
-		for r, n := range c.Requests {
-			s.Drive.Requests[web.Request(r)] = n
-		}
+	if statser, ok := c.backend.(site.Statser); ok {
+		s.Site = statser.Stats()
 	}
 	return s
 }

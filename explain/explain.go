@@ -32,10 +32,10 @@ type Explainer struct {
 }
 
 // NotFoundError says that there is nothing of that name to explain.
-type NotFoundError struct{ err error }
+type NotFoundError struct{ Err error }
 
-func (e *NotFoundError) Error() string { return e.err.Error() }
-func (e *NotFoundError) Unwrap() error { return e.err }
+func (e *NotFoundError) Error() string { return e.Err.Error() }
+func (e *NotFoundError) Unwrap() error { return e.Err }
 
 // Explain explains the representation with an id, or the newest that names a path: one as artists see it, under whatever
 // root, one as documents have it ({root}/...), one on the remote site, or only the name of a file. The error is a

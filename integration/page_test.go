@@ -245,7 +245,7 @@ func TestRetryButton(t *testing.T) {
 
 	// The page of the representation says the same.
 	tab.do(chromedp.Click(chromedp.CSS("#synced a.name")))
-	tab.until(`document.querySelector("main .head")?.classList.contains("good")`)
+	tab.until(`document.querySelector("main .head")?.classList.contains("ok")`)
 	if got, want := value[string](tab, "location.pathname"), "/r/Test/"+rep.ID.Hex(); got != want {
 		t.Errorf("it is at %s, want %s", got, want)
 	}

@@ -3,12 +3,15 @@ package web
 import (
 	"cmp"
 	"context"
-	"math"
 	"slices"
 	"sync"
 	"time"
 
 	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/site"
+	"sitesync/state"
 )
 
 const (
@@ -61,26 +64,33 @@ type books struct {
 // ledger is what is in the books. It is replaced, never changed.
 type ledger struct {
 	Projects []projectCounts
-	Total    Counts
+	Total    projectCounts
 	Counted  time.Time // when the last count ended; zero if none has
 	Failed   []failedGroup
 	Files    int64     // failed ones that were read
 	Listed   time.Time // when the failed ones were read; zero if they were not
-	Paused   []Pause
-	Room     Room
+	Paused   []state.Pause
+	Room     site.Quota
 	RoomAt   time.Time
 	Away     bool // the database does not answer
 }
 
 type projectCounts struct {
 	Project string
-	Counts
+	avalon.Tally
+}
+
+// ToUpload is what is pending and waiting.
+func (c projectCounts) ToUpload() avalon.Count {
+	n := c.Pending
+	n.Add(c.Waiting)
+	return n
 }
 
 // failedGroup is a representation with failed files.
 type failedGroup struct {
-	FailedFile       // the last to fail
-	Files      int64 // all of them
+	avalon.FailedFile       // the last to fail
+	Files             int64 // all of them
 }
 
 func newBooks(source Source, log *zap.Logger) *books {
@@ -244,7 +254,7 @@ func (b *books) update(change func(*ledger)) {
 }
 
 // room asks Drive, if it is not too soon after the last time.
-func (b *books) room() (Room, error) {
+func (b *books) room() (site.Quota, error) {
 	b.mu.Lock()
 	known, at := b.now.Room, b.now.RoomAt
 	b.mu.Unlock()
@@ -253,14 +263,14 @@ func (b *books) room() (Room, error) {
 	}
 	ctx, cancel := context.WithTimeout(b.stop, 10*time.Second)
 	defer cancel()
-	return b.source.Room(ctx)
+	return b.source.Quota(ctx)
 }
 
 // list reads what is paused, and the failed files.
 func (b *books) list(now time.Time) error {
 	ctx, cancel := context.WithTimeout(b.stop, askTimeout)
 	defer cancel()
-	paused, err := b.source.Paused(ctx)
+	paused, err := b.source.Pauses(ctx)
 	if err != nil {
 		return err
 	}
@@ -268,25 +278,20 @@ func (b *books) list(now time.Time) error {
 	if err != nil {
 		return err
 	}
-	type representation struct {
-		project string
-		id      any
-	}
 	var groups []failedGroup
 	var files int64
-	at := map[representation]int{}
+	at := map[avalon.Key]int{}
 	for _, p := range projects {
-		failed, err := b.source.Failed(ctx, p, mostFailed-int(files))
+		failed, err := b.source.Failed(ctx, p.Name, mostFailed-int(files))
 		if err != nil {
 			return err
 		}
 		for _, f := range failed {
 			files++
-			k := representation{f.Project, f.ID}
-			i, ok := at[k]
+			i, ok := at[f.Key]
 			if !ok {
 				i = len(groups)
-				at[k] = i
+				at[f.Key] = i
 				groups = append(groups, failedGroup{FailedFile: f})
 			}
 			groups[i].Files++
@@ -296,7 +301,7 @@ func (b *books) list(now time.Time) error {
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b failedGroup) int {
-		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Project, b.Project), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Key.Project, b.Key.Project), cmp.Compare(a.Path, b.Path))
 	})
 	b.update(func(l *ledger) { l.Paused, l.Failed, l.Files, l.Listed = paused, groups, files, now })
 	return nil
@@ -311,37 +316,17 @@ func (b *books) count(now time.Time) error {
 		return err
 	}
 	var rows []projectCounts
-	var total Counts
+	var total projectCounts
 	for _, p := range projects {
-		c, err := b.source.Count(ctx, p)
+		c, err := b.source.Count(ctx, p.Name)
 		if err != nil {
 			return err
 		}
-		if c != (Counts{}) {
-			rows = append(rows, projectCounts{p, c})
-			total.add(c)
+		if !c.IsZero() {
+			rows = append(rows, projectCounts{p.Name, c})
+			total.Add(c)
 		}
 	}
 	b.update(func(l *ledger) { l.Projects, l.Total, l.Counted = rows, total, now })
 	return nil
-}
-
-func (c *Count) add(more Count) {
-	c.Files += more.Files
-	if c.Bytes += more.Bytes; c.Bytes < 0 {
-		c.Bytes = math.MaxInt64 // sizes that are not true
-	}
-}
-
-func (c *Counts) add(more Counts) {
-	c.Pending.add(more.Pending)
-	c.Waiting.add(more.Waiting)
-	c.Paused.add(more.Paused)
-	c.Failed.add(more.Failed)
-	c.Synced.add(more.Synced)
-	c.Absent.add(more.Absent)
-	c.Unusable.add(more.Unusable)
-	if !more.Oldest.IsZero() && (c.Oldest.IsZero() || more.Oldest.Before(c.Oldest)) {
-		c.Oldest = more.Oldest
-	}
 }

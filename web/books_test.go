@@ -11,30 +11,28 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/explain"
+	"sitesync/site"
+	"sitesync/state"
 )
 
 // source is a source in memory.
 type source struct {
 	mu       sync.Mutex
-	activity Activity
-	paused   []Pause
+	paused   []state.Pause
 	projects []string
-	counts   Counts
-	failed   []FailedFile
-	room     Room
+	counts   avalon.Tally
+	failed   []avalon.FailedFile
+	room     site.Quota
 	err      error         // what the database answers
 	takes    time.Duration // how long it takes to count or list a project
 
 	counted, listed, asked int
 	at, most               int // questions to the database now, and at once at the most
 
-	explain func(project, id string) (*Explanation, error)
-}
-
-func (s *source) Activity() Activity {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.activity
+	explain func(project, id string) (*explain.Report, error)
 }
 
 func (s *source) ask(ctx context.Context, n *int) error {
@@ -57,40 +55,43 @@ func (s *source) ask(ctx context.Context, n *int) error {
 	return err
 }
 
-func (s *source) Paused(context.Context) ([]Pause, error) {
+func (s *source) Pauses(context.Context) ([]state.Pause, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.paused, nil
 }
 
-func (s *source) Projects(context.Context) ([]string, error) {
+func (s *source) Projects(context.Context) (list []avalon.Project, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.projects, s.err
+	for _, name := range s.projects {
+		list = append(list, avalon.Project{Name: name})
+	}
+	return list, s.err
 }
 
-func (s *source) Count(ctx context.Context, _ string) (Counts, error) {
+func (s *source) Count(ctx context.Context, _ string) (avalon.Tally, error) {
 	return s.counts, s.ask(ctx, &s.counted)
 }
 
-func (s *source) Failed(ctx context.Context, project string, most int) ([]FailedFile, error) {
+func (s *source) Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error) {
 	err := s.ask(ctx, &s.listed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []FailedFile
+	var list []avalon.FailedFile
 	for _, f := range s.failed {
-		if f.Project == project && len(list) < most {
+		if f.Key.Project == project && len(list) < limit {
 			list = append(list, f)
 		}
 	}
 	return list, err
 }
 
-func (s *source) Room(ctx context.Context) (Room, error) { return s.room, s.ask(ctx, &s.asked) }
+func (s *source) Quota(ctx context.Context) (site.Quota, error) { return s.room, s.ask(ctx, &s.asked) }
 
-func (s *source) Explain(_ context.Context, project, id string) (*Explanation, error) {
+func (s *source) Explain(_ context.Context, project, id string) (*explain.Report, error) {
 	if s.explain == nil {
-		return nil, ErrUnknown
+		return nil, &explain.NotFoundError{Err: errors.New("there is no such representation")}
 	}
 	return s.explain(project, id)
 }
@@ -111,14 +112,14 @@ func (s *source) calls() (counted, listed, asked int) {
 	return counted, listed, asked
 }
 
-func failedFile(project, rep, path string, at time.Time) FailedFile {
-	return FailedFile{File: File{Project: project, ID: id(rep), Path: path, Size: -1}, Tries: 3, Error: "refused", LastFailed: at}
+func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
+	return avalon.FailedFile{Key: key(project, rep), Path: path, Tries: 3, Error: "refused", LastFailed: at}
 }
 
 // The database is asked while somebody looks, not more often than every few seconds, and not at all otherwise.
 func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, counts: Counts{Synced: Count{3, 30}}}
+		s := &source{projects: []string{"A"}, counts: avalon.Tally{Synced: avalon.Count{Files: 3, Bytes: 30}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		time.Sleep(time.Hour)
@@ -136,7 +137,7 @@ func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 		if c, l, r := s.calls(); c > 3600/5+1 || c < 600 || l > 3600/2+1 || l < 1500 || r > 13 || r < 11 {
 			t.Errorf("asked %d, %d, %d times", c, l, r)
 		}
-		if got := b.look(); got.Total.Synced != (Count{3, 30}) || got.Counted.IsZero() || got.Away {
+		if got := b.look(); got.Total.Synced != (avalon.Count{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Away {
 			t.Errorf("%+v", got)
 		}
 		time.Sleep(2 * lookedFor)
@@ -168,7 +169,7 @@ func TestBooksSpareALargeDatabase(t *testing.T) {
 // A look now and then costs no more than one that lasts.
 func TestBooksAreNotCountedAtEachLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, takes: 10 * time.Second, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		s := &source{projects: []string{"A"}, takes: 10 * time.Second, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		for i := range 60 {
@@ -189,11 +190,11 @@ func TestBooksAreNotCountedAtEachLook(t *testing.T) {
 // Sizes that are not true are no reason to show a negative sum.
 func TestBooksOfHugeSizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A", "B", "C"}, counts: Counts{Synced: Count{1, math.MaxInt64 - 1}, Pending: Count{1, math.MaxInt64}}}
+		s := &source{projects: []string{"A", "B", "C"}, counts: avalon.Tally{Synced: avalon.Count{Files: 1, Bytes: math.MaxInt64 - 1}, Pending: avalon.Count{Files: 1, Bytes: math.MaxInt64}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		total := b.lookWithin(t.Context(), time.Second).Total
-		if total.Synced != (Count{3, math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
+		if total.Synced != (avalon.Count{Files: 3, Bytes: math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
 			t.Errorf("%+v", total)
 		}
 	})
@@ -202,7 +203,7 @@ func TestBooksOfHugeSizes(t *testing.T) {
 // Whoever comes first waits for the answers, but not for long.
 func TestBooksFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, takes: 10 * time.Millisecond, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		s := &source{projects: []string{"A"}, takes: 10 * time.Millisecond, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
 		b := newBooks(s, zap.NewNop())
 		start := time.Now()
 		if got := b.lookWithin(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() || time.Since(start) > 100*time.Millisecond {
@@ -226,7 +227,7 @@ func TestBooksAfterAChange(t *testing.T) {
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		b.lookWithin(t.Context(), time.Second)
-		s.set(func(s *source) { s.paused = []Pause{{Project: "A"}} })
+		s.set(func(s *source) { s.paused = []state.Pause{{Project: "A"}} })
 		b.changed()
 		if got := b.look(); len(got.Paused) != 1 {
 			t.Errorf("%+v", got)
@@ -237,7 +238,7 @@ func TestBooksAfterAChange(t *testing.T) {
 // A database that is away is told of, and what was known stays.
 func TestBooksOfADatabaseThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, counts: Counts{Synced: Count{1, 1}}}
+		s := &source{projects: []string{"A"}, counts: avalon.Tally{Synced: avalon.Count{Files: 1, Bytes: 1}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		b.lookWithin(t.Context(), time.Second)
@@ -264,7 +265,7 @@ func TestBooksOfADatabaseThatIsAway(t *testing.T) {
 func TestBooksOfFailedFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
-		s := &source{projects: []string{"A", "B"}, failed: []FailedFile{
+		s := &source{projects: []string{"A", "B"}, failed: []avalon.FailedFile{
 			failedFile("A", "seq", "s.1002.exr", now.Add(-time.Minute)), failedFile("A", "seq", "s.1001.exr", now.Add(-2*time.Minute)),
 			failedFile("A", "old", "o.ma", time.Time{}),
 			failedFile("B", "seq", "b.ma", now),
@@ -274,7 +275,7 @@ func TestBooksOfFailedFiles(t *testing.T) {
 		b.close()
 		text := ""
 		for _, g := range got.Failed {
-			text += fmt.Sprint(g.Project, " ", g.ID, " ", g.Path, " ", g.Files, "|")
+			text += fmt.Sprint(g.Key.Project, " ", g.Key.ID, " ", g.Path, " ", g.Files, "|")
 		}
 		if want := "B seq b.ma 1|A seq s.1002.exr 2|A old o.ma 1|"; text != want || got.Files != 4 {
 			t.Errorf("%q, %d files, want %q", text, got.Files, want)

@@ -1,4 +1,4 @@
-// Package web is what sitesync serves over HTTP: the page for people, whether it is alive and ready, and its metrics. It
-// knows none of the other parts: whoever starts it hands it a [Snapshot] of them, a [Source] of what the page shows, and
-// the [Actions] that can be asked for from it, by who knows the token. Nothing that it tells is a secret.
+// Package web serves sitesync over HTTP: the page for people, health and readiness, and metrics. Its caller provides a
+// [Snapshot] of the running parts, a [Source] of what the page shows, and the [Actions] that who knows the token may
+// ask for. Nothing that it serves is a secret.
 package web

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"sitesync/explain"
 )
 
 // Explanations that can be had at once, and how often another one can.
@@ -34,7 +36,7 @@ func newExplanations() *explanations {
 }
 
 // of explains a representation.
-func (x *explanations) of(ctx context.Context, project, id string, ask func(ctx context.Context, project, id string) (*Explanation, error)) (explained, error) {
+func (x *explanations) of(ctx context.Context, project, id string, ask func(ctx context.Context, project, id string) (*explain.Report, error)) (explained, error) {
 	if e, ok := x.known(project, id); ok {
 		return e, nil
 	}
@@ -55,7 +57,7 @@ func (x *explanations) of(ctx context.Context, project, id string, ask func(ctx 
 		if err != nil {
 			return explained{}, err
 		}
-		e := explained{found, project, id, time.Now()}
+		e := explained{found, time.Now()}
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		if x.last = append(x.last, e); len(x.last) > mostExplained {
@@ -77,7 +79,7 @@ func (x *explanations) known(project, id string) (explained, bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for i := len(x.last) - 1; i >= 0; i-- {
-		if e := x.last[i]; e.Project == project && e.ID == id && time.Since(e.At) < explainedFor {
+		if e := x.last[i]; e.Project == project && e.Asked == id && time.Since(e.at) < explainedFor {
 			return e, true
 		}
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 // health is the answer of /healthz.
@@ -42,21 +45,20 @@ func healthOf(s Snapshot) health {
 	switch {
 	case s.Idle:
 		return health{Status: "idle"}
-	case s.Lease.Standby:
+	case s.standby():
 		h := health{Status: "standby"}
-		if s.Lease.Host != "" {
-			h.Holder = &holder{s.Lease.Host, s.Lease.PID, s.Lease.Since.UTC()}
+		if l := s.Lease.Holder; l.Host != "" {
+			h.Holder = &holder{l.Host, l.PID, l.Since.UTC()}
 		}
 		return h
 	}
 	h := health{Status: "ok"}
-	if s.Uploader.Holding != (Holds{}) {
+	if s.Uploader.Holding != (uploader.Holds{}) {
 		held := heldCount(s.Uploader.Holding)
 		h.Status, h.Held = "held", &held
 	}
-	if s.Paused != (Paused{}) {
-		paused := paused(s.Paused)
-		h.Paused = &paused
+	if s.Paused.Site || len(s.Paused.Projects) > 0 {
+		h.Paused = &paused{s.Paused.Site, len(s.Paused.Projects)}
 	}
 	if s.Paused.Site {
 		h.Status = "paused"
@@ -66,7 +68,7 @@ func healthOf(s Snapshot) health {
 
 // healthz is answered for as long as the process works. A restart would help nothing of what it tells.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
-	answer(w, http.StatusOK, healthOf(s.Snapshot()))
+	writeJSON(w, http.StatusOK, healthOf(s.Snapshot()))
 }
 
 // readiness is the answer of /readyz.
@@ -94,13 +96,13 @@ func notReady(s Snapshot, databaseAnswers bool) []string {
 	if s.Majority != "" {
 		reasons = append(reasons, s.Majority)
 	}
-	if s.Lease.Standby {
+	if s.standby() {
 		return reasons // it watches nothing yet
 	}
 	if !s.Lease.Held {
 		reasons = append(reasons, "the lease is not held")
 	}
-	if w := s.Watcher; w.Stream != streamOpen && (!w.Polls || w.PollFailing) {
+	if s.Stream != watcher.StreamOpen && !s.polls() {
 		reasons = append(reasons, "publishes are not seen: the change stream is not open, and the poll is off or fails")
 	}
 	return reasons
@@ -113,7 +115,12 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	if len(reasons) > 0 {
 		status = http.StatusServiceUnavailable
 	}
-	answer(w, status, readiness{Ready: len(reasons) == 0, Reasons: reasons, Held: snapshot.Uploader.Held[:min(len(snapshot.Uploader.Held), mostHeld)]})
+	answer := readiness{Ready: len(reasons) == 0, Reasons: reasons}
+	held, _ := firsts(snapshot.Activity.Held, mostHeld)
+	for _, h := range held {
+		answer.Held = append(answer.Held, h.What)
+	}
+	writeJSON(w, status, answer)
 }
 
 // ping asks the database whether it answers. The error is not told: it may name servers, and the log has it.

@@ -3,6 +3,9 @@ package web
 import (
 	"sync"
 	"time"
+
+	"sitesync/avalon"
+	"sitesync/uploader"
 )
 
 const (
@@ -26,13 +29,13 @@ type history struct {
 
 // synced is a representation of which files were synced.
 type synced struct {
-	File         // the last one
-	Files  int64 // of the same representation, at about the same time
-	Bytes  int64
-	First  time.Duration // reaction of the fastest file
-	Last   time.Duration // reaction of the slowest file
-	Upload time.Duration // of the last file
-	At     time.Time
+	Key   avalon.Key
+	Path  string // of the last file
+	Files int64  // of the same representation, at about the same time
+	Bytes int64
+	First time.Duration // reaction of the fastest file
+	Last  time.Duration // reaction of the slowest file
+	At    time.Time
 }
 
 // minute is what was synced in one minute.
@@ -42,27 +45,26 @@ type minute struct {
 }
 
 // add takes note of a file.
-func (h *history) add(f SyncedFile, now time.Time) {
+func (h *history) add(f uploader.SyncedFile, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	m := h.minute(now.Unix() / 60)
 	m.files++
-	m.bytes += max(f.Size, 0)
+	m.bytes += f.Bytes
 
-	entry := synced{File: f.File, First: f.Reaction, Last: f.Reaction}
+	entry := synced{Key: f.Key, First: f.Reaction, Last: f.Reaction}
 	// A sequence comes one file after the other, mixed with a few other representations.
 	for i := len(h.recent) - 1; i >= max(0, len(h.recent)-8); i-- {
-		if r := &h.recent[i]; r.Project == f.Project && r.ID == f.ID && now.Sub(r.At) < together {
+		if r := &h.recent[i]; r.Key == f.Key && now.Sub(r.At) < together {
 			entry = *r
-			entry.File = f.File
 			h.recent = append(h.recent[:i], h.recent[i+1:]...)
 			break
 		}
 	}
 	entry.Files++
-	entry.Bytes += max(f.Size, 0)
+	entry.Bytes += f.Bytes
 	entry.First, entry.Last = min(entry.First, f.Reaction), max(entry.Last, f.Reaction)
-	entry.Upload, entry.At = f.Upload, now
+	entry.Path, entry.At = f.Path, now
 	if len(h.recent) == mostRecent {
 		h.recent = append(h.recent[:0], h.recent[1:]...)
 	}

@@ -4,15 +4,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sitesync/avalon"
+	"sitesync/uploader"
 )
 
-// id is the id of a representation.
-type id string
+func key(project, rep string) avalon.Key {
+	return avalon.Key{Project: project, ID: avalon.ParseID(rep)}
+}
 
-func (i id) String() string { return string(i) }
-
-func syncedFile(project, rep, path string, size int64, reaction time.Duration) SyncedFile {
-	return SyncedFile{File: File{Project: project, ID: id(rep), Path: path, Size: size}, Reaction: reaction}
+func syncedFile(project, rep, path string, size int64, reaction time.Duration) uploader.SyncedFile {
+	return uploader.SyncedFile{Key: key(project, rep), Path: path, Bytes: size, Reaction: reaction}
 }
 
 // The files of a sequence are one line, also if those of another come between them.
@@ -28,7 +30,7 @@ func TestHistoryGathersSequences(t *testing.T) {
 	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*together))
 	var got []string
 	for _, r := range h.last(10) {
-		got = append(got, r.Project+" "+r.ID.String()+" "+plural(r.Files, "file")+" "+size(r.Bytes)+" "+r.Reaction())
+		got = append(got, r.Key.Project+" "+r.Key.ID.String()+" "+plural(r.Files, "file")+" "+size(r.Bytes)+" "+r.Reaction())
 	}
 	want := "Test b 1 file 1 B 1.0 s|Other a 1 file 7 B 1.0 s|Test b 10 files 10 B 1.0 s|Test a 10 files 100 B 1.0 s to 10 s"
 	if strings.Join(got, "|") != want {
@@ -43,8 +45,8 @@ func TestHistoryIsBounded(t *testing.T) {
 	for i := range 3 * mostRecent {
 		h.add(syncedFile("Test", strings.Repeat("a", i+1), "a.ma", 1, 0), now)
 	}
-	if got := h.last(1000); len(got) != mostRecent || len(got[0].ID.String()) != 3*mostRecent {
-		t.Errorf("%d are remembered, the last one is %v", len(got), got[0].ID)
+	if got := h.last(1000); len(got) != mostRecent || len(got[0].Key.ID.String()) != 3*mostRecent {
+		t.Errorf("%d are remembered, the last one is %v", len(got), got[0].Key.ID)
 	}
 }
 
@@ -83,9 +85,9 @@ func TestSpeeds(t *testing.T) {
 	var s speeds
 	start := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 	at := func(seconds float64, sent ...int64) []float64 {
-		var all []Transfer
+		var all []uploader.Transfer
 		for i, n := range sent {
-			all = append(all, Transfer{Number: uint64(i), Sent: n, Began: start})
+			all = append(all, uploader.Transfer{ID: uint64(i), Sent: n, Began: start})
 		}
 		return s.of(all, start.Add(time.Duration(seconds*float64(time.Second))))
 	}
@@ -128,7 +130,7 @@ func TestTransferText(t *testing.T) {
 		{0, 0, 0, 0, "begins, 0 B", 0},
 		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second, "1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
 	} {
-		row := transferRow{Transfer{File: File{Size: test.size}, Sent: test.sent}, test.speed, test.left}
+		row := transferRow{uploader.Transfer{Size: test.size, Sent: test.sent}, test.speed, test.left}
 		if row.Text() != test.text || row.Percent() != test.percent {
 			t.Errorf("%+v: %q, %d %%", test, row.Text(), row.Percent())
 		}

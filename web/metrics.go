@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"sitesync/watcher"
 )
 
 const namespace = "sitesync"
@@ -104,23 +106,23 @@ func newNumbers(snapshot func() Snapshot) *numbers {
 	add(gauge, "queue_delayed_keys", "Representations that are looked at again at a later time: after a failed try, or as a source is not there yet.",
 		func(s *Snapshot) float64 { return float64(s.Queue.Delayed) })
 	add(counter, "stream_opened_total", "How often the change stream was opened.",
-		func(s *Snapshot) float64 { return float64(s.Watcher.Opened) })
+		func(s *Snapshot) float64 { return float64(s.Streams.Opened) })
 	add(counter, "polls_total", "Polls that have ended, well or not.",
-		func(s *Snapshot) float64 { return float64(s.Watcher.PollRuns) })
+		func(s *Snapshot) float64 { return float64(s.Polls.Runs) })
 	add(counter, "poll_failures_total", "Polls that have failed, for one project at least.",
-		func(s *Snapshot) float64 { return float64(s.Watcher.PollFailures) })
+		func(s *Snapshot) float64 { return float64(s.Polls.Failures) })
 	add(gauge, "poll_last_success_timestamp_seconds", "When the last good poll ended, as Unix time; 0 if none has. A poll with a long backlog takes as long as the backlog.",
-		func(s *Snapshot) float64 { return unix(s.Watcher.PollSucceeded) })
+		func(s *Snapshot) float64 { return unix(s.Polls.Success) })
 	add(counter, "drive_throttled_total", "Answers of Google Drive that said that we are too fast.",
-		func(s *Snapshot) float64 { return float64(s.Drive.Throttled) })
+		func(s *Snapshot) float64 { return float64(s.Site.Throttled) })
 	add(gauge, "drive_limit_requests_per_second", "Requests a second that sitesync allows itself, now that Google Drive has said that it is too fast; +Inf if it has not.",
-		func(s *Snapshot) float64 { return cmp.Or(s.Drive.Limit, math.Inf(1)) })
+		func(s *Snapshot) float64 { return cmp.Or(s.Site.Limit, math.Inf(1)) })
 	add(gauge, "lease_held", "1 if this sitesync does the work, 0 if it is a standby of another one, or idle.",
 		func(s *Snapshot) float64 { return oneIf(s.Lease.Held) })
 	add(gauge, "paused", "1 if somebody has paused the site, so that no upload begins until it is resumed; 0 if not.",
 		func(s *Snapshot) float64 { return oneIf(s.Paused.Site) })
 	add(gauge, "paused_projects", "Projects that somebody has paused, not counting a pause of the whole site.",
-		func(s *Snapshot) float64 { return float64(s.Paused.Projects) })
+		func(s *Snapshot) float64 { return float64(len(s.Paused.Projects)) })
 	return n
 }
 
@@ -177,13 +179,13 @@ func (n *numbers) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(n.queue, float64(s.Queue.Live), "live")
 	gauge(n.queue, float64(s.Queue.Backlog), "backlog")
-	for _, state := range []string{"closed", streamOpen, "not available"} {
-		gauge(n.streamState, oneIf(state == cmp.Or(s.Watcher.Stream, "closed")), strings.ReplaceAll(state, " ", "_"))
+	for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
+		gauge(n.streamState, oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
 	}
-	for reason, count := range s.Watcher.Lost {
-		counter(n.streamLost, count, reason)
+	for reason, count := range s.Streams.Lost {
+		counter(n.streamLost, count, string(reason))
 	}
-	for r, count := range s.Drive.Requests {
+	for r, count := range s.Site.Requests {
 		counter(n.requests, count, r.Kind, r.Outcome)
 	}
 }

@@ -12,20 +12,29 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"sitesync/avalon"
+	"sitesync/site"
+	"sitesync/state"
+	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // full has another number in each place.
 var full = Snapshot{
-	Lease: Lease{Held: true},
-	Watcher: Watcher{Stream: "open", Opened: 1, Lost: map[string]int64{"primary changed": 2, "history lost": 3},
-		Polls: true, PollRuns: 4, PollFailures: 5, PollSucceeded: time.UnixMilli(1_764_000_000_250)},
-	Queue: Queue{Live: 6, Backlog: 7, Delayed: 8},
-	Uploader: Uploader{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
-		Holding: Holds{Site: 15, LocalRoots: 16, Settings: 17}, Holds: Holds{Site: 18, LocalRoots: 19, Settings: 20}},
-	Paused: Paused{Site: true, Projects: 25},
-	Drive:  Drive{Requests: map[Request]int64{{"files.list", "ok"}: 21, {"upload.put", "no_answer"}: 22}, Throttled: 23, Limit: 24.5},
+	Lease:   state.LeaseState{Held: true},
+	Stream:  watcher.StreamOpen,
+	Streams: watcher.StreamCounts{Opened: 1, Lost: map[avalon.Reason]int64{"primary changed": 2, "history lost": 3}},
+	Polling: true,
+	Polls:   watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
+	Queue:   Queue{Live: 6, Backlog: 7, Delayed: 8},
+	Uploader: uploader.Counts{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
+		Holding: uploader.Holds{Site: 15, LocalRoots: 16, Settings: 17}, Holds: uploader.Holds{Site: 18, LocalRoots: 19, Settings: 20}},
+	Paused: uploader.Paused{Site: true, Projects: map[string]bool{"A": true, "B": true}},
+	Site: site.Stats{Requests: map[site.Request]int64{{Kind: "files.list", Outcome: "ok"}: 21, {Kind: "upload.put", Outcome: "no_answer"}: 22},
+		Throttled: 23, Limit: 24.5},
 }
 
 // scrape returns the metrics of our own, but for what says which build it is.
@@ -47,8 +56,8 @@ func scrape(t *testing.T, s *Server) string {
 
 func TestMetrics(t *testing.T) {
 	s := New(Options{Snapshot: always(full), Ping: well})
-	s.Synced(SyncedFile{Upload: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
-	s.Synced(SyncedFile{Upload: time.Second, Reaction: 2 * time.Hour})
+	s.Synced(uploader.SyncedFile{Upload: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
+	s.Synced(uploader.SyncedFile{Upload: time.Second, Reaction: 2 * time.Hour})
 	got := scrape(t, s)
 	const golden = "testdata/metrics.golden"
 	if *update {
@@ -98,10 +107,11 @@ func TestMetricsLint(t *testing.T) {
 
 // One state is 1 and the others are 0.
 func TestStreamStates(t *testing.T) {
-	for _, state := range []string{"closed", "open", "not available"} {
-		got := scrape(t, New(Options{Snapshot: always(Snapshot{Watcher: Watcher{Stream: state}}), Ping: well}))
-		for _, other := range []string{"closed", "open", "not available"} {
-			want := fmt.Sprintf(`sitesync_stream_state{state="%s"} %v`, strings.ReplaceAll(other, " ", "_"), oneIf(other == state))
+	states := map[watcher.State]string{watcher.StreamClosed: "closed", watcher.StreamOpen: "open", watcher.StreamNotHere: "not_available"}
+	for state := range states {
+		got := scrape(t, New(Options{Snapshot: always(Snapshot{Stream: state}), Ping: well}))
+		for other, name := range states {
+			want := fmt.Sprintf(`sitesync_stream_state{state="%s"} %v`, name, oneIf(other == state))
 			if !strings.Contains(got, want+"\n") {
 				t.Errorf("%s: no line %s in\n%s", state, want, got)
 			}

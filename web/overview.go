@@ -1,13 +1,16 @@
 package web
 
 import (
-	"cmp"
 	"fmt"
 	"path"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
+
+	"sitesync/state"
+	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 const (
@@ -21,13 +24,14 @@ const (
 
 // overview is all that the first page shows.
 type overview struct {
-	MayChange bool
-	Head      headline
-	Facts     []fact
-	Held      []Held
-	MoreHeld  int
-	Pause     *Pause // of all
-	Away      bool   // the database does not answer
+	RemoteSite string
+	MayChange  bool
+	Head       headline
+	Facts      []fact
+	Held       []uploader.Hold
+	MoreHeld   int
+	Pause      *state.Pause // of all
+	Away       bool         // the database does not answer
 
 	Transfers     []transferRow
 	MoreTransfers int
@@ -40,7 +44,7 @@ type overview struct {
 	Files  int64 // synced since the start
 	Bytes  int64
 
-	Waiting     []Waiting
+	Waiting     []uploader.Waiting
 	MoreWaiting int
 
 	Listed      bool // the failed files were read
@@ -51,7 +55,7 @@ type overview struct {
 
 	Counted  time.Time // zero if nothing is
 	Projects []projectRow
-	Total    Counts
+	Total    projectCounts
 	MoreProj int
 }
 
@@ -71,7 +75,7 @@ type fact struct {
 }
 
 type transferRow struct {
-	Transfer
+	uploader.Transfer
 	Speed float64 // bytes a second; 0 if unknown
 	Left  time.Duration
 }
@@ -106,27 +110,17 @@ func (t transferRow) Text() string {
 
 type projectRow struct {
 	projectCounts
-	Pause *Pause
-}
-
-// ToUpload is what is pending and waiting.
-func (c Counts) ToUpload() Count {
-	n := c.Pending
-	n.add(c.Waiting)
-	return n
+	Pause *state.Pause
 }
 
 // overview takes a look at everything.
 func (s *Server) overview(books ledger, mayChange bool) *overview {
 	now := time.Now()
 	snapshot := s.Snapshot()
-	o := &overview{MayChange: mayChange, Away: books.Away}
-	var a Activity
-	if s.Source != nil {
-		a = s.Source.Activity()
-	}
+	o := &overview{RemoteSite: s.About.RemoteSite, MayChange: mayChange, Away: books.Away}
+	a := snapshot.Activity
 	o.Held, o.MoreHeld = firsts(a.Held, mostHeld)
-	paused := map[string]*Pause{}
+	paused := map[string]*state.Pause{}
 	for _, p := range books.Paused {
 		paused[p.Project] = &p
 	}
@@ -177,7 +171,7 @@ func firsts[T any](list []T, most int) ([]T, int) {
 }
 
 // queued tells what waits for its turn.
-func queued(a Activity, q Queue) (lines []string) {
+func queued(a uploader.Activity, q Queue) (lines []string) {
 	if a.Live > 0 || q.Live > 0 {
 		lines = append(lines, "just published: "+waits(a.Live, q.Live))
 	}
@@ -199,71 +193,72 @@ func waits(files, representations int) string {
 }
 
 // headline goes by what is most important to know.
-func (s *Server) headline(snapshot Snapshot, a Activity, o *overview) headline {
+func (s *Server) headline(snapshot Snapshot, a uploader.Activity, o *overview) headline {
 	switch {
 	case snapshot.Stopping:
-		return headline{Notice, "sitesync is stopping"}
+		return headline{Warning, "sitesync is stopping"}
 	case snapshot.Idle:
-		return headline{Notice, "Nothing is synced: remote_site is empty. Name a site of gdrive.json in config.json and restart sitesync"}
-	case snapshot.Lease.Standby:
+		return headline{Warning, "Nothing is synced: remote_site is empty. Name a site of gdrive.json in config.json and restart sitesync"}
+	case snapshot.standby():
 		return headline{Neutral, "Standing by: another sitesync does the work, and this one takes over if it fails"}
 	case !snapshot.Lease.Held:
-		return headline{Bad, "The lease of the site can't be had: the database is away, or does not let us. Nothing is synced; the log says why"}
+		return headline{Error, "The lease of the site can't be had: the database is away, or does not let us. Nothing is synced; the log says why"}
 	case o.Pause != nil:
-		return headline{Notice, "Paused: no upload is begun until somebody resumes"}
+		return headline{Warning, "Paused: no upload is begun until somebody resumes"}
 	case snapshot.Uploader.Holding.Site > 0:
-		return headline{Bad, "All uploads are held until the site is repaired; they go on by themselves then"}
+		return headline{Error, "All uploads are held until the site is repaired; they go on by themselves then"}
 	case len(a.Held) > 0:
-		return headline{Bad, "Some uploads are held until this is repaired; they go on by themselves then"}
+		return headline{Error, "Some uploads are held until this is repaired; they go on by themselves then"}
 	case o.Away:
-		return headline{Bad, "The database does not answer; the log says more"}
+		return headline{Error, "The database does not answer; the log says more"}
 	case a.Away:
-		return headline{Notice, s.About.RemoteSite + " is busy or out of reach; uploads are tried again and no try is spent"}
+		return headline{Warning, s.About.RemoteSite + " is busy or out of reach; uploads are tried again and no try is spent"}
 	case len(a.Transfers) > 0:
 		text := "Uploading " + plural(int64(len(a.Transfers)), "file")
 		if waiting := a.Live + a.Backlog; waiting > 0 {
 			text += ", " + humanize.Comma(int64(waiting)) + " more to go"
 		}
-		return headline{Busy, text}
+		return headline{InProgress, text}
 	case o.FailedFiles > 0:
-		return headline{Bad, plural(o.FailedFiles, "file") + " failed for good and need somebody; all others are taken care of"}
+		return headline{Error, plural(o.FailedFiles, "file") + " failed for good and need somebody; all others are taken care of"}
 	case len(a.Waiting) > 0 || len(o.Queued) > 0:
-		return headline{Busy, "Some files wait; sitesync looks at them again by itself"}
+		return headline{InProgress, "Some files wait; sitesync looks at them again by itself"}
 	}
-	return headline{Good, "Everything that was published is synced"}
+	return headline{OK, "Everything that was published is synced"}
 }
 
 // facts are about sitesync as a whole.
-func (s *Server) facts(snapshot Snapshot, a Activity, books ledger) (facts []fact) {
+func (s *Server) facts(snapshot Snapshot, a uploader.Activity, books ledger) (facts []fact) {
 	if snapshot.Idle {
 		return nil
 	}
 	l := snapshot.Lease
 	switch {
 	case l.Held:
-		facts = append(facts, fact{Name: "Work", Level: Good, Value: "done by this sitesync", Note: "on " + s.About.Host})
-	case l.Standby && l.Host != "":
-		facts = append(facts, fact{Name: "Work", Level: Neutral, Value: "done on " + l.Host, Note: fmt.Sprintf("process %d, since", l.PID), Since: l.Since})
-	case l.Standby:
+		facts = append(facts, fact{Name: "Work", Level: OK, Value: "done by this sitesync", Note: "on " + s.About.Host})
+	case l.Holder != nil && l.Holder.Host != "":
+		facts = append(facts, fact{Name: "Work", Level: Neutral, Value: "done on " + l.Holder.Host,
+			Note: fmt.Sprintf("process %d, since", l.Holder.PID), Since: l.Holder.Since})
+	case l.Holder != nil:
 		facts = append(facts, fact{Name: "Work", Level: Neutral, Value: "done by another sitesync"})
 	default:
-		facts = append(facts, fact{Name: "Work", Level: Bad, Value: "not done", Note: "the lease is not held"})
+		facts = append(facts, fact{Name: "Work", Level: Error, Value: "not done", Note: "the lease is not held"})
 	}
-	if !l.Standby {
-		facts = append(facts, s.siteFact(snapshot, a, books.Paused), streamFact(snapshot.Watcher))
+	if !snapshot.standby() {
+		facts = append(facts, s.siteFact(snapshot, a, books.Paused), streamFact(&snapshot))
 	}
 	switch room := books.Room; {
 	case !room.Known: // nobody was asked yet, or Google does not tell, as of shared drives
 	case room.Limit <= 0:
-		facts = append(facts, fact{Name: "Room", Level: Good, Value: "no limit", Note: size(room.Used) + " used"})
+		facts = append(facts, fact{Name: "Room", Level: OK, Value: "no limit", Note: size(room.Used) + " used"})
 	default:
 		left := max(room.Limit-room.Used, 0)
-		f := fact{Name: "Room", Level: Good, Value: size(left) + " left", Note: "of " + size(room.Limit)}
+		f := fact{Name: "Room", Level: OK, Value: size(left) + " left", Note: "of " + size(room.Limit)}
 		if left < room.Limit/20 {
-			f.Level = Notice
+			f.Level = Warning
 		}
 		if left == 0 {
-			f.Level = Bad
+			f.Level = Error
 		}
 		facts = append(facts, f)
 	}
@@ -271,39 +266,39 @@ func (s *Server) facts(snapshot Snapshot, a Activity, books ledger) (facts []fac
 		facts = append(facts, fact{Name: "Synced", Level: Neutral, Value: plural(u.Files, "file"), Note: size(u.Bytes) + " since it got to work"})
 	}
 	if n := snapshot.Uploader.Documents; n > 0 {
-		facts = append(facts, fact{Name: "Documents", Level: Notice, Value: humanize.Comma(n) + " unusable", Note: "the log says why"})
+		facts = append(facts, fact{Name: "Documents", Level: Warning, Value: humanize.Comma(n) + " unusable", Note: "the log says why"})
 	}
 	return facts
 }
 
-func (s *Server) siteFact(snapshot Snapshot, a Activity, pauses []Pause) fact {
-	f := fact{Name: "Site " + s.About.RemoteSite, Level: Good, Value: "ok"}
+func (s *Server) siteFact(snapshot Snapshot, a uploader.Activity, pauses []state.Pause) fact {
+	f := fact{Name: "Site " + s.About.RemoteSite, Level: OK, Value: "ok"}
 	switch {
 	case len(pauses) > 0 && pauses[0].Project == "":
-		f.Level, f.Value, f.Note, f.Since = Notice, "paused", "since", pauses[0].Since
+		f.Level, f.Value, f.Note, f.Since = Warning, "paused", "since", pauses[0].Since
 	case snapshot.Uploader.Holding.Site > 0:
-		f.Level, f.Value = Bad, "held"
+		f.Level, f.Value = Error, "held"
 	case len(a.Held) > 0:
-		f.Level, f.Value = Notice, "held in part"
+		f.Level, f.Value = Warning, "held in part"
 	case a.Away:
-		f.Level, f.Value = Notice, "busy or out of reach"
+		f.Level, f.Value = Warning, "busy or out of reach"
 	case len(pauses) > 0:
-		f.Level, f.Value, f.Note = Notice, "ok", plural(int64(len(pauses)), "project")+" paused"
-	case snapshot.Drive.Limit > 0 && snapshot.Drive.Throttled > 0:
-		f.Note = fmt.Sprintf("paced to %.1f requests/s", snapshot.Drive.Limit)
+		f.Level, f.Value, f.Note = Warning, "ok", plural(int64(len(pauses)), "project")+" paused"
+	case snapshot.Site.Limit > 0 && snapshot.Site.Throttled > 0:
+		f.Note = fmt.Sprintf("paced to %.1f requests/s", snapshot.Site.Limit)
 	}
 	return f
 }
 
-func streamFact(w Watcher) fact {
+func streamFact(s *Snapshot) fact {
 	f := fact{Name: "Publishes"}
 	switch {
-	case w.Stream == streamOpen:
-		f.Level, f.Value, f.Note = Good, "seen live", "change stream open"
-	case w.Polls && !w.PollFailing:
-		f.Level, f.Value, f.Note = Notice, "found by polling", "change stream "+cmp.Or(w.Stream, "closed")
+	case s.Stream == watcher.StreamOpen:
+		f.Level, f.Value, f.Note = OK, "seen live", "change stream open"
+	case s.polls():
+		f.Level, f.Value, f.Note = Warning, "found by polling", "change stream "+s.Stream.String()
 	default:
-		f.Level, f.Value, f.Note = Bad, "not seen", "no change stream, and the poll is off or fails"
+		f.Level, f.Value, f.Note = Error, "not seen", "no change stream, and the poll is off or fails"
 	}
 	return f
 }

@@ -20,6 +20,9 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
+
+	"sitesync/explain"
+	"sitesync/uploader"
 )
 
 //go:embed templates/*.html
@@ -74,7 +77,7 @@ var functions = template.FuncMap{
 	"whole":   func(f float64) int64 { return int64(f) },
 	"now":     time.Now,
 	"asset":   func(name string) string { return "/static/" + name + "?v=" + assets.version },
-	"explain": func(project string, id any) string { return explainPath(project, fmt.Sprint(id)) },
+	"explain": explainPath,
 	"stamp":   func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"clock":   func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"ago":     func(t time.Time) string { return ago(t, time.Now()) },
@@ -85,8 +88,8 @@ var functions = template.FuncMap{
 		}
 		return fmt.Sprintf("%d tries", n)
 	},
-	"verdict": verdict,
-	"wrap":    wrap,
+	"level": levelOf, "verdict": verdict, "waitsFor": waitsFor,
+	"wrap": wrap,
 }
 
 // wrap has a browser break a path where a person would.
@@ -101,16 +104,27 @@ type failedRow struct {
 }
 
 // verdict is what an explanation comes to.
-func verdict(l Level) string {
-	switch l {
-	case Good:
+func verdict(v explain.Verdict) string {
+	switch v {
+	case explain.OK:
 		return "Synced"
-	case Busy:
+	case explain.Waiting:
 		return "On its way: nobody has to do anything"
-	case Bad:
+	case explain.Wrong:
 		return "Somebody has to do something"
 	}
 	return "It can't be told from here"
+}
+
+// waitsFor says in a few words what a file waits for.
+func waitsFor(w uploader.Waiting, remoteSite string) string {
+	switch {
+	case w.Failed:
+		return "the next try"
+	case w.Away:
+		return remoteSite
+	}
+	return "its source"
 }
 
 // templates make whole pages.
@@ -121,8 +135,8 @@ var templates = template.Must(template.New("").Funcs(functions).ParseFS(template
 var parts = template.Must(template.Must(templates.Clone()).
 	Parse(`{{define "when"}}<time datetime="{{stamp .}}" title="{{clock .}}">{{clock .}}</time>{{end}}`))
 
-func explainPath(project, id string) string {
-	return "/r/" + url.PathEscape(project) + "/" + url.PathEscape(id)
+func explainPath(project string, id any) string {
+	return "/r/" + url.PathEscape(project) + "/" + url.PathEscape(fmt.Sprint(id))
 }
 
 // doPath is where a button sends its form to.
@@ -143,7 +157,6 @@ type frame struct {
 	ReadOnly  bool   // nobody may change anything
 	Form      string // what forms must send
 	Flash     string
-	Bad       bool // the flash is of something that did not work
 	Live      bool
 	Page      any
 }
@@ -269,10 +282,10 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 	p := failedPage{Listed: s.books == nil || !books.Listed.IsZero(), MayChange: s.mayChange(r), Project: q.Get("project"), More: books.Files >= mostFailed}
 	var all []failedGroup
 	for _, g := range books.Failed {
-		if !slices.Contains(p.Projects, g.Project) {
-			p.Projects = append(p.Projects, g.Project)
+		if !slices.Contains(p.Projects, g.Key.Project) {
+			p.Projects = append(p.Projects, g.Key.Project)
 		}
-		if p.Project == "" || p.Project == g.Project {
+		if p.Project == "" || p.Project == g.Key.Project {
 			all = append(all, g)
 			p.Files += g.Files
 		}
@@ -305,9 +318,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 
 // explained is an explanation that was given.
 type explained struct {
-	*Explanation
-	Project, ID string
-	At          time.Time
+	*explain.Report
+	at time.Time
 }
 
 // Heading names the representation as an artist would.
@@ -315,7 +327,7 @@ func (e explained) Heading() string {
 	if len(e.Groups) == 0 {
 		return "Representation"
 	}
-	return name(e.Groups[0].First)
+	return name(e.Groups[0].Example.Path)
 }
 
 // explain asks the database and Drive, so what was just told is told again, and one is made at a time.
@@ -328,8 +340,9 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), explainTimeout)
 	defer cancel()
 	e, err := s.explanations.of(ctx, project, id, s.Source.Explain)
+	var unknown *explain.NotFoundError
 	switch {
-	case errors.Is(err, ErrUnknown):
+	case errors.As(err, &unknown):
 		s.fail(w, r, http.StatusNotFound, err.Error())
 		return
 	case err != nil:
@@ -426,9 +439,6 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, who *session, what 
 	if err != nil {
 		log.Warn("a change from the page did not work", zap.Error(err))
 		said = "This did not work; the log says why."
-		if errors.Is(err, ErrUnknown) {
-			said = "This did not work: " + err.Error()
-		}
 	} else {
 		log.Info("changed from the page", zap.String("done", said))
 	}

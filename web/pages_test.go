@@ -20,6 +20,12 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"sitesync/avalon"
+	"sitesync/explain"
+	"sitesync/site"
+	"sitesync/state"
+	"sitesync/uploader"
 )
 
 const testToken = "0123456789abcdef0123"
@@ -138,17 +144,23 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 	t.Parallel()
 	const evil = `<script>alert("1")</script>'"><img src=x onerror=alert(1)>`
 	now := time.Now()
-	file := File{Project: evil, ID: id(evil), Path: "{root}/" + evil + "/a" + evil, Size: 10}
-	s := &source{projects: []string{evil}, counts: Counts{Failed: Count{1, 1}}, paused: []Pause{{Project: "", By: evil, Why: evil, Since: now}},
-		failed: []FailedFile{{File: file, Tries: 3, Error: evil, LastFailed: now}},
-		activity: Activity{Transfers: []Transfer{{File: file, Number: 1, Sent: 3, Began: now}}, Waiting: []Waiting{{file, evil, evil, now}},
-			Held: []Held{{evil, evil, now, now}}},
-		explain: func(string, string) (*Explanation, error) {
-			steps := []Step{{Bad, evil, evil, evil}}
-			return &Explanation{Name: evil, Do: evil, Steps: steps, Groups: []FileGroup{{Files: 2, First: evil, Last: evil, State: evil, Do: evil,
-				Details: []Detail{{evil, evil}}, Steps: steps}}}, nil
+	k, path := key(evil, evil), "{root}/"+evil+"/a"+evil
+	s := &source{projects: []string{evil}, counts: avalon.Tally{Failed: avalon.Count{Files: 1, Bytes: 1}}, paused: []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
+		failed: []avalon.FailedFile{{Key: k, Path: path, Tries: 3, Error: evil, LastFailed: now}},
+		explain: func(string, string) (*explain.Report, error) {
+			steps := []explain.Step{{Rule: evil, Verdict: explain.Wrong, Detail: evil, Mend: evil}}
+			return &explain.Report{Project: evil, Asked: evil, Representation: evil, Name: evil, Do: evil, Steps: steps,
+				Groups: []explain.Group{{Files: 2, Last: evil, Do: evil,
+					Example: explain.File{Path: evil, State: evil, Source: evil, Remote: evil, RemoteID: evil, Steps: steps}}}}, nil
 		}}
-	b := open(t, withActions(&actions{}), func(o *Options) { o.Source, o.About = s, About{evil, evil, evil, evil} })
+	snapshot := with(working, func(s *Snapshot) {
+		s.Activity = uploader.Activity{
+			Transfers: []uploader.Transfer{{Key: k, Path: path, Size: 10, ID: 1, Sent: 3, Began: now}},
+			Waiting:   []uploader.Waiting{{Key: k, Path: path, Away: true, Why: evil, Until: now}},
+			Held:      []uploader.Hold{{What: evil, Why: evil, Since: now, Next: now}},
+		}
+	})
+	b := open(t, withActions(&actions{}), func(o *Options) { o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil} })
 	b.signIn()
 	values := regexp.MustCompile(`="[^"]*"`)
 	inline := regexp.MustCompile(`<script>|<style|<[^>]*\s(style|on[a-z]+)=`)
@@ -179,16 +191,18 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 func TestPageWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
-	file := func(path string) File {
-		return File{Project: "Aurora", ID: id("6b050e7f95b3069bbeff69ac"), Path: "{root}/Aurora/Assets/" + path, Size: 1 << 30}
-	}
-	s := &source{projects: []string{"Aurora", "Borealis"}, counts: Counts{Pending: Count{12, 3 << 30}, Failed: Count{1, 1}, Synced: Count{12345, 1 << 40},
-		Oldest: now.Add(-3 * time.Hour)}, paused: []Pause{{Project: "Borealis", By: "td", Since: now}},
-		failed: []FailedFile{{File: file("broken.ma"), Tries: 3, Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
-		room:   Room{Known: true, Limit: 100 << 30, Used: 99 << 30},
-		activity: Activity{Live: 3, Transfers: []Transfer{{File: file("large.vdb"), Number: 1, Sent: 1 << 28, Began: now.Add(-10 * time.Second)}},
-			Waiting: []Waiting{{file("late.exr"), "its source", "the source is not there", now.Add(5 * time.Second)}}}}
-	b := open(t, func(o *Options) { o.Source = s })
+	k := key("Aurora", "6b050e7f95b3069bbeff69ac")
+	path := func(name string) string { return "{root}/Aurora/Assets/" + name }
+	s := &source{projects: []string{"Aurora", "Borealis"}, counts: avalon.Tally{Pending: avalon.Count{Files: 12, Bytes: 3 << 30}, Failed: avalon.Count{Files: 1, Bytes: 1}, Synced: avalon.Count{Files: 12345, Bytes: 1 << 40},
+		Oldest: now.Add(-3 * time.Hour)}, paused: []state.Pause{{Project: "Borealis", By: "td", Since: now}},
+		failed: []avalon.FailedFile{{Key: k, Path: path("broken.ma"), Tries: 3, Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
+		room:   site.Quota{Known: true, Limit: 100 << 30, Used: 99 << 30}}
+	snapshot := with(working, func(s *Snapshot) {
+		s.Activity = uploader.Activity{Live: 3,
+			Transfers: []uploader.Transfer{{Key: k, Path: path("large.vdb"), Size: 1 << 30, ID: 1, Sent: 1 << 28, Began: now.Add(-10 * time.Second)}},
+			Waiting:   []uploader.Waiting{{Key: k, Path: path("late.exr"), Why: "the source is not there", Until: now.Add(5 * time.Second)}}}
+	})
+	b := open(t, func(o *Options) { o.Source, o.Snapshot = s, always(snapshot) })
 	_, body := b.get("/")
 	text := strings.Join(strings.Fields(regexp.MustCompile(`<wbr>`).ReplaceAllString(body, "")), " ")
 	for _, want := range []string{
@@ -212,27 +226,28 @@ func TestPageWithoutJavaScript(t *testing.T) {
 
 func TestHeadlines(t *testing.T) {
 	t.Parallel()
-	busy := Activity{Transfers: []Transfer{{File: File{ID: id("a"), Size: 1}}, {File: File{ID: id("a"), Size: 1}, Number: 2}}, Backlog: 1234}
-	held := Activity{Held: []Held{{What: "site", Why: "the drive is full"}}}
+	doing := func(a uploader.Activity) Snapshot { return with(working, func(s *Snapshot) { s.Activity = a }) }
+	busy := doing(uploader.Activity{Transfers: []uploader.Transfer{{Size: 1}, {Size: 1, ID: 2}}, Backlog: 1234})
+	held := doing(uploader.Activity{Held: []uploader.Hold{{What: "site", Why: "the drive is full"}}})
 	for name, test := range map[string]struct {
 		snapshot Snapshot
 		source   *source
 		level    Level
 		want     string
 	}{
-		"all is well":  {working, &source{}, Good, "Everything that was published is synced"},
-		"busy":         {working, &source{activity: busy}, Busy, "Uploading 2 files, 1,234 more to go"},
-		"failed":       {working, &source{projects: []string{"A"}, failed: []FailedFile{failedFile("A", "a", "a.ma", time.Time{})}}, Bad, "1 file failed for good"},
-		"held":         {with(working, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), &source{activity: held}, Bad, "All uploads are held"},
-		"held in part": {with(working, func(s *Snapshot) { s.Uploader.Holding.LocalRoots = 1 }), &source{activity: held}, Bad, "Some uploads are held"},
-		"paused":       {working, &source{paused: []Pause{{By: "td@ws1"}}}, Notice, "Paused"},
-		"away":         {working, &source{activity: Activity{Away: true}}, Notice, "gdrive is busy or out of reach"},
-		"no database":  {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Bad, "The database does not answer"},
+		"all is well":  {working, &source{}, OK, "Everything that was published is synced"},
+		"busy":         {busy, &source{}, InProgress, "Uploading 2 files, 1,234 more to go"},
+		"failed":       {working, &source{projects: []string{"A"}, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Time{})}}, Error, "1 file failed for good"},
+		"held":         {with(held, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), &source{}, Error, "All uploads are held"},
+		"held in part": {with(held, func(s *Snapshot) { s.Uploader.Holding.LocalRoots = 1 }), &source{}, Error, "Some uploads are held"},
+		"paused":       {working, &source{paused: []state.Pause{{By: "td@ws1"}}}, Warning, "Paused"},
+		"away":         {doing(uploader.Activity{Away: true}), &source{}, Warning, "gdrive is busy or out of reach"},
+		"no database":  {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Error, "The database does not answer"},
 		"standby":      {standby, &source{}, Neutral, "Standing by"},
-		"no lease":     {Snapshot{}, &source{}, Bad, "The lease of the site"},
-		"idle":         {Snapshot{Idle: true}, &source{}, Notice, "remote_site is empty"},
-		"stopping":     {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Notice, "stopping"},
-		"waiting":      {working, &source{activity: Activity{Waiting: []Waiting{{File: File{ID: id("a")}}}}}, Busy, "Some files wait"},
+		"no lease":     {Snapshot{}, &source{}, Error, "The lease of the site"},
+		"idle":         {Snapshot{Idle: true}, &source{}, Warning, "remote_site is empty"},
+		"stopping":     {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Warning, "stopping"},
+		"waiting":      {doing(uploader.Activity{Waiting: []uploader.Waiting{{}}}), &source{}, InProgress, "Some files wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -554,17 +569,18 @@ func TestExplanations(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	asked := 0
-	s := &source{explain: func(project, id string) (*Explanation, error) {
+	s := &source{explain: func(project, id string) (*explain.Report, error) {
 		mu.Lock()
 		asked++
 		mu.Unlock()
 		switch id {
 		case "gone":
-			return nil, fmt.Errorf("%w: it is gone", ErrUnknown)
+			return nil, &explain.NotFoundError{Err: errors.New("it is gone")}
 		case "away":
 			return nil, errors.New("mongodb://sync:S3cr3t@mongo1 is away")
 		}
-		return &Explanation{Name: "ma", Level: Bad, Do: "repair " + id, Groups: []FileGroup{{Files: 1, First: "{root}/" + project + "/a.ma"}}}, nil
+		return &explain.Report{Project: project, Asked: id, Name: "ma", Verdict: explain.Wrong, Do: "repair " + id,
+			Groups: []explain.Group{{Files: 1, Example: explain.File{Path: "{root}/" + project + "/a.ma"}}}}, nil
 	}}
 	b := open(t, func(o *Options) { o.Source = s })
 	var wg sync.WaitGroup
@@ -593,12 +609,12 @@ func TestExplanationsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := newExplanations()
 		var at, most, asked atomic.Int64
-		ask := func(context.Context, string, string) (*Explanation, error) {
+		ask := func(context.Context, string, string) (*explain.Report, error) {
 			asked.Add(1)
 			most.Store(max(most.Load(), at.Add(1)))
 			time.Sleep(time.Second)
 			at.Add(-1)
-			return &Explanation{}, nil
+			return &explain.Report{}, nil
 		}
 		var wg sync.WaitGroup
 		for i := range 100 {
@@ -612,7 +628,8 @@ func TestExplanationsArePaced(t *testing.T) {
 		if n := asked.Load(); most.Load() != 1 || n < explainAtOnce || n > explainAtOnce+int64(time.Minute/explainEvery)+1 {
 			t.Errorf("asked %d times, %d at once", n, most.Load())
 		}
-		if _, err := x.of(t.Context(), "A", "gone", func(context.Context, string, string) (*Explanation, error) { return nil, ErrUnknown }); !errors.Is(err, ErrUnknown) {
+		gone := errors.New("gone")
+		if _, err := x.of(t.Context(), "A", "gone", func(context.Context, string, string) (*explain.Report, error) { return nil, gone }); !errors.Is(err, gone) {
 			t.Errorf("%v", err)
 		}
 	})
@@ -652,9 +669,9 @@ func TestContrast(t *testing.T) {
 			colors[m[1]] = m[2]
 		}
 		for text, backs := range map[string][]string{
-			"text": {"back", "card", "quiet", "good-back", "notice-back", "bad-back", "busy-back"},
-			"soft": {"back", "card", "quiet", "good-back", "notice-back", "bad-back", "busy-back"},
-			"bad":  {"card", "back", "bad-back"}, "notice": {"back", "card", "notice-back"}, "accent": {"back", "card"}, "accent-text": {"accent"},
+			"text":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
+			"soft":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
+			"error": {"card", "back", "error-back"}, "warning": {"back", "card", "warning-back"}, "accent": {"back", "card"}, "accent-text": {"accent"},
 		} {
 			for _, back := range backs {
 				if got := contrast(t, colors[text], colors[back]); got < 4.5 {

@@ -12,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
+
+	"sitesync/uploader"
 )
 
 const (
@@ -134,7 +136,7 @@ func (s *Server) Stop() {
 }
 
 // Synced takes note of a file that was synced.
-func (s *Server) Synced(f SyncedFile) {
+func (s *Server) Synced(f uploader.SyncedFile) {
 	s.metrics.upload.Observe(f.Upload.Seconds())
 	s.metrics.reaction.Observe(f.Reaction.Seconds())
 	if s.http != nil { // somebody may look
@@ -159,7 +161,7 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-func answer(w http.ResponseWriter, status int, v any) {
+func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // whoever asked has gone

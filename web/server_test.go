@@ -15,6 +15,10 @@ import (
 
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+
+	"sitesync/state"
+	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -56,8 +60,8 @@ func ask(t *testing.T, method, url string) (*http.Response, string) {
 
 var (
 	since   = time.Date(2026, 11, 24, 5, 11, 44, 0, time.FixedZone("CET", 3600))
-	working = Snapshot{Lease: Lease{Held: true}, Watcher: Watcher{Stream: "open", Polls: true}}
-	standby = Snapshot{Lease: Lease{Standby: true, Host: "render07", PID: 4711, Since: since}}
+	working = Snapshot{Lease: state.LeaseState{Held: true}, Stream: watcher.StreamOpen, Polling: true}
+	standby = Snapshot{Lease: state.LeaseState{Holder: &state.Holder{Host: "render07", PID: 4711, Since: since}}}
 )
 
 // with changes a copy of a snapshot.
@@ -76,15 +80,17 @@ func TestHealthz(t *testing.T) {
 		"working":                     {working, `{"status":"ok"}`},
 		"idle":                        {Snapshot{Idle: true}, `{"status":"idle"}`},
 		"standby":                     {standby, `{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
-		"standby of somebody unknown": {Snapshot{Lease: Lease{Standby: true}}, `{"status":"standby"}`},
-		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = Holds{Site: 1, LocalRoots: 2} }),
+		"standby of somebody unknown": {Snapshot{Lease: state.LeaseState{Holder: &state.Holder{}}}, `{"status":"standby"}`},
+		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{Site: 1, LocalRoots: 2} }),
 			`{"status":"held","held":{"site":1,"local_roots":2}}`},
 		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }), `{"status":"paused","paused":{"site":true}}`},
-		"project paused, another trouble": {with(working, func(s *Snapshot) { s.Paused.Projects, s.Uploader.Holding.Site = 2, 1 }),
+		"project paused, another trouble": {with(working, func(s *Snapshot) {
+			s.Paused.Projects, s.Uploader.Holding.Site = map[string]bool{"A": true, "B": true}, 1
+		}),
 			`{"status":"held","held":{"site":1},"paused":{"projects":2}}`},
 		"paused and held": {with(working, func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding.Site = true, 1 }),
 			`{"status":"paused","held":{"site":1},"paused":{"site":true}}`},
-		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = Holds{Site: 3} }), `{"status":"ok"}`},
+		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{Site: 3} }), `{"status":"ok"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := start(t, always(test.snapshot), func(context.Context) error { return errors.New("liveness is not the database's") })
@@ -117,12 +123,12 @@ func TestReadyz(t *testing.T) {
 		"standby":            {standby, well, nil},
 		"standby, no access": {standby, away, []string{noDatabase}},
 		"lease lost":         {with(working, func(s *Snapshot) { s.Lease.Held = false }), well, []string{noLease}},
-		"stream lost":        {with(working, func(s *Snapshot) { s.Watcher.Stream = "closed" }), well, nil},
-		"standalone":         {with(working, func(s *Snapshot) { s.Watcher.Stream = "not available" }), well, nil},
-		"poll fails":         {with(working, func(s *Snapshot) { s.Watcher.PollFailing = true }), well, nil},
-		"blind": {with(working, func(s *Snapshot) { s.Watcher.Stream, s.Watcher.PollFailing = "closed", true }), well,
+		"stream lost":        {with(working, func(s *Snapshot) { s.Stream = watcher.StreamClosed }), well, nil},
+		"standalone":         {with(working, func(s *Snapshot) { s.Stream = watcher.StreamNotHere }), well, nil},
+		"poll fails":         {with(working, func(s *Snapshot) { s.Polls.Failing = true }), well, nil},
+		"blind": {with(working, func(s *Snapshot) { s.Stream, s.Polls.Failing = watcher.StreamClosed, true }), well,
 			[]string{unseen}},
-		"blind without poll": {with(working, func(s *Snapshot) { s.Watcher = Watcher{Stream: "closed"} }), well, []string{unseen}},
+		"blind without poll": {with(working, func(s *Snapshot) { s.Stream, s.Polling = watcher.StreamClosed, false }), well, []string{unseen}},
 		"held":               {with(working, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), well, nil},
 		"stopping":           {with(working, func(s *Snapshot) { s.Stopping = true }), well, []string{"sitesync is stopping"}},
 	} {
@@ -232,7 +238,7 @@ func TestOff(t *testing.T) {
 	if err := s.Start(); err != nil || s.Addr() != nil {
 		t.Errorf("%v, listens at %v", err, s.Addr())
 	}
-	s.Synced(SyncedFile{Upload: time.Second, Reaction: time.Second})
+	s.Synced(uploader.SyncedFile{Upload: time.Second, Reaction: time.Second})
 	s.Stop()
 }
 

@@ -1,94 +1,40 @@
 package web
 
-import "time"
+import (
+	"sitesync/site"
+	"sitesync/state"
+	"sitesync/uploader"
+	"sitesync/watcher"
+)
 
-// Snapshot is how sitesync is at one moment. The zero value is one that has just started. Counts are since the start.
+// Snapshot is the state of sitesync at one moment. The zero value is one that has just started.
 type Snapshot struct {
 	Idle     bool // remote_site is empty, so nothing is synced
 	Stopping bool
 	Majority string // what the replica set lacks for confirming writes, without names of hosts; empty if nothing
+	Lease    state.LeaseState
 
-	Lease    Lease
-	Watcher  Watcher
-	Queue    Queue
-	Uploader Uploader
-	Paused   Paused
-	Drive    Drive
+	// How publishes are found.
+	Stream  watcher.State
+	Streams watcher.StreamCounts
+	Polling bool // the fallback poll is used
+	Polls   watcher.PollCounts
+	Queue   Queue
+
+	Uploader uploader.Counts
+	Activity uploader.Activity
+	Paused   uploader.Paused
+	Site     site.Stats
 }
 
-// Lease says which of several sitesyncs on one database and remote site does the work.
-type Lease struct {
-	Held    bool // by this one
-	Standby bool // this one waits for it
-
-	// The holder, if it is another one and known.
-	Host  string
-	PID   int
-	Since time.Time
-}
-
-// Watcher is how publishes are found.
-type Watcher struct {
-	Stream string           // state of the change stream, "closed" (or empty), "open" or "not available"
-	Opened int64            // change streams
-	Lost   map[string]int64 // change streams, by reason; the reasons must be few
-
-	Polls         bool // the fallback poll is used
-	PollFailing   bool // the last one that has ended failed
-	PollRuns      int64
-	PollFailures  int64
-	PollSucceeded time.Time // when the last good one ended; zero if none has
-}
-
-// streamOpen is the state in which publishes are seen within milliseconds.
-const streamOpen = "open"
-
-// Queue is how many keys of representations wait.
+// Queue counts the keys of representations that wait.
 type Queue struct {
-	Live, Backlog int // to be looked at, by lane
-	Delayed       int // for a later time: a failed try, or a source that is not there yet
+	Live, Backlog int // to be processed, by lane
+	Delayed       int // until later: after a failed try, or as a source is not there yet
 }
 
-// Uploader is what is uploaded.
-type Uploader struct {
-	Files       int64 // synced
-	Bytes       int64 // synced
-	FailedTries int64
-	GivenUp     int64    // files that have failed retry_cnt times
-	Documents   int64    // that can't be worked with, at the moment
-	Transfers   int64    // that run at the moment
-	HungCalls   int64    // of the studio's storage, that have not returned
-	Holding     Holds    // at the moment
-	Holds       Holds    // since the start
-	Held        []string // what Holding counts, by name
-}
+// standby reports whether another process holds the lease.
+func (s *Snapshot) standby() bool { return !s.Lease.Held && s.Lease.Holder != nil }
 
-// Holds counts what uploads are held by.
-type Holds struct {
-	Site           int64 // all uploads: credentials, quota, the only root on Drive
-	RemoteRoots    int64 // one root of several on Drive each
-	LocalRoots     int64 // a root of the studio's storage each
-	ProjectFolders int64 // a folder below one each
-	Settings       int64 // roots of documents that the settings don't know
-	LargeFiles     int64 // files larger than the room that is left
-	NewFiles       int64 // what would be created where no more may be
-}
-
-// Paused is what people have paused.
-type Paused struct {
-	Site     bool
-	Projects int
-}
-
-// Drive is what is asked of Google Drive.
-type Drive struct {
-	Requests  map[Request]int64
-	Throttled int64   // answers that said that we are too fast
-	Limit     float64 // requests a second that we allow ourselves; infinite if Drive has set no limit so far
-}
-
-// Request is a class of requests. There must be few.
-type Request struct {
-	Kind    string // such as "files.list"
-	Outcome string // such as "ok"
-}
+// polls reports whether publishes are found by the poll.
+func (s *Snapshot) polls() bool { return s.Polling && !s.Polls.Failing }

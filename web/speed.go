@@ -3,6 +3,8 @@ package web
 import (
 	"sync"
 	"time"
+
+	"sitesync/uploader"
 )
 
 const (
@@ -20,8 +22,8 @@ type speeds struct {
 }
 
 type transferKey struct {
-	number uint64
-	began  time.Time
+	id    uint64
+	began time.Time
 }
 
 // sample is how a transfer was when it was last looked at.
@@ -32,13 +34,13 @@ type sample struct {
 }
 
 // of returns the speeds of all transfers that run, bytes a second; 0 where it is not known.
-func (s *speeds) of(transfers []Transfer, now time.Time) []float64 {
+func (s *speeds) of(transfers []uploader.Transfer, now time.Time) []float64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seen := make(map[transferKey]sample, len(transfers))
 	out := make([]float64, len(transfers))
 	for i, t := range transfers {
-		k := transferKey{t.Number, t.Began}
+		k := transferKey{t.ID, t.Began}
 		last, ok := s.seen[k]
 		passed := now.Sub(last.at)
 		switch {
