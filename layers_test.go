@@ -27,7 +27,8 @@ var layers = map[string][]string{
 	"site":          {},
 	"site/sitetest": {"site"},
 	"site/gdrive":   {"site"},
-	"site/registry": {"config", "site", "site/gdrive"},
+	"site/local":    {"site"},
+	"site/registry": {"config", "site", "site/gdrive", "site/local"},
 	"state":         {"site"}, // for the journal of a site
 	"explain":       {"avalon", "config", "site", "state", "uploader"},
 	"web":           {"avalon", "explain", "site", "state", "uploader", "watcher"},

@@ -220,7 +220,8 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 
 // checkSources looks where a pending file of each project would be read from.
 func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
-	found, told, inspector := 0, map[string]bool{}, uploader.NewInspector()
+	found, told := 0, map[string]bool{}
+	inspector := uploader.Inspector{Source: daemon.InspectionSource(cfg), LocalRoot: cfg.LocalRoot, RemoteRoot: remote.Root}
 	for _, p := range projects {
 		misfits, err := unfitFiles(ctx, store, p.Name, cfg)
 		for _, u := range misfits {
@@ -238,7 +239,7 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 			continue
 		}
 		if err == nil {
-			_, err = inspector.Source(ctx, f, roots, cfg.LocalRoot, remote.Root)
+			_, err = inspector.CheckSource(ctx, f, roots)
 		}
 		if err == nil {
 			found++

@@ -11,6 +11,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/site/registry"
 	"sitesync/state"
 	"sitesync/uploader"
 	"sitesync/watcher"
@@ -61,7 +62,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		Rules: rules, Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
 		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
 		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
-		Queue: queue, Store: p.store, Site: backend, Poll: poll.Now, Log: log,
+		Queue: queue, Store: p.store, Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend, Poll: poll.Now, Log: log,
 		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
 		NothingDue: poll.NothingDue,
 	})

@@ -26,6 +26,9 @@ type Explainer struct {
 	// Open opens the remote site for looking at it, when it has to be looked at.
 	Open func(ctx context.Context) (site.Backend, error)
 
+	// OpenSource opens the studio's storage for looking at it. It should wait once for one that hangs.
+	OpenSource func() site.Source
+
 	// MaxRead is how much of the sources is read to compare their content with what the site has, bytes; what is
 	// beyond it is compared by its size only.
 	MaxRead int64
@@ -76,7 +79,8 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 		return r.end(), nil
 	}
 
-	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead, inspector: uploader.NewInspector()}
+	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, left: e.MaxRead,
+		inspector: &uploader.Inspector{Source: e.OpenSource(), LocalRoot: e.Config.LocalRoot, RemoteRoot: remote.Root}}
 	defer x.close()
 	x.works(project)
 	var files []File

@@ -24,7 +24,9 @@ import (
 	"sitesync/integration/studio"
 	"sitesync/site"
 	"sitesync/site/gdrive"
+	"sitesync/site/local"
 	"sitesync/state"
+	"sitesync/uploader"
 )
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
@@ -59,6 +61,9 @@ func newStage(t *testing.T) *stage {
 		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Minute, time.Hour)},
 		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"), MaxRead: 1 << 20,
+	}
+	s.OpenSource = func() site.Source {
+		return local.NewSource(local.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 	}
 	s.Open = func(ctx context.Context) (site.Backend, error) {
 		s.opened++

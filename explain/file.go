@@ -116,7 +116,7 @@ func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (there 
 	add := func(v Verdict, mend, format string, args ...any) {
 		out.Steps = append(out.Steps, Step{"source", v, fmt.Sprintf(format, args...), mend})
 	}
-	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
+	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	for _, h := range x.held {
 		if h.Kind == uploader.SiteTarget || !h.Concerns(seen, f.Size) {
@@ -177,7 +177,7 @@ func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
 	const again = "delete created_dt from its record, which uploads it again"
 	asItIs := *f
 	asItIs.Size = avalon.UnknownSize
-	seen, srcErr := x.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots, x.Config.LocalRoot, x.remote.Root)
+	seen, srcErr := x.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	if seen.Remote == "" {
 		add("remote", Unknown, "mend the settings: "+srcErr.Error(), "where it is on site %s can't be told: %v", x.remote.Name, srcErr)
@@ -273,7 +273,7 @@ func (x *explanation) same(f *avalon.File, seen uploader.Inspection, srcErr erro
 		return
 	}
 	x.left -= seen.Size
-	switch sum, err := seen.MD5(x.ctx); {
+	switch sum, err := x.inspector.MD5(x.ctx, f, x.rep.Roots); {
 	case err != nil:
 		add(OK, "", "it can't be compared with its source: %v", err)
 	case sum != got.MD5:

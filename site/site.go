@@ -161,6 +161,9 @@ const (
 	OneRoot                // uploads below the root
 	Creations              // new files and folders below the root, or in Folder; existing ones can be updated
 	LargeOnes              // files below the root that are as large as this one, or larger
+	OneFolder              // of a [Source]: files in Folder, below the root
+	OneFile                // of a [Source]: just this file, to be tried again after RetryAfter
+	Settings               // of a [Source]: files that the settings do not fit in the same way; the error says how
 )
 
 // Error is an error with its class.
@@ -170,7 +173,7 @@ type Error struct {
 	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
 	Shared     bool          // of class Transient: any upload would have failed, so it is not evidence against this file
 	Scope      Scope         // of class Unavailable
-	Folder     string        // of scope Creations: path of the full folder; empty if it is the whole root
+	Folder     string        // of scope Creations: path of the full folder; empty if it is the whole root; of scope OneFolder: its path
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -190,7 +193,16 @@ func UnavailableIn(scope Scope, err error) error {
 	return &Error{Class: Unavailable, Scope: scope, Err: err}
 }
 
-// ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations].
+// RetryAfter returns how long to wait before the next attempt; 0 if the error does not say.
+func RetryAfter(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.RetryAfter
+	}
+	return 0
+}
+
+// ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations] or [OneFolder].
 func ScopeOf(err error) (scope Scope, folder string) {
 	var e *Error
 	if errors.As(err, &e) {

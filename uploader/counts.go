@@ -1,5 +1,7 @@
 package uploader
 
+import "sitesync/site"
+
 // Counts are the numbers of an uploader, for metrics. They are since the start unless they say otherwise.
 type Counts struct {
 	Files       int64 // synced
@@ -53,7 +55,9 @@ func (u *Uploader) Counts() Counts {
 		Documents:   u.reports.count(),
 		Transfers:   u.running.Load(),
 	}
-	c.HungCalls = int64(u.files.count())
+	if staller, ok := u.Source.(site.Staller); ok {
+		c.HungCalls = int64(staller.Stalled())
+	}
 	c.Holding, c.Holds = u.holds.counts()
 	return c
 }

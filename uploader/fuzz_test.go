@@ -1,13 +1,10 @@
 package uploader
 
 import (
-	"io"
-	"os"
+	"path"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -58,85 +55,9 @@ func FuzzPlan(f *testing.F) {
 				t.Errorf("due is %+v", file)
 			}
 			seen[file.Key()] = true
-			if s, err := locate(&file, rep.Roots, config.OneRoot("/mnt/p"), config.OneRoot("/SHOW/p")); err == nil {
-				wantInside(t, file.Path, s.rel)
+			if s, err := locate(&file, rep.Roots, config.OneRoot("/mnt/p"), config.OneRoot("/SHOW/p")); err == nil && (!filepath.IsLocal(s.rel) || path.Clean(s.rel) != s.rel) {
+				t.Errorf("%q leads to %q", file.Path, s.rel)
 			}
-		}
-	})
-}
-
-// wantInside checks that a path below a root stays there and is written in one way only.
-func wantInside(t *testing.T, path, rel string) {
-	t.Helper()
-	depth := 0
-	for _, part := range strings.Split(rel, "/") {
-		if part == "" || part == "." || part == ".." || strings.Contains(part, "\x00") || !utf8.ValidString(part) {
-			t.Errorf("%q has the part %q in %q", path, part, rel)
-		}
-		depth++
-	}
-	if clean := filepath.Clean("/r/" + rel); clean != "/r/"+rel || depth == 0 {
-		t.Errorf("%q leads to %q, that is %q", path, rel, clean)
-	}
-}
-
-func FuzzRelative(f *testing.F) {
-	for _, p := range []string{"/a/b", "a", "//a/./b/", "/../a", "/a/../b", "/..a/b..", "/", "", "/a\x00", "/\xff", "/a/...", `/a\..\b`} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, rel string) {
-		got, err := relative(rel)
-		if err != nil {
-			return
-		}
-		wantInside(t, rel, got)
-		// Nothing is lost or moved on the way.
-		if want := filepath.Clean("/" + rel); "/"+got != want {
-			t.Errorf("%q is %q, want %q", rel, got, want)
-		}
-		if again, err := relative(got); err != nil || again != got {
-			t.Errorf("%q becomes %q, %v", got, again, err)
-		}
-	})
-}
-
-// FuzzOpen opens whatever path in a storage with links of all kinds. What it reads is from inside of the root.
-func FuzzOpen(f *testing.F) {
-	dir := f.TempDir()
-	root, outside := filepath.Join(dir, "root"), filepath.Join(dir, "outside")
-	for _, d := range []string{root, outside, filepath.Join(root, "d"), filepath.Join(root, "d", "e")} {
-		must(f, os.Mkdir(d, 0o700))
-	}
-	for _, file := range []string{"a", "d/b", "d/e/c", `back\slash`} {
-		must(f, os.WriteFile(filepath.Join(root, file), []byte("inside"), 0o600))
-	}
-	for _, file := range []string{"a", "secret"} {
-		must(f, os.WriteFile(filepath.Join(outside, file), []byte("secret"), 0o600))
-	}
-	for link, target := range map[string]string{
-		"in": "d", "up": "..", "self": "self", "out": outside, "relout": "../outside", "d/secret": "../../outside/secret",
-		"absin": filepath.Join(root, "d"), "viaout": "../outside/../root/d", "d/root": "/", "d/e/back": "../..", "there": filepath.Join(root, "relout"),
-	} {
-		must(f, os.Symlink(target, filepath.Join(root, link)))
-	}
-	must(f, makeFIFO(filepath.Join(root, "fifo")))
-	for _, p := range []string{"{root}/a", "{root}/in/b", "{root}/up/outside/a", "{root}/out/secret", "{root}/relout/a", "{root}/d/secret", "{root}/absin/e/c",
-		"{root}/viaout/b", "{root}/d/e/back/a", "{root}/there/a", "{root}/self", "{root}/fifo", `{root}\in\b`, `{root}/back\slash`, "{root}/in/../../outside/a"} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, path string) {
-		src, err := find(&avalon.File{Path: path}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
-		if err != nil {
-			return
-		}
-		file, info, err := src.open(avalon.UnknownSize)
-		if err != nil {
-			return
-		}
-		defer file.Close()
-		content, err := io.ReadAll(file)
-		if err != nil || string(content) != "inside" || info.Size() != int64(len(content)) {
-			t.Errorf("%q is read as %q, %v", path, content, err)
 		}
 	})
 }

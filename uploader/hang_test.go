@@ -2,7 +2,6 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -18,14 +17,20 @@ import (
 	"sitesync/watcher"
 )
 
+// How long calls may take, and a file rests one of whose calls hangs, as in site/local.
+const (
+	hungCall = 15 * time.Second
+	restHung = 10 * time.Second
+)
+
 // hanging has calls hang for what begins with a path, until it is closed.
 func (w *world) hanging(path string) (answer func()) {
 	gate := make(chan struct{})
-	w.up.files.before = func(root, p string) {
+	w.beforeCalls(func(root, p string) {
 		if strings.HasPrefix(root+"|"+p, path) {
 			<-gate
 		}
-	}
+	})
 	return sync.OnceFunc(func() { close(gate) })
 }
 
@@ -89,11 +94,11 @@ func TestReadHangs(t *testing.T) {
 		w.up.Site = readsAll{w.site}
 		gate := make(chan struct{})
 		var calls atomic.Int64
-		w.up.files.before = func(string, string) {
+		w.beforeCalls(func(string, string) {
 			if calls.Add(1) > 1 { // the first opens it
 				<-gate
 			}
-		}
+		})
 		w.run(time.Minute)
 		if held := w.up.Held(); len(held) != 1 || held[0].Kind != LocalRoot || w.up.Totals().Failed != 0 {
 			t.Errorf("held %v, %+v", held, w.up.Totals())
@@ -120,7 +125,7 @@ func TestOneFileHangs(t *testing.T) {
 		w.up.Transfers = 8
 		w.up.schedule.transfers = 8
 		w.up.Site = readsAll{slowSite{w.site}}
-		answer := w.hanging(w.roots[""] + "|{root}/a.ma")
+		answer := w.hanging(w.roots[""] + "|" + w.roots[""] + "/a.ma")
 		defer answer()
 		w.run(hungCall + 500*time.Millisecond)
 		if held := w.up.Held(); len(held) != 1 || w.store.record().Tries != 0 {
@@ -152,35 +157,5 @@ func TestStopWhileTheStorageHangs(t *testing.T) {
 		}
 		answer()
 		synctest.Wait()
-	})
-}
-
-// What a call that was given up writes in the end reaches nobody.
-func TestGivenUpReadKeepsItsBuffer(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a")
-	must(t, os.WriteFile(path, []byte("12345"), 0o600))
-	synctest.Test(t, func(t *testing.T) {
-		file, err := os.Open(path)
-		must(t, err)
-		c := newFileCalls()
-		gate := make(chan struct{})
-		c.before = func(string, string) { <-gate }
-		g := &guardedFile{ctx: t.Context(), calls: c, root: "/", path: "a", file: file}
-		p := []byte(".....")
-		if _, err := g.ReadAt(p, 0); site.ClassOf(err) != site.Unavailable {
-			t.Errorf("read with %v", err)
-		}
-		close(gate)
-		synctest.Wait()
-		if string(p) != "....." {
-			t.Errorf("it was written over: %q", p)
-		}
-		if n, err := g.ReadAt(p, 0); n != 5 || err != nil || string(p) != "12345" {
-			t.Errorf("then %d, %v, %q", n, err, p)
-		}
-		if n, err := g.ReadAt(p, 3); n != 2 || !errors.Is(err, io.EOF) {
-			t.Errorf("at the end %d, %v", n, err)
-		}
-		g.Close()
 	})
 }

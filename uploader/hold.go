@@ -2,13 +2,14 @@ package uploader
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"sitesync/site"
 
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
@@ -376,8 +377,7 @@ func (h *holds) list() (all []Hold) {
 		if held.probe != nil {
 			hold.Next = held.next
 		}
-		var hangs *hangError
-		hold.Hangs = errors.As(held.err, &hangs)
+		hold.Hangs = site.IsStall(held.err)
 		all = append(all, hold)
 	}
 	slices.SortFunc(all, func(a, b Hold) int {

@@ -1,13 +1,12 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
-	"errors"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -24,110 +23,87 @@ type Inspection struct {
 	Size     int64  // of what is at the source, bytes
 	Modified time.Time
 	Stale    bool // it is older than what was published, and so is waited for
-
-	source    source
-	inspector *Inspector
 }
 
-// inspectFor is how long an Inspector waits for a storage to answer.
-const inspectFor = 5 * time.Second
+// InspectionTimeout is how long an Inspector's source should wait for a storage to answer.
+const InspectionTimeout = 5 * time.Second
 
-// Inspector looks at sources, from this machine, and changes nothing. A storage that does not answer is waited for once.
-type Inspector struct{ files *fileCalls }
-
-// NewInspector returns an Inspector.
-func NewInspector() *Inspector {
-	n := &Inspector{newFileCalls()}
-	n.files.patience = inspectFor
-	return n
+// Inspector looks at sources, and changes nothing.
+type Inspector struct {
+	Source                site.Source
+	LocalRoot, RemoteRoot config.Roots // as in [Options]
 }
 
-// Avoid has the Inspector take it that a root's storage does not answer. Where one process hangs, the next may too, and
-// can't even end then.
+// Avoid has it taken that a root's storage does not answer.
 func (n *Inspector) Avoid(root string) {
-	n.files.isGone(&hangError{root: root, path: root, began: time.Now()})
+	if staller, ok := n.Source.(site.Staller); ok {
+		staller.Avoid(root)
+	}
 }
 
 // Inspect looks at a file's source as an upload would. The error is classed as that of an upload.
-func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (Inspection, error) {
-	r, err := resolveRoots(f, documentRoots, local, remote)
+func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (i Inspection, err error) {
+	r, _, i, err := n.resolve(ctx, f, documentRoots)
 	if err != nil {
-		return Inspection{}, err
+		return i, err
 	}
-	if err := n.files.hangsAt(r.here); err != nil {
-		return Inspection{Root: r.here}, err
-	}
-	type look struct {
-		Inspection
-		err error
-	}
-	l, err := answer(ctx, n.files, r.here, f.Path, func() (l look, _ error) {
-		src, err := find(f, documentRoots, local, remote)
-		if err != nil {
-			return look{err: err}, nil
-		}
-		l.Inspection = Inspection{Root: src.root, Local: src.String(), Remote: src.remote, source: src, inspector: n}
-		file, info, err := src.open(f.Size)
-		if err != nil {
-			l.err = err
-			return l, nil
-		}
-		defer file.Close()
-		l.Size, l.Modified, l.Stale = info.Size(), info.ModTime(), older(info.ModTime(), f)
-		return l, nil
-	}, nil)
+	file, err := n.Source.Open(ctx, r.source(), f.Size)
 	if err != nil {
-		return Inspection{Root: r.here}, err
+		return i, err
 	}
-	return l.Inspection, l.err
+	defer file.Close()
+	i.Local = file.String()
+	i.Size, i.Modified, i.Stale = file.Size(), file.ModTime(), older(file.ModTime(), f)
+	return i, nil
 }
 
-// MD5 reads the source for the sum of its content, in hexadecimal, as Drive tells it.
-func (i Inspection) MD5(ctx context.Context) (string, error) {
-	c, root, path := i.inspector.files, i.source.root, i.source.String()
-	open, err := answer(ctx, c, root, path, func() (*os.File, error) {
-		file, _, err := i.source.open(avalon.UnknownSize)
-		return file, err
-	}, func(f *os.File) { f.Close() })
+// resolve finds out where a file comes from and goes, without opening it.
+func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (r roots, at site.Resolved, i Inspection, err error) {
+	if r, err = resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot); err != nil {
+		return r, at, i, err
+	}
+	i.Root = r.here
+	if at, err = n.Source.Resolve(ctx, r.source()); err != nil {
+		return r, at, i, err
+	}
+	i.Local = at.Path
+	i.Remote, err = r.target(at.Reading)
+	return r, at, i, err
+}
+
+// MD5 reads a source for the sum of its content, in hexadecimal, as Drive has it.
+func (n *Inspector) MD5(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (string, error) {
+	r, _, _, err := n.resolve(ctx, f, documentRoots)
 	if err != nil {
 		return "", err
 	}
-	file := &guardedFile{ctx: ctx, calls: c, root: root, path: path, file: open}
+	file, err := n.Source.Open(ctx, r.source(), avalon.UnknownSize)
+	if err != nil {
+		return "", err
+	}
 	defer file.Close()
 	sum := md5.New()
 	_, err = io.Copy(sum, io.NewSectionReader(file, 0, math.MaxInt64))
-	var hangs *hangError
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return "", ctx.Err()
-	case errors.As(err, &hangs):
-		return "", err
-	case err != nil:
-		return "", c.does(ctx, root, path, func() error { return i.source.missed(err) })
+	}
+	if err != nil {
+		return "", cmp.Or(file.ReadError(ctx, err), err)
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// Source returns the path that a file is read from on this machine. The error says what is the matter with the
+// CheckSource returns the path that a file is read from on this machine. The error says what is the matter with the
 // settings or the storage, not with the file.
-func (n *Inspector) Source(ctx context.Context, f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (string, error) {
-	r, err := resolveRoots(f, documentRoots, local, remote)
+func (n *Inspector) CheckSource(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (string, error) {
+	r, at, _, err := n.resolve(ctx, f, documentRoots)
 	if err != nil {
 		return "", err
 	}
-	return answer(ctx, n.files, r.here, f.Path, func() (string, error) {
-		src, err := locate(f, documentRoots, local, remote)
-		if err != nil {
-			return "", err
-		}
-		if project, ok := src.projectFolder(); ok {
-			if err := src.there(project); err != nil {
-				return src.String(), err
-			}
-			return src.String(), src.projectAllowed()
-		}
-		return src.String(), mounted(src.root)
-	}, nil)
+	if at.Folder != "" {
+		return at.Path, n.Source.CheckFolder(ctx, r.here, at.Folder)
+	}
+	return at.Path, n.Source.CheckRoot(ctx, r.here)
 }
 
 // Unfit says why the settings do not fit a path, so that its file is held; nil if they do.

@@ -14,11 +14,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/site"
+	"sitesync/site/local"
 )
 
 // What is inspected is what an upload would find.
@@ -43,7 +43,7 @@ func TestInspect(t *testing.T) {
 			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified, Stale: true}},
 		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.NotReady},
 		"not there":       {file: avalon.File{Path: "{root}/b.ma", Size: 7}, want: Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"}, fails: true, class: site.NotReady},
-		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, fails: true, class: site.FileError},
+		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, want: Inspection{Root: root}, fails: true, class: site.FileError},
 		"unknown root":    {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true, class: site.Unavailable},
 		"another system":  {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"}, fails: true, class: site.Unavailable},
 		"not mounted": {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": root + "-away"},
@@ -52,31 +52,36 @@ func TestInspect(t *testing.T) {
 		if test.roots == nil {
 			test.roots = documents
 		}
-		got, err := NewInspector().Inspect(t.Context(), &test.file, test.roots, config.Roots{}, remote)
+		n := newInspector(remote, local.Options{})
+		got, err := n.Inspect(t.Context(), &test.file, test.roots)
 		if (err != nil) != test.fails || err != nil && site.ClassOf(err) != test.class {
 			t.Errorf("%s: %v", name, err)
 		}
-		got.source, got.inspector = source{}, nil
-		if diff := cmp.Diff(test.want, got, cmpopts.IgnoreUnexported(Inspection{})); diff != "" {
+		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s: -want +got:\n%s", name, diff)
 		}
 	}
 
-	i, err := NewInspector().Inspect(t.Context(), &avalon.File{Path: "{root}/a.ma", Size: 7}, documents, config.Roots{}, remote)
-	must(t, err)
+	n, f := newInspector(remote, local.Options{}), avalon.File{Path: "{root}/a.ma", Size: 7}
 	sum := md5.Sum(content)
-	if got, err := i.MD5(t.Context()); err != nil || got != hex.EncodeToString(sum[:]) {
+	if got, err := n.MD5(t.Context(), &f, documents); err != nil || got != hex.EncodeToString(sum[:]) {
 		t.Errorf("%s, %v", got, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if got, err := i.MD5(ended); !errors.Is(err, context.Canceled) {
+	if got, err := n.MD5(ended, &f, documents); !errors.Is(err, context.Canceled) {
 		t.Errorf("%s, %v", got, err)
 	}
 	must(t, os.Remove(a))
-	if got, err := i.MD5(t.Context()); err == nil {
+	if got, err := n.MD5(t.Context(), &f, documents); err == nil {
 		t.Errorf("it is gone, but %s", got)
 	}
+}
+
+// newInspector returns an inspector as sitesync explain has it.
+func newInspector(remote config.Roots, o local.Options) *Inspector {
+	o.Timeout, o.AvoidStalled = InspectionTimeout, true
+	return &Inspector{Source: local.NewSource(o), RemoteRoot: remote}
 }
 
 func TestConcerns(t *testing.T) {
@@ -109,24 +114,24 @@ func TestConcerns(t *testing.T) {
 // A storage that does not answer is waited for once, however many of its files are looked at.
 func TestInspectAStorageThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := NewInspector()
-		gate := make(chan struct{})
-		n.files.before = func(string, string) { <-gate }
+		gate, documents := make(chan struct{}), avalon.Roots{"": "/mnt/studio"}
+		n := newInspector(config.OneRoot("/SHOW"), local.Options{Before: func(string, string) { <-gate }})
 		start := time.Now()
 		for i := range 100 {
-			_, err := n.Inspect(t.Context(), &avalon.File{Path: fmt.Sprintf("{root}/%d", i), Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW"))
+			_, err := n.Inspect(t.Context(), &avalon.File{Path: fmt.Sprintf("{root}/%d", i), Size: 7}, documents)
 			if site.ClassOf(err) != site.Unavailable || !strings.Contains(err.Error(), "the storage does not answer") {
 				t.Error(err)
 			}
 		}
-		if took := time.Since(start); took != inspectFor {
+		if took := time.Since(start); took != InspectionTimeout {
 			t.Errorf("it took %s", took)
 		}
 		// Nor is it asked at all where it is known to hang.
-		n, start = NewInspector(), time.Now()
-		n.files.before = func(string, string) { t.Error("it is asked") }
+		n = newInspector(config.OneRoot("/SHOW"), local.Options{Before: func(string, string) { t.Error("it is asked") }})
+		start = time.Now()
 		n.Avoid("/mnt/studio")
-		if _, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, avalon.Roots{"": "/mnt/studio"}, config.Roots{}, config.OneRoot("/SHOW")); site.ClassOf(err) != site.Unavailable || time.Since(start) != 0 {
+		_, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, documents)
+		if site.ClassOf(err) != site.Unavailable || time.Since(start) != 0 {
 			t.Errorf("%v after %s", err, time.Since(start))
 		}
 		close(gate)

@@ -6,14 +6,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"sitesync/avalon"
-	"sitesync/config"
 	"sitesync/site"
 )
+
+func writeBelow(t *testing.T, root, rel string) {
+	t.Helper()
+	at := filepath.Join(root, filepath.FromSlash(rel))
+	must(t, os.MkdirAll(filepath.Dir(at), 0o700))
+	must(t, os.WriteFile(at, []byte("12345"), 0o600))
+}
 
 // projects makes the world's file one of project show, beside a project that is well.
 func (w *world) projects() (show string) {
@@ -83,34 +88,6 @@ func TestFileMissingInAProject(t *testing.T) {
 	})
 }
 
-// A project folder with other accents than in the document is not taken for missing.
-func TestFileMissingInAProjectOfAnotherForm(t *testing.T) {
-	root := t.TempDir()
-	writeBelow(t, root, "e\u0301/a.ma")
-	if _, _, err := (source{root: root, rel: "é/b.ma"}).open(5); site.ClassOf(err) != site.NotReady {
-		t.Errorf("%v", err)
-	}
-}
-
-// What storages answer that fail, or that have gone, is theirs only if a folder on the way fails too.
-func TestWhoFails(t *testing.T) {
-	root := t.TempDir()
-	writeBelow(t, root, "show/a.ma")
-	s := source{root: root, rel: "show/a.ma"}
-	for number, class := range map[syscall.Errno]site.Class{
-		syscall.EIO: site.FileError, syscall.EACCES: site.FileError, syscall.ESTALE: site.NotReady, syscall.ENOENT: site.NotReady,
-	} {
-		why := &os.PathError{Op: "read", Path: s.String(), Err: number}
-		if err := s.missed(why); site.ClassOf(err) != class {
-			t.Errorf("%v while all is well: %v", number, err)
-		}
-		gone := source{root: root, rel: "gone/a.ma"}
-		if err := gone.missed(why); site.ClassOf(err) != site.Unavailable {
-			t.Errorf("%v while the project is away: %v", number, err)
-		}
-	}
-}
-
 // reader is a site that reads what it is given. Something may happen before.
 type reader struct {
 	*scripted
@@ -130,14 +107,13 @@ func (r *reader) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 func TestReadFails(t *testing.T) {
 	for name, away := range map[string]bool{"and the storage is there": false, "as the storage has gone": true} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(w *world) {
+			inBubbleWithLinks(t, []string{"/proc"}, func(w *world) {
 				show := w.projects()
 				path := filepath.Join(show, "publish", "a.ma")
 				must(t, os.Remove(path))
 				must(t, os.Symlink("/proc/self/mem", path))
 				w.store.rep.Files = w.store.rep.Files[:1]
 				w.store.rep.Files[0].Size = 0
-				w.up.LocalRoot = config.OneRoot(w.roots[""]).WithLinks([]string{"/proc"})
 				first := true
 				w.up.Site = &reader{w.site, func() {
 					if first && away {
@@ -176,12 +152,11 @@ func TestProjectFolderIsALink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
 			writeBelow(t, target, "secret/a.ma")
-			inBubble(t, func(w *world) {
+			inBubbleWithLinks(t, test.allow(target), func(w *world) {
 				show := w.projects()
 				must(t, os.Rename(filepath.Join(show, "publish"), filepath.Join(target, "publish")))
 				must(t, os.Remove(show))
 				must(t, os.Symlink(target, show))
-				w.up.LocalRoot = config.OneRoot(w.roots[""]).WithLinks(test.allow(target))
 				w.run(time.Minute)
 				rec, held := w.recordOf(0), w.up.Held()
 				if rec.Created != test.synced || rec.Tries > 0 || !w.recordOf(1).Created {
@@ -192,32 +167,12 @@ func TestProjectFolderIsALink(t *testing.T) {
 					t.Errorf("held is %v", held)
 				}
 				rep := &w.store.rep // check tells it too
-				_, err := NewInspector().Source(w.t.Context(), &rep.Files[0], rep.Roots, w.up.LocalRoot, w.up.RemoteRoot)
+				n := Inspector{Source: w.up.Source, RemoteRoot: w.up.RemoteRoot}
+				_, err := n.CheckSource(w.t.Context(), &rep.Files[0], rep.Roots)
 				if (err == nil) != test.synced || err != nil && !strings.Contains(err.Error(), "local_root_links") {
 					t.Errorf("the source: %v", err)
 				}
 			})
 		})
 	}
-}
-
-// A link from an allowed folder leads nowhere else.
-func TestLinksOfLinks(t *testing.T) {
-	root, allowed, outside := t.TempDir(), t.TempDir(), t.TempDir()
-	writeBelow(t, allowed, "a.ma")
-	writeBelow(t, outside, "a.ma")
-	must(t, os.Symlink(allowed, filepath.Join(root, "show")))
-	must(t, os.Symlink(filepath.Join(outside, "a.ma"), filepath.Join(allowed, "out.ma")))
-	must(t, os.Symlink("../"+filepath.Base(outside)+"/a.ma", filepath.Join(allowed, "up.ma")))
-	for rel, class := range map[string]site.Class{"show/out.ma": site.FileError, "show/up.ma": site.FileError} {
-		s := source{root: root, rel: rel, links: []string{allowed}}
-		if _, _, err := s.open(5); err == nil || site.ClassOf(err) != class || !strings.Contains(err.Error(), "local_root_links") {
-			t.Errorf("%s: %v", rel, err)
-		}
-	}
-	f, _, err := source{root: root, rel: "show/a.ma", links: []string{allowed}}.open(5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f.Close()
 }

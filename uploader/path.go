@@ -1,7 +1,6 @@
 package uploader
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -11,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"sitesync/avalon"
 	"sitesync/config"
@@ -89,39 +87,6 @@ func below(p, root string) (string, bool) {
 	return "", false
 }
 
-// relative is the path below the root with slashes. It refuses what would leave the root.
-func relative(rel string) (string, error) {
-	var parts []string
-	for _, part := range strings.Split(rel, "/") {
-		switch part {
-		case "", ".":
-		case "..":
-			return "", fmt.Errorf("path %q leaves its root by \"..\"", rel)
-		default:
-			if strings.ContainsRune(part, 0) {
-				return "", fmt.Errorf("path %q has a NUL in it", rel)
-			}
-			if !utf8.ValidString(part) { // two such names could become one on the site
-				return "", fmt.Errorf("path %q is not UTF-8", rel)
-			}
-			parts = append(parts, part)
-		}
-	}
-	if len(parts) == 0 {
-		return "", fmt.Errorf("path %q is the root itself", rel)
-	}
-	return strings.Join(parts, "/"), nil
-}
-
-// source is where a file comes from and where it goes.
-type source struct {
-	root   string // folder of this machine that the file must be in
-	rel    string // path below the root, with slashes
-	remote string // path on the site
-
-	links []string // folders outside of the root that symbolic links may lead to
-}
-
 // roots are what a file's path is below, here and on the site.
 type roots struct {
 	here, there       string // the folder of this machine, and the one on the site
@@ -131,8 +96,17 @@ type roots struct {
 	suffix string
 }
 
+// source is where the file is here.
+func (r roots) source() site.Location { return site.Location{Root: r.here, Rel: r.hereRel} }
+
+// target is the file's path on the site.
+func (r roots) target(read site.Reading) (string, error) {
+	rel, err := read(r.thereRel)
+	return path.Join(r.there+r.suffix, rel), err
+}
+
 // resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class
-// [site.Unavailable] if the settings do not know the root, which is no file's own trouble.
+// [site.Unavailable] and scope [site.Settings] if the settings do not know the root, which is no file's own trouble.
 func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (r roots, err error) {
 	t, err := parsePath(f.Path, documentRoots)
 	if err != nil {
@@ -240,62 +214,8 @@ func isForeign(root string) bool {
 	return !filepath.IsAbs(root) || runtime.GOOS != "windows" && strings.HasPrefix(root, "//") && !exists(root)
 }
 
-// locate resolves a file's path on this machine and on the site. It asks the file system if the path can be read in
-// several ways. The error is that of resolveRoots, or the file's.
-func locate(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
-	r, err := resolveRoots(f, documentRoots, local, remote)
-	if err != nil {
-		return source{}, err
-	}
-	s := source{root: r.here, links: local.Links()}
-	read := reading(r.here, r.hereRel)
-	if s.rel, err = relative(read(r.hereRel)); err != nil {
-		return source{}, err
-	}
-	rel, err := relative(read(r.thereRel))
-	if err != nil {
-		return source{}, err
-	}
-	s.remote = path.Join(r.there+r.suffix, rel)
-	return s, nil
-}
-
-// find is locate, and finds what the storage has under the name in another form.
-func find(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (source, error) {
-	s, err := locate(f, documentRoots, local, remote)
-	if err != nil {
-		return s, err
-	}
-	return s.spelled(), nil
-}
-
-// reading returns how a path below the root is to be read: in the way by which something is found, first the literal
-// one. A backslash is a separator to a publisher on Windows, and part of a name to one on Linux who has such a file. A
-// path is a Python format string, in which {{ stands for {, but Pype writes names as they are.
-func reading(root, rel string) func(string) string {
-	slashed := func(p string) string { return strings.ReplaceAll(p, `\`, "/") }
-	ways := []func(string) string{
-		func(p string) string { return p },
-		slashed,
-		unescape.Replace,
-		func(p string) string { return slashed(unescape.Replace(p)) },
-	}
-	if !strings.Contains(rel, `\`) && unescape.Replace(rel) == rel {
-		return ways[0]
-	}
-	for i, way := range ways {
-		if p := way(rel); (runtime.GOOS != "windows" || i%2 == 1) && (i == 0 || p != ways[i-1](rel)) && exists(filepath.Join(root, p)) {
-			return way
-		}
-	}
-	return slashed
-}
-
-// unescape undoes the doubling of braces in a format string.
-var unescape = strings.NewReplacer("{{", "{", "}}", "}")
-
 func unknownRoot(format string, args ...any) error {
-	return site.Classed(site.Unavailable, fmt.Errorf(format, args...))
+	return site.UnavailableIn(site.Settings, fmt.Errorf(format, args...))
 }
 
 func rootName(name string) string {
@@ -316,160 +236,4 @@ func field(name string) string {
 func exists(p string) bool {
 	_, err := os.Lstat(p)
 	return err == nil
-}
-
-// open opens the source for reading if it is the file that was published. The error's class tells what is
-// the matter: [site.Unavailable] if the storage is not mounted, [site.NotReady] if the file is not there yet or not
-// of the recorded size.
-func (s source) open(size int64) (*os.File, os.FileInfo, error) {
-	// Stat first: opening a device may do something to it.
-	info, err := os.Stat(s.String())
-	if err != nil {
-		return nil, nil, s.missed(err)
-	}
-	if err := s.regular(info); err != nil {
-		return nil, nil, err
-	}
-	f, err := openBelow(s.root, filepath.FromSlash(s.rel))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		// A Root takes no absolute symbolic link, not even one that stays inside of it.
-		var root, rel string
-		if root, rel, err = s.resolve(); err == nil {
-			f, err = openBelow(root, rel)
-		}
-	}
-	if err != nil {
-		return nil, nil, s.missed(err)
-	}
-	if info, err = f.Stat(); err != nil {
-		err = s.missed(err)
-	} else {
-		err = s.fits(info, size)
-	}
-	if err != nil {
-		f.Close()
-		return nil, nil, err
-	}
-	return f, info, nil
-}
-
-// openInRoot opens a file below a root for reading. What is opened stays inside of it, symbolic links included. It does
-// not wait: the file may be a FIFO, which nobody may ever write to.
-func openInRoot(root, rel string) (*os.File, error) {
-	r, err := os.OpenRoot(root)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	return r.OpenFile(rel, os.O_RDONLY|nonblock, 0)
-}
-
-// missed tells why the source could not be found, opened or read.
-func (s source) missed(err error) error {
-	if away := s.away(err); away != nil {
-		return site.Classed(site.Unavailable, away)
-	}
-	switch {
-	case site.ClassOf(err) == site.Unavailable: // the settings do not fit
-		return err
-	case errors.Is(err, os.ErrNotExist):
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s is not there", s))
-	case leased(err):
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s is still held by who wrote it: %w", s, err))
-	case isStale(err): // the folder is well, so it was replaced on the server
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s was replaced while it was read: %w", s, err))
-	}
-	return fmt.Errorf("the source %s: %w", s, err)
-}
-
-// regular tells whether what was found is a file.
-func (s source) regular(info os.FileInfo) error {
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("the source %s is not a regular file but %s", s, kind(info.Mode()))
-	}
-	return nil
-}
-
-// fits tells whether what was found is the file that was published.
-func (s source) fits(info os.FileInfo, size int64) error {
-	if err := s.regular(info); err != nil {
-		return err
-	}
-	if size != avalon.UnknownSize && info.Size() != size {
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s has %d bytes, %d were published", s, info.Size(), size))
-	}
-	return nil
-}
-
-// changed tells whether the source is still what it was when it was opened: the open file, and the one that now
-// has its name. Inodes are not compared, as some network storages give a file a new one each time.
-func (s source) changed(f *os.File, before os.FileInfo) error {
-	for _, stat := range []func() (os.FileInfo, error){f.Stat, func() (os.FileInfo, error) { return os.Stat(s.String()) }} {
-		if now, err := stat(); err != nil || now.Size() != before.Size() || !now.ModTime().Equal(before.ModTime()) {
-			return site.Classed(site.NotReady, fmt.Errorf("the source %s changed while it was read", s))
-		}
-	}
-	return nil
-}
-
-// resolve returns where symbolic links lead to: a folder that they may lead to, which is the root or one of the settings,
-// and the path below it. Opening that follows no link out of it any more.
-func (s source) resolve() (folder, rel string, err error) {
-	target, err := filepath.EvalSymlinks(s.String())
-	if err != nil {
-		return "", "", err
-	}
-	for i, folder := range append([]string{s.root}, s.links...) {
-		if folder, err = filepath.EvalSymlinks(folder); err != nil {
-			if i == 0 {
-				return "", "", err
-			}
-			continue // a folder that is not there is none that the link leads to
-		}
-		if rel, err := filepath.Rel(folder, target); err == nil && filepath.IsLocal(rel) {
-			return folder, rel, nil
-		}
-	}
-	const fix = "add its target, or a folder above that, to local_root_links of config.json"
-	if folder, ok := s.projectFolder(); ok {
-		if to, err := filepath.EvalSymlinks(folder); err == nil && !within(to, s.root) && within(target, to) {
-			return "", "", site.Classed(site.Unavailable, fmt.Errorf("the folder %s is a symbolic link out of the root, to %s; %s", folder, to, fix))
-		}
-	}
-	return "", "", fmt.Errorf("a symbolic link leads out of the root; %s", fix)
-}
-
-// projectAllowed tells whether the project folder is a link to where the settings allow none.
-func (s source) projectAllowed() error {
-	first, _, _ := strings.Cut(s.rel, "/")
-	s.rel = first + "/." // the folder itself, as what is in the project
-	if _, _, err := s.resolve(); site.ClassOf(err) == site.Unavailable {
-		return err
-	}
-	return nil
-}
-
-// within reports whether a path without symbolic links is in a folder.
-func within(target, folder string) bool {
-	folder, err := filepath.EvalSymlinks(folder)
-	if err != nil {
-		return false
-	}
-	rel, err := filepath.Rel(folder, target)
-	return err == nil && filepath.IsLocal(rel)
-}
-
-// String is the path on this machine.
-func (s source) String() string { return filepath.Join(s.root, filepath.FromSlash(s.rel)) }
-
-func kind(m os.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "a folder"
-	case m&os.ModeNamedPipe != 0:
-		return "a FIFO"
-	case m&os.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
 }

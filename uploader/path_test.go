@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,22 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/site"
+	"sitesync/site/local"
 )
+
+// source is where a file comes from and where it goes.
+type source struct{ root, rel, remote string }
+
+// locate finds out where a file is here and on the site.
+func locate(f *avalon.File, documentRoots avalon.Roots, localRoot, remoteRoot config.Roots) (source, error) {
+	n := Inspector{Source: local.NewSource(local.Options{}), LocalRoot: localRoot, RemoteRoot: remoteRoot}
+	r, at, i, err := n.resolve(context.Background(), f, documentRoots)
+	if err != nil {
+		return source{}, err
+	}
+	rel, err := at.Reading(r.hereRel)
+	return source{r.here, rel, i.Remote}, err
+}
 
 func TestLocate(t *testing.T) {
 	one := config.OneRoot("/SHOW/projects")
@@ -202,63 +218,6 @@ func TestBracesInAName(t *testing.T) {
 		if err != nil || got.rel != want || got.remote != "/SHOW/"+want {
 			t.Errorf("with %q there: %v, %v", on, got, err)
 		}
-	}
-}
-
-func TestOpenSource(t *testing.T) {
-	outside := filepath.Join(t.TempDir(), "secret")
-	must(t, os.WriteFile(outside, []byte("secret"), 0o600))
-	root := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
-	must(t, os.Mkdir(filepath.Join(root, "folder"), 0o700))
-	must(t, os.Symlink("a.ma", filepath.Join(root, "inside.ma")))
-	must(t, os.Symlink(filepath.Join(root, "a.ma"), filepath.Join(root, "absolute.ma")))
-	must(t, os.Symlink(root, filepath.Join(root, "itself")))
-	must(t, os.Symlink(filepath.Join(root, "gone.ma"), filepath.Join(root, "dangling.ma")))
-	must(t, os.Symlink(outside, filepath.Join(root, "outside.ma")))
-	must(t, makeFIFO(filepath.Join(root, "fifo")))
-
-	for name, test := range map[string]struct {
-		source
-		size int64
-		err  string // "" if it is opened
-		want site.Class
-	}{
-		"there":              {source{root: root, rel: "a.ma"}, 5, "", 0},
-		"of unknown size":    {source{root: root, rel: "a.ma"}, avalon.UnknownSize, "", 0},
-		"symlink inside":     {source{root: root, rel: "inside.ma"}, 5, "", 0},
-		"absolute symlink":   {source{root: root, rel: "absolute.ma"}, 5, "", 0},
-		"through a symlink":  {source{root: root, rel: "itself/absolute.ma"}, 5, "", 0},
-		"dangling symlink":   {source{root: root, rel: "dangling.ma"}, 5, "is not there", site.NotReady},
-		"symlink outside":    {source{root: root, rel: "outside.ma"}, 6, "leads out of the root", site.FileError},
-		"not there":          {source{root: root, rel: "b.ma"}, 5, "is not there", site.NotReady},
-		"folder not there":   {source{root: root, rel: "itself/no/b.ma"}, 5, "is not there", site.NotReady},
-		"project not there":  {source{root: root, rel: "no/b.ma"}, 5, "no is not mounted: it is not there", site.Unavailable},
-		"project empty":      {source{root: root, rel: "folder/b.ma"}, 5, "folder is not mounted: it is empty", site.Unavailable},
-		"project's name":     {source{root: root, rel: strings.Repeat("x", 300) + "/b.ma"}, 5, "name too long", site.FileError},
-		"of another size":    {source{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.NotReady},
-		"folder":             {source{root: root, rel: "folder"}, 5, "a folder", site.FileError},
-		"FIFO":               {source{root: root, rel: "fifo"}, 5, "a FIFO", site.FileError},
-		"root not there":     {source{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "not mounted", site.Unavailable},
-		"empty mount point":  {source{root: t.TempDir(), rel: "a.ma"}, 5, "not mounted", site.Unavailable},
-		"file for a folder":  {source{root: root, rel: "a.ma/b.ma"}, 5, "not a directory", site.FileError},
-		"root that's a file": {source{root: outside, rel: "a.ma"}, 5, "not mounted", site.Unavailable},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f, info, err := test.open(test.size)
-			if err == nil {
-				defer f.Close()
-				if info.Size() != 5 {
-					t.Errorf("%d bytes", info.Size())
-				}
-			}
-			switch {
-			case (err == nil) != (test.err == ""):
-				t.Errorf("opened with %v", err)
-			case err != nil && (!strings.Contains(err.Error(), test.err) || site.ClassOf(err) != test.want):
-				t.Errorf("%v of class %s, want %q of class %s", err, site.ClassOf(err), test.err, test.want)
-			}
-		})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -14,68 +13,6 @@ import (
 	"sitesync/site"
 	"sitesync/watcher"
 )
-
-// Between the look at a source and its opening anything may take its place.
-func TestFIFOTakesTheSourcesPlace(t *testing.T) {
-	root := t.TempDir()
-	src, file, fifo := source{root: root, rel: "a.ma"}, filepath.Join(root, "file"), filepath.Join(root, "fifo")
-	must(t, os.WriteFile(file, []byte("12345"), 0o600))
-	must(t, makeFIFO(fifo))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for range 20_000 {
-			f, info, err := src.open(5)
-			switch {
-			case err == nil:
-				if f.Close(); !info.Mode().IsRegular() {
-					t.Errorf("opened %s", info.Mode())
-				}
-			case site.ClassOf(err) == site.NotReady, strings.Contains(err.Error(), "not a regular file"):
-			default:
-				t.Error(err)
-			}
-		}
-	}()
-	timeout := time.After(time.Minute)
-	for i := 0; ; i++ {
-		from := []string{file, fifo}[i%2]
-		must(t, os.Rename(from, src.String()))
-		select {
-		case <-done:
-			return
-		case <-timeout:
-			t.Fatal("opening the source hangs")
-		default:
-		}
-		must(t, os.Rename(src.String(), from))
-	}
-}
-
-// Whoever may read everything reads this too.
-func TestUnreadableSource(t *testing.T) {
-	root := t.TempDir()
-	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o000))
-	f, _, err := source{root: root, rel: "a.ma"}.open(5)
-	if os.Geteuid() == 0 || runtime.GOOS == "windows" {
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.Close()
-		return
-	}
-	if err == nil || !strings.Contains(err.Error(), "permission denied") || site.ClassOf(err) != site.FileError {
-		t.Errorf("opened with %v of class %s", err, site.ClassOf(err))
-	}
-}
-
-func TestSourceThatLoops(t *testing.T) {
-	root := t.TempDir()
-	must(t, os.Symlink("a.ma", filepath.Join(root, "a.ma")))
-	if _, _, err := (source{root: root, rel: "a.ma"}).open(5); err == nil || site.ClassOf(err) != site.FileError {
-		t.Errorf("opened with %v", err)
-	}
-}
 
 // published writes the source anew, modified then.
 func published(t *testing.T, path, content string, modified time.Time) {
@@ -136,11 +73,8 @@ func TestSourceVanishesWhileItIsRead(t *testing.T) {
 	for want, meddle := range map[string]func(path string) error{
 		"is not there":                    os.Remove,
 		"has 2 bytes, 5 were published":   func(path string) error { return os.Truncate(path, 2) },
-		"is not a regular file but a FIF": func(path string) error { os.Remove(path); return makeFIFO(path) },
+		"is not a regular file but a fol": func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) },
 	} {
-		if strings.Contains(want, "FIF") && runtime.GOOS == "windows" {
-			want = "is not a regular file but a folder"
-		}
 		inBubble(t, func(w *world) {
 			w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
 			must(t, os.WriteFile(filepath.Join(w.roots[""], "other.ma"), nil, 0o600)) // it stays mounted
@@ -185,19 +119,6 @@ func TestStorageAway(t *testing.T) {
 				}
 			})
 		})
-	}
-}
-
-// What can't be read in the middle of it is the storage's trouble if that has gone.
-func TestStorageGoesWhileASourceIsLookedFor(t *testing.T) {
-	root := t.TempDir()
-	src := source{root: root, rel: "a.ma"}
-	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.Unavailable {
-		t.Errorf("%v of class %s", err, site.ClassOf(err))
-	}
-	must(t, os.WriteFile(filepath.Join(root, "a.ma"), nil, 0o600))
-	if err := src.missed(os.ErrPermission); site.ClassOf(err) != site.FileError {
-		t.Errorf("%v of class %s", err, site.ClassOf(err))
 	}
 }
 

@@ -1,8 +1,8 @@
 package uploader
 
 import (
+	"context"
 	"fmt"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,32 +22,26 @@ const (
 	coarseTime   = 2 * time.Second
 )
 
-// stale says that the source still is what was there before: when a path is published again, IntegrateNew inserts
+// checkStaleSource returns an error if the source still is what was there before: when a path is published again, IntegrateNew inserts
 // the document first and then copies over the file, which is of the same size often enough. A file that was waited
 // for counts as it is: not every storage keeps times. That is told once.
-func (u *Uploader) stale(t task, src source, info os.FileInfo) error {
-	if rec, _ := t.file.On(u.Rules.To); rec.Tries > 0 || !older(info.ModTime(), &t.file) {
+func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.SourceFile) error {
+	if rec, _ := t.file.On(u.Rules.To); rec.Tries > 0 || !older(src.ModTime(), &t.file) {
 		return nil
 	}
-	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, info.ModTime().UTC().Format(time.RFC3339Nano))
+	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, src.ModTime().UTC().Format(time.RFC3339Nano))
 	patience := min(u.Settle, staleFor)
-	if src.announced() {
+	if src.NewerAnnounced(ctx) {
 		patience = u.Settle // it is there already, and not renamed yet
 	}
 	if u.waits.over(t, time.Now(), patience) {
-		u.toldOfStale.Do(func() {
+		u.staleWarned.Do(func() {
 			u.about(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each after a wait; "+
 				"look at the clock of the storage if that goes on", zap.Duration("wait", staleFor), zap.Error(err))
 		})
 		return nil
 	}
 	return site.Classed(site.NotReady, err)
-}
-
-// announced reports whether the next content is there already, under a temporary name.
-func (s source) announced() bool {
-	s.rel += ".tmp"
-	return exists(s.spelled().String())
 }
 
 // older reports whether a file of that time was written before the one that was published.

@@ -2,9 +2,6 @@ package uploader
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -63,6 +60,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		return nil, 0
 	}
 	class := site.ClassOf(err)
+	scope, _ := site.ScopeOf(err)
 	if class != site.Transient && class != site.Unavailable || err == nil {
 		u.failing.ended(t.ref(), err == nil)
 	}
@@ -80,10 +78,9 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			}
 		}
 		return u.failure(t, now, err)
-	case class == site.Unavailable && hangsAgain(err):
-		// Its storage is well otherwise, or it would be held.
+	case class == site.Unavailable && scope == site.OneFile:
 		u.about(t.job.key).Debug("the source still hangs", zap.Error(err))
-		return nil, jitter(restHung)
+		return nil, jitter(site.RetryAfter(err))
 	case class == site.Unavailable:
 		if held.Target == theSite {
 			u.schedule.again(t.job) // nothing is planned before the hold ends
@@ -117,10 +114,7 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	default:
 		u.service.saw(err)
 	}
-	var e *site.Error
-	if errors.As(err, &e) {
-		s.rest = max(s.rest, min(e.RetryAfter, mostRetryAfter))
-	}
+	s.rest = max(s.rest, min(site.RetryAfter(err), mostRetryAfter))
 	return nil, jitter(s.rest)
 }
 
@@ -134,110 +128,68 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	if err != nil {
 		return trouble{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
-	here, root := r.here, r.there
-	local := trouble{Target: Target{LocalRoot, here}, probe: func(ctx context.Context) error { return u.files.mounted(ctx, here) }}
-	for _, target := range []Target{u.rootTarget(root), local.Target} {
+	for _, target := range []Target{u.rootTarget(r.there), {LocalRoot, r.here}} {
 		if err := u.holds.check(target); err != nil {
 			return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
 		}
 	}
-	if err := u.holds.checkFolders(here, r.hereRel); err != nil {
+	if err := u.holds.checkFolders(r.here, r.hereRel); err != nil {
 		return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
-	src, f, info, err := u.open(ctx, t, here)
+	src, err := u.Source.Open(ctx, r.source(), t.file.Size)
 	if err != nil {
-		return u.whatIsAway(err, local, src), 0, obj, u.whoHangs(err)
+		return u.sourceTrouble(err, r.here), 0, obj, err
 	}
-	defer f.Close()
-	size = info.Size()
-	upload := site.Upload{Path: src.remote, Content: f, Size: size, ModTime: info.ModTime(), Priority: t.lane == watcher.Live,
-		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.along(ctx, t, here) }}
-	held, obj, err = u.send(ctx, upload, root)
-	var hangs *hangError
-	if errors.As(err, &hangs) {
-		return local, size, obj, u.whoHangs(site.Classed(site.Unavailable, hangs))
+	defer src.Close()
+	if err := u.checkStaleSource(ctx, t, src); err != nil {
+		return trouble{}, 0, obj, err
 	}
-	if failed := f.failure(); failed != nil && ctx.Err() == nil { // whatever the site made of it
-		err = u.files.does(ctx, here, src.String(), func() error { return src.missed(failed) })
-		return u.whatIsAway(err, local, src), size, obj, u.whoHangs(err)
+	upload := site.Upload{Content: src, Size: src.Size(), ModTime: src.ModTime(), Priority: t.lane == watcher.Live,
+		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.upcomingSiblings(ctx, t) }}
+	if upload.Path, err = r.target(src.Reading()); err != nil {
+		return trouble{}, 0, obj, err
+	}
+	held, obj, err = u.send(ctx, upload, r.there)
+	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the site made of it
+		return u.sourceTrouble(readErr, r.here), src.Size(), obj, readErr
 	}
 	if err == nil || site.ClassOf(err) == site.FileError {
-		if changed := u.files.does(ctx, here, src.String(), func() error { return src.changed(f.file, info) }); changed != nil {
-			return local, size, obj, u.whoHangs(changed)
+		if changed := src.Changed(ctx); changed != nil {
+			return u.sourceTrouble(changed, r.here), src.Size(), obj, changed
 		}
 	}
-	return held, size, obj, err
+	return held, src.Size(), obj, err
 }
 
-// open finds and opens the source. What takes long is given up.
-func (u *Uploader) open(ctx context.Context, t task, root string) (source, *guardedFile, os.FileInfo, error) {
-	type opened struct {
-		source
-		file *os.File
-		info os.FileInfo
-	}
-	o, err := answer(ctx, u.files, root, t.file.Path, func() (o opened, err error) {
-		if o.source, err = find(&t.file, t.roots, u.LocalRoot, u.RemoteRoot); err != nil {
-			return o, err
-		}
-		if o.file, o.info, err = o.source.open(t.file.Size); err != nil {
-			return o, err
-		}
-		if err = u.stale(t, o.source, o.info); err != nil {
-			o.file.Close()
-		}
-		return o, err
-	}, func(o opened) { o.file.Close() })
-	if err != nil {
-		return o.source, nil, nil, err
-	}
-	return o.source, &guardedFile{ctx: ctx, calls: u.files, root: root, path: t.file.Path, file: o.file}, o.info, nil
-}
-
-// whatIsAway is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or
-// files that the settings do not fit.
-func (u *Uploader) whatIsAway(err error, root trouble, src source) trouble {
-	var away *awayError
-	var hangs *hangError
-	switch {
-	case site.ClassOf(err) != site.Unavailable || errors.As(err, &hangs):
-		return root
-	case !errors.As(err, &away):
+// sourceTrouble is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or files
+// that the settings do not fit.
+func (u *Uploader) sourceTrouble(err error, root string) trouble {
+	switch scope, folder := site.ScopeOf(err); scope {
+	case site.Settings:
 		return trouble{Target: Target{Settings, err.Error()}}
-	case away.folder == src.root:
-		return root
+	case site.OneFolder:
+		return trouble{Target: Target{ProjectFolder, folder},
+			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, root, folder) }}
 	}
-	return trouble{Target: Target{ProjectFolder, away.folder}, probe: func(ctx context.Context) error {
-		return u.files.does(ctx, src.root, away.folder, func() error { return src.there(away.folder) })
-	}}
+	return trouble{Target: Target{LocalRoot, root}, probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
 }
 
-// whoHangs makes a storage that hangs the trouble of the file if others of the same root can be read.
-func (u *Uploader) whoHangs(err error) error {
-	var hangs *hangError
-	if errors.As(err, &hangs) && u.files.isFiles(hangs) {
-		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read meanwhile", hangs))
-	}
-	return err
-}
-
-// hangsAgain reports whether a file was not asked for, as an earlier call for it still hangs.
-func hangsAgain(err error) bool {
-	var hangs *hangError
-	return errors.As(err, &hangs) && hangs.again
-}
-
-// along returns where the files will go that are uploaded into the same folder soon.
-func (u *Uploader) along(ctx context.Context, t task, root string) []string {
-	// Each of them may be looked for.
-	paths, _ := answer(ctx, u.files, root, "files beside "+t.file.Path, func() (paths []string, err error) {
-		for _, other := range u.schedule.beside(t) {
-			if src, err := locate(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
-				paths = append(paths, src.remote)
-			}
+// upcomingSiblings returns where the files will go that are uploaded into the same folder soon.
+func (u *Uploader) upcomingSiblings(ctx context.Context, t task) []string {
+	var paths []string
+	for _, other := range u.schedule.beside(t) {
+		r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot)
+		if err != nil {
+			continue
 		}
-		return paths, nil
-	}, nil)
+		at, err := u.Source.Resolve(ctx, r.source())
+		if err != nil {
+			continue
+		}
+		if to, err := r.target(at.Reading); err == nil {
+			paths = append(paths, to)
+		}
+	}
 	return paths
 }
 

@@ -50,6 +50,7 @@ type Options struct {
 	Stop           time.Duration // how long results may be written then; longer than Grace
 	Queue          *watcher.Queue
 	Store          Store
+	Source         site.Source
 	Site           site.Backend
 	Poll           func() // asks for a poll, after a hold has ended
 	Log            *zap.Logger
@@ -66,7 +67,6 @@ type Uploader struct {
 	Options
 	schedule    *schedule
 	holds       *holds
-	files       *fileCalls
 	waits       waits
 	reports     reports
 	refusals    refusals
@@ -75,7 +75,7 @@ type Uploader struct {
 	service     outage
 	activity    activity
 	failing     failing
-	toldOfStale sync.Once
+	staleWarned sync.Once
 
 	synced, bytes, failed, givenUp, held atomic.Int64
 	running                              atomic.Int64 // transfers
@@ -89,7 +89,6 @@ func New(o Options) *Uploader {
 		Options:  o,
 		schedule: newSchedule(o.Transfers, o.Queue),
 		holds:    newHolds(o.Log, o.Poll),
-		files:    newFileCalls(),
 		reports:  reports{log: o.Log},
 		reading:  outage{log: o.Log, what: "reading from the database"},
 		writing:  outage{log: o.Log, what: "writing to the database"},
@@ -102,8 +101,9 @@ func New(o Options) *Uploader {
 		}
 		return r.here
 	}
-	u.files.slow = u.schedule.slower
-	u.files.returned = func(root string) { u.holds.hurry(Target{LocalRoot, root}) }
+	if staller, ok := o.Source.(site.Staller); ok {
+		staller.OnStall(u.schedule.slower, func(root string) { u.holds.hurry(Target{LocalRoot, root}) })
+	}
 	return u
 }
 

@@ -19,6 +19,7 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/site"
+	"sitesync/site/local"
 	"sitesync/watcher"
 )
 
@@ -160,12 +161,19 @@ type world struct {
 	up    *Uploader
 	logs  *observer.ObservedLogs
 	roots avalon.Roots
+
+	mu     sync.Mutex
+	before func(root, path string) // each call of the storage; may hang
+
 	start time.Time
 	stop  func()
 }
 
 // inBubble makes a world and tests it.
-func inBubble(t *testing.T, test func(*world)) {
+func inBubble(t *testing.T, test func(*world)) { inBubbleWithLinks(t, nil, test) }
+
+// inBubbleWithLinks is inBubble with a storage whose symbolic links may lead to these folders.
+func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 	root := t.TempDir()
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
@@ -178,7 +186,8 @@ func inBubble(t *testing.T, test func(*world)) {
 		w.up = New(Options{
 			Rules:  rules,
 			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 7 * time.Second, Stop: 8 * time.Second,
-			Queue: q, Store: w.store, Site: w.site, Log: zap.New(core),
+			Queue: q, Store: w.store, Site: w.site,
+			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
 		})
 		q.Add(key("a"), watcher.Live)
@@ -186,6 +195,23 @@ func inBubble(t *testing.T, test func(*world)) {
 		w.stop()
 		q.Close()
 	})
+}
+
+// call is called before each call of the storage.
+func (w *world) call(root, path string) {
+	w.mu.Lock()
+	before := w.before
+	w.mu.Unlock()
+	if before != nil {
+		before(root, path)
+	}
+}
+
+// beforeCalls has something called before each call of the storage.
+func (w *world) beforeCalls(f func(root, path string)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.before = f
 }
 
 // run runs the uploader for so long.

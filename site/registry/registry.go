@@ -5,11 +5,24 @@ package registry
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sitesync/config"
 	"sitesync/site"
 	"sitesync/site/gdrive"
+	"sitesync/site/local"
 )
+
+// Source opens the studio's storage for reading, on this machine.
+func Source(cfg *config.Config, o SourceOptions) site.Source {
+	return local.NewSource(local.Options{Links: cfg.LocalRoot.Links(), Timeout: o.Timeout, AvoidStalled: o.AvoidStalled})
+}
+
+// SourceOptions say how patient a source is with storages that hang.
+type SourceOptions struct {
+	Timeout      time.Duration // after which a call is given up; 0: the usual
+	AvoidStalled bool          // whether a storage that hangs is waited for once, and then not asked any more
+}
 
 // Options say what a site is opened for.
 type Options struct {

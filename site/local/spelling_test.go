@@ -1,4 +1,4 @@
-package uploader
+package local
 
 import (
 	"os"
@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/text/unicode/norm"
+	"sitesync/site"
 
-	"sitesync/avalon"
-	"sitesync/config"
+	"golang.org/x/text/unicode/norm"
 )
 
 // A document names a file in one normal form and the storage has it in another, or in a mixture. What goes to the site
@@ -26,15 +25,14 @@ func TestNormalForms(t *testing.T) {
 			t.Run(document+" finds "+storage, func(t *testing.T) {
 				root := t.TempDir()
 				writeBelow(t, root, there)
-				s, err := find(&avalon.File{Path: "{root}/" + rel}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
-				if err != nil || s.rel != there || s.remote != "/SHOW/"+rel {
-					t.Fatalf("%+q, %v", s, err)
-				}
-				f, _, err := s.open(5)
+				f, err := NewSource(Options{}).Open(t.Context(), site.Location{Root: root, Rel: "/" + rel}, 5)
 				if err != nil {
 					t.Fatal(err)
 				}
-				f.Close()
+				defer f.Close()
+				if name, err := f.Reading()("/" + rel); name != rel || err != nil || f.String() != filepath.Join(root, there) {
+					t.Errorf("%+q is read as %+q, %v", f.String(), name, err)
+				}
 			})
 		}
 	}
@@ -58,7 +56,7 @@ func TestNormalFormsSideBySide(t *testing.T) {
 			for _, rel := range test.there {
 				writeBelow(t, root, rel)
 			}
-			if got := (source{root: root, rel: nfc}).spelled(); got.rel != test.want {
+			if got := (location{root: root, rel: nfc}).spelled(); got.rel != test.want {
 				t.Errorf("%+q, want %+q", got.rel, test.want)
 			}
 		})
@@ -70,7 +68,7 @@ func TestNormalFormsStayInTheRoot(t *testing.T) {
 	outside, root := t.TempDir(), t.TempDir()
 	writeBelow(t, outside, norm.NFD.String("é.ma"))
 	must(t, os.Symlink(outside, filepath.Join(root, norm.NFD.String("ü"))))
-	s := source{root: root, rel: norm.NFC.String("ü/é.ma")}.spelled()
+	s := location{root: root, rel: norm.NFC.String("ü/é.ma")}.spelled()
 	if f, _, err := s.open(5); err == nil || !strings.Contains(err.Error(), "out of the root") {
 		t.Errorf("%q is opened as %v, %v", s, f, err)
 	}
@@ -80,11 +78,14 @@ func TestNormalFormsStayInTheRoot(t *testing.T) {
 func TestTemporaryFileInAnotherForm(t *testing.T) {
 	root := t.TempDir()
 	writeBelow(t, root, norm.NFC.String("é.ma"))
-	if (source{root: root, rel: norm.NFC.String("é.ma")}).announced() {
+	f, err := NewSource(Options{}).Open(t.Context(), site.Location{Root: root, Rel: norm.NFC.String("/é.ma")}, 5)
+	must(t, err)
+	defer f.Close()
+	if f.NewerAnnounced(t.Context()) {
 		t.Error("nothing is announced")
 	}
 	writeBelow(t, root, norm.NFD.String("é.ma.tmp"))
-	if !(source{root: root, rel: norm.NFC.String("é.ma")}).announced() {
+	if !f.NewerAnnounced(t.Context()) {
 		t.Error("the temporary file is not seen")
 	}
 }
@@ -101,7 +102,7 @@ func TestSpellingsAreBounded(t *testing.T) {
 	}
 	began := time.Now()
 	for range 1000 {
-		_ = source{root: root, rel: "plain/ascii.ma"}.spelled()
+		_ = location{root: root, rel: "plain/ascii.ma"}.spelled()
 	}
 	t.Logf("a plain name costs %v", time.Since(began)/1000)
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package uploader
+package local
 
 import "os"
 

@@ -1,11 +1,9 @@
-package uploader
+package local
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 	"time"
 
@@ -31,35 +29,24 @@ const (
 	// than NFS remembers what there is in a folder, so that a storage that answers by then is well.
 	ownHang = 10 * time.Minute
 
-	// mostHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
+	// maxHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
 	// them the root is held even if it answers otherwise.
-	mostHungCalls = 64
+	maxHungCalls = 64
 
-	// mostCalls bounds the calls of all roots, as the Go runtime ends a process with 10,000 threads.
-	mostCalls = 2000
+	// maxCalls bounds the calls of all roots, as the Go runtime ends a process with 10,000 threads.
+	maxCalls = 2000
 )
-
-// hangError says that a call of the file system was given up.
-type hangError struct {
-	root, path string
-	patience   time.Duration
-	began      time.Time
-	again      bool // it was given up before, and not made again
-}
-
-func (e *hangError) Error() string {
-	return fmt.Sprintf("the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
-		e.path, e.patience, e.root)
-}
 
 // fileCalls makes calls of the file system that may never return.
 type fileCalls struct {
-	slots    *semaphore.Weighted
-	patience time.Duration // hungCall
+	slots   *semaphore.Weighted
+	timeout time.Duration // hungCall
 
 	slow     func(root string, n int) // told of so many more calls that take long; fewer, if it is negative
 	returned func(root string)        // told when a call returns that was given up
-	before   func(root, path string)  // for tests: begins each call; may hang
+	before   func(root, path string)  // begins each call; may hang
+
+	avoidStalled bool // nothing is asked of a root one of whose calls hangs
 
 	mu    sync.Mutex
 	hung  map[string]map[string]hungCalls // that were given up and have not returned, by root and path
@@ -73,7 +60,7 @@ type hungCalls struct {
 }
 
 func newFileCalls() *fileCalls {
-	return &fileCalls{slots: semaphore.NewWeighted(mostCalls), patience: hungCall, slow: func(string, int) {}, returned: func(string) {},
+	return &fileCalls{slots: semaphore.NewWeighted(maxCalls), timeout: hungCall, slow: func(string, int) {}, returned: func(string) {},
 		before: func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
 }
 
@@ -84,20 +71,20 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	hangs := &hangError{root: root, path: path, patience: c.patience, began: time.Now()}
-	if since, ok := c.hangs(root, path); ok { // no second call of those that hang
-		hangs.began, hangs.again = since, true
-		return none, site.Classed(site.Unavailable, hangs)
+	stall := &site.StallError{Root: root, Path: path, Timeout: c.timeout, Began: time.Now()}
+	if since, ok := c.stalls(root, path); ok { // no second call of one that hangs
+		stall.Began, stall.Repeated = since, true
+		return none, site.Classed(site.Unavailable, stall)
 	}
 	if !c.slots.TryAcquire(1) {
-		waiting, cancel := context.WithTimeout(ctx, c.patience)
+		waiting, cancel := context.WithTimeout(ctx, c.timeout)
 		err := c.slots.Acquire(waiting, 1)
 		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return none, ctx.Err()
 		case err != nil:
-			return none, site.Classed(site.Unavailable, hangs)
+			return none, site.Classed(site.Unavailable, stall)
 		}
 	}
 	type outcome struct {
@@ -131,7 +118,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 		default:
 		}
 		givenUp = true
-		c.isGone(hangs)
+		c.isGone(stall)
 		return none, why
 	}
 	timer := time.NewTimer(slowCall)
@@ -145,14 +132,14 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	}
 	c.slow(root, 1)
 	defer c.slow(root, -1)
-	timer.Reset(c.patience - slowCall)
+	timer.Reset(c.timeout - slowCall)
 	select {
 	case o := <-done:
 		return o.value, o.err
 	case <-ctx.Done():
 		return giveUp(ctx.Err())
 	case <-timer.C:
-		return giveUp(site.Classed(site.Unavailable, hangs))
+		return giveUp(site.Classed(site.Unavailable, stall))
 	}
 }
 
@@ -163,17 +150,17 @@ func (c *fileCalls) does(ctx context.Context, root, path string, call func() err
 }
 
 // isGone takes note of a call that was given up.
-func (c *fileCalls) isGone(e *hangError) {
+func (c *fileCalls) isGone(e *site.StallError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.hung[e.root] == nil {
-		c.hung[e.root] = map[string]hungCalls{}
+	if c.hung[e.Root] == nil {
+		c.hung[e.Root] = map[string]hungCalls{}
 	}
-	calls := c.hung[e.root][e.path]
+	calls := c.hung[e.Root][e.Path]
 	if calls.n++; calls.n == 1 {
-		calls.since = e.began
+		calls.since = e.Began
 	}
-	c.hung[e.root][e.path] = calls
+	c.hung[e.Root][e.Path] = calls
 }
 
 // isBack takes note of one that has returned after all.
@@ -194,22 +181,17 @@ func (c *fileCalls) isBack(root, path string) {
 	c.returned(root)
 }
 
-// hangs reports whether a call for a path hangs, and since when.
-func (c *fileCalls) hangs(root, path string) (since time.Time, ok bool) {
+// stalls reports whether a call for a path hangs, and since when.
+func (c *fileCalls) stalls(root, path string) (since time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.avoidStalled {
+		for _, calls := range c.hung[root] {
+			return calls.since, true
+		}
+	}
 	calls, ok := c.hung[root][path]
 	return calls.since, ok
-}
-
-// hangsAt returns an error if a call for anything of a root hangs.
-func (c *fileCalls) hangsAt(root string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for path, calls := range c.hung[root] {
-		return site.Classed(site.Unavailable, &hangError{root: root, path: path, patience: c.patience, began: calls.since, again: true})
-	}
-	return nil
 }
 
 // count is how many calls were given up and have not returned.
@@ -233,12 +215,25 @@ func (c *fileCalls) read(root string, began time.Time) {
 	}
 }
 
-// isFiles reports whether it is one file that hangs and not its storage: others were read meanwhile, or the storage has
-// answered for long. What the system remembers of a storage is no sign, as NFS does for a minute.
-func (c *fileCalls) isFiles(e *hangError) bool {
+// whose is an error of a call, for whom it concerns: one file that hangs and not its storage, as others of the root were
+// read meanwhile or it has answered for long, is that file's own trouble. What the system remembers of a storage is no
+// sign, as NFS does for a minute.
+func (c *fileCalls) whose(err error) error {
+	stall := new(site.StallError)
+	if !errors.As(err, &stall) {
+		return err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.hung[e.root]) < mostHungCalls && time.Since(e.began) >= c.patience && (c.works[e.root].After(e.began) || e.again && time.Since(e.began) > ownHang)
+	asked := time.Since(stall.Began)
+	answers := c.works[stall.Root].After(stall.Began) || stall.Repeated && asked > ownHang
+	switch {
+	case len(c.hung[stall.Root]) < maxHungCalls && asked >= c.timeout && answers:
+		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read meanwhile", stall))
+	case stall.Repeated: // its storage is well otherwise, or it would be held
+		return &site.Error{Class: site.Unavailable, Scope: site.OneFile, RetryAfter: restHung, Err: stall}
+	}
+	return err
 }
 
 // mounted tells whether a root is there and answers.
@@ -246,79 +241,8 @@ func (c *fileCalls) mounted(ctx context.Context, root string) error {
 	c.mu.Lock()
 	hung := len(c.hung[root])
 	c.mu.Unlock()
-	if hung >= mostHungCalls {
+	if hung >= maxHungCalls {
 		return fmt.Errorf("the storage does not answer: %d calls for files of %s have not returned; look at the mount and its server", hung, root)
 	}
 	return c.does(ctx, root, root, func() error { return mounted(root) })
-}
-
-// guardedFile reads a source by calls that are given up.
-type guardedFile struct {
-	ctx        context.Context
-	calls      *fileCalls
-	root, path string
-	file       *os.File
-
-	mu     sync.Mutex
-	spare  []byte // buffer of an earlier read
-	failed error  // of the first read that the file system refused
-}
-
-// ReadAt is part of [io.ReaderAt]. It reads into a buffer of its own: a call that was given up may still write into it.
-func (g *guardedFile) ReadAt(p []byte, off int64) (int, error) {
-	buf := g.buffer(len(p))
-	began := time.Now()
-	n, err := answer(g.ctx, g.calls, g.root, g.path, func() (int, error) { return g.file.ReadAt(buf, off) }, nil)
-	if err != nil && err != io.EOF {
-		g.fail(err)
-		return 0, err // buf may still be in use
-	}
-	copy(p, buf[:n])
-	g.mu.Lock()
-	g.spare = buf
-	g.mu.Unlock()
-	if n > 0 {
-		g.calls.read(g.root, began)
-	}
-	return n, err
-}
-
-// fail takes note of why the file can't be read. A call that was given up is told of otherwise.
-func (g *guardedFile) fail(err error) {
-	var hangs *hangError
-	if errors.As(err, &hangs) || g.ctx.Err() != nil {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.failed == nil {
-		g.failed = err
-	}
-}
-
-// failure is why the file could not be read, nil if it could.
-func (g *guardedFile) failure() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.failed
-}
-
-func (g *guardedFile) buffer(n int) []byte {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	buf := g.spare
-	g.spare = nil
-	if cap(buf) < n {
-		buf = make([]byte, n)
-	}
-	return buf[:n]
-}
-
-// Close closes the file, without waiting for it longer than for any other call.
-func (g *guardedFile) Close() {
-	if _, hangs := g.calls.hangs(g.root, g.path); hangs {
-		go g.file.Close() //nolint:errcheck // it was only read
-		return
-	}
-	_ = g.calls.does(context.WithoutCancel(g.ctx), g.root, g.path, g.file.Close)
 }

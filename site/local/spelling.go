@@ -1,4 +1,4 @@
-package uploader
+package local
 
 import (
 	"os"
@@ -21,21 +21,21 @@ const (
 
 // spelled is the source under the name that the storage has for it: the document's own if that is there, else the same
 // name in another normal form. Names without such letters cost nothing.
-func (s source) spelled() source {
-	forms := []string{norm.NFC.String(s.rel), norm.NFD.String(s.rel)}
-	if forms[0] == s.rel && forms[1] == s.rel || exists(s.String()) {
-		return s
+func (l location) spelled() location {
+	forms := []string{norm.NFC.String(l.rel), norm.NFD.String(l.rel)}
+	if forms[0] == l.rel && forms[1] == l.rel || exists(l.String()) {
+		return l
 	}
 	for _, rel := range forms {
-		if found := (source{s.root, rel, s.remote, s.links}); exists(found.String()) {
+		if found := (location{l.root, rel, l.links}); exists(found.String()) {
 			return found
 		}
 	}
 	search := spellings{asks: mostSpellings, entries: mostListed}
-	if rel, ok := search.below(s.root, strings.Split(s.rel, "/")); ok {
-		s.rel = rel
+	if rel, ok := search.below(l.root, strings.Split(l.rel, "/")); ok {
+		l.rel = rel
 	}
-	return s
+	return l
 }
 
 // spellings looks for a path whose components may be there in any form.

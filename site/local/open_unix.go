@@ -1,6 +1,6 @@
 //go:build unix
 
-package uploader
+package local
 
 import (
 	"errors"

@@ -1,4 +1,4 @@
-package uploader
+package local
 
 import (
 	"errors"
@@ -7,15 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"sitesync/site"
 )
-
-// awayError says that a folder which a source is in is not there, or can't be read.
-type awayError struct {
-	folder string // the root, or one below it, as the document names it
-	err    error
-}
-
-func (e *awayError) Error() string { return e.err.Error() }
 
 // mounted tells an empty mount point, and a missing one, from a storage that is there.
 func mounted(root string) error {
@@ -45,24 +39,24 @@ func entered(folder string) error {
 
 // away looks why a source could not be had: a folder on the way to it may be on a storage of its own, which is away. It
 // is nil if all of them are well, and the trouble is the file's.
-func (s source) away(why error) error {
-	if err := mounted(s.root); err != nil {
-		return &awayError{s.root, err}
+func (l location) away(why error) error {
+	if err := mounted(l.root); err != nil {
+		return site.UnavailableIn(site.OneRoot, err)
 	}
-	project, ok := s.projectFolder()
+	project, ok := l.projectFolder()
 	if !ok || !errors.Is(why, os.ErrNotExist) && !errors.Is(why, os.ErrPermission) && !isStorages(why) {
 		return nil // the path is none that could be there
 	}
-	if err := s.projectThere(project); err != nil {
-		return &awayError{project, err}
+	if err := l.projectThere(project); err != nil {
+		return &site.Error{Class: site.Unavailable, Scope: site.OneFolder, Folder: project, Err: err}
 	}
 	if !isStorages(why) {
 		return nil
 	}
 	// Further down, empty and missing folders are what publishing leaves: only a storage that fails is taken for away.
-	for _, folder := range s.folders()[1:] {
+	for _, folder := range l.folders()[1:] {
 		if err := answers(folder); err != nil {
-			return &awayError{folder, err}
+			return &site.Error{Class: site.Unavailable, Scope: site.OneFolder, Folder: folder, Err: err}
 		}
 	}
 	return nil
@@ -70,16 +64,19 @@ func (s source) away(why error) error {
 
 // projectFolder is the first folder below the root: mostly that of a project, and often a mount of its own. There is
 // none for a file in the root itself.
-func (s source) projectFolder() (string, bool) {
-	first, _, ok := strings.Cut(s.rel, "/")
-	return filepath.Join(s.root, first), ok
+func (l location) projectFolder() (folder string, ok bool) {
+	first, _, ok := strings.Cut(l.rel, "/")
+	if !ok {
+		return "", false
+	}
+	return filepath.Join(l.root, first), true
 }
 
 // folders are those that the source is in, without the root, the outermost first.
-func (s source) folders() (all []string) {
-	for i, c := range s.rel {
+func (l location) folders() (all []string) {
+	for i, c := range l.rel {
 		if c == '/' {
-			all = append(all, filepath.Join(s.root, filepath.FromSlash(s.rel[:i])))
+			all = append(all, filepath.Join(l.root, filepath.FromSlash(l.rel[:i])))
 		}
 	}
 	return all
@@ -87,8 +84,8 @@ func (s source) folders() (all []string) {
 
 // projectThere tells whether a project folder is there, and not only a mount point. In a folder that may be entered
 // but not listed it can't be told what is missing.
-func (s source) projectThere(folder string) error {
-	there := source{root: s.root, rel: filepath.Base(folder)}.spelled().String()
+func (l location) projectThere(folder string) error {
+	there := location{root: l.root, rel: filepath.Base(folder)}.spelled().String()
 	err := entered(there)
 	if errors.Is(err, os.ErrPermission) {
 		_, err = os.Stat(there + string(filepath.Separator) + ".")
@@ -117,12 +114,12 @@ func answers(folder string) error {
 }
 
 // there tells whether a folder below the root that was away is back.
-func (s source) there(folder string) error {
-	if err := mounted(s.root); err != nil {
+func (l location) there(folder string) error {
+	if err := mounted(l.root); err != nil {
 		return err
 	}
-	if project, _ := s.projectFolder(); folder == project {
-		return s.projectThere(folder)
+	if project, _ := l.projectFolder(); folder == project {
+		return l.projectThere(folder)
 	}
 	return answers(folder)
 }
