@@ -16,22 +16,24 @@ import (
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
 // draws it.
 var layers = map[string][]string{
-	".":             {"command"},
-	"command":       {"avalon", "config", "daemon", "explain", "mongodb", "site", "site/registry", "state", "uploader"},
+	".": {"command"},
+	"command": {"avalon", "config", "daemon", "duration", "explain", "mongodb", "site", "site/registry", "state",
+		"uploader"},
 	"daemon":        {"avalon", "config", "explain", "mongodb", "site", "site/registry", "state", "uploader", "watcher", "web"},
-	"config":        {},
+	"config":        {"duration"},
+	"duration":      {},
 	"mongodb":       {"config"},
 	"avalon":        {},
 	"watcher":       {"avalon"},
 	"uploader":      {"avalon", "config", "site", "watcher"},
-	"site":          {},
+	"site":          {"duration"},
 	"site/sitetest": {"site"},
 	"site/gdrive":   {"site"},
 	"site/local":    {"site"},
 	"site/registry": {"config", "site", "site/gdrive", "site/local"},
 	"state":         {"site"}, // for the journal of a site
-	"explain":       {"avalon", "config", "site", "state", "uploader"},
-	"web":           {"avalon", "explain", "site", "state", "uploader", "watcher"},
+	"explain":       {"avalon", "config", "duration", "site", "state", "uploader"},
+	"web":           {"avalon", "duration", "explain", "site", "state", "uploader", "watcher"},
 
 	"integration/registry": {},
 	"integration/mongod":   {"integration/registry"},

@@ -22,6 +22,7 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/daemon"
+	"sitesync/duration"
 	"sitesync/state"
 	"sitesync/uploader"
 )
@@ -370,7 +371,7 @@ func (t *page) worker(s *status) {
 		return
 	}
 	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, printable(w.Host), s.RemoteSite,
-		w.Since.Local().Format(time.DateTime), age(s.At.Sub(*w.Since)))
+		w.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(*w.Since)))
 	stream := t.paint(green, w.Stream)
 	if w.Stream != "open" {
 		stream = t.paint(yellow, printable(w.Stream)+"; publishes are found by the poll only")
@@ -395,7 +396,7 @@ func (t *page) paused(s *status) {
 		if p.Why != "" {
 			why = ": " + printable(p.Why)
 		}
-		t.line("paused    %s, by %s, %s ago%s", t.paint(yellow, what), printable(p.By), age(s.At.Sub(p.Since)), why)
+		t.line("paused    %s, by %s, %s ago%s", t.paint(yellow, what), printable(p.By), duration.Rough(s.At.Sub(p.Since)), why)
 	}
 }
 
@@ -418,7 +419,7 @@ func (t *page) projects(s *status) {
 		}
 		oldest := ""
 		if c.Oldest != nil {
-			oldest = age(s.At.Sub(*c.Oldest))
+			oldest = duration.Rough(s.At.Sub(*c.Oldest))
 		}
 		left := avalon.Count(c.Pending)
 		left.Add(avalon.Count(c.Waiting))
@@ -470,7 +471,7 @@ func (t *page) failed(p projectStatus, now time.Time) {
 	for _, f := range p.FailedFiles {
 		when := ""
 		if f.LastFailed != nil {
-			when = ", " + age(now.Sub(*f.LastFailed)) + " ago"
+			when = ", " + duration.Rough(now.Sub(*f.LastFailed)) + " ago"
 		}
 		t.line("  %s\n      representation %s, %d tries%s: %s", printable(f.Path), printable(f.Representation), f.Tries, when,
 			t.paint(red, printable(cmp.Or(f.Error, "no error is recorded"))))
@@ -491,20 +492,6 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// age is a duration in one unit, for people.
-func age(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", max(d, 0)/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < 2*day:
-		return fmt.Sprintf("%d h", d/time.Hour)
-	}
-	return fmt.Sprintf("%d d", d/day)
 }
 
 // progress tells somebody at a terminal how far the reading is, if it takes long.

@@ -34,7 +34,7 @@ func statusForTest() *status {
 }
 
 func TestStatusText(t *testing.T) {
-	const want = `sitesync  process 42 on sync1 syncs to site gdrive, since SINCE (3 d)
+	const want = `sitesync  process 42 on sync1 syncs to site gdrive, since SINCE (3 days)
 stream    open
 held      site: the drive is full�[2J make room
 paused    site gdrive, by td@ws3, 2 h ago: a new� drive
@@ -126,17 +126,6 @@ func TestTallyForScripts(t *testing.T) {
 	got := tallyOf(avalon.Tally{Absent: avalon.Count{Files: 1, Bytes: 2}, Oldest: now})
 	if got.Absent != (count{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Hour: "0 s", 0: "0 s", 59*time.Second + 1: "59 s", time.Minute: "1 min", time.Hour - 1: "59 min",
-		time.Hour: "1 h", 48*time.Hour - 1: "47 h", 48 * time.Hour: "2 d", 1000 * 24 * time.Hour: "1000 d",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("%v is %q, want %q", d, got, want)
-		}
 	}
 }
 

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"sitesync/duration"
+
 	"go.uber.org/zap/zapcore"
 )
 
@@ -155,7 +157,7 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.MaxRetryDelay = s.duration(longest, max(time.Hour, c.RetryDelay), time.Millisecond, 720*time.Hour)
 	if c.MaxRetryDelay < c.RetryDelay {
 		r.wrong(s.where(longest), "is %s but must not be less than retry-delay, %s",
-			short(c.MaxRetryDelay), short(c.RetryDelay))
+			duration.Exact(c.MaxRetryDelay), duration.Exact(c.RetryDelay))
 	}
 	c.Index = !s.boolean("no-index", flags.NoIndex)
 	c.Stream = !s.boolean("no-stream", flags.NoStream)
@@ -199,7 +201,7 @@ func (c *Config) Settings() [][2]string {
 		{"presets", c.Presets},
 		{"local_id", c.LocalID},
 		{"retry_cnt", fmt.Sprint(c.RetryCount)},
-		{"loop_delay", short(c.LoopDelay)},
+		{"loop_delay", duration.Exact(c.LoopDelay)},
 		{"active_site", c.ActiveSite},
 		{"remote_site", c.RemoteSite},
 		{"local_root", c.LocalRoot.String()},
@@ -213,14 +215,14 @@ func (c *Config) Settings() [][2]string {
 		{"web_token", c.WebToken.String()},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
-		{"settle", short(c.Settle)},
-		{"retry_delay", short(c.RetryDelay)},
-		{"max_retry_delay", short(c.MaxRetryDelay)},
+		{"settle", duration.Exact(c.Settle)},
+		{"retry_delay", duration.Exact(c.RetryDelay)},
+		{"max_retry_delay", duration.Exact(c.MaxRetryDelay)},
 		{"index", fmt.Sprint(c.Index)},
 		{"stream", fmt.Sprint(c.Stream)},
 		{"poll", fmt.Sprint(c.Poll)},
 		{"record_progress", fmt.Sprint(c.RecordProgress)},
-		{"shutdown_timeout", short(c.ShutdownTimeout)},
+		{"shutdown_timeout", duration.Exact(c.ShutdownTimeout)},
 	}
 	if site, ok := c.Remote(); ok {
 		f = append(f,

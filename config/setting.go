@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sitesync/duration"
 )
 
 // A setting is one thing that can be told, and every place it can be told in.
@@ -95,7 +97,7 @@ func (s *settings) integer(st setting, def, least, most int) int {
 
 // duration understands a bare number as seconds, like Pype, and Go's durations.
 func (s *settings) duration(st setting, def, least, most time.Duration) time.Duration {
-	want := fmt.Sprintf("a number of seconds or a duration such as 90s, 5m or 1h, from %s to %s", short(least), short(most))
+	want := fmt.Sprintf("a number of seconds or a duration such as 90s, 5m or 1h, from %s to %s", duration.Exact(least), duration.Exact(most))
 	v, ok := s.find(st, want, aNumber, aString)
 	if !ok {
 		return def
@@ -113,18 +115,6 @@ func (s *settings) duration(st setting, def, least, most time.Duration) time.Dur
 		return def
 	}
 	return d
-}
-
-// short is a duration without the zeros at its end: 24h, not 24h0m0s.
-func short(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }
 
 // oneOf is one of a few words.

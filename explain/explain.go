@@ -11,6 +11,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/duration"
 	"sitesync/site"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -127,14 +128,7 @@ func short(d time.Duration) string {
 	if d < time.Second {
 		return "less than a second"
 	}
-	text := d.Round(time.Second).String()
-	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
-		text = rest + "m"
-	}
-	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
-		text = rest + "h"
-	}
-	return text
+	return duration.Exact(d.Round(time.Second))
 }
 
 func (r *Report) add(steps ...Step) { r.Steps = append(r.Steps, steps...) }

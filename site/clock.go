@@ -2,8 +2,9 @@ package site
 
 import (
 	"fmt"
-	"strings"
 	"time"
+
+	"sitesync/duration"
 )
 
 // clockTolerance is how far clocks may be apart before that is reported. Google accepts signatures by a clock that is some
@@ -28,9 +29,6 @@ func ClockOf(machine string, ahead time.Duration, other string) string {
 	if ahead < 0 {
 		way = "behind"
 	}
-	apart := strings.TrimSuffix(ahead.Abs().Round(time.Minute).String(), "0s")
-	if hours, ok := strings.CutSuffix(apart, "h0m"); ok {
-		apart = hours + "h"
-	}
+	apart := duration.Exact(ahead.Abs().Round(time.Minute))
 	return fmt.Sprintf("the clock of %s is %s %s %s; set it right, best by NTP", machine, apart, way, other)
 }

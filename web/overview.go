@@ -8,6 +8,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"sitesync/duration"
 	"sitesync/state"
 	"sitesync/uploader"
 	"sitesync/watcher"
@@ -103,7 +104,7 @@ func (t transferRow) Text() string {
 		parts = append(parts, size(int64(t.Speed))+"/s")
 	}
 	if t.Left > 0 {
-		parts = append(parts, duration(t.Left)+" left")
+		parts = append(parts, elapsed(t.Left)+" left")
 	}
 	return strings.Join(parts, ", ")
 }
@@ -363,8 +364,8 @@ func plural(n int64, thing string) string {
 	return humanize.Comma(n) + " " + thing + "s"
 }
 
-// duration is a duration for people.
-func duration(d time.Duration) string {
+// elapsed is a duration for people, in up to two units.
+func elapsed(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d < time.Second:
@@ -385,28 +386,15 @@ func duration(d time.Duration) string {
 func ago(t, now time.Time) string {
 	d := now.Sub(t)
 	if d < 0 {
-		return "in " + roughly(-d)
+		return "in " + duration.Rough(-d)
 	}
-	return roughly(d) + " ago"
-}
-
-func roughly(d time.Duration) string {
-	const day = 24 * time.Hour
-	switch {
-	case d < time.Minute:
-		return fmt.Sprintf("%d s", d/time.Second)
-	case d < time.Hour:
-		return fmt.Sprintf("%d min", d/time.Minute)
-	case d < 2*day:
-		return fmt.Sprintf("%d h", d/time.Hour)
-	}
-	return fmt.Sprintf("%d days", d/day)
+	return duration.Rough(d) + " ago"
 }
 
 // reaction is how long the files of a line took.
 func (s synced) Reaction() string {
 	if s.Files > 1 && s.Last >= s.First+s.First/2 {
-		return duration(s.First) + " to " + duration(s.Last)
+		return elapsed(s.First) + " to " + elapsed(s.Last)
 	}
-	return duration(s.Last)
+	return elapsed(s.Last)
 }
