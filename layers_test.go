@@ -35,18 +35,18 @@ var layers = map[string][]string{
 	"explain":       {"avalon", "config", "duration", "site", "state", "uploader"},
 	"web":           {"avalon", "duration", "explain", "site", "state", "uploader", "watcher"},
 
-	"integration/registry": {},
-	"integration/mongod":   {"integration/registry"},
-	"integration/drive":    {},
-	"integration/studio":   {}, // not even avalon: a mistake in its model could hide by being on both sides
-	"integration/daemon":   {},
-	"integration/stage":    {"integration/daemon", "integration/drive", "integration/mongod", "integration/studio"},
-	"integration/browser":  {"integration/registry"},
-	"integration/pictures": {"integration/browser", "integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
-	"integration/bench": {"integration/daemon", "integration/drive", "integration/stage", "integration/studio",
+	"integration/registry":    {},
+	"integration/mongod":      {"integration/registry"},
+	"integration/drive":       {},
+	"integration/studio":      {}, // not even avalon: a mistake in its model could hide by being on both sides
+	"integration/process":     {},
+	"integration/testenv":     {"integration/process", "integration/drive", "integration/mongod", "integration/studio"},
+	"integration/browser":     {"integration/registry"},
+	"integration/screenshots": {"integration/browser", "integration/process", "integration/drive", "integration/testenv", "integration/studio"},
+	"integration/bench": {"integration/process", "integration/drive", "integration/testenv", "integration/studio",
 		"avalon", "watcher"}, // polls are measured without all else
-	"integration/chaos": {"integration/daemon", "integration/drive", "integration/mongod", "integration/stage", "integration/studio"},
-	"integration/demo":  {"integration/daemon", "integration/drive", "integration/stage", "integration/studio"},
+	"integration/chaos": {"integration/process", "integration/drive", "integration/mongod", "integration/testenv", "integration/studio"},
+	"integration/demo":  {"integration/process", "integration/drive", "integration/testenv", "integration/studio"},
 }
 
 // owners say which packages of the product may import a foreign one, or what is below it.

@@ -15,9 +15,9 @@ import (
 
 	"sitesync/config"
 	"sitesync/daemon"
-	process "sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 	"sitesync/state"
 )

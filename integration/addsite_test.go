@@ -16,7 +16,7 @@ import (
 // What was published before the site was configured is synced, in both forms.
 func TestAddSite(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	var look, model []*studio.Representation
 	for i, dict := range []bool{false, true} {
@@ -98,7 +98,7 @@ func without(doc bson.D, key string) bson.D {
 func TestAddSiteToManyWhileTheyAreSynced(t *testing.T) {
 	t.Parallel()
 	const representations, shared = 10_000, 100
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	// So many documents name few files, as with shared textures: what is tested are the documents.
 	var docs []any

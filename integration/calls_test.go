@@ -12,7 +12,7 @@ import (
 // calls lets a sitesync that knows nothing sync a publish of small files, and checks how many calls to Drive it takes for
 // each: all of them are counted, those at the start and for tokens, ids, folders and listings too. Bounds are well above
 // what is to be expected, as the share of what is not done for each file falls with the number of files.
-func (s *site) calls(what string, most float64, p *studio.Project, pubs ...studio.Publish) {
+func (s *testStudio) calls(what string, most float64, p *studio.Project, pubs ...studio.Publish) {
 	s.t.Helper()
 	files := 0
 	for i := range pubs {
@@ -48,7 +48,7 @@ func (s *site) calls(what string, most float64, p *studio.Project, pubs ...studi
 // A sequence of 1,000 frames, at first into a version whose folder and some above it are new, then over that again.
 func TestCallsOfASequence(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	// The files are complete before the document tells of them: copying over a thousand may take longer than these presets
 	// let sitesync wait for newer ones.
@@ -67,7 +67,7 @@ func TestCallsOfASequence(t *testing.T) {
 // 1,000 frames in ten versions. Then as many of another format, into the folders that are there now.
 func TestCallsOfVersions(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	versions := func(name string) (pubs []studio.Publish) {
 		for v := range 10 {
@@ -82,7 +82,7 @@ func TestCallsOfVersions(t *testing.T) {
 // A single file in a version of its own takes two calls, as the version's folder takes one to be created.
 func TestCallsOfSingleFiles(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	var pubs []studio.Publish
 	for v := range 200 {
 		pubs = append(pubs, studio.Publish{Version: v + 1, Name: "ma", Size: 1000})

@@ -92,7 +92,7 @@ func (c *container) command(ctx context.Context, args ...string) *exec.Cmd {
 
 func TestContainer(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	c := newContainer(t)
 	program := must(elf.Open(filepath.Join(c.jail, "sitesync")))(t)
 	defer program.Close()

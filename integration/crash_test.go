@@ -13,8 +13,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -27,7 +27,7 @@ func TestKilledBeforeTheAnswer(t *testing.T) {
 	for _, kind := range []string{"files.create", "files.create.multipart", "upload.put"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			s.drive.UpdateSettings(func(set *drive.Settings) { set.ListingLag = lag })
 			hang := s.drive.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectHang, When: drive.After})
 			d := s.start()
@@ -49,7 +49,7 @@ func TestKilledBeforeTheAnswer(t *testing.T) {
 // Killed again and again in the middle of a sequence, with answers that get lost: each frame is there once.
 func TestKilledInASequence(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.ListingLag = lag; set.Latency = 20 * time.Millisecond })
 	s.drive.AddFault(drive.Fault{Kind: "files.create.*", Probability: 0.2, Effect: drive.EffectReset, When: drive.After})
 	d := s.start()
@@ -70,7 +70,7 @@ func TestKilledInASequence(t *testing.T) {
 // An overwrite after a restart, when the listing does not show the file yet, keeps its id.
 func TestOverwriteAfterRestart(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.ListingLag = lag })
 	d := s.start()
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 1000})
@@ -90,21 +90,21 @@ func TestOverwriteAfterRestart(t *testing.T) {
 func TestLargeFileGoesOnAfterKill(t *testing.T) {
 	const size = 60 << 20
 	for name, test := range map[string]struct {
-		meanwhile func(t *testing.T, s *site, rep *studio.Representation)
+		meanwhile func(t *testing.T, s *testStudio, rep *studio.Representation)
 		sessions  int   // that were begun
 		most      int64 // bytes that were sent
 	}{
-		"unchanged": {func(*testing.T, *site, *studio.Representation) {}, 1, size + 4<<20},
-		"another time": {func(t *testing.T, s *site, rep *studio.Representation) {
+		"unchanged": {func(*testing.T, *testStudio, *studio.Representation) {}, 1, size + 4<<20},
+		"another time": {func(t *testing.T, s *testStudio, rep *studio.Representation) {
 			check(t, os.Chtimes(rep.Files[0].Local, time.Time{}, time.Now().Add(-time.Hour)))
 		}, 2, 2 * size},
-		"session expired": {func(t *testing.T, s *site, rep *studio.Representation) {
+		"session expired": {func(t *testing.T, s *testStudio, rep *studio.Representation) {
 			s.drive.AddFault(drive.Fault{Kind: "upload.status", Count: 1, Effect: drive.EffectStatus, Status: 404})
 		}, 2, 2 * size},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 20 << 20; set.ListingLag = lag })
 			d := s.start()
 			rep := s.publish(s.project("Test"), studio.Publish{Size: size})
@@ -131,7 +131,7 @@ func TestLargeFileGoesOnAfterKill(t *testing.T) {
 // The file was complete when sitesync was killed: it is compared with the source, and not sent again.
 func TestKilledAfterTheLastByte(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	hang := s.drive.AddFault(drive.Fault{Kind: "upload.put", Effect: drive.EffectHang, When: drive.After})
 	d := s.start()
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 20 << 20})
@@ -148,18 +148,18 @@ func TestKilledAfterTheLastByte(t *testing.T) {
 // Of two sitesyncs one works. The other says so, and takes over when the first has ended.
 func TestTakeover(t *testing.T) {
 	for name, end := range map[string]struct {
-		end    func(t *testing.T, d *daemon.Daemon)
+		end    func(t *testing.T, d *process.Process)
 		within time.Duration
 	}{
-		"stopped": {func(t *testing.T, d *daemon.Daemon) { check(t, d.Stop()) }, 3 * time.Second},
-		"killed":  {func(t *testing.T, d *daemon.Daemon) { d.Kill() }, 15 * time.Second},
+		"stopped": {func(t *testing.T, d *process.Process) { check(t, d.Stop()) }, 3 * time.Second},
+		"killed":  {func(t *testing.T, d *process.Process) { d.Kill() }, 15 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			first := s.start()
 			second := s.launch(serve...)
-			s.log(second, daemon.Message("standing by"))
+			s.log(second, process.Message("standing by"))
 			page := s.page(second)
 			says := func(path, what string) func() bool {
 				return func() bool {
@@ -171,12 +171,12 @@ func TestTakeover(t *testing.T) {
 			s.eventually("it is ready", says("/readyz", ""))
 			p := s.project("Test")
 			s.synced(s.publish(p, studio.Publish{Size: 1000}))
-			if n := len(second.Lines(daemon.Message("synced"))); n != 0 {
+			if n := len(second.Lines(process.Message("synced"))); n != 0 {
 				t.Errorf("the one that stands by has synced %d", n)
 			}
 			end.end(t, first)
 			ended := time.Now()
-			s.log(second, daemon.Message("change stream open"))
+			s.log(second, process.Message("change stream open"))
 			s.eventually("its health page says that it works", says("/healthz", `"status":"ok"`))
 			rep := s.publish(p, studio.Publish{Size: 1000, Version: 2})
 			s.synced(rep)
@@ -191,7 +191,7 @@ func TestTakeover(t *testing.T) {
 // One that is paused for longer than its lease does no harm when it goes on.
 func TestPausedHolder(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) {
 		set.ListingLag = lag
 		set.Latency = 50 * time.Millisecond
@@ -199,15 +199,15 @@ func TestPausedHolder(t *testing.T) {
 	})
 	first := s.start()
 	second := s.launch()
-	s.log(second, daemon.Message("standing by"))
+	s.log(second, process.Message("standing by"))
 	p := s.project("Test")
 	frames := s.publish(p, studio.Publish{Size: 1000, Name: "exr", Frames: 300})
 	large := s.publish(p, studio.Publish{Size: 30 << 20, Name: "abc"})
 	s.eventually("it is at work", func() bool { return s.creates() > 30 && s.drive.Received() > 4<<20 })
 	check(t, first.Signal(syscall.SIGSTOP))
-	s.log(second, daemon.Message("change stream open"))
+	s.log(second, process.Message("change stream open"))
 	check(t, first.Signal(syscall.SIGCONT))
-	s.log(first, daemon.Message("standing by"))
+	s.log(first, process.Message("standing by"))
 	s.synced(frames)
 	s.synced(large)
 	s.noneTwice()
@@ -220,13 +220,13 @@ func TestPausedHolder(t *testing.T) {
 // Two that are started at the same moment, on a database that knows neither.
 func TestBothAtOnce(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	a, b := s.launch(), s.launch()
 	p := s.project("Test")
 	for v := range 5 {
 		s.synced(s.publish(p, studio.Publish{Size: 1000, Version: v + 1}))
 	}
-	if len(a.Lines(daemon.Message("synced"))) > 0 == (len(b.Lines(daemon.Message("synced"))) > 0) {
+	if len(a.Lines(process.Message("synced"))) > 0 == (len(b.Lines(process.Message("synced"))) > 0) {
 		t.Error("both have worked, or none")
 	}
 	s.noneTwice()
@@ -235,7 +235,7 @@ func TestBothAtOnce(t *testing.T) {
 // A second sitesync run --once does not wait for a lease that is in good hands.
 func TestOnceWhileAnotherWorks(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start()
 	status, _, stderr := s.exits("run", "--once")
 	if status != 1 || !strings.Contains(stderr, "syncs this site already") {
@@ -247,7 +247,7 @@ func TestOnceWhileAnotherWorks(t *testing.T) {
 }
 
 // noneTwice checks that no folder on Drive has two files or folders of one name.
-func (s *site) noneTwice() {
+func (s *testStudio) noneTwice() {
 	s.t.Helper()
 	seen := map[string]bool{}
 	for _, f := range s.drive.Files() {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -19,7 +19,7 @@ func TestCredentialsReadableByOthers(t *testing.T) {
 	t.Parallel()
 	for mode, warned := range map[os.FileMode]bool{0o640: true, 0o604: true, 0o600: false} {
 		t.Run(fmt.Sprintf("%04o", mode), func(t *testing.T) {
-			s := newSite(t)
+			s := newTestStudio(t)
 			check(t, s.presets.Write(s.dir)) // a file that is there keeps its mode when it is written again
 			check(t, os.Chmod(filepath.Join(s.dir, "config.json"), 0o644))
 			check(t, os.Chmod(filepath.Join(s.dir, "gdrive.json"), 0o644))
@@ -50,7 +50,7 @@ func TestCredentialsReadableByOthers(t *testing.T) {
 			s.synced(rep)
 			check(t, d.Stop())
 			warnings = nil
-			for _, l := range d.Lines(func(l daemon.Line) bool { return l.Level == "warn" || l.Level == "error" }) {
+			for _, l := range d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }) {
 				warnings = append(warnings, l.Message)
 			}
 			only("run", warnings)

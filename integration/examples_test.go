@@ -13,12 +13,12 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // commands are all that sitesync has, each with the words that lead to it, as completion knows them from the grammar.
-func (s *site) commands(words ...string) (all [][]string) {
+func (s *testStudio) commands(words ...string) (all [][]string) {
 	s.t.Helper()
 	code, stdout, stderr := s.exits(append(append([]string{"complete", "--"}, words...), "")...)
 	if code != 0 {
@@ -47,7 +47,7 @@ var (
 // must have one.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	commands := newSite(t).commands()
+	commands := newTestStudio(t).commands()
 	if len(commands) < 6 {
 		t.Fatalf("there are only %q", commands)
 	}
@@ -55,7 +55,7 @@ func TestExamples(t *testing.T) {
 		name := strings.Join(command, " ")
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			check(t, s.presets.Write(s.dir))
 			_, help, _ := s.exits(append(slices.Clone(command), "-h")...)
 			found := example.FindAllStringSubmatch(help, -1)
@@ -68,14 +68,14 @@ func TestExamples(t *testing.T) {
 				t.Errorf("the help of %s has %d examples, of which %d can be run:\n%s", name, n, len(found), help)
 			}
 			for _, f := range found {
-				t.Run(f[2], func(t *testing.T) { newSite(t).example(f[1], f[2]) })
+				t.Run(f[2], func(t *testing.T) { newTestStudio(t).example(f[1], f[2]) })
 			}
 		})
 	}
 }
 
 // example runs an example, which must work.
-func (s *site) example(env, line string) {
+func (s *testStudio) example(env, line string) {
 	s.t.Helper()
 	test := s.project("Test")
 	rep := s.publish(test, studio.Publish{Size: 1000, Synced: true}) // of which the examples speak
@@ -103,9 +103,9 @@ func (s *site) example(env, line string) {
 		"SITESYNC_LISTEN=off")
 	cmd.Env = append(cmd.Env, strings.Fields(mongo.ReplaceAllString(env, s.mongo))...)
 	if args[0] == "run" && !slices.Contains(args, "--once") { // until told to stop
-		d := must(daemon.Start(daemon.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:],
+		d := must(process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:],
 			Env: strings.Fields(mongo.ReplaceAllString(env, s.mongo))}))(s.t)
-		s.log(d, daemon.Message("change stream open"))
+		s.log(d, process.Message("change stream open"))
 		check(s.t, d.Signal(syscall.SIGTERM))
 		if status := must(d.Exit(ctx))(s.t); status != 0 {
 			s.t.Errorf("status %d\n%s", status, d.Tail(20))

@@ -9,7 +9,7 @@ import (
 )
 
 // uploaded is how many files Drive has been sent, finished or not.
-func (s *site) uploaded() int {
+func (s *testStudio) uploaded() int {
 	calls := s.drive.Calls()
 	return calls["files.create.multipart"] + calls["files.create.resumable"]
 }
@@ -18,7 +18,7 @@ func (s *site) uploaded() int {
 func TestFreshPublishBeforeTheBacklog(t *testing.T) {
 	t.Parallel()
 	const backlog, transfers = 1000, 8
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	for i := range backlog / 50 { // single files would take long to publish; the lane does not know
 		s.publish(p, studio.Publish{Asset: "Backlog", Name: "exr", Frames: 50, Version: i + 1, Size: 100, NoTmp: true})
@@ -44,7 +44,7 @@ func TestFreshPublishBeforeTheBacklog(t *testing.T) {
 func TestSinglesBesideASequence(t *testing.T) {
 	t.Parallel()
 	const frames, singles = 2000, 50
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 20 * time.Millisecond })
 	p := s.project("Test")
 	s.start(streamOnly...)
@@ -66,7 +66,7 @@ func TestSinglesBesideASequence(t *testing.T) {
 func TestSinglesBesideGiants(t *testing.T) {
 	t.Parallel()
 	const giants, size = 8, 256 << 20
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 64 << 20 })
 	p := s.project("Test")
 	s.start(streamOnly...)

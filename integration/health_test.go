@@ -13,7 +13,7 @@ import (
 // The health command is what the container's health check runs.
 func TestHealth(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	page := s.page(s.start(serve...))
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(page.url, "http://"))
 	check(t, err)
@@ -31,7 +31,7 @@ func TestHealth(t *testing.T) {
 // What is asked for is the process that runs: whether presets can be read now, or are given at all, is not asked.
 func TestHealthNeedsNoPresets(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	page := s.page(s.start(serve...))
 	listen := strings.TrimPrefix(page.url, "http://")
 	s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
@@ -55,7 +55,7 @@ func TestHealthNeedsNoPresets(t *testing.T) {
 // No answer, a bad one, and one of somebody else are failures.
 func TestHealthFails(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	nobody := l.Addr().String()

@@ -6,15 +6,15 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // waits makes sure that a file waits, and that this is told everywhere and has cost no try.
-func (s *site) waits(d *daemon.Daemon, rep *studio.Representation, kind string, words ...string) {
+func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind string, words ...string) {
 	s.t.Helper()
-	line := s.log(d, daemon.Message("uploads are held"))
+	line := s.log(d, process.Message("uploads are held"))
 	for _, w := range words {
 		if text := line.Text("held") + ": " + line.Text("error"); !strings.Contains(text, w) {
 			s.t.Errorf("nothing about %q in %q", w, text)
@@ -40,14 +40,14 @@ func (s *site) waits(d *daemon.Daemon, rep *studio.Representation, kind string, 
 }
 
 // goOn makes sure that a file that was held is synced, at no cost.
-func (s *site) goOn(d *daemon.Daemon, rep *studio.Representation) {
+func (s *testStudio) goOn(d *process.Process, rep *studio.Representation) {
 	s.t.Helper()
-	s.log(d, daemon.Message("uploads go on"))
+	s.log(d, process.Message("uploads go on"))
 	s.wait(rep)
-	if n := len(d.Lines(daemon.Message("uploads are held"))); n != 1 {
+	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 		s.t.Errorf("told %d times", n)
 	}
-	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 		s.t.Errorf("tries are spent: %v", failed)
 	}
 }
@@ -57,7 +57,7 @@ func TestLargerThanTheRoom(t *testing.T) {
 	for name, mine := range map[string]bool{"My Drive": true, "shared drive": false} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			if mine {
 				user := s.drive.AddUser("artist@studio.example")
 				s.drive.Mkdir(user, "projects")
@@ -70,7 +70,7 @@ func TestLargerThanTheRoom(t *testing.T) {
 			p := s.project("Test")
 			d := s.start(serve...)
 			large := s.publish(p, studio.Publish{Size: 2 << 20})
-			s.log(d, daemon.Message("uploads are held"))
+			s.log(d, process.Message("uploads are held"))
 			s.wait(s.publish(p, studio.Publish{Size: 1000, Version: 2, Name: "exr", Frames: 50}))
 			s.waits(d, large, "large_files", "files of ")
 			room(8 << 20)
@@ -87,14 +87,14 @@ func TestNoMoreItems(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			p := s.project("Test")
 			d := s.start(serve...)
 			sequence := studio.Publish{Size: 1000, Name: "exr", Frames: 30}
 			s.wait(s.publish(p, sequence))
 			s.drive.UpdateSettings(func(set *drive.Settings) { limit(set, 1) })
 			fresh := s.publish(p, studio.Publish{Size: 1000, Version: 2, Name: "exr", Frames: 3})
-			s.log(d, daemon.Message("uploads are held"))
+			s.log(d, process.Message("uploads are held"))
 			sequence.Seed = 7
 			s.wait(s.publish(p, sequence))
 			s.waits(d, fresh, "new_files", "new files and folders in /SHOW/projects")
@@ -110,13 +110,13 @@ func TestNoMoreItems(t *testing.T) {
 // One root on Drive in trouble holds what goes there, and nothing else.
 func TestOneRemoteRootAway(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.twoStorages()
 	p := s.project("Test")
 	s.drive.Trash(s.drive.Find(s.show, "renders")[0].ID)
 	d := s.start(serve...)
 	rep := s.publish(p, studio.Publish{Size: 100, Root: "render"})
-	s.log(d, daemon.Message("uploads are held"))
+	s.log(d, process.Message("uploads are held"))
 	s.wait(s.publish(p, studio.Publish{Size: 100, Root: "work", Version: 2, Name: "exr", Frames: 20}))
 	s.waits(d, rep, "remote_root", "remote root /SHOW/renders", "no folder /SHOW/renders")
 	check(t, d.Stop())

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -14,35 +14,35 @@ import (
 func TestSiteHeld(t *testing.T) {
 	for name, test := range map[string]struct {
 		mine  bool // the root is in My Drive of a user
-		begin func(s *site) (repair func())
+		begin func(s *testStudio) (repair func())
 		words []string
 	}{
-		"credentials revoked": {false, func(s *site) func() {
+		"credentials revoked": {false, func(s *testStudio) func() {
 			fault := s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 400, Reason: "invalid_grant"})
 			s.drive.RevokeTokens(s.account)
 			return fault.Remove
 		}, []string{"invalid_grant", "check the key file"}},
-		"no storage left": {true, func(s *site) func() {
+		"no storage left": {true, func(s *testStudio) func() {
 			s.drive.UpdateSettings(func(set *drive.Settings) { set.UserStorage = 100 })
 			return func() { s.drive.UpdateSettings(func(set *drive.Settings) { set.UserStorage = 0 }) }
 		}, []string{"no storage left"}},
-		"root deleted": {false, func(s *site) func() {
+		"root deleted": {false, func(s *testStudio) func() {
 			s.drive.Delete(s.drive.Find(s.show, "projects")[0].ID)
 			return func() { s.drive.Mkdir(s.show, "projects") }
 		}, []string{"no folder /SHOW/projects", "create or share it"}},
-		"root trashed": {false, func(s *site) func() {
+		"root trashed": {false, func(s *testStudio) func() {
 			root := s.drive.Find(s.show, "projects")[0].ID
 			s.drive.Trash(root)
 			return func() { s.drive.Untrash(root) }
 		}, []string{"no folder /SHOW/projects", "create or share it"}},
-		"root not writable": {false, func(s *site) func() {
+		"root not writable": {false, func(s *testStudio) func() {
 			s.show.AddMember(s.account, drive.Reader)
 			return func() { s.show.AddMember(s.account, drive.Contributor) }
 		}, []string{"can't be written to by sync@studio.iam.example", "Content manager"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			place := drive.Place(s.show)
 			if test.mine {
 				user := s.drive.AddUser("artist@studio.example")
@@ -57,7 +57,7 @@ func TestSiteHeld(t *testing.T) {
 
 			repair := test.begin(s)
 			reps := []*studio.Representation{s.publish(p, studio.Publish{Size: 100, Version: 2})}
-			line := s.log(d, daemon.Message("uploads are held"))
+			line := s.log(d, process.Message("uploads are held"))
 			for _, w := range test.words {
 				if !strings.Contains(line.Text("error"), w) {
 					t.Errorf("nothing about %q in %q", w, line.Text("error"))
@@ -92,15 +92,15 @@ func TestSiteHeld(t *testing.T) {
 			}
 
 			repair()
-			s.log(d, daemon.Message("uploads go on"))
+			s.log(d, process.Message("uploads go on"))
 			for _, rep := range reps {
 				s.wait(rep)
 				s.onDrive(place, "projects", rep)
 			}
-			if n := len(d.Lines(daemon.Message("uploads are held"))); n != 1 {
+			if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 				t.Errorf("told %d times", n)
 			}
-			if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+			if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 				t.Errorf("tries are spent: %v", failed)
 			}
 			if dup := s.drive.Duplicates(); len(dup) > 0 {

@@ -11,8 +11,8 @@ import (
 	"strconv"
 	"testing"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 )
 
 // binary is sitesync, built once for all tests.
@@ -27,7 +27,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if binary, err = daemon.Build(context.Background(), dir, buildFlags...); err != nil {
+	if binary, err = process.Build(context.Background(), dir, buildFlags...); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

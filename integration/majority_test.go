@@ -7,8 +7,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -17,7 +17,7 @@ import (
 func TestReplicaSetWithoutAMajority(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Members: 3, Arbiter: true})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	p := s.project("Test")
 	d := s.start(serve...)
 	page := s.page(d)
@@ -36,7 +36,7 @@ func TestReplicaSetWithoutAMajority(t *testing.T) {
 		status, body := page.get("/readyz")
 		return status == http.StatusServiceUnavailable && strings.Contains(body, "has lost its majority: 1 of 2 members with data")
 	})
-	line := s.log(d, daemon.Message("nothing is synced until MongoDB confirms writes again"))
+	line := s.log(d, process.Message("nothing is synced until MongoDB confirms writes again"))
 	if text := line.Text("error"); !strings.Contains(text, "has lost its majority") || !strings.Contains(text, away.Host()) {
 		t.Errorf("the log says %s", text)
 	}
@@ -47,7 +47,7 @@ func TestReplicaSetWithoutAMajority(t *testing.T) {
 	check(t, away.Restart(s.ctx))
 	check(t, rep.Finish())
 	s.synced(rep)
-	s.log(d, daemon.Message("the replica set has a majority again"))
+	s.log(d, process.Message("the replica set has a majority again"))
 	s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
 	if n, err := p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
 		t.Errorf("tries in %d documents, %v", n, err)

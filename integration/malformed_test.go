@@ -10,7 +10,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -18,7 +18,7 @@ import (
 // good ones.
 func TestMalformedDocuments(t *testing.T) {
 	const seed, malformed, good, batch = 1, 10_000, 1_000, 50
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	var reps []*studio.Representation
 	publish := func(n int) (live []*studio.Representation) {
@@ -68,16 +68,16 @@ func TestMalformedDocuments(t *testing.T) {
 
 	// What has to be told of each.
 	const reportedText, failedText, syncedText = "can't be worked with", "failed for good", "synced"
-	expected := map[studio.Fate][]string{studio.Reported: {reportedText}, studio.Half: {reportedText, syncedText},
-		studio.Odd: {syncedText}, studio.Failing: {failedText}}
-	fates, missing := map[studio.Fate]int{}, map[string]bool{}
+	expected := map[studio.Expected][]string{studio.ExpectReported: {reportedText}, studio.ExpectPartial: {reportedText, syncedText},
+		studio.ExpectSynced: {syncedText}, studio.ExpectFailed: {failedText}}
+	expectations, missing := map[studio.Expected]int{}, map[string]bool{}
 	for _, doc := range docs {
-		fates[doc.Fate]++
-		for _, text := range expected[doc.Fate] {
+		expectations[doc.Expected]++
+		for _, text := range expected[doc.Expected] {
 			missing[text+doc.ID] = true
 		}
 	}
-	s.log(d, func(l daemon.Line) bool { // sees each line once
+	s.log(d, func(l process.Line) bool { // sees each line once
 		for _, text := range []string{reportedText, failedText, syncedText} {
 			if strings.Contains(l.Message, text) {
 				delete(missing, text+l.Text("representation"))
@@ -92,9 +92,9 @@ func TestMalformedDocuments(t *testing.T) {
 	s.synced(last)
 	check(t, d.Stop())
 
-	told := func(text string) map[string][]daemon.Line { // by representation
-		out := map[string][]daemon.Line{}
-		for _, l := range d.Lines(daemon.Message(text)) {
+	told := func(text string) map[string][]process.Line { // by representation
+		out := map[string][]process.Line{}
+		for _, l := range d.Lines(process.Message(text)) {
 			out[l.Text("representation")] = append(out[l.Text("representation")], l)
 		}
 		return out
@@ -106,14 +106,14 @@ func TestMalformedDocuments(t *testing.T) {
 		slowest = max(slowest, reaction)
 		average += reaction / time.Duration(len(live))
 	}
-	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v", fates, len(live), average, slowest)
+	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v", expectations, len(live), average, slowest)
 	if slowest > patience/2 {
 		t.Errorf("a publish had to wait %v", slowest)
 	}
 	wrong := 0
 	complain := func(doc studio.Malformed, format string, args ...any) {
 		if wrong++; wrong <= 20 {
-			t.Errorf("%s, which is %s: %s", doc.What, doc.Fate, fmt.Sprintf(format, args...))
+			t.Errorf("%s, which is %s: %s", doc.What, doc.Expected, fmt.Sprintf(format, args...))
 		}
 	}
 	idOf := func(doc bson.Raw) string { return doc.Lookup("_id").Type.String() + string(doc.Lookup("_id").Value) }
@@ -124,7 +124,7 @@ func TestMalformedDocuments(t *testing.T) {
 	}
 	check(t, cursor.Err())
 	for _, doc := range docs {
-		want := map[studio.Fate]int{studio.Reported: 1, studio.Half: 1}[doc.Fate]
+		want := map[studio.Expected]int{studio.ExpectReported: 1, studio.ExpectPartial: 1}[doc.Expected]
 		lines := reported[doc.ID]
 		if len(lines) != want {
 			complain(doc, "it is told of %d times: %v", len(lines), lines)
@@ -134,14 +134,14 @@ func TestMalformedDocuments(t *testing.T) {
 				complain(doc, "told as %v", l.Fields)
 			}
 		}
-		if n := len(failed[doc.ID]); (n > 0) != (doc.Fate == studio.Failing) || n > 2 {
+		if n := len(failed[doc.ID]); (n > 0) != (doc.Expected == studio.ExpectFailed) || n > 2 {
 			complain(doc, "%d of its files have failed for good", n)
 		}
 		after := now[idOf(doc.Doc)]
-		if unchanged := bytes.Equal(after, doc.Doc); unchanged != (doc.Fate == studio.Reported || doc.Fate == studio.Silent) {
+		if unchanged := bytes.Equal(after, doc.Doc); unchanged != (doc.Expected == studio.ExpectReported || doc.Expected == studio.ExpectIgnored) {
 			complain(doc, "unchanged: %v", unchanged)
 		}
-		if doc.Fate == studio.Odd {
+		if doc.Expected == studio.ExpectSynced {
 			if pending := pendingRecords(after); pending > 0 {
 				complain(doc, "%d record(s) are not marked, files are now %.500s", pending, after.Lookup("files"))
 			}
@@ -151,7 +151,7 @@ func TestMalformedDocuments(t *testing.T) {
 		t.Errorf("... and %d more", wrong-20)
 	}
 	for message, want := range map[string]int{"panic": 0, "goroutine ": 0, "uploads are held": 0, "does not work": 0} {
-		if lines := d.Lines(daemon.Message(message)); len(lines) != want {
+		if lines := d.Lines(process.Message(message)); len(lines) != want {
 			t.Errorf("%q is told %d times, first %v", message, len(lines), lines[0])
 		}
 	}

@@ -4,14 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // When a path is published again, the record is there before the new content. The old content is not taken for it,
 // even if it is of the same size.
 func TestOverwriteBySameSize(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	d := s.start("--settle", "1m")
 	p := s.project("Test")
 	first := s.publish(p, studio.Publish{Size: 100, Frames: 5, Seed: 1})
@@ -22,7 +22,7 @@ func TestOverwriteBySameSize(t *testing.T) {
 	if got := s.record(second, 0).Lookup("id").StringValue(); got != id {
 		t.Errorf("the id is %s, was %s", got, id)
 	}
-	if failed := d.Lines(daemon.Message("failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("failed")); len(failed) > 0 {
 		t.Errorf("a try was spent on waiting: %v", failed)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // is allowed all at once. No file pays for it with a try.
 func TestPacing(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	limit := func(perSecond float64) {
 		s.drive.UpdateSettings(func(set *drive.Settings) {
 			set.AccountRate = drive.Rate{PerSecond: perSecond, Burst: int(perSecond)}

@@ -22,7 +22,7 @@ import (
 func BenchmarkPage(b *testing.B) {
 	median := map[string]time.Duration{}
 	for _, failed := range []int{0, 10_000} {
-		s := newSite(b)
+		s := newTestStudio(b)
 		project := s.project("Test")
 		if failed > 0 {
 			publishFailed(b, s, project, failed)
@@ -73,7 +73,7 @@ func (p page) firstByte(b *testing.B, path string) time.Duration {
 }
 
 // publishFailed publishes representations whose tries are used up.
-func publishFailed(b *testing.B, s *site, p *studio.Project, n int) {
+func publishFailed(b *testing.B, s *testStudio, p *studio.Project, n int) {
 	b.Helper()
 	tried := func(doc bson.D) bson.D {
 		for i, field := range doc {

@@ -20,8 +20,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sitesync/integration/browser"
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -29,7 +29,7 @@ import (
 const webToken = "T0kenOfThePage-0123456789"
 
 // token has sitesync let people change something from the page.
-func (s *site) token() []string {
+func (s *testStudio) token() []string {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "web-token")
 	check(s.t, os.WriteFile(file, []byte(webToken+"\n"), 0o600))
@@ -38,7 +38,7 @@ func (s *site) token() []string {
 
 // tab is a tab of a real browser.
 type tab struct {
-	s   *site
+	s   *testStudio
 	ctx context.Context
 	url string
 
@@ -47,7 +47,7 @@ type tab struct {
 }
 
 // browse opens the page in a real browser.
-func (s *site) browse(p page) *tab {
+func (s *testStudio) browse(p page) *tab {
 	s.t.Helper()
 	ctx, cancel, err := browser.Start(context.WithoutCancel(s.ctx)) // which ends before the cleanup
 	check(s.t, err)
@@ -140,7 +140,7 @@ func has(part, text string) string {
 
 // A publish is on the page within a second of being in the database, as it is for somebody who just looks at it.
 func TestPageShowsAPublishWithinASecond(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	tab := s.browse(s.page(s.start(serve...)))
 	tab.live()
 	tab.until(has("#state", "Everything that was published is synced"))
@@ -166,7 +166,7 @@ func TestPageShowsAPublishWithinASecond(t *testing.T) {
 // What is uploaded is shown while it is, and what waits, fails or is paused.
 func TestPageIsLive(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RetryCnt = 1
 	d := s.start(append(append(serve, s.token()...), "--settle", "1m")...)
 	page := s.page(d)
@@ -202,7 +202,7 @@ func TestPageIsLive(t *testing.T) {
 	s.synced(paused)
 	s.synced(late)
 	tab.until(has("#state", "Everything that was published is synced"))
-	if changes := d.Lines(daemon.Message("changed from the page")); len(changes) != 2 || changes[0].Text("what") != "pause" || changes[0].Text("remote") == "" {
+	if changes := d.Lines(process.Message("changed from the page")); len(changes) != 2 || changes[0].Text("what") != "pause" || changes[0].Text("remote") == "" {
 		t.Errorf("the log has %v", changes)
 	}
 
@@ -215,14 +215,14 @@ func TestPageIsLive(t *testing.T) {
 }
 
 // refuse has a filter in between refuse the first file of a publish.
-func (s *site) refuse(rep *studio.Representation) *drive.ActiveFault {
+func (s *testStudio) refuse(rep *studio.Representation) *drive.ActiveFault {
 	return s.drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
 }
 
 // Somebody repairs the cause and presses the button: the file is synced.
 func TestRetryButton(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(serve, s.token()...)...))
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Hold: true})
@@ -254,7 +254,7 @@ func TestRetryButton(t *testing.T) {
 // Everything can be read and done without a mouse, on a phone, in the dark, and by who does not see it.
 func TestPageForEverybody(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(append(serve, s.token()...), "--settle", "10m")...))
 	p := s.project("Test")
@@ -392,7 +392,7 @@ func text(v *accessibility.Value) string {
 // No page of a studio in trouble tells a secret, to nobody and to nobody who has signed in.
 func TestPagesTellNoSecret(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(append(serve, s.token()...), "--log-level", "debug")...))
 	p := s.project("Test")

@@ -9,14 +9,14 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // pause pauses the site or a project, and waits until that is known.
-func (s *site) pause(page page, project ...string) {
+func (s *testStudio) pause(page page, project ...string) {
 	s.t.Helper()
 	if code, stdout, stderr := s.exits(append([]string{"pause", "--why", "the line is needed"}, project...)...); code != 0 || stderr != "" ||
 		!strings.Contains(stdout, " is paused: running uploads finish") {
@@ -39,7 +39,7 @@ func (p page) polls(n float64) {
 // A paused project waits, and costs nobody anything: neither its files a try nor other projects their turn.
 func TestPauseProject(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	a, b := s.project("A"), s.project("B")
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 4 << 20 })
 	d := s.start(append(serve, "--transfers", "1")...)
@@ -76,7 +76,7 @@ func TestPauseProject(t *testing.T) {
 	check(t, d.Stop())
 	d = s.start(serve...)
 	page = s.page(d)
-	if line := s.log(d, daemon.Message("paused: running uploads finish")); line.Text("project") != "A" || line.Text("by") != got.Paused[0].By ||
+	if line := s.log(d, process.Message("paused: running uploads finish")); line.Text("project") != "A" || line.Text("by") != got.Paused[0].By ||
 		line.Text("why") != "the line is needed" {
 		t.Errorf("the log says %v", line.Fields)
 	}
@@ -92,7 +92,7 @@ func TestPauseProject(t *testing.T) {
 	s.prints("project A is resumed\n", "resume", "A")
 	s.synced(waiting)
 	s.synced(fresh)
-	s.log(d, daemon.Message("resumed"))
+	s.log(d, process.Message("resumed"))
 	if got := s.status(0); len(got.Paused) != 0 {
 		t.Errorf("paused: %+v", got.Paused)
 	}
@@ -102,7 +102,7 @@ func TestPauseProject(t *testing.T) {
 func TestPauseSite(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Standalone: true})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	s.presets.LoopDelay = "3600"
 	p := s.project("Test")
 	page := s.page(s.launch(serve...))
@@ -133,15 +133,15 @@ func TestPauseSite(t *testing.T) {
 // Whoever takes over keeps to it.
 func TestPauseOutlivesATakeover(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	first := s.start(serve...)
 	second := s.launch(serve...)
-	s.log(second, daemon.Message("standing by"))
+	s.log(second, process.Message("standing by"))
 	s.pause(s.page(first))
 	rep := s.publish(p, studio.Publish{Size: 100})
 	first.Kill()
-	s.log(second, daemon.Message("change stream open"))
+	s.log(second, process.Message("change stream open"))
 	page := s.page(second)
 	page.shows(map[string]float64{"sitesync_paused": 1})
 	page.polls(2)
@@ -155,7 +155,7 @@ func TestPauseOutlivesATakeover(t *testing.T) {
 // A run that ends by itself tells what a pause has left.
 func TestOnceWhilePaused(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	a, b := s.project("A"), s.project("B")
 	s.project("C")
@@ -204,10 +204,10 @@ func TestPausesThatCantBeRead(t *testing.T) {
 	}
 	role("createRole", privileges)
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "narrow", DB: "admin"}))(t)
-	s := newSiteOn(t, uri, set.Client().Database("avalon"))
+	s := newTestStudioOn(t, uri, set.Client().Database("avalon"))
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	d := s.launch()
-	line := s.log(d, daemon.Message("cannot read the pauses; syncing waits until it can"))
+	line := s.log(d, process.Message("cannot read the pauses; syncing waits until it can"))
 	if !strings.Contains(line.Text("error"), "grant the user the role readWrite on database avalon-state") {
 		t.Errorf("the log says %v", line.Fields)
 	}

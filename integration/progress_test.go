@@ -10,7 +10,7 @@ import (
 // How far the upload of a large file is stands in its record while it runs, and not any longer.
 func TestProgressInTheRecord(t *testing.T) {
 	t.Parallel()
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		t.Parallel()
 		s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 10 << 20 })
 		page := s.page(s.start("--record-progress", "--listen", "127.0.0.1:0"))

@@ -10,19 +10,19 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 func TestPublishThroughTheStream(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	d := s.start(streamOnly...)
 	rep := s.publish(p, studio.Publish{Size: 4822})
 	s.synced(rep)
 
-	line := s.log(d, daemon.Message("synced"))
+	line := s.log(d, process.Message("synced"))
 	if line.Level != "info" || line.Text("project") != "Test" || line.Text("path") != rep.Files[0].Path || line.Float("bytes") != 4822 {
 		t.Errorf("the log says %v", line.Fields)
 	}
@@ -32,7 +32,7 @@ func TestPublishThroughTheStream(t *testing.T) {
 }
 
 func TestPublishFoundByThePoll(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	before := s.publish(p, studio.Publish{Size: 100})
 	s.start(pollOnly...)
@@ -43,7 +43,7 @@ func TestPublishFoundByThePoll(t *testing.T) {
 
 // What was published before the start is nothing that the stream would tell of.
 func TestPublishBeforeTheStart(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.LoopDelay = "3600"
 	s.start()
@@ -53,7 +53,7 @@ func TestPublishBeforeTheStart(t *testing.T) {
 func TestProjectCreatedWhileRunning(t *testing.T) {
 	for name, args := range map[string][]string{"stream": streamOnly, "poll": pollOnly} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := newTestStudio(t)
 			s.synced(func() *studio.Representation {
 				s.start(args...)
 				return s.publish(s.project("Später angelegt"), studio.Publish{Size: 100})
@@ -63,14 +63,14 @@ func TestProjectCreatedWhileRunning(t *testing.T) {
 }
 
 // Both forms that sites have had.
-func eachForm(t *testing.T, test func(t *testing.T, s *site, pub studio.Publish)) {
+func eachForm(t *testing.T, test func(t *testing.T, s *testStudio, pub studio.Publish)) {
 	for name, dict := range map[string]bool{"list": false, "dict": true} {
-		t.Run(name, func(t *testing.T) { test(t, newSite(t), studio.Publish{Size: 100, DictSites: dict}) })
+		t.Run(name, func(t *testing.T) { test(t, newTestStudio(t), studio.Publish{Size: 100, DictSites: dict}) })
 	}
 }
 
 func TestTriesDeleted(t *testing.T) {
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		rep := s.publish(s.project("Test"), pub)
 		check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: int32(3)}, {Key: "error", Value: "no"},
 			{Key: "last_failed_dt", Value: time.Now()}}))
@@ -86,7 +86,7 @@ func TestTriesDeleted(t *testing.T) {
 }
 
 func TestCreatedDateRemoved(t *testing.T) {
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		s.start(streamOnly...)
 		rep := s.publish(s.project("Test"), pub)
 		s.synced(rep)
@@ -104,7 +104,7 @@ func TestCreatedDateRemoved(t *testing.T) {
 }
 
 func TestSkeletonPushed(t *testing.T) {
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		pub.NoRemote, pub.Frames = true, 3
 		rep := s.publish(s.project("Test"), pub)
 		s.start(streamOnly...)
@@ -115,7 +115,7 @@ func TestSkeletonPushed(t *testing.T) {
 
 // A file that was never synced from the active site is left alone until it is there.
 func TestActiveSiteWithoutDate(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	s.start(streamOnly...)
 	waiting := s.publish(p, studio.Publish{Size: 100, NoActiveDate: true})
@@ -129,7 +129,7 @@ func TestActiveSiteWithoutDate(t *testing.T) {
 }
 
 func TestRecordIsWrittenAsPypeDoes(t *testing.T) {
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		s.start(streamOnly...)
 		before := time.Now().Add(-time.Second)
 		pub.OtherSites = []string{"sftp"}
@@ -155,7 +155,7 @@ func TestRecordIsWrittenAsPypeDoes(t *testing.T) {
 }
 
 func TestFailingFileStopsAtRetryCount(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RetryCnt = 4
 	p := s.project("Test")
 	d := s.start(append(streamOnly, "--retry-delay", "100ms")...)
@@ -165,7 +165,7 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 
 	// failures are the times at which a representation has failed, as the log has them.
 	failures := func(rep *studio.Representation) (at []time.Time) {
-		for _, l := range d.Lines(func(l daemon.Line) bool {
+		for _, l := range d.Lines(func(l process.Line) bool {
 			return strings.HasPrefix(l.Message, "upload failed") && l.Text("representation") == rep.ID.Hex()
 		}) {
 			at = append(at, must(time.Parse(time.RFC3339Nano, l.Text("ts")))(t))
@@ -182,7 +182,7 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 			t.Errorf("try %d came %s after the one before, want at least %s", i+1, at[i].Sub(at[i-1]), least)
 		}
 	}
-	if line := s.log(d, daemon.Message("failed for good")); line.Level != "error" || line.Float("tries") != 4 {
+	if line := s.log(d, process.Message("failed for good")); line.Level != "error" || line.Float("tries") != 4 {
 		t.Errorf("the log says %v", line.Fields)
 	}
 	s.eventually("the fourth try is recorded", func() bool {
@@ -217,21 +217,21 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 
 // IntegrateNew inserts the record before it renames the files.
 func TestLateRename(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	d := s.start(append(streamOnly, "--settle", "1m")...)
 	p := s.project("Test")
 	late := s.publish(p, studio.Publish{Size: 100, Frames: 5, Hold: true})
 	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 2})) // nobody waits for the late one
 	check(t, late.Finish())
 	s.synced(late)
-	if failed := d.Lines(daemon.Message("failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("failed")); len(failed) > 0 {
 		t.Errorf("a try was spent on waiting: %v", failed)
 	}
 }
 
 // A file that never comes costs its tries once it had time to settle.
 func TestRenameThatNeverComes(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(append(streamOnly, "--settle", "200ms", "--retry-delay", "50ms")...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Frames: 3, RenameFails: true})
 	s.eventually("three tries", func() bool {
@@ -248,7 +248,7 @@ func TestRenameThatNeverComes(t *testing.T) {
 }
 
 func TestSequence(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 1000, Name: "exr", Frames: 300}))
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
@@ -260,7 +260,7 @@ func TestSequence(t *testing.T) {
 }
 
 func TestSequenceCostsFewCalls(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	const frames = 100
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 1000, Name: "exr", Frames: frames}))
@@ -272,7 +272,7 @@ func TestSequenceCostsFewCalls(t *testing.T) {
 }
 
 func TestSeveralRoots(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	roots := map[string]string{"work": t.TempDir(), "render": t.TempDir()}
 	s.studio = studio.New(s.db, studio.Options{Roots: roots})
 	s.drive.Mkdir(s.show, "renders")
@@ -289,7 +289,7 @@ func TestSeveralRoots(t *testing.T) {
 
 // In a container the storage is mounted elsewhere than artists have it.
 func TestLocalRoot(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.LocalRoot = s.root
 	s.start(streamOnly...)
 	p := s.project("Test")
@@ -298,7 +298,7 @@ func TestLocalRoot(t *testing.T) {
 }
 
 func TestMyDriveOfAUser(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	s.drive.Mkdir(user, "sync/projects")
 	s.remoteRoot("/My Drive/sync/projects", user)
@@ -310,7 +310,7 @@ func TestMyDriveOfAUser(t *testing.T) {
 
 // A folder that a person has shared with the service account is found below /My Drive.
 func TestFolderSharedWithTheAccount(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	folder := s.drive.Mkdir(user, "for sitesync")
 	s.drive.Share(folder, s.account, drive.Writer)
@@ -324,7 +324,7 @@ func TestFolderSharedWithTheAccount(t *testing.T) {
 
 // With domain-wide delegation the service account acts as a person, and uses the person's storage.
 func TestSubject(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	s.drive.Delegate(s.account, user)
 	s.drive.Mkdir(user, "projects")
@@ -339,7 +339,7 @@ func TestSubject(t *testing.T) {
 }
 
 func TestOverwriteKeepsTheID(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
 	first := s.publish(p, studio.Publish{Size: 100, Seed: 1})
@@ -353,7 +353,7 @@ func TestOverwriteKeepsTheID(t *testing.T) {
 }
 
 func TestTwoRepresentationsWithOnePath(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
 	reps := must(p.PublishAll(s.ctx,
@@ -369,7 +369,7 @@ func TestTwoRepresentationsWithOnePath(t *testing.T) {
 }
 
 func TestOddNames(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
 	for i, name := range []string{"it's.ma", `back\slash.ma`, "100%.ma", "größe 日本 🎬.ma", " space .ma", "{braces}.ma", "a' or name != 'b.ma"} {
@@ -378,20 +378,20 @@ func TestOddNames(t *testing.T) {
 }
 
 func TestEmptyFile(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 0}))
 }
 
 // Above 5 MB a resumable session is used.
 func TestLargeFile(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 30 << 20}))
 }
 
 func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	var bad []*studio.Representation
 	for i, change := range []func(bson.D) bson.D{
@@ -405,7 +405,7 @@ func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
 	}
 	d := s.start("--settle", "50ms")
 	s.synced(s.publish(p, studio.Publish{Size: 100}))
-	s.log(d, func(l daemon.Line) bool {
+	s.log(d, func(l process.Line) bool {
 		return strings.Contains(l.Message, "can't be worked with") && l.Text("representation") == bad[1].ID.Hex() && l.Text("project") == "Test"
 	})
 }
@@ -423,7 +423,7 @@ func with(doc bson.D, key string, value any) bson.D {
 
 // Every collection of the avalon database is a project, so sitesync creates none.
 func TestNoCollectionIsCreated(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100}))
 	check(t, s.project("Gone").Collection().Drop(s.ctx))
@@ -436,30 +436,30 @@ func TestNoCollectionIsCreated(t *testing.T) {
 
 // An unmounted storage is no file's fault.
 func TestStorageNotMounted(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	rep := s.publish(p, studio.Publish{Size: 100})
 	away := filepath.Join(t.TempDir(), "away")
 	check(t, os.Rename(s.root, away))
 	check(t, os.Mkdir(s.root, 0o755))
 	d := s.start()
-	held := s.log(d, daemon.Message("uploads are held"))
+	held := s.log(d, process.Message("uploads are held"))
 	if held.Text("held") != s.root || !strings.Contains(held.Text("error"), "not mounted") {
 		t.Errorf("the log says %v", held.Fields)
 	}
 	check(t, os.Remove(s.root))
 	check(t, os.Rename(away, s.root))
 	s.synced(rep)
-	if n := len(d.Lines(daemon.Message("uploads are held"))); n != 1 {
+	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 		t.Errorf("told %d times", n)
 	}
-	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 		t.Errorf("tries were spent: %v", failed)
 	}
 }
 
 func TestManyPublishesAtOnce(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start()
 	p := s.project("Test")
 	var pubs []studio.Publish

@@ -14,7 +14,7 @@ import (
 // later is uploaded then. No poll helps.
 func TestRecordsThatChange(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	s.page(s.start(append(serve, "--no-poll")...)).shows(map[string]float64{`sitesync_stream_state{state="open"}`: 1})
 	update := func(rep *studio.Representation, operator, field string, value any) {
@@ -50,7 +50,7 @@ func TestRecordsThatChange(t *testing.T) {
 // Without polls, what a pause has left alone is found when it ends.
 func TestPauseWithoutPolls(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	page := s.page(s.start(append(serve, "--no-poll")...))
 	page.shows(map[string]float64{`sitesync_stream_state{state="open"}`: 1})

@@ -16,7 +16,7 @@ import (
 )
 
 // report makes a report, which has no secret in it, and wants that exit status.
-func (s *site) report(want int, args ...string) string {
+func (s *testStudio) report(want int, args ...string) string {
 	s.t.Helper()
 	code, stdout, stderr := s.exits(append([]string{"check", "--report"}, args...)...)
 	if code != want || stderr != "" {
@@ -31,7 +31,7 @@ func TestReport(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "readWrite", DB: "avalon"},
 		mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t)
-	s := newSiteOn(t, uri, set.Client().Database("avalon"))
+	s := newTestStudioOn(t, uri, set.Client().Database("avalon"))
 	s.remoteRoot("/SHOW/projects", s.account)
 	s.presets.LocalRoot = s.root
 	p := s.project("Häschen")
@@ -98,7 +98,7 @@ func TestReport(t *testing.T) {
 func TestReportOfOtherDatabases(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Standalone: true})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	check(t, s.presets.Write(s.dir))
 	if got := s.report(0); !strings.Contains(got, "\ntopology          standalone\n") {
 		t.Errorf("no topology in\n%s", got)
@@ -112,7 +112,7 @@ func TestReportOfOtherDatabases(t *testing.T) {
 func TestReportConnectsOnce(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	s.publish(s.project("Test"), studio.Publish{Size: 100, RecordOnly: true})
 	check(t, s.presets.Write(s.dir))
 	created := func() int64 {

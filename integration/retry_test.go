@@ -29,7 +29,7 @@ type edited struct {
 type editedCount struct{ Representations, Files int64 }
 
 // edits runs a command as a script does, and wants that exit status.
-func (s *site) edits(want int, args ...string) (out edited) {
+func (s *testStudio) edits(want int, args ...string) (out edited) {
 	s.t.Helper()
 	code, stdout, stderr := s.exits(append(args, "-o", "json")...)
 	if code != want || stderr != "" {
@@ -44,7 +44,7 @@ func (s *site) edits(want int, args ...string) (out edited) {
 }
 
 // prints checks what a command tells people.
-func (s *site) prints(want string, args ...string) {
+func (s *testStudio) prints(want string, args ...string) {
 	s.t.Helper()
 	if code, stdout, stderr := s.exits(args...); code != 0 || stderr != "" || stdout != want {
 		s.t.Errorf("%v: status %d, want\n%s\ngot\n%s%s", args, code, want, stdout, stderr)
@@ -52,7 +52,7 @@ func (s *site) prints(want string, args ...string) {
 }
 
 // refuses checks what a command does not do.
-func (s *site) refuses(code int, want string, args ...string) {
+func (s *testStudio) refuses(code int, want string, args ...string) {
 	s.t.Helper()
 	if got, stdout, stderr := s.exits(args...); got != code || !strings.Contains(stderr, want) {
 		s.t.Errorf("%v: status %d, want %d and %q\n%s%s", args, got, code, want, stdout, stderr)
@@ -62,7 +62,7 @@ func (s *site) refuses(code int, want string, args ...string) {
 // A file that was given up is synced right after a retry, by the change stream alone.
 func TestRetrySyncsAtOnce(t *testing.T) {
 	t.Parallel()
-	eachForm(t, func(t *testing.T, s *site, pub studio.Publish) {
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		t.Parallel()
 		s.start("--no-poll", "--settle", "10ms", "--retry-delay", "10ms")
 		pub.Size, pub.Hold = 1000, true
@@ -94,7 +94,7 @@ func TestRetrySyncsAtOnce(t *testing.T) {
 
 func TestRetry(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	a, b := s.project("A"), s.project("B")
 	s.project("C")

@@ -12,8 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -64,7 +64,7 @@ func TestDocumentedRole(t *testing.T) {
 	privileges := documentedRole(t, "avalon-state")
 	role("createRole", privileges)
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "sitesync", DB: "admin"}))(t)
-	s := newSiteOn(t, uri, set.Client().Database("avalon"))
+	s := newTestStudioOn(t, uri, set.Client().Database("avalon"))
 	p := s.project("Test")
 
 	// Ids are reserved, an upload session is saved and dropped, and a lease is taken from one that is gone.
@@ -92,7 +92,7 @@ func TestDocumentedRole(t *testing.T) {
 	if n := must(s.stateDB().Collection("sessions").CountDocuments(t.Context(), bson.D{}))(t); n != 0 {
 		t.Errorf("%d upload sessions are left", n)
 	}
-	if warnings := d.Lines(func(l daemon.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) > 0 {
+	if warnings := d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) > 0 {
 		t.Errorf("sitesync warns: %v", warnings)
 	}
 	s.allOK()

@@ -11,18 +11,18 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 func TestEmptyRemoteSiteIdles(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.RemoteSite = "-"
 	d := s.launch()
-	line := s.log(d, daemon.Message("remote_site is empty"))
+	line := s.log(d, process.Message("remote_site is empty"))
 	if line.Level != "warn" {
 		t.Errorf("told as %s", line.Level)
 	}
@@ -36,7 +36,7 @@ func TestEmptyRemoteSiteIdles(t *testing.T) {
 }
 
 // exits runs sitesync with a command until it ends by itself.
-func (s *site) exits(args ...string) (status int, stdout, stderr string) {
+func (s *testStudio) exits(args ...string) (status int, stdout, stderr string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
@@ -51,7 +51,7 @@ func (s *site) exits(args ...string) (status int, stdout, stderr string) {
 }
 
 // environment is what a command needs.
-func (s *site) environment() []string {
+func (s *testStudio) environment() []string {
 	return append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state())
 }
 
@@ -64,7 +64,7 @@ func TestRefusedConfiguration(t *testing.T) {
 		"remote_site": {func(c map[string]any) { c["remote_site"] = "gdrve" }, []string{"config.json", "remote_site", "gdrve", `"gdrive"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := newTestStudio(t)
 			check(t, s.presets.Write(s.dir))
 			file := filepath.Join(s.dir, "config.json")
 			var config map[string]any
@@ -90,11 +90,11 @@ func TestRefusedConfiguration(t *testing.T) {
 // A standalone server has no change streams: one warning, and the poll works.
 func TestStandalone(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Standalone: true})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	d := s.launch()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100}))
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100, Version: 2}))
-	if warnings := d.Lines(func(l daemon.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) != 1 ||
+	if warnings := d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) != 1 ||
 		!strings.Contains(warnings[0].Message, "not a replica set") {
 		t.Errorf("want one warning, got %v", warnings)
 	}
@@ -102,13 +102,13 @@ func TestStandalone(t *testing.T) {
 
 // An upload that can't finish in time is stopped and done at the next start.
 func TestStopWhileUploading(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
 	d := s.start(append(streamOnly, "--shutdown-timeout", "2s")...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 50 << 20})
 	s.eventually("the upload has begun", func() bool { return s.drive.Calls()["upload.put"] > 0 })
 	check(t, d.Stop())
-	if stopped := d.Lines(daemon.Message("upload stopped")); len(stopped) != 1 {
+	if stopped := d.Lines(process.Message("upload stopped")); len(stopped) != 1 {
 		t.Errorf("the log says %v", stopped)
 	}
 	if v := s.record(rep, 0); v.Lookup("created_dt").Type != 0 || v.Lookup("tries").Type != 0 {
@@ -122,7 +122,7 @@ func TestStopWhileUploading(t *testing.T) {
 
 // What is under way when SIGTERM comes is finished and recorded if there is time.
 func TestStopFinishesUploads(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 300 * time.Millisecond })
 	d := s.start(streamOnly...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
@@ -133,13 +133,13 @@ func TestStopFinishesUploads(t *testing.T) {
 
 // A second signal ends it at once, whatever runs.
 func TestSecondSignal(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
 	d := s.start(append(streamOnly, "--shutdown-timeout", "10m")...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 500 << 20, Sparse: true})
 	s.eventually("the upload has begun", func() bool { return s.drive.Calls()["upload.put"] > 0 })
 	check(t, d.Signal(syscall.SIGTERM))
-	s.log(d, daemon.Message("stopping"))
+	s.log(d, process.Message("stopping"))
 	check(t, d.Signal(syscall.SIGTERM))
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
@@ -153,7 +153,7 @@ func TestSecondSignal(t *testing.T) {
 
 // The log is for machines unless it goes to a terminal or is asked for otherwise.
 func TestLogFormat(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	for format, wantJSON := range map[string]bool{"auto": true, "json": true, "console": false} {
 		_, _, stderr := s.exits("run", "--once", "--log-format", format)
@@ -165,7 +165,7 @@ func TestLogFormat(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	one, many := s.publish(p, studio.Publish{Size: 100}), s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
 	check(t, s.presets.Write(s.dir))
@@ -190,7 +190,7 @@ func TestOnce(t *testing.T) {
 
 // A site that can't be used is told of, and costs no file a try.
 func TestOnceWithTheSiteHeld(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.remoteRoot("/SHOW/no such folder", s.account)
 	check(t, s.presets.Write(s.dir))
@@ -205,7 +205,7 @@ func TestOnceWithTheSiteHeld(t *testing.T) {
 
 // A storage that is away does not keep the rest from being synced, but is told of in the end.
 func TestOnceWithOneRootAway(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	away := s.publish(p, studio.Publish{Size: 100, RecordOnly: true, ContextRoot: filepath.Join(t.TempDir(), "away")})
 	here := s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
@@ -222,10 +222,10 @@ func TestOnceWithOneRootAway(t *testing.T) {
 
 // Publishers on Windows, and no local_root: a trouble of the settings, which costs no try.
 func TestSettingsThatDoNotFit(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
 	d := s.start("--retry-delay", "10ms")
-	line := s.log(d, daemon.Message("uploads are held"))
+	line := s.log(d, process.Message("uploads are held"))
 	if !strings.Contains(line.Text("error"), "set local_root") {
 		t.Errorf("the log says %v", line.Fields)
 	}
@@ -241,7 +241,7 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 // A database that hangs does not keep it from stopping in time; d.Stop watches over that.
 func TestStopWhileMongoHangs(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 100 * time.Millisecond })
 	d := s.start()
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Name: "exr", Frames: 200})
@@ -254,7 +254,7 @@ func TestStopWhileMongoHangs(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.LocalRoot = s.root
 	check(t, s.presets.Write(s.dir))
@@ -295,7 +295,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckLooksForTheSources(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.publish(s.project("Windows"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
 	s.publish(s.project("Away"), studio.Publish{Size: 100, ContextRoot: filepath.Join(t.TempDir(), "away")})
 	s.publish(s.project("Here"), studio.Publish{Size: 100})
@@ -322,7 +322,7 @@ func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 	} {
 		uri := must(set.CreateUser(t.Context(), name, "S3cr3t", mongod.Role{Role: test.avalon, DB: "avalon"},
 			mongod.Role{Role: test.state, DB: "avalon-state"}))(t)
-		s := newSiteOn(t, uri, db)
+		s := newTestStudioOn(t, uri, db)
 		s.publish(s.project("Test"), studio.Publish{Size: 100, Seed: uint64(len(name))})
 		check(t, s.presets.Write(s.dir))
 		status, stdout, stderr := s.exits("check")
@@ -337,7 +337,7 @@ func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 
 // A service account has no storage of its own, which shows only at the first upload.
 func TestCheckKnowsThatAServiceAccountHasNoStorage(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.drive.Mkdir(s.account, "projects")
 	s.remoteRoot("/My Drive/projects", s.account)
 	check(t, s.presets.Write(s.dir))
@@ -349,10 +349,10 @@ func TestCheckKnowsThatAServiceAccountHasNoStorage(t *testing.T) {
 
 // The database may not be there yet when the container starts.
 func TestMongoNotThere(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.mongo = "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=300"
 	d := s.launch()
-	s.log(d, daemon.Message("cannot acquire the lease"))
+	s.log(d, process.Message("cannot acquire the lease"))
 	check(t, s.presets.Write(s.dir))
 	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "127.0.0.1:1") {
 		t.Errorf("status %d\n%s", status, stdout)

@@ -18,7 +18,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -46,7 +46,7 @@ func TestScripts(t *testing.T) {
 	stages := map[string]*script{}
 	for _, file := range scripts {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		stages[name] = &script{site: newSite(t)}
+		stages[name] = &script{testStudio: newTestStudio(t)}
 		stages[name].presets.LoopDelay = "60"
 		check(t, stages[name].presets.Write(stages[name].dir))
 	}
@@ -80,9 +80,9 @@ func TestScripts(t *testing.T) {
 
 // script is the stage of a script.
 type script struct {
-	*site
+	*testStudio
 	last   *studio.Representation
-	daemon *daemon.Daemon
+	daemon *process.Process
 }
 
 func (s *script) sitesync(ts *testscript.TestScript, neg bool, args []string) error {
@@ -221,7 +221,7 @@ func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err err
 	if args[0] == "stop" {
 		return s.daemon.Stop()
 	}
-	s.daemon, err = daemon.Start(daemon.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:]})
+	s.daemon, err = process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:]})
 	if err != nil {
 		return err
 	}
@@ -233,7 +233,7 @@ func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err err
 	})
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
-	_, err = d.Wait(ctx, daemon.Message("change stream open"))
+	_, err = d.Wait(ctx, process.Message("change stream open"))
 	return err
 }
 

@@ -10,14 +10,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // secrets are all that nobody may read anywhere.
-func (s *site) secrets() []string {
+func (s *testStudio) secrets() []string {
 	all := append(s.drive.Secrets(), webToken)
 	if u, err := url.Parse(s.mongo); err == nil && u.User != nil {
 		if password, ok := u.User.Password(); ok {
@@ -29,7 +29,7 @@ func (s *site) secrets() []string {
 }
 
 // hidesIn fails the test if a text has a secret in it. Each test's log is looked at when it ends, and both databases.
-func (s *site) hidesIn(where, text string) {
+func (s *testStudio) hidesIn(where, text string) {
 	s.t.Helper()
 	if before, found := firstSecret(text, s.secrets()); found {
 		s.t.Errorf("%s has a secret in it: ...%s", where, before)
@@ -47,7 +47,7 @@ func firstSecret(text string, secrets []string) (before string, found bool) {
 }
 
 // hidesInDatabases fails the test if a secret stands in a database, but for upload sessions where they belong.
-func (s *site) hidesInDatabases() {
+func (s *testStudio) hidesInDatabases() {
 	s.t.Helper()
 	if s.t.Failed() {
 		return // perhaps with a database that hangs
@@ -77,7 +77,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "readWrite", DB: "avalon"},
 		mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t)
-	s := newSiteOn(t, uri, set.Client().Database("avalon"))
+	s := newTestStudioOn(t, uri, set.Client().Database("avalon"))
 	user := s.drive.AddUser("artist@studio.example")
 	s.show.AddMember(user, drive.ContentManager)
 	if n := len(s.secrets()); n < 20 {
@@ -144,7 +144,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 	s.hidesIn("run --once with refused credentials", stdout+stderr)
 	s.mongo = strings.Replace(s.mongo, "S3cr3tOfMongo", "An0therS3cr3t", 1)
 	d := s.launch(debug...)
-	s.log(d, daemon.Message("cannot acquire the lease"))
+	s.log(d, process.Message("cannot acquire the lease"))
 	_, stdout, stderr = s.exits("check")
 	s.hidesIn("check with a wrong password", stdout+stderr)
 	if !strings.Contains(stdout, "uthentication failed") || !strings.Contains(stdout, "authSource") {
@@ -157,7 +157,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 
 // A test that looks for secrets must be able to find one.
 func TestSecretsAreFound(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 8 << 20}))
 	kinds := 0

@@ -10,7 +10,7 @@ import (
 )
 
 // operations counts what MongoDB has done in the test's database, as its profiler has written it down.
-func (s *site) operations(filter bson.D) int {
+func (s *testStudio) operations(filter bson.D) int {
 	s.t.Helper()
 	return int(must(s.db.Collection("system.profile").CountDocuments(s.ctx, filter))(s.t))
 }
@@ -18,7 +18,7 @@ func (s *site) operations(filter bson.D) int {
 // A sequence costs few updates and reads of its document, however many frames it has: each of them is as large as the
 // whole sequence. And what sitesync writes does not come back to it.
 func TestLongSequence(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	const frames = 1000
 	check(t, s.db.CreateCollection(s.ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(64<<20)))
 	p := s.project("Test")

@@ -16,8 +16,8 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -120,7 +120,7 @@ func fieldOf(doc bson.D, key string) int {
 // Each fault costs just the files that have it their tries, delays nothing else, and is over once it is repaired
 // and tries are deleted.
 func TestSourceFaults(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	d := s.start(append(streamOnly, "--settle", "100ms", "--retry-delay", "20ms")...)
 
@@ -170,7 +170,7 @@ func TestSourceFaults(t *testing.T) {
 				t.Errorf("%s: it was uploaded", name)
 			}
 		}
-		if n := len(d.Lines(func(l daemon.Line) bool {
+		if n := len(d.Lines(func(l process.Line) bool {
 			return strings.Contains(l.Message, "failed for good") && l.Text("representation") == rep.ID.Hex() && l.Text("project") == "Test"
 		})); n != len(rep.Files) {
 			t.Errorf("%s: %d of %d files are told to have failed for good", name, n, len(rep.Files))
@@ -204,14 +204,14 @@ func TestSourceFaults(t *testing.T) {
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
 		t.Errorf("twice on Drive: %v", dup)
 	}
-	if held := d.Lines(daemon.Message("uploads are held")); len(held) > 0 {
+	if held := d.Lines(process.Message("uploads are held")); len(held) > 0 {
 		t.Errorf("the site was held: %v", held)
 	}
 }
 
 // A source that comes, or comes to its size, while it is waited for costs no try.
 func TestSourceThatComesLate(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	d := s.start(append(streamOnly, "--settle", "10m", "--log-level", "debug")...)
 	nothing := func(studio.File) error { return nil }
@@ -239,7 +239,7 @@ func TestSourceThatComesLate(t *testing.T) {
 	for i, rep := range reps {
 		// Whatever stands there was looked at, and more than once.
 		s.eventually(fmt.Sprintf("representation %d is waited for", i), func() bool {
-			return len(d.Lines(func(l daemon.Line) bool {
+			return len(d.Lines(func(l process.Line) bool {
 				return l.Message == "source is waited for" && l.Text("representation") == rep.ID.Hex()
 			})) > 2
 		})
@@ -249,14 +249,14 @@ func TestSourceThatComesLate(t *testing.T) {
 		check(t, rep.Finish())
 		s.synced(rep)
 	}
-	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 		t.Errorf("tries were spent: %v", failed)
 	}
 }
 
 // What ends on Drive is what is there in the end, once, whatever happens to a source while it is read.
 func TestSourceChangesWhileItIsUploaded(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	p := s.project("Test")
 	const size = 24 << 20 // more than what the connection takes in at once
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 8 << 20 })
@@ -293,14 +293,14 @@ func TestSourceChangesWhileItIsUploaded(t *testing.T) {
 	for name, fault := range faults {
 		fault.meddle(t, reps[name].Files[0])
 	}
-	if synced := d.Lines(daemon.Message("synced")); len(synced) > 0 {
+	if synced := d.Lines(process.Message("synced")); len(synced) > 0 {
 		t.Fatalf("it was too late to meddle with %v", synced)
 	}
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
 	for _, rep := range reps {
 		s.synced(rep)
 	}
-	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 		t.Errorf("tries were spent: %v", failed)
 	}
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
@@ -314,7 +314,7 @@ func TestHugeFile(t *testing.T) {
 		size = 5_000_000_000
 		sum  = "64abde2ceff455137016e4be01ce9355" // of md5sum, which takes as long as the upload
 	)
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.start(streamOnly...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: size, Sparse: true, NoTmp: true})
 	ctx, cancel := context.WithTimeout(s.ctx, 5*time.Minute)

@@ -71,7 +71,7 @@ type statusCount struct {
 }
 
 // status asks for the status as a script does, and wants that exit status.
-func (s *site) status(want int, args ...string) status {
+func (s *testStudio) status(want int, args ...string) status {
 	s.t.Helper()
 	code, stdout, stderr := s.exits(append([]string{"status", "-o", "json"}, args...)...)
 	if code != want || stderr != "" {
@@ -90,7 +90,7 @@ func (s *site) status(want int, args ...string) status {
 }
 
 // says checks the table, in which spaces do not count.
-func (s *site) says(args []string, wants ...string) {
+func (s *testStudio) says(args []string, wants ...string) {
 	s.t.Helper()
 	code, stdout, stderr := s.exits(append([]string{"status"}, args...)...)
 	if code != 0 || stderr != "" || strings.Contains(stdout, "\x1b") {
@@ -107,7 +107,7 @@ func (s *site) says(args []string, wants ...string) {
 // Without a sitesync the documents alone say how far everything is.
 func TestStatusOfDocuments(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	s.says(nil, "no sitesync runs for site gdrive\n", "no project has files for site gdrive")
 	if got := s.status(0); len(got.Projects) != 0 || *got.Sitesync.Runs {
@@ -193,7 +193,7 @@ func TestStatusOfDocuments(t *testing.T) {
 // What works, and what holds it up, is told by another process.
 func TestStatusOfSitesync(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.remoteRoot("/SHOW/later", s.account)
 	p := s.project("Test")
 	s.publish(p, studio.Publish{Size: 100, Version: 2, RecordOnly: true, ContextRoot: "P:/projects"})
@@ -240,7 +240,7 @@ func TestStatusOfSitesync(t *testing.T) {
 
 func TestStatusOfFailures(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	missing := s.publish(s.project("Test"), studio.Publish{Size: 100, Hold: true})
 	d := s.start(append(pollOnly, "--settle", "10ms", "--retry-delay", "10ms")...)
 	var got status
@@ -261,7 +261,7 @@ func TestStatusOfFailures(t *testing.T) {
 // A project that can't be read does not hide the others, and is told of by the exit status too. (Not parallel: there is
 // one failpoint in a server.)
 func TestStatusWithoutAProject(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.publish(s.project("Bad"), studio.Publish{Size: 100})
 	s.publish(s.project("Good"), studio.Publish{Size: 100})
 	check(t, s.presets.Write(s.dir))
@@ -284,7 +284,7 @@ func TestStatusWithFewRights(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	db := set.Client().Database("avalon")
-	owner := newSiteOn(t, must(set.CreateUser(t.Context(), "owner", "S3cr3t", mongod.Role{Role: "readWrite", DB: "avalon"},
+	owner := newTestStudioOn(t, must(set.CreateUser(t.Context(), "owner", "S3cr3t", mongod.Role{Role: "readWrite", DB: "avalon"},
 		mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t), db)
 	rep := owner.publish(owner.project("Test"), studio.Publish{Size: 100})
 	check(t, owner.presets.Write(owner.dir))
@@ -313,7 +313,7 @@ func TestStatusWithFewRights(t *testing.T) {
 
 func TestStatusWithoutMongo(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	args := []string{"status", "--mongo", "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=300"}
 	if code, stdout, stderr := s.exits(args...); code != 1 || stdout != "" || !strings.Contains(stderr, "127.0.0.1:1") {

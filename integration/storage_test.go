@@ -9,13 +9,13 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // twoStorages makes the studio one with the roots work and render, which go to folders of their own.
-func (s *site) twoStorages() (roots map[string]string) {
+func (s *testStudio) twoStorages() (roots map[string]string) {
 	s.t.Helper()
 	dir := s.t.TempDir()
 	roots = map[string]string{"work": filepath.Join(dir, "work"), "render": filepath.Join(dir, "render")}
@@ -39,7 +39,7 @@ func TestOneStorageAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newSite(t)
+			s := newTestStudio(t)
 			roots := s.twoStorages()
 			p := s.project("Test")
 			sequence := s.publish(p, studio.Publish{Size: 100, Root: "render", Name: "exr", Frames: 20})
@@ -48,7 +48,7 @@ func TestOneStorageAway(t *testing.T) {
 			check(t, left(roots["render"]))
 
 			d := s.start("--retry-delay", "10ms", "--settle", "10ms")
-			held := s.log(d, daemon.Message("uploads are held"))
+			held := s.log(d, process.Message("uploads are held"))
 			if held.Text("held") != roots["render"] || !strings.Contains(held.Text("error"), "the storage is not mounted") {
 				t.Errorf("the log says %v", held.Fields)
 			}
@@ -66,7 +66,7 @@ func TestOneStorageAway(t *testing.T) {
 				s.onDrive(s.show, "renders", rep)
 			}
 			for message, want := range map[string]int{"uploads are held": 1, "uploads go on": 1, "upload failed": 0} {
-				if lines := d.Lines(daemon.Message(message)); len(lines) != want {
+				if lines := d.Lines(process.Message(message)); len(lines) != want {
 					t.Errorf("%q is told %d times: %v", message, len(lines), lines)
 				}
 			}
@@ -76,7 +76,7 @@ func TestOneStorageAway(t *testing.T) {
 
 // A storage that goes away under running uploads, and comes back with something else under the name of one.
 func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	roots := s.twoStorages()
 	p := s.project("Test")
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 8 << 20 })
@@ -87,11 +87,11 @@ func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
 	s.eventually("both are uploaded", func() bool { return s.drive.Calls()["upload.put"] == 2 })
 	check(t, os.Rename(roots["render"], roots["render"]+"-away"))
 	check(t, os.Mkdir(roots["render"], 0o755))
-	if synced := d.Lines(daemon.Message("synced")); len(synced) > 0 {
+	if synced := d.Lines(process.Message("synced")); len(synced) > 0 {
 		t.Fatalf("it was too late for %v", synced)
 	}
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
-	s.log(d, daemon.Message("uploads are held"))
+	s.log(d, process.Message("uploads are held"))
 
 	away := strings.Replace(other.Files[0].Local, roots["render"], roots["render"]+"-away", 1)
 	check(t, os.WriteFile(away, make([]byte, size), 0o644))
@@ -102,7 +102,7 @@ func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
 		must(s.studio.WaitSynced(s.ctx, rep))(t)
 		s.onDrive(s.show, "renders", rep)
 	}
-	if failed := d.Lines(daemon.Message("upload failed")); len(failed) > 0 {
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
 		t.Errorf("tries were spent: %v", failed)
 	}
 	if dup := s.drive.Duplicates(); len(dup) > 0 {
@@ -114,7 +114,7 @@ func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
 // local_root is needed, by check too, and counted by status. With that in the settings it is synced.
 func TestRootThatTheDocumentLacks(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	roots := s.twoStorages()
 	p := s.project("Test")
 	rep := s.publish(p, studio.Publish{Size: 100, Root: "work", Change: func(doc bson.D) bson.D {
@@ -122,7 +122,7 @@ func TestRootThatTheDocumentLacks(t *testing.T) {
 	}})
 	d := s.start()
 	const reason = `context.root of the representation has no root "work"`
-	if held := s.log(d, daemon.Message("uploads are held")); !strings.Contains(held.Text("error"), reason) {
+	if held := s.log(d, process.Message("uploads are held")); !strings.Contains(held.Text("error"), reason) {
 		t.Errorf("the log says %v", held.Fields)
 	}
 	if status, stdout, _ := s.exits("check"); status != 1 || strings.Count(stdout, reason) == 0 || !strings.Contains(stdout, "set local_root") {

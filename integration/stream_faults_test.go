@@ -14,8 +14,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -25,8 +25,8 @@ const recovery = 15 * time.Second
 // fault is a studio whose MongoDB gets into trouble. Its sitesync polls once an hour, so that what it finds, it finds
 // by the stream, or by the poll that follows an opening of the stream.
 type fault struct {
-	*site
-	d     *daemon.Daemon
+	*testStudio
+	d     *process.Process
 	p     *studio.Project
 	reps  []*studio.Representation
 	since int // lines in the log when the fault began
@@ -40,7 +40,7 @@ type fault struct {
 // newFault sets a studio up in a database of its own, and starts sitesync.
 func newFault(t *testing.T, uri string, db *mongo.Database) *fault {
 	t.Helper()
-	f := &fault{site: newSiteOn(t, uri, db)}
+	f := &fault{testStudio: newTestStudioOn(t, uri, db)}
 	f.presets.LoopDelay = "3600"
 	f.p = f.project("Test")
 	f.d = f.start()
@@ -51,7 +51,7 @@ func newFault(t *testing.T, uri string, db *mongo.Database) *fault {
 func (f *fault) publish(pub studio.Publish) *studio.Representation {
 	f.t.Helper()
 	pub.Size, pub.Version = 1000, len(f.reps)+1
-	rep := f.site.publish(f.p, pub)
+	rep := f.testStudio.publish(f.p, pub)
 	f.reps = append(f.reps, rep)
 	return rep
 }
@@ -66,16 +66,16 @@ func (f *fault) begin() {
 
 // mark is where the log of a fault begins.
 func (f *fault) mark() {
-	f.since = len(f.d.Lines(daemon.Message("")))
+	f.since = len(f.d.Lines(process.Message("")))
 	if f.elections != nil {
 		f.elected = f.elections()
 	}
 }
 
 // logged returns the lines since the fault began that contain a text in their message.
-func (f *fault) logged(text string) []daemon.Line {
-	var lines []daemon.Line
-	for _, l := range f.d.Lines(daemon.Message(""))[f.since:] {
+func (f *fault) logged(text string) []process.Line {
+	var lines []process.Line
+	for _, l := range f.d.Lines(process.Message(""))[f.since:] {
 		if strings.Contains(l.Message, text) {
 			lines = append(lines, l)
 		}
@@ -132,10 +132,10 @@ func (f *fault) once(reasons ...string) {
 }
 
 // leaseLost matches what is told when the database is away for longer than the lease.
-var leaseLost = daemon.Message("cannot renew the lease")
+var leaseLost = process.Message("cannot renew the lease")
 
 // stopped matches what is told when the stream, or all work, ends by a fault.
-func stopped(l daemon.Line) bool { return daemon.Message("change stream lost")(l) || leaseLost(l) }
+func stopped(l process.Line) bool { return process.Message("change stream lost")(l) || leaseLost(l) }
 
 // told checks that the log says everything once. The stream was lost for one of the reasons, or for several, with a
 // space between; an empty one allows that the driver has resumed it.
@@ -262,13 +262,13 @@ func TestServerFaults(t *testing.T) {
 
 	t.Run("down", func(t *testing.T) {
 		uri, db, _, _ := sync(t, "down")
-		f := &fault{site: newSiteOn(t, uri, db)}
+		f := &fault{testStudio: newTestStudioOn(t, uri, db)}
 		f.presets.LoopDelay = "3600"
 		f.p = f.project("Test")
 		f.publish(studio.Publish{})
 		check(t, member.Kill())
 		f.d = f.launch()
-		f.log(f.d, daemon.Message("cannot acquire the lease"))
+		f.log(f.d, process.Message("cannot acquire the lease"))
 		check(t, member.Restart(t.Context()))
 		f.recovers(f.writable())
 		f.once("")
@@ -361,7 +361,7 @@ func TestServerFaults(t *testing.T) {
 
 		f.begin()
 		check(t, member.Restart(t.Context()))
-		f.log(f.d, func(l daemon.Line) bool {
+		f.log(f.d, func(l process.Line) bool {
 			return l.Message != "" && l.Text("reason") == "unauthorized"
 		})
 		f.writable()
@@ -450,7 +450,7 @@ func filled(t *testing.T, free int) func(bson.D) bson.D {
 func TestLargestDocuments(t *testing.T) {
 	t.Parallel()
 	f := newFault(t, mongod.URI(t), mongod.Database(t))
-	synced := func() int { return len(f.d.Lines(daemon.Message("synced"))) }
+	synced := func() int { return len(f.d.Lines(process.Message("synced"))) }
 	// change changes documents as a person would. Now and then the test's small MongoDB has no room for the change.
 	change := func(what func() error) {
 		t.Helper()
@@ -494,7 +494,7 @@ func TestLargestDocuments(t *testing.T) {
 
 	// There is no room in the document for what became of the upload.
 	full := f.publish(studio.Publish{Change: filled(t, 10)})
-	line := f.log(f.d, daemon.Message("can't be worked with"))
+	line := f.log(f.d, process.Message("can't be worked with"))
 	if line.Text("representation") != full.ID.Hex() || !strings.Contains(line.Text("reason"), "16777216") {
 		t.Errorf("the log says %v", line.Fields)
 	}

@@ -13,18 +13,18 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // patience is how long anything is waited for; nothing takes nearly as long unless it is broken.
 const patience = 60 * time.Second
 
-// site is a studio with its database and a Google Drive, set up for sitesync: the root on Drive is the folder
+// testStudio is a studio with its database and a Google Drive, set up for sitesync: the root on Drive is the folder
 // "projects" of the shared drive SHOW.
-type site struct {
+type testStudio struct {
 	t       testing.TB
 	ctx     context.Context
 	mongo   string // connection string
@@ -35,32 +35,32 @@ type site struct {
 	studio  *studio.Studio
 	root    string // the storage
 	dir     string // of the presets
-	presets daemon.Presets
+	presets process.Presets
 }
 
-// newSite sets a studio up, on the shared MongoDB.
-func newSite(t testing.TB) *site {
+// newTestStudio sets a studio up, on the shared MongoDB.
+func newTestStudio(t testing.TB) *testStudio {
 	t.Helper()
-	return newSiteOn(t, mongod.URI(t), mongod.Database(t))
+	return newTestStudioOn(t, mongod.URI(t), mongod.Database(t))
 }
 
-func newSiteOn(t testing.TB, uri string, db *mongo.Database) *site {
+func newTestStudioOn(t testing.TB, uri string, db *mongo.Database) *testStudio {
 	t.Helper()
-	s := &site{t: t, ctx: t.Context(), mongo: uri, db: db, drive: drive.StartTest(t), root: t.TempDir(), dir: t.TempDir()}
+	s := &testStudio{t: t, ctx: t.Context(), mongo: uri, db: db, drive: drive.StartTest(t), root: t.TempDir(), dir: t.TempDir()}
 	s.account = s.drive.AddServiceAccount("sync@studio.iam.example")
 	s.show = s.drive.AddSharedDrive("SHOW")
 	s.show.AddMember(s.account, drive.Contributor)
 	s.drive.Mkdir(s.show, "projects")
 	t.Cleanup(s.hidesInDatabases)
 	s.studio = studio.New(db, studio.Options{Root: s.root})
-	s.presets = daemon.Presets{LoopDelay: "1", Sites: map[string]daemon.Site{
+	s.presets = process.Presets{LoopDelay: "1", Sites: map[string]process.Site{
 		"gdrive": {Credentials: s.account.Credentials(), Root: "/SHOW/projects", Endpoint: s.drive.URL},
 	}}
 	return s
 }
 
 // remoteRoot changes the root and the credentials of the remote site.
-func (s *site) remoteRoot(root any, account *drive.Account) {
+func (s *testStudio) remoteRoot(root any, account *drive.Account) {
 	g := s.presets.Sites["gdrive"]
 	g.Root, g.Credentials = root, account.Credentials()
 	s.presets.Sites["gdrive"] = g
@@ -73,13 +73,13 @@ var (
 )
 
 // start starts sitesync and waits until it watches. The test fails if it does not stop orderly in the end.
-func (s *site) start(args ...string) *daemon.Daemon {
+func (s *testStudio) start(args ...string) *process.Process {
 	s.t.Helper()
 	d := s.launch(args...)
-	watching := daemon.Message("change stream open")
+	watching := process.Message("change stream open")
 	for _, a := range args {
 		if a == "--no-stream" || a == "--once" {
-			watching = daemon.Message("sitesync starts")
+			watching = process.Message("sitesync starts")
 		}
 	}
 	s.log(d, watching)
@@ -87,12 +87,12 @@ func (s *site) start(args ...string) *daemon.Daemon {
 }
 
 // launch starts sitesync.
-func (s *site) launch(args ...string) *daemon.Daemon {
+func (s *testStudio) launch(args ...string) *process.Process {
 	s.t.Helper()
 	if err := s.presets.Write(s.dir); err != nil {
 		s.t.Fatal(err)
 	}
-	d, err := daemon.Start(daemon.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args})
+	d, err := process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -109,13 +109,13 @@ func (s *site) launch(args ...string) *daemon.Daemon {
 }
 
 // state is the name of sitesync's own database, one for each test.
-func (s *site) state() string { return s.db.Name() + "-state" }
+func (s *testStudio) state() string { return s.db.Name() + "-state" }
 
 // stateDB is sitesync's own database.
-func (s *site) stateDB() *mongo.Database { return s.db.Client().Database(s.state()) }
+func (s *testStudio) stateDB() *mongo.Database { return s.db.Client().Database(s.state()) }
 
 // log waits for a line in the log.
-func (s *site) log(d *daemon.Daemon, match func(daemon.Line) bool) daemon.Line {
+func (s *testStudio) log(d *process.Process, match func(process.Line) bool) process.Line {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
@@ -126,12 +126,12 @@ func (s *site) log(d *daemon.Daemon, match func(daemon.Line) bool) daemon.Line {
 	return line
 }
 
-func (s *site) project(name string) *studio.Project {
+func (s *testStudio) project(name string) *studio.Project {
 	s.t.Helper()
 	return must(s.studio.Project(s.ctx, name))(s.t)
 }
 
-func (s *site) publish(p *studio.Project, pub studio.Publish) *studio.Representation {
+func (s *testStudio) publish(p *studio.Project, pub studio.Publish) *studio.Representation {
 	s.t.Helper()
 	if pub.Asset == "" {
 		pub.Asset = "Cylinder"
@@ -146,14 +146,14 @@ func (s *site) publish(p *studio.Project, pub studio.Publish) *studio.Representa
 }
 
 // synced waits until the representation is synced, then compares what is on Drive with what was published.
-func (s *site) synced(rep *studio.Representation) {
+func (s *testStudio) synced(rep *studio.Representation) {
 	s.t.Helper()
 	s.wait(rep)
 	s.onDrive(s.show, "projects", rep)
 }
 
 // wait waits until the representation is synced.
-func (s *site) wait(rep *studio.Representation) {
+func (s *testStudio) wait(rep *studio.Representation) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
@@ -164,7 +164,7 @@ func (s *site) wait(rep *studio.Representation) {
 
 // onDrive checks that the files of a representation are on Drive, once each, below the folder of a place, with
 // their content and the id that their record names.
-func (s *site) onDrive(place drive.Place, folder string, rep *studio.Representation) {
+func (s *testStudio) onDrive(place drive.Place, folder string, rep *studio.Representation) {
 	s.t.Helper()
 	for i, f := range rep.Files {
 		found := s.drive.Find(place, path.Join(folder, f.Rel))
@@ -187,13 +187,13 @@ func (s *site) onDrive(place drive.Place, folder string, rep *studio.Representat
 }
 
 // record is the remote site's record of a file.
-func (s *site) record(rep *studio.Representation, file int) bson.Raw {
+func (s *testStudio) record(rep *studio.Representation, file int) bson.Raw {
 	s.t.Helper()
 	return must(rep.Record(s.ctx, file, "gdrive"))(s.t)
 }
 
 // eventually waits for a condition.
-func (s *site) eventually(what string, ok func() bool) {
+func (s *testStudio) eventually(what string, ok func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -203,7 +203,7 @@ func (s *site) eventually(what string, ok func() bool) {
 }
 
 // creates is how many requests have created or changed a file on Drive.
-func (s *site) creates() int {
+func (s *testStudio) creates() int {
 	n := 0
 	for kind, count := range s.drive.Calls() {
 		if strings.HasPrefix(kind, "files.create.") || strings.HasPrefix(kind, "files.update.") {

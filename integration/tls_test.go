@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -15,16 +15,16 @@ import (
 const awkward = "S3cr3t@of:M/o?n%g&o=#[+] ü"
 
 // syncs starts sitesync, publishes, and stops it when all is on Drive. What it warns of is returned.
-func (s *site) syncs(seed uint64) (warnings []daemon.Line) {
+func (s *testStudio) syncs(seed uint64) (warnings []process.Line) {
 	s.t.Helper()
 	d := s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100, Version: int(seed), Seed: seed}))
 	check(s.t, d.Stop())
-	return d.Lines(func(l daemon.Line) bool { return l.Level == "warn" || l.Level == "error" })
+	return d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" })
 }
 
 // allOK runs check, which has to find nothing to mend.
-func (s *site) allOK() {
+func (s *testStudio) allOK() {
 	s.t.Helper()
 	check(s.t, s.presets.Write(s.dir))
 	status, stdout, stderr := s.exits("check")
@@ -39,7 +39,7 @@ func TestTLS(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Auth: true, TLS: true})
 	roles := []mongod.Role{{Role: "readWrite", DB: "avalon"}, {Role: "readWrite", DB: "avalon-state"}}
 	uri := must(set.CreateUser(t.Context(), "s@nc", awkward, roles...))(t)
-	s := newSiteOn(t, uri, set.Client().Database("avalon"))
+	s := newTestStudioOn(t, uri, set.Client().Database("avalon"))
 	other := filepath.Join(t.TempDir(), "other.pem")
 	check(t, mongod.OtherCA(other))
 	plain, query, _ := strings.Cut(uri, "?")
@@ -86,8 +86,8 @@ func TestTLS(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.mongo = test.uri + "&serverSelectionTimeoutMS=1000"
 			d := s.launch("--log-level", "debug")
-			line := s.log(d, daemon.Message("cannot connect to a server of MongoDB"))
-			s.log(d, daemon.Message("cannot acquire the lease"))
+			line := s.log(d, process.Message("cannot connect to a server of MongoDB"))
+			s.log(d, process.Message("cannot acquire the lease"))
 			if line.Level != "warn" || line.Text("server") != set.Members()[0].Host() || !strings.Contains(line.Text("error"), test.want) {
 				t.Errorf("the log says %v", line.Fields)
 			}
@@ -100,7 +100,7 @@ func TestTLS(t *testing.T) {
 			if strings.Contains(stdout+stderr+d.Raw(), "S3cr3t") {
 				t.Error("a part of the password is told")
 			}
-			if lines := d.Lines(daemon.Message("cannot connect to a server of MongoDB")); len(lines) != 1 {
+			if lines := d.Lines(process.Message("cannot connect to a server of MongoDB")); len(lines) != 1 {
 				t.Errorf("it is told %d times", len(lines))
 			}
 		})
@@ -122,7 +122,7 @@ func TestTLS(t *testing.T) {
 // A server that does not talk TLS at all.
 func TestTLSToAServerWithout(t *testing.T) {
 	t.Parallel()
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.publish(s.project("Test"), studio.Publish{Size: 100})
 	before := s.mongo
 	s.mongo += "&tls=true&serverSelectionTimeoutMS=1000"

@@ -12,15 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // page is what a sitesync serves over HTTP.
 type page struct {
-	s   *site
+	s   *testStudio
 	url string
 }
 
@@ -28,9 +28,9 @@ type page struct {
 var serve = []string{"--listen", "127.0.0.1:0"}
 
 // page waits until sitesync has told where it listens.
-func (s *site) page(d *daemon.Daemon) page {
+func (s *testStudio) page(d *process.Process) page {
 	s.t.Helper()
-	return page{s, "http://" + s.log(d, daemon.Message("health and metrics are served")).Text("address")}
+	return page{s, "http://" + s.log(d, process.Message("health and metrics are served")).Text("address")}
 }
 
 // get asks for a path.
@@ -90,7 +90,7 @@ func (p page) shows(want map[string]float64) {
 
 func TestHealthAndMetrics(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{})
-	s := newSiteOn(t, set.URI(), set.Client().Database("avalon"))
+	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	d := s.start(append(serve, "--retry-delay", "10ms")...)
 	page := s.page(d)
 	const ready = `{"ready":true}`
@@ -141,7 +141,7 @@ func TestHealthAndMetrics(t *testing.T) {
 
 // Nothing to sync is no reason not to be there.
 func TestIdlePage(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.presets.RemoteSite = "-"
 	page := s.page(s.launch(serve...))
 	for path, want := range map[string]string{"/healthz": `{"status":"idle"}`, "/readyz": `{"ready":true}`} {
@@ -156,7 +156,7 @@ func TestIdlePage(t *testing.T) {
 
 // A site in trouble is told of; a restart or another machine would not help.
 func TestHeldPage(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	s.remoteRoot("/SHOW/later", s.account)
 	page := s.page(s.start(serve...))
 	s.publish(s.project("Test"), studio.Publish{Size: 100})
@@ -172,7 +172,7 @@ func TestHeldPage(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	defer l.Close()
@@ -188,9 +188,9 @@ func TestPortInUse(t *testing.T) {
 
 // A page that other machines can read is a matter of choice, and told of.
 func TestListeningToOtherMachines(t *testing.T) {
-	s := newSite(t)
+	s := newTestStudio(t)
 	d := s.start("--listen", "0.0.0.0:0")
-	if line := s.log(d, daemon.Message("other machines can read")); line.Level != "warn" || !strings.Contains(line.Message, `--listen is "0.0.0.0:0"`) {
+	if line := s.log(d, process.Message("other machines can read")); line.Level != "warn" || !strings.Contains(line.Message, `--listen is "0.0.0.0:0"`) {
 		t.Errorf("the log says %v", line.Fields)
 	}
 }

@@ -9,40 +9,40 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 const (
-	// busyLatency is what Drive takes for each request while others are under way.
+	// busyLatency is Drive's latency beside other files.
 	busyLatency = 50 * time.Millisecond
 
-	// mayLast is how much longer than alone a publish may take beside others.
-	mayLast = 100 * time.Millisecond
+	// maxDelay is how much longer than alone a publish may take beside other files.
+	maxDelay = 100 * time.Millisecond
 
-	giants    = 4
-	giantSize = 5 << 30
-	// giantSpeed is what all uploads have together, bytes a second: slow enough for the giants to be there all the time.
-	giantSpeed = 64 << 20
+	largeFiles = 4
+	largeSize  = 5 << 30
+	// largeSpeed is the bandwidth of all uploads together, bytes a second: low enough for them to last.
+	largeSpeed = 64 << 20
 
 	singles = 50 // that are published together
 )
 
-// backlog measures single publishes while a lot else is to be uploaded, in turn with the same on a sitesync that is idle.
+// backlog measures single publishes beside many or large pending files, in turn with the same on an idle sitesync.
 func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 	b.latency(busyLatency)
 	defer b.latency(0)
 	for _, m := range []struct {
 		what string
 		n    int
-		load func(*house, context.Context, *studio.Project) error
+		load func(*isolatedEnv, context.Context, *studio.Project) error
 	}{
-		{fmt.Sprintf("beside %d pending files", b.Backlog), b.Fresh, (*house).pileUp},
-		{fmt.Sprintf("beside %d caches of %d GiB", giants, giantSize>>30), max(b.Fresh/2, 1), (*house).giants},
+		{fmt.Sprintf("beside %d pending files", b.Backlog), b.Fresh, (*isolatedEnv).addBacklog},
+		{fmt.Sprintf("beside %d caches of %d GiB", largeFiles, largeSize>>30), max(b.Fresh/2, 1), (*isolatedEnv).largeFiles},
 	} {
 		what := fmt.Sprintf("of %d publishes a round %s", m.n, m.what)
 		middle := row{What: "median " + what, Unit: "ms", Peer: "on an idle sitesync"}
-		last := row{What: "p99 " + what, Unit: "ms", Peer: fmt.Sprintf("on an idle sitesync, and %d ms", mayLast.Milliseconds()),
+		last := row{What: "p99 " + what, Unit: "ms", Peer: fmt.Sprintf("on an idle sitesync, and %d ms", maxDelay.Milliseconds()),
 			Bar: &bar{Of: ofRatio, Limit: 1}}
 		for round := range b.Rounds {
 			progress("%s, round %d of %d ...", m.what, round+1, b.Rounds)
@@ -53,7 +53,7 @@ func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 			middle.Ours = append(middle.Ours, milliseconds(busy.Quantile(0.5)))
 			middle.Theirs = append(middle.Theirs, milliseconds(idle.Quantile(0.5)))
 			last.Ours = append(last.Ours, milliseconds(busy.Quantile(0.99)))
-			last.Theirs = append(last.Theirs, milliseconds(idle.Quantile(0.99)+mayLast))
+			last.Theirs = append(last.Theirs, milliseconds(idle.Quantile(0.99)+maxDelay))
 		}
 		rows = append(rows, middle, last)
 	}
@@ -62,8 +62,8 @@ func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 }
 
 // beside publishes one file after the other, in turn for an idle sitesync and for one with a load.
-func (b *bench) beside(ctx context.Context, n int, load func(*house, context.Context, *studio.Project) error) (idle, busy studio.Reactions, err error) {
-	calm, p, err := b.openHouse(ctx)
+func (b *bench) beside(ctx context.Context, n int, load func(*isolatedEnv, context.Context, *studio.Project) error) (idle, busy studio.Reactions, err error) {
+	calm, p, err := b.newIsolatedProject(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,12 +71,12 @@ func (b *bench) beside(ctx context.Context, n int, load func(*house, context.Con
 	if err := calm.start(ctx); err != nil {
 		return nil, nil, err
 	}
-	full, loaded, err := b.openHouse(ctx)
+	full, loaded, err := b.newIsolatedProject(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
 	defer full.close(ctx)
-	defer b.stage.Drive.UpdateSettings(func(v *drive.Settings) { v.UploadBandwidth = 0 })
+	defer b.env.Drive.UpdateSettings(func(v *drive.Settings) { v.UploadBandwidth = 0 })
 	if err := load(full, ctx, loaded); err != nil {
 		return nil, nil, err
 	}
@@ -89,20 +89,20 @@ func (b *bench) beside(ctx context.Context, n int, load func(*house, context.Con
 		if err != nil {
 			return nil, nil, err
 		}
-		if i > 0 { // the first one of an asset finds out about its folders
+		if i > 0 { // the first one of an asset looks up its folders
 			idle, busy = append(idle, one), append(busy, other)
 		}
 	}
-	left, err := full.pending(ctx, bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Giant"}}}}})
+	left, err := full.pending(ctx, bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Large"}}}}})
 	if err == nil && left == 0 {
-		err = errors.New("all was uploaded before the publishes were measured; let there be more")
+		err = errors.New("all was uploaded before the publishes were measured; raise --backlog")
 	}
 	return idle, busy, err
 }
 
-// openHouse is newHouse, with a project.
-func (b *bench) openHouse(ctx context.Context) (*house, *studio.Project, error) {
-	h, err := b.newHouse(time.Minute)
+// newIsolatedProject is newIsolatedEnv, with a project.
+func (b *bench) newIsolatedProject(ctx context.Context) (*isolatedEnv, *studio.Project, error) {
+	h, err := b.newIsolatedEnv(time.Minute)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,62 +111,62 @@ func (b *bench) openHouse(ctx context.Context) (*house, *studio.Project, error) 
 }
 
 // publish publishes one file and returns how long it took until it was synced.
-func (h *house) publish(ctx context.Context, p *studio.Project, asset string, version int) (time.Duration, error) {
+func (e *isolatedEnv) publish(ctx context.Context, p *studio.Project, asset string, version int) (time.Duration, error) {
 	rep, err := p.Publish(ctx, studio.Publish{Asset: asset, Subset: "modelMain", Version: version, Name: "ma", Size: size})
 	if err != nil {
 		return 0, err
 	}
-	at, err := h.studio.WaitSynced(ctx, rep)
+	at, err := e.studio.WaitSynced(ctx, rep)
 	return at.Sub(rep.Acknowledged), err
 }
 
 // pending counts what is not synced yet of what the filter finds.
-func (h *house) pending(ctx context.Context, filter bson.D) (int, error) {
-	n, err := h.db.Collection("Bench").CountDocuments(ctx, append(filter, bson.E{Key: "files.sites", Value: bson.D{
-		{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: stage.RemoteSite}, {Key: "created_dt", Value: nil}}}}}))
+func (e *isolatedEnv) pending(ctx context.Context, filter bson.D) (int, error) {
+	n, err := e.db.Collection("Bench").CountDocuments(ctx, append(filter, bson.E{Key: "files.sites", Value: bson.D{
+		{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: testenv.RemoteSite}, {Key: "created_dt", Value: nil}}}}}))
 	return int(n), err
 }
 
-// pileUp leaves a backlog to sitesync, then starts it and waits until it is at work.
-func (h *house) pileUp(ctx context.Context, p *studio.Project) error {
-	// More than can be uploaded meanwhile have files.
-	files := min(h.Backlog, 250*h.Fresh)
+// addBacklog inserts a backlog, then starts sitesync and waits until it uploads.
+func (e *isolatedEnv) addBacklog(ctx context.Context, p *studio.Project) error {
+	// Enough of them have files to last.
+	files := min(e.Backlog, 250*e.Fresh)
 	single := studio.Publish{Name: "ma"}
 	record := single
 	record.RecordOnly = true
-	if err := h.insert(ctx, p, numbered{single, 0, files}, numbered{record, files, h.Backlog - files}); err != nil {
+	if err := e.insert(ctx, p, numbered{single, 0, files}, numbered{record, files, e.Backlog - files}); err != nil {
 		return err
 	}
-	if err := h.start(ctx); err != nil {
+	if err := e.start(ctx); err != nil {
 		return err
 	}
-	return h.until(ctx, "the backlog is uploaded", func() (bool, error) {
-		return h.stage.Drive.Calls()["files.create.multipart"] > 8, nil // start has reset them
+	return e.until(ctx, "the backlog is uploaded", func() (bool, error) {
+		return e.env.Drive.Calls()["files.create.multipart"] > 8, nil // start has reset them
 	})
 }
 
-// giants publishes large caches and waits until all are on their way.
-func (h *house) giants(ctx context.Context, p *studio.Project) error {
-	h.stage.Drive.UpdateSettings(func(v *drive.Settings) { v.UploadBandwidth = giantSpeed })
-	if err := h.start(ctx); err != nil {
+// largeFiles publishes large caches and waits until all are being uploaded.
+func (e *isolatedEnv) largeFiles(ctx context.Context, p *studio.Project) error {
+	e.env.Drive.UpdateSettings(func(v *drive.Settings) { v.UploadBandwidth = largeSpeed })
+	if err := e.start(ctx); err != nil {
 		return err
 	}
-	for i := range giants {
-		if _, err := p.Publish(ctx, studio.Publish{Asset: "Giant", Subset: "cacheMain", Version: i + 1, Name: "abc", Size: giantSize,
+	for i := range largeFiles {
+		if _, err := p.Publish(ctx, studio.Publish{Asset: "Large", Subset: "cacheMain", Version: i + 1, Name: "abc", Size: largeSize,
 			Sparse: true, NoTmp: true}); err != nil {
 			return err
 		}
 	}
-	return h.until(ctx, "the caches are on their way", func() (bool, error) {
-		return h.stage.Drive.Calls()["upload.put"] == giants, nil
+	return e.until(ctx, "the caches are being uploaded", func() (bool, error) {
+		return e.env.Drive.Calls()["upload.put"] == largeFiles, nil
 	})
 }
 
 // besideASequence measures single files that are published together, alone and with a long sequence before them.
 func (b *bench) besideASequence(ctx context.Context) (row, error) {
 	r := row{What: fmt.Sprintf("last of %d files published with %d frames", singles, b.Frames), Unit: "ms",
-		Peer: fmt.Sprintf("without the frames, and %d ms", mayLast.Milliseconds()), Bar: &bar{Of: ofRatio, Limit: 1}}
-	h, p, err := b.openHouse(ctx)
+		Peer: fmt.Sprintf("without the frames, and %d ms", maxDelay.Milliseconds()), Bar: &bar{Of: ofRatio, Limit: 1}}
+	h, p, err := b.newIsolatedProject(ctx)
 	if err != nil {
 		return r, err
 	}
@@ -174,7 +174,7 @@ func (b *bench) besideASequence(ctx context.Context) (row, error) {
 	if err := h.start(ctx); err != nil {
 		return r, err
 	}
-	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are known
+	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are cached
 		return r, err
 	}
 	sequence := studio.Publish{Asset: "Sequence", Subset: "renderMain", Name: "exr", Frames: b.Frames, Size: size, NoTmp: true}
@@ -209,7 +209,7 @@ func (b *bench) besideASequence(ctx context.Context) (row, error) {
 		if err != nil {
 			return r, err
 		}
-		r.Ours, r.Theirs = append(r.Ours, beside), append(r.Theirs, alone+milliseconds(mayLast))
+		r.Ours, r.Theirs = append(r.Ours, beside), append(r.Theirs, alone+milliseconds(maxDelay))
 	}
 	return r, nil
 }

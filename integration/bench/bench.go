@@ -11,31 +11,31 @@ import (
 	"time"
 
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
-// bench is all that runs, and who is measured.
+// bench is the environment, and the tools that are measured.
 type bench struct {
 	cli
-	stage   *stage.Stage
-	dir     string // for what the tools read
-	storage string // where the studio's files are
+	env     *testenv.Env
+	dir     string // of the tools' settings
+	storage string // folder of the studio's files
 	proxy   *drive.Proxy
-	runs    int // so far; names databases and folders
+	runs    int // so far; for the names of databases and folders
 	links   int // files that share their content so far
 
 	sitesync, rclone, curl tool
 }
 
-// tool is somebody who uploads.
+// tool is a program that uploads.
 type tool struct {
 	name    string
 	missing string // how to install it; "" if it is here
 	upload  func(context.Context, job) (outcome, error)
 }
 
-// job is what a tool is to do.
+// job is a batch and where to upload it.
 type job struct {
 	batch     batch
 	root      string // folder on the shared drive that stands for the studio's root
@@ -46,10 +46,10 @@ type job struct {
 type batch struct {
 	publishes []studio.Publish
 	files     []string // below the root
-	ill       int      // publishes that are never marked, and whose files are not among files
+	failing   int      // publishes that are never synced, and whose files are not among files
 }
 
-// outcome is what a job has taken.
+// outcome is the cost of a job.
 type outcome struct {
 	files   int
 	bytes   int64
@@ -58,16 +58,16 @@ type outcome struct {
 	cpu     time.Duration
 }
 
-// start starts everything. All tools reach the emulated Drive as Google, through the same proxy and so with TLS.
+// start starts all servers. All tools reach the emulated Drive under Google's name, through one proxy and with TLS.
 func start(ctx context.Context, c cli) (b *bench, err error) {
-	s, err := stage.Start(ctx, stage.Options{Discard: true, Step: func(what, _ string, do func() error) error {
+	s, err := testenv.Start(ctx, testenv.Options{Discard: true, Step: func(what, _ string, do func() error) error {
 		progress("%s ...", what)
 		return do()
 	}})
 	if err != nil {
 		return nil, err
 	}
-	b = &bench{cli: c, stage: s, dir: filepath.Join(s.Dir, "bench"), storage: filepath.Join(s.Dir, "storage", "projects")}
+	b = &bench{cli: c, env: s, dir: filepath.Join(s.Dir, "bench"), storage: filepath.Join(s.Dir, "storage", "projects")}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -90,27 +90,27 @@ func start(ctx context.Context, c cli) (b *bench, err error) {
 	return b, nil
 }
 
-func (b *bench) close() error { return b.stage.Close() }
+func (b *bench) close() error { return b.env.Close() }
 
-// about tells what was measured, where and how.
+// about says what was measured, where and how.
 func (b *bench) about(ctx context.Context) []string {
 	return []string{
-		fmt.Sprintf("%s/%s, %d cores for all: tools, MongoDB and the emulated Drive", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
-		fmt.Sprintf("%d rounds, each tool in turn; median, and the spread of the ratios of the rounds", b.Rounds),
-		"a batch lasts from the first request that Drive gets: of rclone and curl to the last answer, of sitesync until all " +
-			"is marked in the database",
-		"sitesync: begins with all published, nothing known: " + strings.Join(sitesyncArgs(8), " "),
-		fmt.Sprintf("beside others Drive takes %s for each request, while memory is measured %s, else nothing where no latency is named",
-			busyLatency, pilesLatency),
+		fmt.Sprintf("%s/%s, %d cores shared by tools, MongoDB and the emulated Drive", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+		fmt.Sprintf("%d rounds, each tool in turn; medians, and the spread of the ratios of the rounds", b.Rounds),
+		"a batch lasts from the first request that Drive gets until the last response for rclone and curl, until all is " +
+			"marked in the database for sitesync",
+		"sitesync: starts with all published and empty caches: " + strings.Join(sitesyncArgs(8), " "),
+		fmt.Sprintf("latency of Drive: %s beside other files, %s for memory, else 0 unless a row names one",
+			busyLatency, memoryLatency),
 		b.rclone.version(ctx) + ": " + strings.Join(rcloneFlags(8), " "),
 		b.curl.version(ctx) + ": --http1.1 -T FILE SESSION, after the session was opened",
 	}
 }
 
-// progress tells what is being done.
+// progress prints what is being done.
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// load is the machine's load average, as far as it tells.
+// load is the machine's load average; unknown where there is no /proc.
 func load() string {
 	data, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -119,9 +119,8 @@ func load() string {
 	return strings.Join(strings.Fields(string(data))[:3], " ")
 }
 
-// turns lets each tool do the same in turn, as many rounds as there are. The one that begins changes. A tool that is
-// missing has no outcomes.
-func (b *bench) turns(ctx context.Context, tools []tool, do func(context.Context, tool) (outcome, error)) ([][]outcome, error) {
+// alternate has each tool do the same in turn, once a round. The tool that begins changes. A missing tool has no outcomes.
+func (b *bench) alternate(ctx context.Context, tools []tool, do func(context.Context, tool) (outcome, error)) ([][]outcome, error) {
 	outcomes := make([][]outcome, len(tools))
 	for round := range b.Rounds {
 		for i := range tools {
@@ -141,7 +140,7 @@ func (b *bench) turns(ctx context.Context, tools []tool, do func(context.Context
 
 // publish writes a batch into the studio's storage.
 func (b *bench) publish(ctx context.Context, publishes []studio.Publish) (batch, error) {
-	db := b.stage.Mongo.Client().Database("bench_files")
+	db := b.env.Mongo.Client().Database("bench_files")
 	defer db.Drop(context.WithoutCancel(ctx))
 	p, err := studio.New(db, studio.Options{Root: b.storage}).Project(ctx, "Bench")
 	if err != nil {
@@ -164,13 +163,13 @@ func (b *bench) publish(ctx context.Context, publishes []studio.Publish) (batch,
 func (b *bench) newRoot() string {
 	b.runs++
 	root := fmt.Sprintf("root-%d", b.runs)
-	b.stage.Drive.Mkdir(b.stage.Show, root)
+	b.env.Drive.Mkdir(b.env.Show, root)
 	return root
 }
 
-// seen tells when the first request came and when the last was answered, and how many there were.
+// seen returns the times of the first request and of the last response, and the number of requests.
 func (b *bench) seen() (first, last time.Time, calls int) {
-	for _, e := range b.stage.Drive.Log() {
+	for _, e := range b.env.Drive.Log() {
 		if first.IsZero() || e.Time.Before(first) {
 			first = e.Time
 		}
@@ -178,20 +177,20 @@ func (b *bench) seen() (first, last time.Time, calls int) {
 			last = end
 		}
 	}
-	for _, n := range b.stage.Drive.Calls() {
+	for _, n := range b.env.Drive.Calls() {
 		calls += n
 	}
 	return first, last, calls
 }
 
-// check makes sure that all of a job is on Drive, once.
+// check makes sure that each file of a job is on Drive, once.
 func (b *bench) check(j job) (bytes int64, err error) {
 	for _, name := range j.batch.files {
 		info, err := os.Stat(filepath.Join(b.storage, filepath.FromSlash(name)))
 		if err != nil {
 			return 0, err
 		}
-		found := b.stage.Drive.Find(b.stage.Show, j.root+"/"+name)
+		found := b.env.Drive.Find(b.env.Show, j.root+"/"+name)
 		if len(found) != 1 || found[0].Size != info.Size() {
 			return 0, fmt.Errorf("%s/%s is on Drive as %+v, not once with %d bytes", j.root, name, found, info.Size())
 		}

@@ -7,7 +7,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// callFolders is how many folders the files are in whose calls are counted.
+// callFolders is the number of folders of the files whose calls are counted.
 const callFolders = 20
 
 // versions are publishes in callFolders folders, their files' names beginning with the prefix.
@@ -19,8 +19,8 @@ func versions(prefix string, n int, size int64) (publishes []studio.Publish) {
 	return publishes
 }
 
-// calls counts the requests that Drive gets for a file, all kinds, by a process that knows nothing yet. They are the
-// same each time, so it is done once.
+// calls counts the requests of all kinds that Drive gets for a file, by a process that has just started. The numbers do
+// not vary, so one round is enough.
 func (b *bench) calls(ctx context.Context) (rows []row, err error) {
 	tools := []tool{b.sitesync, b.rclone}
 	roots := []string{b.newRoot(), b.newRoot()}
@@ -34,8 +34,8 @@ func (b *bench) calls(ctx context.Context) (rows []row, err error) {
 		{few + "existing folders", versions("b", b.Calls, size), 1.1},
 		{few + "overwritten with another size", versions("b", b.Calls, size+1), 1.1},
 		{few + "overwritten with the same size", reseeded(versions("b", b.Calls, size+1)), 1.1},
-		{fmt.Sprintf("%d files in one new folder", b.Crowd), crowd("a", b.Crowd), 1.05},
-		{fmt.Sprintf("%d files more in it", b.Crowd), crowd("b", b.Crowd), 1.05},
+		{fmt.Sprintf("%d files in one new folder", b.SameFolder), sameFolder("a", b.SameFolder), 1.05},
+		{fmt.Sprintf("%d files more in it", b.SameFolder), sameFolder("b", b.SameFolder), 1.05},
 	} {
 		r := row{What: "calls a file, " + m.what, Unit: "calls",
 			Peer: b.rclone.name, Missing: b.rclone.missing, Pictured: true, Bar: &bar{Of: ofOurs, Limit: m.limit}}
@@ -64,19 +64,19 @@ func (b *bench) calls(ctx context.Context) (rows []row, err error) {
 	return rows, nil
 }
 
-// crowdFrames is the longest sequence that a crowded folder is filled with.
-const crowdFrames = 1000
+// maxFrames bounds the sequences that fill one folder.
+const maxFrames = 1000
 
-// crowd are publishes of so many files into one folder, their names beginning with the prefix.
-func crowd(prefix string, n int) (publishes []studio.Publish) {
-	for ; n > 0; n -= crowdFrames {
-		publishes = append(publishes, studio.Publish{Asset: "Crowd", Subset: "renderMain", Name: fmt.Sprintf("%s%d", prefix, n),
-			Frames: min(n, crowdFrames), Size: 1})
+// sameFolder are publishes of so many files into one folder, their names beginning with the prefix.
+func sameFolder(prefix string, n int) (publishes []studio.Publish) {
+	for ; n > 0; n -= maxFrames {
+		publishes = append(publishes, studio.Publish{Asset: "SameFolder", Subset: "renderMain", Name: fmt.Sprintf("%s%d", prefix, n),
+			Frames: min(n, maxFrames), Size: 1})
 	}
 	return publishes
 }
 
-// reseeded are the same publishes with another content.
+// reseeded are the same publishes with other content.
 func reseeded(publishes []studio.Publish) []studio.Publish {
 	for i := range publishes {
 		publishes[i].Seed = 1

@@ -7,8 +7,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-// cpu measures the processor time that a small file takes of the uploading process, without what the process takes for
-// starting and stopping: that is measured with nothing to upload.
+// cpu measures the CPU time of the uploading process for a small file, without that of its start and stop, which is
+// measured with nothing to upload.
 func (b *bench) cpu(ctx context.Context) (rows []row, err error) {
 	frames := min(b.CPU, 1000)
 	var sequences []studio.Publish
@@ -28,7 +28,7 @@ func (b *bench) cpu(ctx context.Context) (rows []row, err error) {
 		}
 		what := fmt.Sprintf("CPU a small file, %d files, %s, 8 transfers", len(files.files), layout.name)
 		progress("%s ...", what)
-		outcomes, err := b.turns(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
+		outcomes, err := b.alternate(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
 			idle, err := t.upload(ctx, job{batch{}, b.newRoot(), 8})
 			if err != nil {
 				return outcome{}, fmt.Errorf("with nothing to do: %w", err)

@@ -17,11 +17,11 @@ import (
 	api "google.golang.org/api/drive/v3"
 )
 
-// runCurl lets curl send the one file of a batch into an upload session: what the machine can do, without anything that
-// makes an upload safe.
+// runCurl has curl send the one file of a batch into an upload session: what the machine can do, without what makes an
+// upload safe.
 func (b *bench) runCurl(ctx context.Context, j job) (out outcome, err error) {
 	name := j.batch.files[0]
-	session, err := b.openSession(ctx, b.stage.Drive.Mkdir(b.stage.Show, j.root+"/"+path.Dir(name)), path.Base(name))
+	session, err := b.openSession(ctx, b.env.Drive.Mkdir(b.env.Show, j.root+"/"+path.Dir(name)), path.Base(name))
 	if err != nil {
 		return out, fmt.Errorf("open an upload session: %w", err)
 	}
@@ -29,7 +29,7 @@ func (b *bench) runCurl(ctx context.Context, j job) (out outcome, err error) {
 		"--cacert", filepath.Join(b.dir, "ca.pem"), "--output", os.DevNull, "-T", filepath.Join(b.storage, filepath.FromSlash(name)), session)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	b.stage.Drive.ResetCalls()
+	b.env.Drive.ResetCalls()
 	if err := cmd.Run(); err != nil {
 		return out, fmt.Errorf("%w: %s", err, &stderr)
 	}
@@ -42,7 +42,7 @@ func (b *bench) runCurl(ctx context.Context, j job) (out outcome, err error) {
 
 // openSession opens an upload session and returns its URI at Google's name, as the proxy knows it.
 func (b *bench) openSession(ctx context.Context, folder, name string) (string, error) {
-	credentials, err := google.CredentialsFromJSONWithType(ctx, b.stage.Account.Credentials(), google.ServiceAccount, api.DriveScope)
+	credentials, err := google.CredentialsFromJSONWithType(ctx, b.env.Account.Credentials(), google.ServiceAccount, api.DriveScope)
 	if err != nil {
 		return "", err
 	}
@@ -50,7 +50,7 @@ func (b *bench) openSession(ctx context.Context, folder, name string) (string, e
 	if err != nil {
 		return "", err
 	}
-	address := b.stage.Drive.URL + "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true"
+	address := b.env.Drive.URL + "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(meta))
 	if err != nil {
 		return "", err
@@ -63,7 +63,7 @@ func (b *bench) openSession(ctx context.Context, folder, name string) (string, e
 	defer res.Body.Close()
 	session, err := url.Parse(res.Header.Get("Location"))
 	if err != nil || session.Host == "" {
-		return "", fmt.Errorf("the answer is %s", res.Status)
+		return "", fmt.Errorf("unexpected response: %s", res.Status)
 	}
 	session.Scheme, session.Host = "https", "www.googleapis.com"
 	return session.String(), nil

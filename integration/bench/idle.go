@@ -6,17 +6,17 @@ import (
 	"fmt"
 	"time"
 
-	"sitesync/integration/daemon"
-	"sitesync/integration/stage"
+	"sitesync/integration/process"
+	"sitesync/integration/testenv"
 )
 
-// idle measures the processor time that sitesync takes with nothing to do: a poll, the lease, the change stream. It polls
-// more often than by default, where it takes a minute from one poll to the next.
+// idle measures the CPU time of an idle sitesync: polls, lease, change stream. It polls more often than by default, which
+// is once a minute.
 func (b *bench) idle(ctx context.Context) ([]row, error) {
 	r := row{What: fmt.Sprintf("CPU of an idle sitesync, %d projects, a poll each %s", b.Projects, b.Idle), Unit: "% of a core",
 		Peer: "one core", Bar: &bar{Of: ofRatio, Limit: 0.01}}
 	progress("%s ...", r.What)
-	h, err := b.newHouse(b.Idle)
+	h, err := b.newIsolatedEnv(b.Idle)
 	if err != nil {
 		return nil, err
 	}
@@ -38,20 +38,20 @@ func (b *bench) idle(ctx context.Context) ([]row, error) {
 	for range b.Rounds {
 		start := time.Now()
 		before, err := h.daemon.Usage()
-		if errors.Is(err, daemon.ErrNoUsage) {
+		if errors.Is(err, process.ErrNoUsage) {
 			return []row{{What: r.What, Missing: err.Error()}}, nil
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := stage.Pause(ctx, b.Idle); err != nil {
+		if err := testenv.Sleep(ctx, b.Idle); err != nil {
 			return nil, err
 		}
 		after, err := h.daemon.Usage()
 		if err != nil {
 			return nil, err
 		}
-		// Linux tells it in hundredths of a second.
+		// Linux counts in hundredths of a second.
 		took := max(after.CPU-before.CPU, 10*time.Millisecond)
 		r.Ours = append(r.Ours, 100*took.Seconds()/time.Since(start).Seconds())
 		r.Theirs = append(r.Theirs, 100)

@@ -10,7 +10,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// large measures one large file. It is made of holes and read once before, so that no disk is measured.
+// large measures one large file. It is sparse and in the page cache, so that no disk is measured.
 func (b *bench) large(ctx context.Context) ([]row, error) {
 	what := fmt.Sprintf("one file of %d MiB", b.Large)
 	progress("%s ...", what)
@@ -22,7 +22,7 @@ func (b *bench) large(ctx context.Context) ([]row, error) {
 		return nil, err
 	}
 	tools := []tool{b.sitesync, b.rclone, b.curl}
-	outcomes, err := b.turns(ctx, tools, func(ctx context.Context, t tool) (outcome, error) {
+	outcomes, err := b.alternate(ctx, tools, func(ctx context.Context, t tool) (outcome, error) {
 		return t.upload(ctx, job{batch, b.newRoot(), 8})
 	})
 	if err != nil {
@@ -37,7 +37,7 @@ func (b *bench) large(ctx context.Context) ([]row, error) {
 	return rows, nil
 }
 
-// readAll reads a file, so that the system has it in memory.
+// readAll reads a file into the page cache.
 func readAll(name string) error {
 	f, err := os.Open(name)
 	if err != nil {

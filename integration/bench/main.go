@@ -1,10 +1,11 @@
 // Command bench measures sitesync on this machine: a real MongoDB replica set, the emulated Drive, and sitesync as a
-// process of its own, against what a studio could use instead: rclone and curl, as they are installed. Every row is a
-// ratio of two things that were measured in turn, in the same run, so that what else the machine does hits both.
+// process, against what a studio could use instead: the installed rclone and curl. Every row is a ratio of two
+// measurements taken in turn, in the same run, so that other load on the machine affects both.
 //
-// What is measured is in one file each: reaction.go, throughput.go, large.go, calls.go, cpu.go against the others;
-// backlog.go, sequences.go, memory.go, polling.go, idle.go and ill.go against sitesync with less to do, or less trouble.
-// Who is measured is in sitesync.go, rclone.go and curl.go, and in house.go a sitesync that goes on working.
+// There is a file for each measurement: reaction.go, throughput.go, large.go, calls.go and cpu.go compare with the other
+// tools; backlog.go, sequences.go, memory.go, polling.go, idle.go and failing.go compare with a sitesync that has less
+// to do, or no faults. The tools are in sitesync.go, rclone.go and curl.go; isolatedenv.go has a sitesync that keeps
+// running.
 package main
 
 import (
@@ -21,7 +22,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-const description = `Measures sitesync and prints a table of ratios, each of two things that were measured in turn.
+const description = `Measures sitesync and prints a table of ratios, each of two measurements taken in turn.
 
 Examples:
   go run ./integration/bench
@@ -30,43 +31,43 @@ Examples:
   go run ./integration/bench --document docs/performance.md --picture docs/performance.svg
   go run ./integration/bench --short
 
-rclone and curl are used as they are installed: apt install rclone curl`
+It uses the installed rclone and curl: apt install rclone curl`
 
 // cli is the command line.
 type cli struct {
-	Only      []string      `enum:"reaction,throughput,large,finishing,ill,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
-	Rounds    int           `default:"3" help:"How often each is measured; the median counts."`
-	Publishes int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
-	Files     int           `default:"200" help:"Small files into one folder for the throughput."`
-	Folders   int           `default:"50" help:"Small files with a new folder each for the throughput."`
-	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
-	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"What Drive takes for each request, ms, for the throughput."`
-	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
-	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
-	Calls     int           `default:"1000" placeholder:"FILES" help:"Small files whose calls are counted."`
-	Crowd     int           `default:"20000" placeholder:"FILES" help:"Files in one folder whose calls are counted."`
-	CPU       int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose processor time is taken."`
-	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files that single ones are published beside."`
-	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes beside them, a round."`
-	Frames    int           `default:"2000" help:"Frames of the sequence that single files are published with."`
-	Sequences []int         `default:"250,500,1000,2000,4000" placeholder:"FRAMES" help:"Lengths of sequences; each is compared with the first."`
-	Pending   []int         `default:"100000,1000000" placeholder:"FILES" help:"Backlogs that memory is measured with; each is compared with the first."`
-	Steady    time.Duration `default:"75s" help:"How long sitesync works on each of them."`
-	History   int           `default:"1000000" placeholder:"N" help:"Synced representations of a poll, which is compared with one of a hundredth of them."`
-	Projects  int           `default:"200" placeholder:"N" help:"Projects that are polled, and that an idle sitesync has."`
-	Idle      time.Duration `default:"20s" help:"How long an idle sitesync is watched, a round."`
-	Short     bool          `help:"All of it in seconds, to see whether it works."`
-	JSON      bool          `help:"Print JSON with the figures of each round instead of the table."`
-	Picture   string        `placeholder:"FILE" help:"Also draw the table into this file, SVG."`
-	Document  string        `placeholder:"FILE" help:"Also put the table into this document, Markdown, in place of the one that is there."`
+	Only       []string      `enum:"reaction,throughput,large,finishing,failing,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
+	Rounds     int           `default:"3" help:"Measurements of each row; the median counts."`
+	Publishes  int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
+	Files      int           `default:"200" help:"Small files into one folder for the throughput."`
+	Folders    int           `default:"50" help:"Small files with a new folder each for the throughput."`
+	Transfers  []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
+	Latency    []int         `default:"0,50,150" placeholder:"MS" help:"Drive's latency for the throughput, ms."`
+	Large      int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	Finishing  time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
+	Calls      int           `default:"1000" placeholder:"FILES" help:"Small files whose API calls are counted."`
+	SameFolder int           `default:"20000" placeholder:"FILES" help:"Files in one folder whose API calls are counted."`
+	CPU        int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose CPU time is measured."`
+	Backlog    int           `default:"100000" placeholder:"FILES" help:"Pending files during the single publishes."`
+	Fresh      int           `default:"100" placeholder:"N" help:"Single publishes during the backlog, a round."`
+	Frames     int           `default:"2000" help:"Frames of the sequence that is published together with single files."`
+	Sequences  []int         `default:"250,500,1000,2000,4000" placeholder:"FRAMES" help:"Lengths of sequences; each is compared with the first."`
+	Pending    []int         `default:"100000,1000000" placeholder:"FILES" help:"Backlogs for the memory; each is compared with the first."`
+	Steady     time.Duration `default:"75s" help:"How long sitesync works on each backlog."`
+	History    int           `default:"1000000" placeholder:"N" help:"Synced representations during a poll; compared with a hundredth of them."`
+	Projects   int           `default:"200" placeholder:"N" help:"Projects of the polls and of the idle sitesync."`
+	Idle       time.Duration `default:"20s" help:"How long an idle sitesync is measured, a round."`
+	Short      bool          `help:"All rows in seconds, to test that they work."`
+	JSON       bool          `help:"Print JSON with the figures of each round instead of a table."`
+	Picture    string        `placeholder:"FILE" help:"Also draw a chart into this file, SVG."`
+	Document   string        `placeholder:"FILE" help:"Also replace the table in this document, Markdown."`
 }
 
-// profile is the command line with what --short means.
+// profile applies --short.
 func (c cli) profile() cli {
 	if c.Short {
 		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls, c.CPU = 2, 6, 16, 8, 16, 40, 40
 		c.Transfers, c.Latency = []int{8}, []int{20}
-		c.Crowd = 40
+		c.SameFolder = 40
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
 		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
 		c.History, c.Projects, c.Idle, c.Finishing = 400, 4, 2*time.Second, time.Second
@@ -88,7 +89,7 @@ func (c cli) Validate() error {
 		}
 	}
 	if c.Document != "" && len(c.Only) > 0 {
-		return errors.New("--document wants all rows, so leave --only out")
+		return errors.New("--document requires all rows and cannot be combined with --only")
 	}
 	if c.Publishes < c.Rounds || c.Calls < callFolders {
 		return fmt.Errorf("--publishes must be --rounds or more, --calls %d or more", callFolders)
@@ -107,7 +108,7 @@ func main() {
 	}
 }
 
-// run measures, prints and draws.
+// run measures and writes the report.
 func run(ctx context.Context, c cli, out io.Writer) error {
 	report, err := measure(ctx, c)
 	if err != nil {
@@ -137,7 +138,7 @@ func run(ctx context.Context, c cli, out io.Writer) error {
 	return report.table(out)
 }
 
-// measure makes all rows.
+// measure measures all rows.
 func measure(ctx context.Context, c cli) (r report, err error) {
 	b, err := start(ctx, c)
 	if err != nil {
@@ -150,11 +151,11 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 		do   func(context.Context) ([]row, error)
 	}{
 		{"reaction", b.reaction},
-		{"", b.alone},
+		{"", b.stopShared},
 		{"throughput", b.throughput},
 		{"large", b.large},
 		{"finishing", b.finishing},
-		{"ill", b.ill},
+		{"failing", b.failing},
 		{"calls", b.calls},
 		{"cpu", b.cpu},
 		{"backlog", b.backlog},
@@ -174,7 +175,7 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 	}
 	r.About = append(r.About, "load average at the end "+load())
 	if c.Short {
-		r.About = append(r.About, "--short: too few files for the bars, starting takes most of the time")
+		r.About = append(r.About, "--short: too few files for the bars; most of the time is start-up")
 		for i := range r.Rows {
 			r.Rows[i].Bar = nil
 		}

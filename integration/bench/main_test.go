@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The benchmark goes on working, whatever its figures are.
+// The benchmark works, whatever its figures are.
 func TestBench(t *testing.T) {
 	c := cli{Short: true, JSON: true, Picture: filepath.Join(t.TempDir(), "bench.svg")}.profile()
 	var out bytes.Buffer
@@ -29,9 +29,9 @@ func TestBench(t *testing.T) {
 		if len(r.Ours) == 0 || median(r.Ours) <= 0 {
 			t.Errorf("the row has no figures of sitesync: %+v", r)
 		}
-		// A peer that is not installed is no reason to say nothing of it.
+		// The row of a peer that is not installed says so.
 		if r.Missing != "" && !strings.Contains(r.Missing, "install") || r.Missing == "" && median(r.Theirs) <= 0 {
-			t.Errorf("the row has no figures of %s, nor says how to get it: %+v", r.Peer, r)
+			t.Errorf("the row has no figures of %s and does not say how to install it: %+v", r.Peer, r)
 		}
 	}
 	drawn, err := os.Open(c.Picture)
@@ -43,7 +43,7 @@ func TestBench(t *testing.T) {
 		if _, err := d.Token(); err == io.EOF {
 			break
 		} else if err != nil {
-			t.Fatalf("the picture is no XML: %v", err)
+			t.Fatalf("the picture is not XML: %v", err)
 		}
 	}
 }

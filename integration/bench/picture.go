@@ -15,7 +15,7 @@ const (
 	head         = 60
 )
 
-// picture draws the rows that say most: two bars each, the longer one of the same length everywhere, as units differ.
+// picture draws the main rows, two bars each. The longer bar has the same length everywhere, as units differ.
 func picture(r report) string {
 	var pairs strings.Builder
 	y := head
@@ -42,7 +42,7 @@ func picture(r report) string {
 				width = b.value / longest * barWidth
 			}
 			fmt.Fprintf(&pairs, `<rect x="%d" y="%d" width="%.1f" height="14" fill="%s"/>`+"\n", labelWidth, at, width, b.color)
-			// A short bar has no room for the text, so it goes behind it.
+			// The text goes behind a bar that is too short for it.
 			x, color := labelWidth+width+5, "#1f2328"
 			if width > barWidth/2 {
 				x, color = labelWidth+5, "#ffffff"
@@ -53,7 +53,7 @@ func picture(r report) string {
 	}
 	return fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%[1]d" height="%[2]d" viewBox="0 0 %[1]d %[2]d" font-family="sans-serif" font-size="11">
 <rect width="%[1]d" height="%[2]d" fill="#ffffff"/>
-<text x="%[3]d" y="24" font-size="14" text-anchor="middle">sitesync and what else there is: medians of several rounds, in turn</text>
+<text x="%[3]d" y="24" font-size="14" text-anchor="middle">sitesync and its peers: medians of several rounds, in turn</text>
 <text x="%[3]d" y="42" text-anchor="middle">files/s and MiB/s: longer is better; calls and ms: shorter is better</text>
 %[4]s</svg>
 `, pictureWidth, y+10, pictureWidth/2, pairs.String())

@@ -28,20 +28,20 @@ type row struct {
 	Pictured bool `json:"-"`
 }
 
-// What a bar is for.
+// What a bar limits.
 const (
 	ofRatio = "ratio"
 	ofOurs  = "sitesync"
 )
 
-// bar is what sitesync is to reach.
+// bar is the limit for sitesync.
 type bar struct {
 	Of      string  `json:"of"`
 	AtLeast bool    `json:"at_least"` // else it is a maximum
 	Limit   float64 `json:"limit"`
 }
 
-// figures takes one figure of each outcome.
+// figures returns one figure of each outcome.
 func figures(outcomes []outcome, of func(outcome) float64) (out []float64) {
 	for _, o := range outcomes {
 		out = append(out, of(o))
@@ -67,7 +67,7 @@ func (r row) ratios() (out []float64) {
 	return out
 }
 
-// ratio tells the median of the ratios and their spread.
+// ratio returns the median of the ratios and their spread.
 func (r row) ratio() (mid, low, high float64, ok bool) {
 	ratios := r.ratios()
 	if len(ratios) == 0 {
@@ -76,7 +76,7 @@ func (r row) ratio() (mid, low, high float64, ok bool) {
 	return median(ratios), slices.Min(ratios), slices.Max(ratios), true
 }
 
-// verdict tells the bar and whether it is met.
+// verdict says whether the bar is met.
 func (r row) verdict() string {
 	if r.Bar == nil {
 		return ""
@@ -119,18 +119,18 @@ func (r report) table(out io.Writer) error {
 	return w.Flush()
 }
 
-// Marks of the place in a document that the report is written into.
+// Marks in a document around the report.
 const (
 	documentBegin = "<!-- what follows is written by go run ./integration/bench --document -->\n"
 	documentEnd   = "<!-- until here -->\n"
 )
 
-// document puts the report into a document in Markdown, between the marks.
+// document replaces the report in a Markdown document, between the marks.
 func (r report) document(text string) (string, error) {
 	before, after, begun := strings.Cut(text, documentBegin)
 	_, after, ended := strings.Cut(after, documentEnd)
 	if !begun || !ended {
-		return "", fmt.Errorf("the document lacks one of the lines %q and %q, which say where the report goes", documentBegin, documentEnd)
+		return "", fmt.Errorf("the document lacks the line %q or %q, between which the report goes", documentBegin, documentEnd)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s%s\n| What | sitesync | Peer | Ratio | Spread | Bar |\n|---|---|---|---|---|---|\n", before, documentBegin)
@@ -157,7 +157,7 @@ func (r report) json(out io.Writer) error {
 	return e.Encode(r)
 }
 
-// figure has three digits, or all before the point.
+// figure formats a figure with three digits, or all before the point.
 func figure(v float64) string {
 	switch {
 	case v >= 100:

@@ -9,22 +9,22 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
-	"sitesync/integration/daemon"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
-// sequence is what syncing one sequence has taken.
+// sequence is the cost of syncing one sequence.
 type sequence struct {
 	seconds float64
 	bytes   float64 // between sitesync and MongoDB, both ways
 	updates float64 // of its document
 }
 
-// sequences measures sequences of several lengths in turn: what one frame of each takes, against one of the shortest.
-// Each update rewrites the whole document on the server, so that all grows faster than the sequence if the number of
-// updates, or what is sent with them, does.
+// sequences measures the cost of a frame in sequences of several lengths in turn, against the shortest. Each update
+// rewrites the whole document on the server, so the cost grows faster than the sequence if the number of updates, or
+// their size, does.
 func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
-	h, p, err := b.openHouse(ctx)
+	h, p, err := b.newIsolatedProject(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -35,14 +35,14 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 	if err := h.start(ctx); err != nil {
 		return nil, err
 	}
-	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are known
+	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are cached
 		return nil, err
 	}
 	took := make([][]sequence, len(b.Sequences)) // by round, the mean of those of one length
 	version := 0
 	for round := range b.Rounds {
 		for i, frames := range b.Sequences {
-			// About as many frames of each length, so that what else the machine does weighs the same.
+			// About as many frames of each length, so that other load on the machine weighs the same.
 			n := max(slices.Max(b.Sequences)/frames, 1)
 			progress("%d sequence(s) of %d frames, round %d of %d ...", n, frames, round+1, b.Rounds)
 			var mean sequence
@@ -90,9 +90,9 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 }
 
 // sequence publishes a sequence and waits until it is synced.
-func (h *house) sequence(ctx context.Context, p *studio.Project, version, frames int) (s sequence, err error) {
-	before := len(h.daemon.Lines(daemon.Message("synced")))
-	if err := h.profile(ctx, 2); err != nil {
+func (e *isolatedEnv) sequence(ctx context.Context, p *studio.Project, version, frames int) (s sequence, err error) {
+	before := len(e.daemon.Lines(process.Message("synced")))
+	if err := e.profile(ctx, 2); err != nil {
 		return s, err
 	}
 	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: version, Name: "exr", Frames: frames,
@@ -100,13 +100,13 @@ func (h *house) sequence(ctx context.Context, p *studio.Project, version, frames
 	if err != nil {
 		return s, err
 	}
-	start, err := h.traffic(ctx)
+	start, err := e.traffic(ctx)
 	if err != nil {
 		return s, err
 	}
-	// MongoDB is not asked meanwhile: what is asked would count.
+	// MongoDB must not be queried meanwhile, as that would count.
 	seen := 0
-	if _, err = h.daemon.Wait(ctx, func(l daemon.Line) bool {
+	if _, err = e.daemon.Wait(ctx, func(l process.Line) bool {
 		if l.Message == "synced" {
 			seen++
 		}
@@ -115,33 +115,33 @@ func (h *house) sequence(ctx context.Context, p *studio.Project, version, frames
 		return s, err
 	}
 	s.seconds = time.Since(rep.Acknowledged).Seconds()
-	end, err := h.traffic(ctx)
+	end, err := e.traffic(ctx)
 	if err != nil {
 		return s, err
 	}
 	s.bytes = float64(end - start)
-	if err := h.profile(ctx, 0); err != nil {
+	if err := e.profile(ctx, 0); err != nil {
 		return s, err
 	}
-	updates, err := h.db.Collection("system.profile").CountDocuments(ctx, bson.D{{Key: "appName", Value: "sitesync"},
+	updates, err := e.db.Collection("system.profile").CountDocuments(ctx, bson.D{{Key: "appName", Value: "sitesync"},
 		{Key: "op", Value: "update"}, {Key: "ts", Value: bson.D{{Key: "$gte", Value: rep.Acknowledged}}}})
 	s.updates = float64(updates)
 	return s, err
 }
 
-// profile sets how much MongoDB writes down of what it does.
-func (h *house) profile(ctx context.Context, level int) error {
-	return h.db.RunCommand(ctx, bson.D{{Key: "profile", Value: level}}).Err()
+// profile sets the level of MongoDB's profiler.
+func (e *isolatedEnv) profile(ctx context.Context, level int) error {
+	return e.db.RunCommand(ctx, bson.D{{Key: "profile", Value: level}}).Err()
 }
 
 // traffic is how many bytes MongoDB has sent and received so far.
-func (h *house) traffic(ctx context.Context) (int64, error) {
+func (e *isolatedEnv) traffic(ctx context.Context) (int64, error) {
 	var status struct {
 		Network struct {
 			BytesIn  int64 `bson:"bytesIn"`
 			BytesOut int64 `bson:"bytesOut"`
 		}
 	}
-	err := h.db.RunCommand(ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status)
+	err := e.db.RunCommand(ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status)
 	return status.Network.BytesIn + status.Network.BytesOut, err
 }

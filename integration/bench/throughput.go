@@ -12,7 +12,7 @@ import (
 // size of the published files, bytes: a Maya scene of the smallest kind.
 const size = 4822
 
-// ownFolders are publishes as they come from artists: each has a folder of its own.
+// ownFolders are publishes in a folder each, as artists make them.
 func ownFolders(asset string, n int) (publishes []studio.Publish) {
 	for i := range n {
 		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma", Size: size})
@@ -20,7 +20,7 @@ func ownFolders(asset string, n int) (publishes []studio.Publish) {
 	return publishes
 }
 
-// oneFolder are publishes whose files are in one folder.
+// oneFolder are publishes of files in one folder.
 func oneFolder(asset string, n int) (publishes []studio.Publish) {
 	for i := range n {
 		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Name: fmt.Sprintf("a%04d", i), Size: size})
@@ -47,7 +47,7 @@ func (b *bench) throughput(ctx context.Context) (rows []row, err error) {
 			for _, transfers := range b.Transfers {
 				what := fmt.Sprintf("%d small files, %s, %d ms, %d transfers", len(batch.files), layout.name, ms, transfers)
 				progress("%s ...", what)
-				outcomes, err := b.turns(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
+				outcomes, err := b.alternate(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
 					return t.upload(ctx, job{batch, b.newRoot(), transfers})
 				})
 				if err != nil {
@@ -65,9 +65,9 @@ func (b *bench) throughput(ctx context.Context) (rows []row, err error) {
 	return rows, nil
 }
 
-// latency is what Drive takes for each request from now on.
+// latency sets Drive's latency.
 func (b *bench) latency(d time.Duration) {
-	b.stage.Drive.UpdateSettings(func(v *drive.Settings) { v.Latency = d })
+	b.env.Drive.UpdateSettings(func(v *drive.Settings) { v.Latency = d })
 }
 
 func filesPerSecond(o outcome) float64 { return float64(o.files) / o.seconds }

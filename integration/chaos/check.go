@@ -16,30 +16,30 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
-// checker compares what was published with what the records say and with what is on Drive.
+// checker compares the publishes with the records and with Drive.
 type checker struct {
 	db     *mongo.Database
 	server *drive.Server
 	folder string                                   // the site's root, below that of its shared drive
-	reps   map[bson.ObjectID]*studio.Representation // as each was published last
+	reps   map[bson.ObjectID]*studio.Representation // as last published
 }
 
-// findings are what is there in the end. Each text of the lists tells of one case.
+// findings are the results of a check. Each list has one text a case.
 type findings struct {
 	files    int // published, by path
 	records  int // of published files: several may be of one path
 	bytes    int64
-	synced   int // records that are as they should be
+	synced   int // correct records
 	tries    int64
-	lost     []string // records of files that are not on Drive, or not under the id of the record
-	doubled  []string // paths of more than one file or folder on Drive
-	doubles  int      // files and folders too many of these paths
-	wrong    []string // files with other content than the storage has
-	orphaned []string // files that no record names, and folders without any that one names
+	lost     []string // records of files that are not on Drive, or not under the record's id
+	doubled  []string // paths with several files or folders on Drive
+	doubles  int      // surplus files and folders of these paths
+	wrong    []string // files whose content differs from the storage
+	orphaned []string // files that no record names, and folders without a named file
 }
 
 // record is the remote site's record of one file.
@@ -50,7 +50,7 @@ type record struct {
 	text    string // all of it
 }
 
-// records reads the records of every published representation, by id and path. Archived ones are none.
+// records reads the records of every published representation, by id and path. Archived ones do not count.
 func records(ctx context.Context, db *mongo.Database, reps map[bson.ObjectID]*studio.Representation) (map[bson.ObjectID]map[string]record, error) {
 	out := map[bson.ObjectID]map[string]record{}
 	seen := map[string]bool{}
@@ -90,12 +90,12 @@ func records(ctx context.Context, db *mongo.Database, reps map[bson.ObjectID]*st
 func recordOf(sites bson.RawValue) (record, bool) {
 	var found bson.Raw
 	if dict, ok := sites.DocumentOK(); ok {
-		found, _ = dict.Lookup(stage.RemoteSite).DocumentOK()
+		found, _ = dict.Lookup(testenv.RemoteSite).DocumentOK()
 	} else if list, ok := sites.ArrayOK(); ok {
 		values, _ := list.Values()
 		for _, v := range values {
 			doc, _ := v.DocumentOK()
-			if name, ok := doc.Lookup("name").StringValueOK(); ok && name == stage.RemoteSite {
+			if name, ok := doc.Lookup("name").StringValueOK(); ok && name == testenv.RemoteSite {
 				found = doc
 			}
 		}
@@ -110,7 +110,7 @@ func recordOf(sites bson.RawValue) (record, bool) {
 	return r, true
 }
 
-// check finds out what is there. Nothing may change meanwhile.
+// check compares all. Nothing may change meanwhile.
 func (c *checker) check(ctx context.Context) (*findings, error) {
 	all, err := records(ctx, c.db, c.reps)
 	if err != nil {
@@ -139,7 +139,7 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 			there, onDrive := byID[r.id]
 			switch {
 			case !ok:
-				found.lost = append(found.lost, fmt.Sprintf("%s of %s: there is no record of it", f.Rel, rep))
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s: it has no record", f.Rel, rep))
 			case !r.created:
 				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record is %s; on Drive: %s", f.Rel, rep, r.text, describe(byPath[at])))
 			case !onDrive || there.Trashed || there.Folder || there.Path != at:
@@ -174,8 +174,7 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 	return found, nil
 }
 
-// compare compares the content of what is on Drive at a path with the storage: of what records name, or of all if
-// they name none of it.
+// compare compares the content of a path on Drive with the storage. Of several files, those that records name count.
 func (c *checker) compare(ctx context.Context, found *findings, f studio.File, there []drive.File, named map[string]bool) error {
 	sum, err := f.Sum()
 	if err != nil {
@@ -215,7 +214,7 @@ func (c *checker) sum(id string) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// needed are the folders that something named is in, and the root with what is above it.
+// needed are the folders of named files, the root, and what is above it.
 func (c *checker) needed(byID map[string]drive.File, named map[string]bool) map[string]bool {
 	out := map[string]bool{}
 	for id := range named {
@@ -231,7 +230,7 @@ func (c *checker) needed(byID map[string]drive.File, named map[string]bool) map[
 	return out
 }
 
-// describe tells of what is on Drive at a path.
+// describe describes the files on Drive at a path.
 func describe(there []drive.File) string {
 	if len(there) == 0 {
 		return "nothing"
@@ -250,20 +249,20 @@ func describe(there []drive.File) string {
 	return strings.Join(out, ", ")
 }
 
-// badness is one line of what must not be.
-type badness struct {
+// violation is a kind of defect, and how often it was found.
+type violation struct {
 	name  string
 	n     int
 	what  string
 	cases []string
 }
 
-// bad is all that must not be.
-func (f *findings) bad() []badness {
-	return []badness{
+// violations are all kinds of defects.
+func (f *findings) violations() []violation {
+	return []violation{
 		{"lost", len(f.lost), "records of files that are not on Drive under the recorded id", f.lost},
-		{"doubled", f.doubles, "files and folders too many of the same path", f.doubled},
-		{"wrong MD5", len(f.wrong), "files with other content than the storage has", f.wrong},
+		{"doubled", f.doubles, "surplus files and folders of the same path", f.doubled},
+		{"wrong MD5", len(f.wrong), "files whose content differs from the storage", f.wrong},
 		{"orphaned", len(f.orphaned), "files that no record names, and folders without such a file", f.orphaned},
 	}
 }

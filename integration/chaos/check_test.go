@@ -11,8 +11,8 @@ import (
 
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 // scene is a studio whose publishes are on Drive and recorded, as sitesync should have left them.
@@ -31,7 +31,7 @@ func newScene(t *testing.T) *scene {
 	show := s.server.AddSharedDrive("SHOW")
 	show.AddMember(account, drive.ContentManager)
 	s.server.Mkdir(show, rootFolder)
-	p, err := studio.New(s.db, studio.Options{Root: t.TempDir(), RemoteSite: stage.RemoteSite}).Project(t.Context(), "Test")
+	p, err := studio.New(s.db, studio.Options{Root: t.TempDir(), RemoteSite: testenv.RemoteSite}).Project(t.Context(), "Test")
 	s.must(err)
 	one, err := p.Publish(t.Context(), studio.Publish{Asset: "Robot", Subset: "modelMain", Name: "ma", Size: 100})
 	s.must(err)
@@ -69,13 +69,13 @@ func (s *scene) must(err error) {
 // record marks a file as synced.
 func (s *scene) record(rep *studio.Representation, file int, id string) {
 	s.t.Helper()
-	s.must(rep.Set(s.t.Context(), stage.RemoteSite, bson.D{{Key: "id", Value: id}, {Key: "created_dt", Value: time.Now()}}, file))
+	s.must(rep.Set(s.t.Context(), testenv.RemoteSite, bson.D{{Key: "id", Value: id}, {Key: "created_dt", Value: time.Now()}}, file))
 }
 
 // onDrive is the file on Drive that a record names.
 func (s *scene) onDrive(rep *studio.Representation, file int) drive.File {
 	s.t.Helper()
-	raw, err := rep.Record(s.t.Context(), file, stage.RemoteSite)
+	raw, err := rep.Record(s.t.Context(), file, testenv.RemoteSite)
 	s.must(err)
 	f, ok := s.server.Get(raw.Lookup("id").StringValue())
 	if !ok {
@@ -98,9 +98,9 @@ func TestCheck(t *testing.T) {
 			s.server.Delete(s.onDrive(s.two[0], 1).ID)
 		}},
 		"a file is in the trash": {lost: 1, plant: func(s *scene) { s.server.Trash(s.onDrive(s.one, 0).ID) }},
-		"a record is not marked": {lost: 1, plant: func(s *scene) { s.must(s.one.Resync(t.Context(), stage.RemoteSite)) }},
+		"a record is not marked": {lost: 1, plant: func(s *scene) { s.must(s.one.Resync(t.Context(), testenv.RemoteSite)) }},
 		"a record in the older form is not marked": {lost: 1, plant: func(s *scene) {
-			s.must(s.two[0].Resync(t.Context(), stage.RemoteSite, 1))
+			s.must(s.two[0].Resync(t.Context(), testenv.RemoteSite, 1))
 		}},
 		"a document is gone": {lost: 2, orphaned: 1, plant: func(s *scene) { s.must(s.two[0].Delete(t.Context())) }},
 		"a record names another file": {lost: 1, orphaned: 1, plant: func(s *scene) {
@@ -163,7 +163,7 @@ func TestCheck(t *testing.T) {
 
 func TestCheckCountsTries(t *testing.T) {
 	s := newScene(t)
-	s.must(s.two[0].Set(t.Context(), stage.RemoteSite, bson.D{{Key: "tries", Value: int32(2)}}))
+	s.must(s.two[0].Set(t.Context(), testenv.RemoteSite, bson.D{{Key: "tries", Value: int32(2)}}))
 	if found, err := s.check(t.Context()); err != nil || found.tries != 4 {
 		t.Errorf("%+v, %v", found, err)
 	}

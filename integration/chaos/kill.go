@@ -6,46 +6,46 @@ import (
 	"strings"
 	"time"
 
-	"sitesync/integration/daemon"
-	"sitesync/integration/stage"
+	"sitesync/integration/process"
+	"sitesync/integration/testenv"
 )
 
-// killAll kills sitesync and starts it anew, over and over. The last one lives on.
+// killAll kills sitesync and restarts it, once for each killPlan. The last process keeps running.
 func (c *chaos) killAll(ctx context.Context) error {
-	for i, l := range c.script.lives {
-		d := c.stage.Daemon
-		if l.moment == amidst {
+	for i, k := range c.scenario.kills {
+		d := c.env.Daemon
+		if k.point == duringCreate {
 			if err := c.awaitCreate(ctx); err != nil {
 				return err
 			}
 		}
-		living, cancel := context.WithTimeout(ctx, l.after)
-		status, err := d.Exit(living)
+		limited, cancel := context.WithTimeout(ctx, k.after)
+		status, err := d.Exit(limited)
 		cancel()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if err == nil {
-			c.wrong("sitesync has ended by itself with status %d:\n%s", status, d.Tail(10))
+			c.addProblem("sitesync ended by itself with status %d:\n%s", status, d.Tail(10))
 		} else {
 			d.Kill()
-			c.journal.tell("kill %d: sitesync, %s and %s", i+1, l.moment, l.after.Round(time.Millisecond))
+			c.journal.record("kill %d: sitesync, %s, after %s", i+1, k.point, k.after.Round(time.Millisecond))
 		}
-		c.bury(d)
+		c.checkLog(d)
 		c.mu.Lock()
-		c.kills[l.moment]++
+		c.kills[k.point]++
 		c.mu.Unlock()
-		if err := c.stage.Restart(); err != nil {
+		if err := c.env.Restart(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitCreate waits until a create has reached Drive, but not for too long: there may be nothing to be created.
+// awaitCreate waits until a create reaches Drive, for maxCreateWait at most: there may be nothing to create.
 func (c *chaos) awaitCreate(ctx context.Context) error {
 	count := func() (n int) {
-		for kind, calls := range c.stage.Drive.Calls() {
+		for kind, calls := range c.env.Drive.Calls() {
 			if strings.HasPrefix(kind, "files.create") || kind == "upload.put" {
 				n += calls
 			}
@@ -53,23 +53,22 @@ func (c *chaos) awaitCreate(ctx context.Context) error {
 		return n
 	}
 	before := count()
-	for since := time.Now(); count() == before && time.Since(since) < longest; {
-		if err := stage.Pause(ctx, time.Millisecond); err != nil {
+	for since := time.Now(); count() == before && time.Since(since) < maxCreateWait; {
+		if err := testenv.Sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// bury reads the log of a sitesync that has ended: how many tries it has spent, and whether anything is in it that
-// must not be.
-func (c *chaos) bury(d *daemon.Daemon) {
-	tries := len(d.Lines(func(l daemon.Line) bool { return strings.HasPrefix(l.Message, "upload failed") }))
-	for _, l := range d.Lines(func(l daemon.Line) bool {
+// checkLog reads the log of a sitesync that has ended: it counts the tries, and reports races and panics.
+func (c *chaos) checkLog(d *process.Process) {
+	tries := len(d.Lines(func(l process.Line) bool { return strings.HasPrefix(l.Message, "upload failed") }))
+	for _, l := range d.Lines(func(l process.Line) bool {
 		return l.Fields == nil && (strings.Contains(l.Message, "DATA RACE") || strings.HasPrefix(l.Message, "panic:") ||
 			strings.HasPrefix(l.Message, "fatal error:"))
 	}) {
-		c.wrong("sitesync's log has: %s", l.Message)
+		c.addProblem("sitesync's log has: %s", l.Message)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,7 +85,7 @@ func (c *chaos) killed() (n int) {
 	return n
 }
 
-// list names numbers, such as "3 at the start, 2 at any time".
+// list formats counts, such as "3 at the start, 2 at any time".
 func list[K comparable](names []K, numbers map[K]int) string {
 	var parts []string
 	for _, name := range names {

@@ -13,8 +13,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-const description = `Kills sitesync, MongoDB's primary and requests to Google Drive at random while a studio publishes, and checks in the
-end that each file is on Drive once, with its content, and recorded.
+const description = `Kills sitesync, MongoDB's primary and requests to Google Drive at random while a studio publishes. In the end, checks
+that each file is on Drive once, with its content, and recorded.
 
 Examples:
   go run ./integration/chaos
@@ -25,12 +25,12 @@ Examples:
 type settings struct {
 	Files        *int          `placeholder:"N" help:"Files that are published, 10 to 100000; default 2000, short 250."`
 	Kills        *int          `placeholder:"N" help:"How often sitesync is killed (kill -9); default 200, short 30."`
-	PrimaryKills *int          `placeholder:"N" help:"How often the primary is killed (kill -9); half as often it steps down, and half as often it hangs; default 20, short 3."`
-	FaultRate    float64       `default:"0.05" placeholder:"P" help:"Part of the requests to Drive that fail, 0 to 0.5; default 0.05."`
-	ListingLag   time.Duration `default:"30s" placeholder:"TIME" help:"How long Drive's listings lack what was created, 0s to 10m; default 30s."`
-	Seed         *uint64       `placeholder:"N" help:"What the run is derived from; default is a random one."`
+	PrimaryKills *int          `placeholder:"N" help:"How often the primary is killed (kill -9); it steps down and hangs half as often each; default 20, short 3."`
+	FaultRate    float64       `default:"0.05" placeholder:"P" help:"Fraction of the requests to Drive that fail, 0 to 0.5; default 0.05."`
+	ListingLag   time.Duration `default:"30s" placeholder:"TIME" help:"How long a new file is missing from Drive's listings, 0s to 10m; default 30s."`
+	Seed         *uint64       `placeholder:"N" help:"Seed of the run; default is random."`
 	Short        bool          `help:"A run of about a minute."`
-	Keep         bool          `help:"Keep logs and data also if nothing is wrong."`
+	Keep         bool          `help:"Keep logs and data even if the run succeeds."`
 }
 
 // Validate is called by kong.
@@ -53,24 +53,24 @@ func (s settings) Validate() error {
 	return nil
 }
 
-// profile is a run with everything decided.
+// profile are the settings of a run, complete.
 type profile struct {
 	files, kills, primaryKills int
-	largest                    int64 // bytes, of one file
+	maxSize                    int64 // bytes, of one file
 	faultRate                  float64
 	listingLag                 time.Duration
 	seed                       uint64
 	keep                       bool
-	repeat                     string   // the command line that runs it again
+	repeat                     string   // the command line that repeats it
 	build                      []string // flags of go build for sitesync
 }
 
-// profile fills in what was not given.
+// profile fills in the defaults.
 func (s settings) profile() profile {
-	p := profile{files: 2000, kills: 200, primaryKills: 20, largest: 40_000_000,
+	p := profile{files: 2000, kills: 200, primaryKills: 20, maxSize: 40_000_000,
 		faultRate: s.FaultRate, listingLag: s.ListingLag, seed: rand.Uint64(), keep: s.Keep, build: buildFlags}
 	if s.Short {
-		p.files, p.kills, p.primaryKills, p.largest = 250, 30, 3, 12_000_000
+		p.files, p.kills, p.primaryKills, p.maxSize = 250, 30, 3, 12_000_000
 	}
 	for given, set := range map[*int]*int{s.Files: &p.files, s.Kills: &p.kills, s.PrimaryKills: &p.primaryKills} {
 		if given != nil {

@@ -19,8 +19,8 @@ func short(seed *uint64) profile {
 	return settings{Short: true, FaultRate: 0.05, ListingLag: 30 * time.Second, Seed: seed}.profile()
 }
 
-// A minute of everything that can go wrong: nothing is lost, doubled, of other content or orphaned. When something is,
-// logs and data stay where the output says.
+// After a minute of all faults, nothing is lost, duplicated, of other content or orphaned. Otherwise logs and data are
+// kept where the output says.
 func TestChaos(t *testing.T) {
 	fixed := uint64(1)
 	for name, seed := range map[string]*uint64{"fixed seed": &fixed, "random seed": nil} {
@@ -36,7 +36,7 @@ func TestChaos(t *testing.T) {
 	}
 }
 
-// Ctrl-C: an end at once, and everything is cleaned up.
+// Ctrl-C ends the run at once and cleans up.
 func TestAbort(t *testing.T) {
 	for name, at := range map[string]string{"starting": "starting a MongoDB", "publishing": "  publishing: "} {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestAbort(t *testing.T) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
 			if left, err := filepath.Glob(filepath.Join(dir, "sitesync*")); err != nil || len(left) > 0 {
-				t.Errorf("%v is left, %v", left, err)
+				t.Errorf("left behind: %v, %v", left, err)
 			}
 		})
 	}

@@ -7,45 +7,45 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 const (
-	// attempt is how long a publish may take; the primary hangs for a shorter time.
-	attempt = 30 * time.Second
+	// publishTimeout is longer than the primary hangs.
+	publishTimeout = 30 * time.Second
 
-	// artists is how many publish at once at the most.
-	artists = 64
+	// maxArtists is how many publish at once.
+	maxArtists = 64
 )
 
-// publishAll publishes each act at its time, and none much sooner than its part of the kills is done: there should
-// always be something that is interrupted.
+// publishAll makes each publish at its time, but not before the corresponding share of the kills: there should always
+// be something to interrupt.
 func (c *chaos) publishAll(ctx context.Context) error {
 	open := map[string]*studio.Project{}
 	for _, name := range projects {
-		if err := c.insist(ctx, "open project "+name, func(ctx context.Context) (err error) {
-			open[name], err = c.stage.Studio.Project(ctx, name)
+		if err := c.retry(ctx, "open project "+name, func(ctx context.Context) (err error) {
+			open[name], err = c.env.Studio.Project(ctx, name)
 			return err
 		}); err != nil {
 			return err
 		}
 	}
-	done := make([]chan struct{}, len(c.script.acts))
+	done := make([]chan struct{}, len(c.scenario.publishes))
 	made := make([][]*studio.Representation, len(done))
 	for i := range done {
 		done[i] = make(chan struct{})
 	}
 	all := ctx
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(artists)
-	for i, a := range c.script.acts {
-		err := stage.Pause(ctx, time.Until(c.start.Add(a.at)))
-		for kills := len(c.script.lives) * i / len(c.script.acts); err == nil && c.killed() < kills; {
-			err = stage.Pause(ctx, 10*time.Millisecond)
+	g.SetLimit(maxArtists)
+	for i, a := range c.scenario.publishes {
+		err := testenv.Sleep(ctx, time.Until(c.start.Add(a.at)))
+		for kills := len(c.scenario.kills) * i / len(c.scenario.publishes); err == nil && c.killed() < kills; {
+			err = testenv.Sleep(ctx, 10*time.Millisecond)
 		}
 		if err != nil {
-			break // of an artist, if it is not the run's end
+			break // g.Wait returns the error if a publish failed
 		}
 		g.Go(func() error {
 			defer close(done[i])
@@ -60,13 +60,13 @@ func (c *chaos) publishAll(ctx context.Context) error {
 			if a.shared >= 0 {
 				publishes[0].Shared = made[a.shared][0].Files[1:]
 			}
-			if err := c.insist(ctx, fmt.Sprintf("publish act %d", i), func(ctx context.Context) (err error) {
+			if err := c.retry(ctx, fmt.Sprintf("publish %d", i), func(ctx context.Context) (err error) {
 				made[i], err = open[a.project].PublishAll(ctx, publishes...)
 				return err
 			}); err != nil {
 				return err
 			}
-			c.enterPublished(i, a, made[i])
+			c.recordPublished(i, a, made[i])
 			return nil
 		})
 	}
@@ -76,10 +76,10 @@ func (c *chaos) publishAll(ctx context.Context) error {
 	return context.Cause(all)
 }
 
-// insist does what needs the database, and does it again when that fails, as artists do.
-func (c *chaos) insist(ctx context.Context, what string, do func(context.Context) error) error {
+// retry calls do, which needs the database, until it succeeds, as artists do.
+func (c *chaos) retry(ctx context.Context, what string, do func(context.Context) error) error {
 	for n := 0; ; n++ {
-		limited, cancel := context.WithTimeout(ctx, attempt)
+		limited, cancel := context.WithTimeout(ctx, publishTimeout)
 		err := do(limited)
 		cancel()
 		switch {
@@ -90,18 +90,18 @@ func (c *chaos) insist(ctx context.Context, what string, do func(context.Context
 		case n == 20:
 			return fmt.Errorf("%s: %w", what, err)
 		}
-		c.journal.tell("%s, again: %v", what, err)
+		c.journal.record("%s, retrying: %v", what, err)
 		c.mu.Lock()
 		c.repeated++
 		c.mu.Unlock()
-		if err := stage.Pause(ctx, 200*time.Millisecond); err != nil {
+		if err := testenv.Sleep(ctx, 200*time.Millisecond); err != nil {
 			return err
 		}
 	}
 }
 
-// enterPublished takes note of what an act has published.
-func (c *chaos) enterPublished(i int, a act, reps []*studio.Representation) {
+// recordPublished takes note of the representations that a publish has made.
+func (c *chaos) recordPublished(i int, a publishSpec, reps []*studio.Representation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.published += a.files
@@ -110,6 +110,6 @@ func (c *chaos) enterPublished(i int, a act, reps []*studio.Representation) {
 	}
 	for _, rep := range reps {
 		c.reps[rep.ID] = rep
-		c.journal.tell("act %d: published %s, %d file(s), again: %t", i, rep, len(rep.Files), a.again)
+		c.journal.record("publish %d: %s, %d file(s), again: %t", i, rep, len(rep.Files), a.again)
 	}
 }

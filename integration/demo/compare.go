@@ -8,57 +8,57 @@ import (
 	"io"
 	"path"
 
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 // compareAll compares every synced file on the storage with what Drive has.
-func (s *show) compareAll(ctx context.Context) error {
-	s.board.enter(comparing)
-	for _, it := range s.board.toCompare() {
-		if err := s.compare(ctx, it); err != nil {
+func (r *runner) compareAll(ctx context.Context) error {
+	r.tracker.enter(comparing)
+	for _, it := range r.tracker.toCompare() {
+		if err := r.compare(ctx, it); err != nil {
 			return err
 		}
 	}
-	for _, name := range s.stage.Drive.Duplicates() {
-		s.board.wrong(name + " is on Drive more than once")
+	for _, name := range r.env.Drive.Duplicates() {
+		r.tracker.addProblem(name + " is on Drive more than once")
 	}
-	for _, text := range s.stage.Drive.Violations() {
-		s.board.wrong("a request that Drive does not allow: " + text)
+	for _, text := range r.env.Drive.Violations() {
+		r.tracker.addProblem("a request that Drive does not allow: " + text)
 	}
 	return nil
 }
 
 // compare compares the files of a publish.
-func (s *show) compare(ctx context.Context, it *item) error {
+func (r *runner) compare(ctx context.Context, it *item) error {
 	var problems []string
 	for i, f := range it.rep.Files {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		record, err := it.rep.Record(ctx, i, stage.RemoteSite)
+		record, err := it.rep.Record(ctx, i, testenv.RemoteSite)
 		if err != nil {
 			return err
 		}
 		id, _ := record.Lookup("id").StringValueOK()
-		if err := s.compareFile(f, id, path.Join(driveFolders[it.root], f.Rel)); err != nil {
+		if err := r.compareFile(f, id, path.Join(driveFolders[it.root], f.Rel)); err != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", f.Rel, err))
 		}
 	}
-	s.board.compared(it, problems)
+	r.tracker.compared(it, problems)
 	return nil
 }
 
 // compareFile compares a file on the storage with the one on Drive that has the id of the record.
-func (s *show) compareFile(f studio.File, id, drivePath string) error {
-	remote, ok := s.stage.Drive.Get(id)
+func (r *runner) compareFile(f studio.File, id, drivePath string) error {
+	remote, ok := r.env.Drive.Get(id)
 	if !ok || remote.Trashed {
 		return fmt.Errorf("no file on Drive has the id %q of the record", id)
 	}
 	if remote.Path != drivePath {
 		return fmt.Errorf("on Drive it is %s instead of %s", remote.Path, drivePath)
 	}
-	content, err := s.stage.Drive.Content(id)
+	content, err := r.env.Drive.Content(id)
 	if err != nil {
 		return err
 	}

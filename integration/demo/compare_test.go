@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 func TestCompareFile(t *testing.T) {
@@ -24,7 +24,7 @@ func TestCompareFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := &show{stage: &stage.Stage{Drive: server}}
+	s := &runner{env: &testenv.Env{Drive: server}}
 	for name, test := range map[string]struct {
 		local, id, path string
 		want            string // of the error; "" for none

@@ -14,15 +14,15 @@ import (
 )
 
 const description = `Shows sitesync at work on this machine: a real MongoDB, an emulated Google Drive, and a studio that publishes
-single files, image sequences and big caches. One upload fails on the way, is explained, and repaired. Everything is
-compared in the end. sitesync's page can be looked at meanwhile.
+single files, image sequences and big caches. One upload fails, is explained, and fixed. All MD5s are compared in the
+end. sitesync's page can be opened meanwhile.
 
 Examples:
   go run ./integration/demo
   go run ./integration/demo --forever --latency 100ms
   go run ./integration/demo --duration 10s | cat
 
-Ctrl-C ends it early: what is published is synced and summed up; a second one ends it at once.`
+Ctrl-C ends it early: what is published is synced first; a second Ctrl-C ends it at once.`
 
 // settings are the command line.
 type settings struct {
@@ -67,9 +67,8 @@ func main() {
 
 var errInterrupted = errors.New("interrupted")
 
-// interrupts returns two contexts: finish ends with the first signal, and says that it is time to come to an end;
-// ctx ends with the second. Everything is cleaned up after either, so no signal ends the process directly; nor
-// does writing to a pipe that nobody reads any more.
+// interrupts returns two contexts: finish ends with the first signal, ctx with the second. Both clean up, so no signal
+// ends the process directly, nor does writing to a closed pipe.
 func interrupts() (ctx, finish context.Context, stop func()) {
 	ctx, abort := context.WithCancelCause(context.Background())
 	finish, end := context.WithCancelCause(ctx)
@@ -86,28 +85,28 @@ func interrupts() (ctx, finish context.Context, stop func()) {
 	return ctx, finish, func() { signal.Stop(signals); close(signals); abort(nil); end(nil) }
 }
 
-// run is the demo. Publishing ends early when finish ends, everything when ctx does. The error says what is wrong
-// with what was synced, if anything.
+// run is the demo. Publishing ends early when finish ends, all when ctx does. The error says that something is not
+// synced, or not correct.
 func run(ctx, finish context.Context, s settings, out io.Writer) (err error) {
 	term := openTerminal(out)
-	set, err := setUp(finish, s, term)
+	env, err := setUp(finish, s, term)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
+	defer func() { err = errors.Join(err, env.Close()) }()
 
-	fmt.Fprintf(term.out, "  sitesync's page: %s\n", set.Page())
-	board := newBoard(s, set.Drive.TotalCalls)
-	display := term.display(board)
+	fmt.Fprintf(term.out, "  sitesync's page: %s\n", env.Page())
+	tracker := newTracker(s, env.Drive.TotalCalls)
+	display := term.display(tracker)
 	defer display.close()
-	show := &show{settings: s, stage: set, board: board}
-	if err := show.run(ctx, finish); err != nil {
+	r := &runner{settings: s, env: env, tracker: tracker}
+	if err := r.run(ctx, finish); err != nil {
 		return err
 	}
-	if err := show.compareAll(ctx); err != nil {
+	if err := r.compareAll(ctx); err != nil {
 		return err
 	}
-	board.enter(finished)
+	tracker.enter(finished)
 	display.close()
-	return term.summary(board.snapshot())
+	return term.summary(tracker.snapshot())
 }

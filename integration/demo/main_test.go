@@ -19,14 +19,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // small is a demo that has everything, in a few seconds.
 var small = settings{Duration: 4 * time.Second, Rate: 5, Frames: 20, Cache: 8}
 
-// temporary lets the demo use a temporary folder of the test, which has to be empty in the end.
+// temporary has the demo use a temporary folder of the test, which must be empty in the end.
 func temporary(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	t.Cleanup(func() {
 		left, err := filepath.Glob(filepath.Join(dir, "sitesync*"))
 		if err != nil || len(left) > 0 {
-			t.Errorf("the demo has left %v, %v", left, err)
+			t.Errorf("left behind: %v, %v", left, err)
 		}
 	})
 }
@@ -106,7 +106,7 @@ func TestLiveRestoresTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	b := newBoard(small, func() int { return 0 })
+	b := newTracker(small, func() int { return 0 })
 	d := startLive(&terminal{out: out, fd: int(out.Fd()), live: true}, b)
 	d.close()
 	d.close()

@@ -11,7 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// summary prints what has come out. The error says that something is not as it should be.
+// summary prints the results. The error says that something is not synced, or not correct.
 func (t *terminal) summary(s snapshot) error {
 	fmt.Fprintln(t.out)
 	fmt.Fprint(t.out, summaryOf(s, t.color))
@@ -20,17 +20,17 @@ func (t *terminal) summary(s snapshot) error {
 		fmt.Fprintln(t.out, paint(t.color, green, "Everything that was published is synced, and every MD5 is right."))
 		return nil
 	}
-	const most = 20
-	for _, text := range problems[:min(len(problems), most)] {
+	const maxShown = 20
+	for _, text := range problems[:min(len(problems), maxShown)] {
 		fmt.Fprintln(t.out, paint(t.color, red, "✗ "+text))
 	}
-	if more := len(problems) - most; more > 0 {
+	if more := len(problems) - maxShown; more > 0 {
 		fmt.Fprintf(t.out, "and %d more\n", more)
 	}
-	return errors.New("not everything is as it should be")
+	return errors.New("there were problems; see above")
 }
 
-// problemsOf is everything that should not be.
+// problemsOf are all problems.
 func problemsOf(s snapshot) []string {
 	problems := slices.Clone(s.problems)
 	for _, it := range s.items {
@@ -48,7 +48,7 @@ func problemsOf(s snapshot) []string {
 	return problems
 }
 
-// summaryOf is what has come out, as text.
+// summaryOf are the results as text.
 func summaryOf(s snapshot, color bool) string {
 	var b strings.Builder
 	t := s.totals

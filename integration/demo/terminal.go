@@ -39,14 +39,14 @@ func (t *terminal) size() (width, height int) {
 	return 100, 30
 }
 
-// display shows the board until it is closed; closing it again does nothing.
+// display shows the tracker until it is closed; closing it again does nothing.
 type display interface{ close() }
 
-func (t *terminal) display(b *board) display {
+func (t *terminal) display(tr *tracker) display {
 	if t.live {
-		return startLive(t, b)
+		return startLive(t, tr)
 	}
-	b.notify = func(e event) { fmt.Fprintln(t.out, eventLine(e)) }
+	tr.notify = func(e event) { fmt.Fprintln(t.out, eventLine(e)) }
 	return plain{}
 }
 
@@ -67,10 +67,10 @@ const (
 	endUpdate   = "\x1b[?2026l"
 )
 
-// live draws the board over and over on the terminal's other screen.
+// live draws the tracker over and over on the terminal's other screen.
 type live struct {
 	terminal *terminal
-	board    *board
+	tracker  *tracker
 	stop     chan struct{}
 	stopped  chan struct{}
 	once     sync.Once
@@ -83,8 +83,8 @@ const (
 	lastPicture = 30
 )
 
-func startLive(t *terminal, b *board) *live {
-	l := &live{terminal: t, board: b, stop: make(chan struct{}), stopped: make(chan struct{})}
+func startLive(t *terminal, tr *tracker) *live {
+	l := &live{terminal: t, tracker: tr, stop: make(chan struct{}), stopped: make(chan struct{})}
 	fmt.Fprint(t.out, enterScreen)
 	go func() {
 		defer close(l.stopped)
@@ -104,7 +104,7 @@ func startLive(t *terminal, b *board) *live {
 
 func (l *live) draw() {
 	width, height := l.terminal.size()
-	lines := render(l.board.snapshot(), width, height, l.terminal.color)
+	lines := render(l.tracker.snapshot(), width, height, l.terminal.color)
 	fmt.Fprint(l.terminal.out, beginUpdate+home+strings.Join(lines, clearRight+"\r\n")+clearRight+clearBelow+endUpdate)
 }
 
@@ -115,7 +115,7 @@ func (l *live) close() {
 		<-l.stopped
 		fmt.Fprint(l.terminal.out, leaveScreen)
 		width, _ := l.terminal.size()
-		picture := strings.Join(render(l.board.snapshot(), width, lastPicture, l.terminal.color), "\n")
+		picture := strings.Join(render(l.tracker.snapshot(), width, lastPicture, l.terminal.color), "\n")
 		fmt.Fprintln(l.terminal.out, strings.TrimRight(picture, "\n"))
 	})
 }

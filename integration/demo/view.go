@@ -66,25 +66,25 @@ func line(width int, color bool, cells ...cell) string {
 const (
 	// widest is the width up to which a line is pleasant to read.
 	widest = 120
-	// storyLines is the room for the upload that fails: a title, what happened, the tries, the repair, the end.
-	storyLines = 4 + retryCount
+	// sectionLines is the room for the upload that fails: a title, what happened, the tries, the repair, the end.
+	sectionLines = 4 + retryCount
 )
 
 // render draws a snapshot, as lines that are no longer than width and no more than height.
 func render(s snapshot, width, height int, color bool) []string {
 	width = max(1, min(width, widest))
 	lines := header(s, width, color)
-	story := storyOf(s, width, color)
+	section := sectionOf(s, width, color)
 	const spare = 2 // an empty line, and the head of the table
-	rows := height - len(lines) - spare - 1 - len(story)
+	rows := height - len(lines) - spare - 1 - len(section)
 	if rows < 5 { // the table matters more
-		rows += 1 + len(story)
-		story = nil
+		rows += 1 + len(section)
+		section = nil
 	}
 	lines = append(lines, "")
 	lines = append(lines, table(visible(s.items, rows), width, color)...)
-	if story != nil {
-		lines = append(append(lines, ""), story...)
+	if section != nil {
+		lines = append(append(lines, ""), section...)
 	}
 	return lines[:min(len(lines), max(height, 0))]
 }
@@ -125,25 +125,25 @@ func header(s snapshot, width int, color bool) []string {
 	return append(lines, line(width, color, reactions...))
 }
 
-// storyOf is the upload that fails, padded so that nothing jumps when it goes on.
-func storyOf(s snapshot, width int, color bool) []string {
+// sectionOf is the upload that fails, padded so that the layout stays when it grows.
+func sectionOf(s snapshot, width int, color bool) []string {
 	lines := []string{line(width, color, cell{"ONE UPLOAD FAILS, AND IS REPAIRED", bold})}
-	for i, text := range s.story {
+	for i, text := range s.section {
 		c := cell{"  " + text, ""}
 		switch {
 		case strings.HasPrefix(text, "try "):
 			c.color = red
 		case strings.HasPrefix(text, "the file"):
 			c.color = yellow
-		case i == len(s.story)-1 && strings.HasPrefix(text, "synced"):
+		case i == len(s.section)-1 && strings.HasPrefix(text, "synced"):
 			c.color = green
 		}
 		lines = append(lines, line(width, color, c))
 	}
-	if len(s.story) == 0 {
+	if len(s.section) == 0 {
 		lines = append(lines, line(width, color, cell{"  in a moment", faint}))
 	}
-	for len(lines) < storyLines {
+	for len(lines) < sectionLines {
 		lines = append(lines, "")
 	}
 	return lines

@@ -30,7 +30,7 @@ func testSnapshot() snapshot {
 			{project: "Aurora", root: "work", what: "Harbor modelMain v001 ma", files: 1, size: 180_000, state: abandoned},
 			{project: "Aurora", root: "work", what: "Harbor modelMain v002 ma", files: 1, size: 180_000, state: writing},
 		},
-		story: []string{"Aurora Lantern rigMain v001 ma: a folder", "try 1 of 3: no", "try 2 of 3: no"},
+		section: []string{"Aurora Lantern rigMain v001 ma: a folder", "try 1 of 3: no", "try 2 of 3: no"},
 	}
 }
 

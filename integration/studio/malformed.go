@@ -11,52 +11,51 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// Fate is what is right to become of a malformed representation.
-type Fate int
+// Expected is how sitesync must treat a malformed representation.
+type Expected int
 
-// The fates.
 const (
-	// Reported: somebody wants a file of it synced, and that can't be done. Nothing in the document is changed.
-	Reported Fate = iota
-	// Half: that is so for one file, and another one can be synced.
-	Half
-	// Silent: nothing in it says that a file is wanted on the remote site, or that the active site has it.
-	Silent
-	// Odd: it can be synced all the same.
-	Odd
-	// Failing: it reads well, but its path or size leads to no file. That costs tries.
-	Failing
+	// ExpectReported: a file is wanted on the remote site but cannot be synced. It is logged, and the document not changed.
+	ExpectReported Expected = iota
+	// ExpectPartial: the same for one file; another one is synced.
+	ExpectPartial
+	// ExpectIgnored: no file is wanted on the remote site, or the active site has none.
+	ExpectIgnored
+	// ExpectSynced: it can be synced nevertheless.
+	ExpectSynced
+	// ExpectFailed: it is valid, but its path or size leads to no file. That costs tries.
+	ExpectFailed
 )
 
-func (f Fate) String() string {
-	return [...]string{"reported", "half", "silent", "odd", "failing"}[f]
+func (e Expected) String() string {
+	return [...]string{"reported", "partly synced", "ignored", "synced", "failed"}[e]
 }
 
 // Malformed is a representation that is not as IntegrateNew writes it.
 type Malformed struct {
-	What string   // what is wrong with it
-	Fate Fate     // what is to become of it
-	ID   string   // as people write it: an ObjectId's digits, a string as it is, else extended JSON
-	Doc  bson.Raw // to be inserted
+	What     string   // the defect
+	Expected Expected // how sitesync must treat it
+	ID       string   // as people write it: an ObjectId's digits, a string as it is, else extended JSON
+	Doc      bson.Raw // to be inserted
 }
 
-// MalformedDocuments makes n malformed representations, other ones for another seed. Their files, where they have
-// any that could be synced, are those of the given representations, which are at the studio.
+// MalformedDocuments makes n malformed representations; another seed makes others. Files that can be synced are those of
+// the given representations, which are on the studio's storage.
 func (s *Studio) MalformedDocuments(seed uint64, n int, like []*Representation) ([]Malformed, error) {
-	m := &malformer{studio: s, rng: rand.New(rand.NewPCG(seed, 0))}
-	var by [Failing + 1][]variant
+	m := &docMutator{studio: s, rng: rand.New(rand.NewPCG(seed, 0))}
+	var by [ExpectFailed + 1][]variant
 	for _, v := range m.variants() {
-		by[v.fate] = append(by[v.fate], v)
+		by[v.expected] = append(by[v.expected], v)
 	}
-	// Most of them want something that can't be done.
-	shares := []Fate{Reported, Reported, Silent, Reported, Reported, Odd, Reported, Reported, Half, Reported,
-		Reported, Reported, Silent, Reported, Reported, Odd, Reported, Reported, Odd, Failing}
+	// Most are ExpectReported.
+	shares := []Expected{ExpectReported, ExpectReported, ExpectIgnored, ExpectReported, ExpectReported, ExpectSynced, ExpectReported, ExpectReported, ExpectPartial, ExpectReported,
+		ExpectReported, ExpectReported, ExpectIgnored, ExpectReported, ExpectReported, ExpectSynced, ExpectReported, ExpectReported, ExpectSynced, ExpectFailed}
 	var out []Malformed
-	var made [Failing + 1]int
+	var made [ExpectFailed + 1]int
 	for i := range n {
-		fate := shares[i%len(shares)]
-		v := by[fate][made[fate]%len(by[fate])]
-		made[fate]++
+		expected := shares[i%len(shares)]
+		v := by[expected][made[expected]%len(by[expected])]
+		made[expected]++
 		file, other := like[i%len(like)].Files[0], like[(i+1)%len(like)].Files[0]
 		doc := m.document(file, other, v)
 		id, text := m.id(i)
@@ -65,13 +64,13 @@ func (s *Studio) MalformedDocuments(seed uint64, n int, like []*Representation) 
 		if err != nil {
 			return nil, fmt.Errorf("malformed document, %s: %w", v.what, err)
 		}
-		out = append(out, Malformed{What: v.what, Fate: fate, ID: text, Doc: raw})
+		out = append(out, Malformed{What: v.what, Expected: expected, ID: text, Doc: raw})
 	}
 	return out, nil
 }
 
-// malformer makes malformed documents.
-type malformer struct {
+// docMutator makes malformed documents.
+type docMutator struct {
 	studio *Studio
 	rng    *rand.Rand
 }
@@ -79,11 +78,11 @@ type malformer struct {
 // draft is a document before it gets an order.
 type draft = map[string]any
 
-// variant is one way of being malformed.
+// variant is one defect.
 type variant struct {
-	what string
-	fate Fate
-	make func(d, entry draft, other File)
+	what     string
+	expected Expected
+	make     func(d, entry draft, other File)
 }
 
 // value is a BSON value for a place where something else should be.
@@ -93,7 +92,7 @@ type value struct {
 }
 
 // values are of every type, and of awkward shapes.
-func (m *malformer) values() []value {
+func (m *docMutator) values() []value {
 	deep := func(in any, wrap func(any) any) any {
 		for range 90 {
 			in = wrap(in)
@@ -124,8 +123,8 @@ func (m *malformer) values() []value {
 	return append(out, value{"something", func() any { return bson.D{{Key: "random", Value: m.something(4)}} }})
 }
 
-// something is a value of whatever shape.
-func (m *malformer) something(depth int) any {
+// something is a random value.
+func (m *docMutator) something(depth int) any {
 	n := m.rng.IntN(4)
 	switch kind := m.rng.IntN(9); {
 	case kind < 2 && depth > 0:
@@ -153,163 +152,163 @@ func (m *malformer) something(depth int) any {
 	return strings.Repeat("x", n)
 }
 
-// variants are all ways of being malformed, each with its fate.
-func (m *malformer) variants() []variant {
+// variants are all defects.
+func (m *docMutator) variants() []variant {
 	var out []variant
-	add := func(fate Fate, what string, make func(d, entry draft, other File)) {
-		out = append(out, variant{what, fate, make})
+	add := func(expected Expected, what string, make func(d, entry draft, other File)) {
+		out = append(out, variant{what, expected, make})
 	}
-	// each puts every value, and none, into a place. A fate below 0 leaves the value out.
-	each := func(place string, fate func(what string) Fate, put func(d, entry draft, v any)) {
-		if f := fate("missing"); f >= 0 {
+	// each puts every value, and none, into a place. An expectation below 0 leaves the value out.
+	each := func(place string, expected func(what string) Expected, put func(d, entry draft, v any)) {
+		if f := expected("missing"); f >= 0 {
 			add(f, place+" is missing", func(d, entry draft, _ File) { put(d, entry, missing{}) })
 		}
 		for _, v := range m.values() {
-			if f := fate(v.what); f >= 0 {
+			if f := expected(v.what); f >= 0 {
 				add(f, place+" is "+v.what, func(d, entry draft, _ File) { put(d, entry, v.make()) })
 			}
 		}
 	}
-	always := func(f Fate) func(string) Fate { return func(string) Fate { return f } }
-	but := func(f, other Fate, what ...string) func(string) Fate {
-		return func(w string) Fate {
+	always := func(f Expected) func(string) Expected { return func(string) Expected { return f } }
+	but := func(f, other Expected, what ...string) func(string) Expected {
+		return func(w string) Expected {
 			if slices.Contains(what, w) {
 				return other
 			}
 			return f
 		}
 	}
-	const leftOut = Fate(-1)
+	const leftOut = Expected(-1)
 	remote, active := m.studio.options.RemoteSite, m.studio.options.ActiveSite
 
 	// The document.
 	for _, field := range []string{"schema", "parent", "name", "data", "dependencies", "extra"} {
-		each(field, always(Odd), func(d, _ draft, v any) { d[field] = v })
+		each(field, always(ExpectSynced), func(d, _ draft, v any) { d[field] = v })
 	}
-	each("type", always(Silent), func(d, _ draft, v any) { d["type"] = v })
-	each("context", always(Reported), func(d, _ draft, v any) { d["context"] = v })
+	each("type", always(ExpectIgnored), func(d, _ draft, v any) { d["type"] = v })
+	each("context", always(ExpectReported), func(d, _ draft, v any) { d["context"] = v })
 	// A text is a path, even if it is not one of this machine.
-	each("context.root", but(Reported, leftOut, "text", "long text", "text that is a number", "something"), func(d, _ draft, v any) {
+	each("context.root", but(ExpectReported, leftOut, "text", "long text", "text that is a number", "something"), func(d, _ draft, v any) {
 		d["context"] = draft{"root": v}
 	})
-	each("files", always(Silent), func(d, _ draft, v any) { d["files"] = v })
-	add(Reported, "files is a document", func(d, entry draft, _ File) { d["files"] = entry })
-	add(Silent, "files is a list of lists", func(d, entry draft, _ File) { d["files"] = bson.A{bson.A{entry}} })
-	add(Odd, "a document of 12 MB", func(d, _ draft, _ File) {
+	each("files", always(ExpectIgnored), func(d, _ draft, v any) { d["files"] = v })
+	add(ExpectReported, "files is a document", func(d, entry draft, _ File) { d["files"] = entry })
+	add(ExpectIgnored, "files is a list of lists", func(d, entry draft, _ File) { d["files"] = bson.A{bson.A{entry}} })
+	add(ExpectSynced, "a document of 12 MB", func(d, _ draft, _ File) {
 		if m.rng.IntN(2) == 0 { // not each time
 			d["data"] = draft{"x": strings.Repeat("x", 12<<20)}
 		}
 	})
 
 	// An entry of files.
-	each("the only file", always(Silent), func(d, _ draft, v any) { d["files"] = list(v) })
-	each("one file of two", but(Half, leftOut, "missing"), func(d, entry draft, v any) { d["files"] = bson.A{v, entry} })
-	each("the file's _id", func(what string) Fate {
+	each("the only file", always(ExpectIgnored), func(d, _ draft, v any) { d["files"] = list(v) })
+	each("one file of two", but(ExpectPartial, leftOut, "missing"), func(d, entry draft, v any) { d["files"] = bson.A{v, entry} })
+	each("the file's _id", func(what string) Expected {
 		switch what {
 		case "missing", "null", "undefined", "array", "empty array", "deep array", "huge array", "pattern", "pointer", "code",
 			"code with scope", "least key", "greatest key":
-			return Reported
+			return ExpectReported
 		}
-		return Odd
+		return ExpectSynced
 	}, func(_, entry draft, v any) { entry["_id"] = v })
-	each("the file's path", but(Reported, Failing, "text", "long text", "text that is a number"),
+	each("the file's path", but(ExpectReported, ExpectFailed, "text", "long text", "text that is a number"),
 		func(_, entry draft, v any) { entry["path"] = v })
 	for _, path := range []string{"{root}", "{root/x", "{root[wo}rk]}x", "{root[]}/x", "{root}/../x", "{root}/a/../../x", "/etc/passwd",
 		"{root}/a\x00b", "{root}/\xff", "{root}/./", `{root}\..\x`, "{{root}}/x", "{root}/" + strings.Repeat("x/", 5000)} {
-		add(Failing, fmt.Sprintf("the file's path is %.20q", path), func(_, entry draft, _ File) { entry["path"] = path })
+		add(ExpectFailed, fmt.Sprintf("the file's path is %.20q", path), func(_, entry draft, _ File) { entry["path"] = path })
 	}
-	each("the file's hash", always(Odd), func(_, entry draft, v any) { entry["hash"] = v })
-	each("the file's size", but(Odd, Failing, "int32", "int64", "double", "infinite", "decimal"),
+	each("the file's hash", always(ExpectSynced), func(_, entry draft, v any) { entry["hash"] = v })
+	each("the file's size", but(ExpectSynced, ExpectFailed, "int32", "int64", "double", "infinite", "decimal"),
 		func(_, entry draft, v any) { entry["size"] = v })
-	each("an extra field of the file", always(Odd), func(_, entry draft, v any) { entry["extra"] = v })
+	each("an extra field of the file", always(ExpectSynced), func(_, entry draft, v any) { entry["extra"] = v })
 
-	add(Reported, "no file has an _id", func(d, entry draft, other File) {
+	add(ExpectReported, "no file has an _id", func(d, entry draft, other File) {
 		delete(entry, "_id")
 		second := m.entry(other)
 		delete(second, "_id")
 		d["files"] = bson.A{entry, second}
 	})
-	add(Odd, "two files of one _id", func(d, entry draft, other File) {
+	add(ExpectSynced, "two files of one _id", func(d, entry draft, other File) {
 		second := m.entry(other)
 		second["_id"] = entry["_id"]
 		d["files"] = bson.A{entry, second}
 	})
-	add(Odd, "a file twice", func(d, entry draft, _ File) { d["files"] = bson.A{entry, entry} })
-	add(Reported, "1,000 files without a path", func(d, entry draft, _ File) {
+	add(ExpectSynced, "a file twice", func(d, entry draft, _ File) { d["files"] = bson.A{entry, entry} })
+	add(ExpectReported, "1,000 files without a path", func(d, entry draft, _ File) {
 		delete(entry, "path")
 		entry["sites"] = bson.A{draft{"name": remote}}
 		d["files"] = slices.Repeat(bson.A{entry}, 1000)
 	})
-	add(Half, "a file among 1,000 that are none", func(d, entry draft, _ File) {
+	add(ExpectPartial, "a file among 1,000 that are none", func(d, entry draft, _ File) {
 		d["files"] = append(slices.Repeat(bson.A{nil}, 1000), entry)
 	})
 
 	// Its sites.
 	date := bson.NewDateTimeFromTime(time.Unix(1592468963, 0))
 	here := draft{"name": active, "created_dt": date}
-	each("sites", always(Silent), func(_, entry draft, v any) { entry["sites"] = v })
-	each("the remote site's record", always(Silent), func(_, entry draft, v any) { entry["sites"] = append(bson.A{here}, list(v)...) })
-	each("a third record", always(Odd), func(_, entry draft, v any) {
+	each("sites", always(ExpectIgnored), func(_, entry draft, v any) { entry["sites"] = v })
+	each("the remote site's record", always(ExpectIgnored), func(_, entry draft, v any) { entry["sites"] = append(bson.A{here}, list(v)...) })
+	each("a third record", always(ExpectSynced), func(_, entry draft, v any) {
 		entry["sites"] = append(append(bson.A{here}, list(v)...), draft{"name": remote})
 	})
 	// In an array the pending query looks for documents; nobody reads one as a record.
-	each("the remote site's record in a dict", func(what string) Fate {
+	each("the remote site's record in a dict", func(what string) Expected {
 		switch what {
 		case "missing", "array", "empty array", "deep array", "huge array":
 			return leftOut
 		case "empty document", "document", "deep document", "something":
-			return Odd
+			return ExpectSynced
 		}
-		return Reported
+		return ExpectReported
 	}, func(_, entry draft, v any) { entry["sites"] = draft{active: draft{"created_dt": date}, remote: v} })
-	each("the active site's record in a dict", always(Silent), func(_, entry draft, v any) {
+	each("the active site's record in a dict", always(ExpectIgnored), func(_, entry draft, v any) {
 		entry["sites"] = draft{active: v, remote: draft{}}
 	})
-	add(Silent, "records in a list in a list", func(_, entry draft, _ File) {
+	add(ExpectIgnored, "records in a list in a list", func(_, entry draft, _ File) {
 		entry["sites"] = bson.A{bson.A{here, draft{"name": remote}}}
 	})
 	for n := 2; n <= 4; n++ {
-		add(Odd, fmt.Sprintf("%d records of the remote site", n), func(_, entry draft, _ File) {
+		add(ExpectSynced, fmt.Sprintf("%d records of the remote site", n), func(_, entry draft, _ File) {
 			entry["sites"] = append(bson.A{here}, slices.Repeat(bson.A{draft{"name": remote}}, n)...)
 		})
 	}
-	add(Odd, "two records of the remote site, one with a date", func(_, entry draft, _ File) {
+	add(ExpectSynced, "two records of the remote site, one with a date", func(_, entry draft, _ File) {
 		entry["sites"] = bson.A{draft{"name": remote, "created_dt": date, "id": "x"}, here, draft{"name": remote}}
 	})
 
 	// The records of the sites.
-	record := func(field string, fate func(string) Fate) {
-		each("the remote site's "+field, fate, func(_, entry draft, v any) {
+	record := func(field string, expected func(string) Expected) {
+		each("the remote site's "+field, expected, func(_, entry draft, v any) {
 			entry["sites"] = bson.A{here, draft{"name": remote, field: v}}
 		})
 	}
-	record("name", always(Silent))
-	record("created_dt", func(what string) Fate {
+	record("name", always(ExpectIgnored))
+	record("created_dt", func(what string) Expected {
 		switch what {
 		case "missing":
 			return leftOut
 		case "null":
-			return Odd
+			return ExpectSynced
 		case "undefined", "array", "empty array", "deep array", "huge array":
 			return leftOut // MongoDB's versions differ in whether that is null
 		}
-		return Silent
+		return ExpectIgnored
 	})
 	// What is no number counts as none, and what is too much has failed. The pending query sees the 9 in the array,
 	// the change stream does not ask for it.
-	record("tries", func(what string) Fate {
+	record("tries", func(what string) Expected {
 		switch what {
 		case "int32", "int64", "double", "infinite", "decimal", "text that is a number":
-			return Silent
+			return ExpectIgnored
 		case "huge array":
 			return leftOut
 		}
-		return Odd
+		return ExpectSynced
 	})
 	for _, field := range []string{"error", "last_failed_dt", "id", "progress", "$x.y"} {
-		record(field, but(Odd, leftOut, "missing"))
+		record(field, but(ExpectSynced, leftOut, "missing"))
 	}
-	each("the active site's created_dt", but(Odd, Silent, "missing", "null", "undefined"), func(_, entry draft, v any) {
+	each("the active site's created_dt", but(ExpectSynced, ExpectIgnored, "missing", "null", "undefined"), func(_, entry draft, v any) {
 		entry["sites"] = bson.A{draft{"name": active, "created_dt": v}, draft{"name": remote}}
 	})
 	return out
@@ -327,7 +326,7 @@ func list(v any) bson.A {
 }
 
 // document is a representation of the file with something wrong.
-func (m *malformer) document(file, other File, v variant) draft {
+func (m *docMutator) document(file, other File, v variant) draft {
 	entry := m.entry(file)
 	d := draft{
 		"schema": "pype:representation-2.0", "type": "representation", "parent": bson.NewObjectID(), "name": "ma",
@@ -338,7 +337,7 @@ func (m *malformer) document(file, other File, v variant) draft {
 	return d
 }
 
-func (m *malformer) entry(f File) draft {
+func (m *docMutator) entry(f File) draft {
 	return draft{"_id": bson.NewObjectID(), "path": f.Path, "size": f.Size, "hash": "x|1|2", "sites": bson.A{
 		draft{"name": m.studio.options.ActiveSite, "created_dt": bson.NewDateTimeFromTime(time.Unix(1592468963, 0))},
 		draft{"name": m.studio.options.RemoteSite},
@@ -346,7 +345,7 @@ func (m *malformer) entry(f File) draft {
 }
 
 // id is the _id of the i-th document, of any type that MongoDB takes for one, and its text.
-func (m *malformer) id(i int) (any, string) {
+func (m *docMutator) id(i int) (any, string) {
 	var id any
 	switch i {
 	case 1:

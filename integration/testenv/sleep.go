@@ -1,12 +1,12 @@
-package stage
+package testenv
 
 import (
 	"context"
 	"time"
 )
 
-// Pause waits, unless the context ends. The error is its cause.
-func Pause(ctx context.Context, d time.Duration) error {
+// Sleep waits for d. The error is the context's cause if that ends first.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

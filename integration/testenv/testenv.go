@@ -1,8 +1,7 @@
-// Package stage puts sitesync on a stage of its own on this machine, for the demo and the benchmarks: a
-// MongoDB replica set, an emulated Google Drive with the shared drive SHOW, a studio with its storage, and
-// sitesync as a process. Tests have the same from packages mongod, drive, studio and daemon, but share one
-// MongoDB.
-package stage
+// Package testenv starts a complete environment on this machine, for the demo, chaos and the benchmarks: a MongoDB
+// replica set, an emulated Google Drive with the shared drive SHOW, a studio with its storage, and sitesync as a process.
+// Tests use the packages mongod, drive, studio and process directly, and share one MongoDB.
+package testenv
 
 import (
 	"context"
@@ -14,52 +13,52 @@ import (
 	"path/filepath"
 	"strings"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
 // RemoteSite is the site's name in the presets and the records.
 const RemoteSite = "gdrive"
 
-// requests is how many of the last requests Drive remembers: all of a long run.
-const requests = 100_000
+// logSize is how many requests Drive's log holds: all of a long run.
+const logSize = 100_000
 
-// Options say what is set up. The zero value is a studio with one root, on a Drive without latency.
+// Options are the settings of an Env. The zero value is a studio with one root, on a Drive without latency.
 type Options struct {
-	Roots   map[string]string // names of the studio's roots, each with its folder on SHOW; none: one root, "projects"
+	Roots   map[string]string // folder on SHOW by the name of the studio's root; none: one root, "projects"
 	Drive   drive.Settings
-	Discard bool           // Drive keeps only size and MD5 of what is uploaded
-	Presets daemon.Presets // its sites are filled in
-	Args    []string       // of sitesync run
-	Members int            // of the replica set; default 1
-	Dir     string         // where everything on disk is; default is a temporary folder that Close removes
-	Seed    uint64         // of Drive's dice
-	Log     io.Writer      // gets a copy of sitesync's log; may be nil
-	Build   []string       // further flags of go build, such as -race
-	// Step does a step, and may tell of it: what is being done, and a hint in case that it takes long.
+	Discard bool            // Drive keeps only size and MD5 of uploads
+	Presets process.Presets // its sites are filled in
+	Args    []string        // of sitesync run
+	Members int             // of the replica set; default 1
+	Dir     string          // for all files; default is a temporary folder that Close removes
+	Seed    uint64          // of Drive's random generator
+	Log     io.Writer       // receives a copy of sitesync's log; may be nil
+	Build   []string        // further flags of go build, such as -race
+	// Step calls do, and may print what it does, with a hint why it may take long. May be nil.
 	Step func(what, hint string, do func() error) error
 }
 
-// Stage is everything that runs.
-type Stage struct {
-	Dir     string // everything on disk is below it
+// Env is a running environment.
+type Env struct {
+	Dir     string // parent of all files
 	Binary  string // of sitesync
 	Mongo   *mongod.ReplicaSet
 	Drive   *drive.Server
 	Account *drive.Account     // sitesync's
 	Show    *drive.SharedDrive // where it uploads to
 	Studio  *studio.Studio
-	Daemon  *daemon.Daemon
+	Daemon  *process.Process
 
-	sitesync  daemon.Options
-	temporary bool // Dir is removed in the end
+	sitesync  process.Options
+	temporary bool // Close removes Dir
 }
 
-// Start starts it all and waits until sitesync watches.
-func Start(ctx context.Context, o Options) (_ *Stage, err error) {
-	s := &Stage{Dir: o.Dir}
+// Start starts all and waits until sitesync watches.
+func Start(ctx context.Context, o Options) (_ *Env, err error) {
+	s := &Env{Dir: o.Dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -77,10 +76,10 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 		do         func() error
 	}{
 		{"building sitesync", "the first time, its dependencies are compiled too", func() (err error) {
-			s.Binary, err = daemon.Build(ctx, s.Dir, o.Build...)
+			s.Binary, err = process.Build(ctx, s.Dir, o.Build...)
 			return err
 		}},
-		{"looking for MongoDB", "the first time, it is downloaded and kept in your cache folder", func() (err error) {
+		{"looking for MongoDB", "the first time, it is downloaded into your cache folder", func() (err error) {
 			mongodPath, err = mongod.Find(ctx)
 			return err
 		}},
@@ -105,8 +104,8 @@ func Start(ctx context.Context, o Options) (_ *Stage, err error) {
 	return s, nil
 }
 
-// open starts Drive, founds the studio, and fills in the site.
-func (s *Stage) open(o *Options) (err error) {
+// open starts Drive, creates the studio, and fills in the site.
+func (s *Env) open(o *Options) (err error) {
 	content := filepath.Join(s.Dir, "drive")
 	storage := func(name string) string { return filepath.Join(s.Dir, "storage", name) }
 	var local studio.Options
@@ -135,7 +134,7 @@ func (s *Stage) open(o *Options) (err error) {
 			return err
 		}
 	}
-	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: requests, Discard: o.Discard}); err != nil {
+	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: logSize, Discard: o.Discard}); err != nil {
 		return err
 	}
 	s.Account = s.Drive.AddServiceAccount("sync@studio.iam.example")
@@ -146,14 +145,14 @@ func (s *Stage) open(o *Options) (err error) {
 	}
 	local.RemoteSite = RemoteSite
 	s.Studio = studio.New(s.Mongo.Client().Database("avalon"), local)
-	o.Presets.Sites = map[string]daemon.Site{
+	o.Presets.Sites = map[string]process.Site{
 		RemoteSite: {Credentials: s.Account.Credentials(), Root: remote, Endpoint: s.Drive.URL},
 	}
 	return nil
 }
 
 // start starts sitesync and waits until it watches.
-func (s *Stage) start(ctx context.Context, o Options) error {
+func (s *Env) start(ctx context.Context, o Options) error {
 	presets := filepath.Join(s.Dir, "presets")
 	if err := os.Mkdir(presets, 0o700); err != nil {
 		return err
@@ -161,26 +160,26 @@ func (s *Stage) start(ctx context.Context, o Options) error {
 	if err := o.Presets.Write(presets); err != nil {
 		return err
 	}
-	s.sitesync = daemon.Options{Binary: s.Binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
+	s.sitesync = process.Options{Binary: s.Binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
 	if err := s.Restart(); err != nil {
 		return err
 	}
-	_, err := s.Daemon.Wait(ctx, daemon.Message("change stream open"))
+	_, err := s.Daemon.Wait(ctx, process.Message("change stream open"))
 	return err
 }
 
-// Restart starts a sitesync in place of one that was stopped or killed. It does not wait for it.
-func (s *Stage) Restart() error {
-	d, err := daemon.Start(s.sitesync)
+// Restart starts sitesync again after it was stopped or killed. It does not wait until it watches.
+func (s *Env) Restart() error {
+	d, err := process.Start(s.sitesync)
 	if err == nil {
 		s.Daemon = d
 	}
 	return err
 }
 
-// Command runs another command of sitesync, with the settings of the one that runs. It returns what it prints, also when
-// its exit status tells of trouble.
-func (s *Stage) Command(ctx context.Context, args ...string) (string, error) {
+// Command runs another command of sitesync with the same settings. It returns the output, also with an error, which is
+// not nil if the exit status is not 0.
+func (s *Env) Command(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.Binary, args...)
 	cmd.Env = append(os.Environ(), "SITESYNC_PRESETS="+s.sitesync.Presets, "SITESYNC_MONGO="+s.sitesync.Mongo, "SITESYNC_DB="+s.sitesync.Database)
 	out, err := cmd.Output()
@@ -191,16 +190,16 @@ func (s *Stage) Command(ctx context.Context, args ...string) (string, error) {
 	return string(out), err
 }
 
-// Page is the address of the page that sitesync serves, "" if it serves none.
-func (s *Stage) Page() string {
-	for _, l := range s.Daemon.Lines(daemon.Message("the page, health and metrics are served")) {
+// Page is the URL of sitesync's page, "" if it serves none.
+func (s *Env) Page() string {
+	for _, l := range s.Daemon.Lines(process.Message("the page, health and metrics are served")) {
 		return "http://" + l.Text("address")
 	}
 	return ""
 }
 
-// Close ends what was started and removes what is on disk, but for a Dir that was given.
-func (s *Stage) Close() error {
+// Close stops all servers and removes their files, except a Dir that was given.
+func (s *Env) Close() error {
 	var errs []error
 	if s.Daemon != nil {
 		errs = append(errs, s.Daemon.Stop())

@@ -12,17 +12,17 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// save writes down what ends with the servers: the documents, what is on Drive, the requests to it, and the logs of
-// MongoDB.
+// save writes what would be lost with the servers: the documents, the files on Drive, the requests to it, and the logs
+// of MongoDB.
 func (c *chaos) save(dir string) error {
 	var errs []error
 	write := func(name string, content any) {
 		data, err := json.MarshalIndent(content, "", "  ")
 		errs = append(errs, err, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
-	write("drive.json", c.stage.Drive.Files())
-	write("requests.json", c.stage.Drive.Log())
-	for i, m := range c.stage.Mongo.Members() {
+	write("drive.json", c.env.Drive.Files())
+	write("requests.json", c.env.Drive.Log())
+	for i, m := range c.env.Mongo.Members() {
 		errs = append(errs, os.WriteFile(filepath.Join(dir, fmt.Sprintf("mongod%d.log", i)), []byte(m.Log(100<<20)), 0o600))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
@@ -40,7 +40,7 @@ func (c *chaos) dump(ctx context.Context, database, path string) error {
 		return err
 	}
 	defer out.Close()
-	db := c.stage.Mongo.Client().Database(database)
+	db := c.env.Mongo.Client().Database(database)
 	names, err := db.ListCollectionNames(ctx, bson.D{})
 	if err != nil {
 		return err

@@ -9,18 +9,18 @@ import (
 	"sitesync/integration/drive"
 )
 
-func TestScript(t *testing.T) {
+func TestScenario(t *testing.T) {
 	for seed := range uint64(50) {
-		p := profile{files: 500, kills: 40, primaryKills: 5, largest: 12_000_000, seed: seed}
-		s := newScript(p)
-		if !reflect.DeepEqual(s, newScript(p)) {
-			t.Fatalf("seed %d: the script is not always the same", seed)
+		p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000, seed: seed}
+		s := newScenario(p)
+		if !reflect.DeepEqual(s, newScenario(p)) {
+			t.Fatalf("seed %d: the scenario is not always the same", seed)
 		}
 		files, again, shared, large := 0, 0, 0, 0
-		for i, a := range s.acts {
+		for i, a := range s.publishes {
 			files += a.files
 			if a.after >= i || a.at > s.duration {
-				t.Errorf("seed %d: act %d is at %s of %s, after act %d", seed, i, a.at, s.duration, a.after)
+				t.Errorf("seed %d: publish %d is at %s of %s, after publish %d", seed, i, a.at, s.duration, a.after)
 			}
 			if a.again {
 				again++
@@ -37,23 +37,23 @@ func TestScript(t *testing.T) {
 		if files != p.files || again == 0 || shared == 0 || large < p.files/100 {
 			t.Errorf("seed %d: %d files, %d published again, %d shared, %d large ones", seed, files, again, shared, large)
 		}
-		if len(s.lives) != p.kills || len(s.strikes) != 9 {
-			t.Errorf("seed %d: %d lives, %d strikes", seed, len(s.lives), len(s.strikes))
+		if len(s.kills) != p.kills || len(s.primaryFaults) != 9 {
+			t.Errorf("seed %d: %d kills, %d primary faults", seed, len(s.kills), len(s.primaryFaults))
 		}
 	}
 }
 
-func TestScriptDependsOnTheSeed(t *testing.T) {
-	p := profile{files: 500, kills: 40, primaryKills: 5, largest: 12_000_000}
-	one := newScript(p)
+func TestScenarioDependsOnTheSeed(t *testing.T) {
+	p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000}
+	one := newScenario(p)
 	p.seed = 1
-	if other := newScript(p); reflect.DeepEqual(one.lives, other.lives) || reflect.DeepEqual(one.strikes, other.strikes) ||
-		reflect.DeepEqual(one.acts, other.acts) {
-		t.Error("two seeds make the same")
+	if other := newScenario(p); reflect.DeepEqual(one.kills, other.kills) || reflect.DeepEqual(one.primaryFaults, other.primaryFaults) ||
+		reflect.DeepEqual(one.publishes, other.publishes) {
+		t.Error("two seeds make the same scenario")
 	}
 }
 
-// Each kind of request fails at the rate, whichever of the faults hits it.
+// Each kind of request fails at the given rate, with any of the faults.
 func TestFaultRate(t *testing.T) {
 	all := faults(0.05)
 	for _, kind := range []string{"token", "files.generateIds", "files.list", "files.create.multipart", "upload.put",
@@ -70,7 +70,7 @@ func TestFaultRate(t *testing.T) {
 			t.Errorf("%s fails at a rate of %g", kind, rate)
 		}
 	}
-	// Adding one that makes no sense panics.
+	// AddFault panics if one is invalid.
 	server := drive.StartTest(t)
 	for _, f := range all {
 		server.AddFault(f)

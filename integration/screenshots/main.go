@@ -1,5 +1,5 @@
-// Command pictures makes the pictures of the page that are in docs: it has a studio publish for some minutes, with what
-// goes wrong in between, and takes pictures of the page in a real Chromium.
+// Command screenshots makes the screenshots of the page that are in docs: it has a studio publish for some minutes, with what
+// goes wrong in between, and takes screenshots of the page in a real Chromium.
 package main
 
 import (
@@ -16,53 +16,53 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sitesync/integration/browser"
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
 type cli struct {
-	Dir     string        `arg:"" default:"docs" help:"Folder of the pictures, default docs."`
-	For     time.Duration `default:"12m" help:"How long it is published before the pictures are taken: the page shows the last hour."`
-	Explain bool          `help:"Also take a picture of the page of a failed file."`
+	Dir     string        `arg:"" default:"docs" help:"Folder of the screenshots, default docs."`
+	For     time.Duration `default:"12m" help:"How long it is published before the screenshots are taken: the page shows the last hour."`
+	Explain bool          `help:"Also take a screenshot of the page of a failed file."`
 }
 
 func main() {
 	var c cli
-	kong.Parse(&c, kong.Name("pictures"), kong.Description("Makes the pictures of the page: page.png, page-dark.png and page-phone.png."))
+	kong.Parse(&c, kong.Name("screenshots"), kong.Description("Makes the screenshots of the page: page.png, page-dark.png and page-phone.png."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := c.run(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "pictures:", err)
+		fmt.Fprintln(os.Stderr, "screenshots:", err)
 		os.Exit(1)
 	}
 }
 
-const token = "only-for-the-pictures"
+const token = "only-for-the-screenshots"
 
 func (c cli) run(ctx context.Context) (err error) {
-	secret := filepath.Join(os.TempDir(), fmt.Sprintf("sitesync-pictures-%d", os.Getpid()))
+	secret := filepath.Join(os.TempDir(), fmt.Sprintf("sitesync-screenshots-%d", os.Getpid()))
 	if err := os.WriteFile(secret, []byte(token), 0o600); err != nil {
 		return err
 	}
 	defer os.Remove(secret)
-	s, err := stage.Start(ctx, stage.Options{
+	s, err := testenv.Start(ctx, testenv.Options{
 		Drive:   drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond, UploadBandwidth: 48 << 20},
 		Discard: true,
-		Presets: daemon.Presets{RetryCnt: 2, LoopDelay: "20"},
+		Presets: process.Presets{RetryCnt: 2, LoopDelay: "20"},
 		Args:    []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file", secret},
 	})
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	line, err := s.Daemon.Wait(ctx, daemon.Message("health and metrics are served"))
+	line, err := s.Daemon.Wait(ctx, process.Message("health and metrics are served"))
 	if err != nil {
 		return err
 	}
 	url := "http://" + line.Text("address")
-	p := &publisher{stage: s, dice: rand.New(rand.NewPCG(1, 2)), versions: map[string]int{}}
+	p := &publisher{env: s, dice: rand.New(rand.NewPCG(1, 2)), versions: map[string]int{}}
 	if err := p.publish(ctx, c.For); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (c cli) run(ctx context.Context) (err error) {
 
 // publisher publishes what a small studio does in a busy hour.
 type publisher struct {
-	stage    *stage.Stage
+	env      *testenv.Env
 	dice     *rand.Rand
 	versions map[string]int
 	failed   *studio.Representation
@@ -105,7 +105,7 @@ func (p *publisher) next(kind studio.Publish) studio.Publish {
 func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 	var projects []*studio.Project
 	for _, name := range []string{"Aurora", "Borealis", "Cascade"} {
-		project, err := p.stage.Studio.Project(ctx, name)
+		project, err := p.env.Studio.Project(ctx, name)
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 		if err != nil {
 			return err
 		}
-		p.stage.Drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
+		p.env.Drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
 		if err := rep.Finish(); err != nil {
 			return err
 		}
@@ -140,7 +140,7 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 			return ctx.Err()
 		}
 	}
-	// One that is not renamed, and large ones that run when the pictures are taken.
+	// One that is not renamed, and large ones that run when the screenshots are taken.
 	held := p.next(kinds[0])
 	held.Hold = true
 	if _, err := one(0, held); err != nil {
@@ -154,8 +154,8 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 	return nil
 }
 
-// picture is one of them.
-type picture struct {
+// screenshot is one of them.
+type screenshot struct {
 	name          string
 	width, height int64
 	scale         float64
@@ -163,28 +163,28 @@ type picture struct {
 	path          string // of the page
 }
 
-// take takes the pictures.
+// take takes the screenshots.
 func (c cli) take(tab context.Context, url string, p *publisher) error {
 	err := chromedp.Do(tab, chromedp.Navigate(url+"/login"), chromedp.SendKeys(chromedp.CSS("#token"), token+"\r"), live)
 	if err != nil {
 		return err
 	}
-	all := []picture{
+	all := []screenshot{
 		{"page.png", 1240, 1180, 1, "light", "/"},
 		{"page-dark.png", 1240, 1180, 1, "dark", "/"},
 		{"page-phone.png", 390, 844, 1.5, "light", "/"},
 	}
 	if c.Explain {
-		all = append(all, picture{"page-explain.png", 1240, 900, 1, "light", "/r/Cascade/" + p.failed.ID.Hex()})
+		all = append(all, screenshot{"page-explain.png", 1240, 900, 1, "light", "/r/Cascade/" + p.failed.ID.Hex()})
 	}
-	for _, pic := range all {
-		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: pic.scheme}}}
+	for _, shot := range all {
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: shot.scheme}}}
 		if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, media); err != nil {
 			return err
 		}
 		actions := []chromedp.Action[chromedp.Void]{
-			chromedp.EmulateViewport(pic.width, pic.height, chromedp.EmulateScale(pic.scale)), chromedp.Navigate(url + pic.path)}
-		if pic.path == "/" {
+			chromedp.EmulateViewport(shot.width, shot.height, chromedp.EmulateScale(shot.scale)), chromedp.Navigate(url + shot.path)}
+		if shot.path == "/" {
 			actions = append(actions, live, chromedp.Sleep(2*time.Second)) // speeds want two looks
 		}
 		if err := chromedp.Do(tab, actions...); err != nil {
@@ -197,7 +197,7 @@ func (c cli) take(tab context.Context, url string, p *publisher) error {
 		if png, err = smaller(png); err != nil {
 			return err
 		}
-		file := filepath.Join(c.Dir, pic.name)
+		file := filepath.Join(c.Dir, shot.name)
 		if err := os.WriteFile(file, png, 0o644); err != nil {
 			return err
 		}

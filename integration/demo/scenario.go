@@ -5,24 +5,24 @@ import (
 	"math"
 	"time"
 
-	"sitesync/integration/daemon"
 	"sitesync/integration/drive"
-	"sitesync/integration/stage"
+	"sitesync/integration/process"
 	"sitesync/integration/studio"
+	"sitesync/integration/testenv"
 )
 
-// kind tells publishes apart whose reaction times can't be compared.
+// kind groups publishes whose reaction times are comparable.
 type kind int
 
 const (
 	single   kind = iota // one file, or a few
 	sequence             // many files of one representation
 	cache                // one big file
-	broken               // one that fails until somebody repairs it
+	broken               // one that fails until its cause is fixed
 )
 
-// act is one publish of the demo.
-type act struct {
+// publishSpec is one publish of the demo.
+type publishSpec struct {
 	kind    kind
 	project string
 	root    string
@@ -43,29 +43,29 @@ const (
 
 var driveFolders = map[string]string{workRoot: "projects", renderRoot: "renders"}
 
-// script says what is published, one act after the other. It begins anew after a cycle, with other versions.
-type script struct {
-	cycle     int   // acts, 10 or more
+// scenario is the sequence of publishes. It repeats after a cycle, with other versions.
+type scenario struct {
+	cycle     int   // publishes, 10 or more
 	frames    int   // of a sequence
 	cacheSize int64 // bytes
 }
 
-// longestCycle is how often at least everything is seen.
-const longestCycle = 30 * time.Second
+// maxCycle is the time in which all kinds are seen.
+const maxCycle = 30 * time.Second
 
-// newScript has everything happen within the duration of the demo.
-func newScript(s settings) script {
-	cycle := longestCycle
+// newScenario has all kinds within the duration of the demo.
+func newScenario(s settings) scenario {
+	cycle := maxCycle
 	if !s.Forever {
 		cycle = min(s.Duration, cycle)
 	}
-	return script{cycle: max(10, int(math.Round(s.Rate*cycle.Seconds()))), frames: s.Frames, cacheSize: s.Cache << 20}
+	return scenario{cycle: max(10, int(math.Round(s.Rate*cycle.Seconds()))), frames: s.Frames, cacheSize: s.Cache << 20}
 }
 
-// act is the act with the number i, from 0. No two publish to the same path.
-func (s script) act(i int) act {
+// spec is the publish of number i, from 0. No two publish to the same path.
+func (s scenario) spec(i int) publishSpec {
 	n := len(projects)
-	a := act{project: projects[i%n], root: workRoot, publish: studio.Publish{
+	a := publishSpec{project: projects[i%n], root: workRoot, publish: studio.Publish{
 		Asset: assets[i/n%len(assets)], Version: 1 + i/n/len(assets), Seed: uint64(i),
 	}}
 	p := &a.publish
@@ -87,8 +87,8 @@ func (s script) act(i int) act {
 	return a
 }
 
-// single makes it one of the small publishes that are most of a studio's day.
-func (a *act) single(i int) {
+// single makes it a small publish.
+func (a *publishSpec) single(i int) {
 	p := &a.publish
 	switch i % 4 {
 	case 0:
@@ -106,21 +106,21 @@ func (a *act) single(i int) {
 	}
 }
 
-// retryCount is after how many tries a file is given up.
+// retryCount is the number of tries of a file.
 const retryCount = 3
 
-// setUp starts everything. The studio has two roots.
-func setUp(ctx context.Context, s settings, term *terminal) (*stage.Stage, error) {
-	return stage.Start(ctx, stage.Options{
+// setUp starts all servers. The studio has two roots.
+func setUp(ctx context.Context, s settings, term *terminal) (*testenv.Env, error) {
+	return testenv.Start(ctx, testenv.Options{
 		Roots:   driveFolders,
 		Drive:   drive.Settings{Latency: s.Latency},
-		Presets: daemon.Presets{RetryCnt: retryCount},
+		Presets: process.Presets{RetryCnt: retryCount},
 		Args:    []string{"--retry-delay", pace(s).String(), "--listen", "127.0.0.1:0"},
 		Step:    (&steps{term: term}).do,
 	})
 }
 
-// pace is how long something lasts that a person is to read: a second, less if the whole demo is short.
+// pace is how long something to read is shown: a second, less if the whole demo is short.
 func pace(s settings) time.Duration {
 	if s.Forever {
 		return time.Second

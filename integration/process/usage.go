@@ -1,4 +1,4 @@
-package daemon
+package process
 
 import (
 	"bytes"
@@ -10,21 +10,21 @@ import (
 	"time"
 )
 
-// ErrNoUsage means that this system does not tell what a process takes.
-var ErrNoUsage = errors.New("only Linux tells what a running process takes")
+// ErrNoUsage means that this system does not report the usage of a process.
+var ErrNoUsage = errors.New("the usage of a running process is known on Linux only")
 
 // tick is the unit of times in /proc; it is the same on all of Linux.
 const tick = 10 * time.Millisecond
 
-// Usage is what a running process takes.
+// Usage is what a running process uses.
 type Usage struct {
 	CPU            time.Duration // user and system time so far
-	Resident, Peak int64         // memory now and at the most so far, bytes
+	Resident, Peak int64         // resident memory now and its maximum so far, bytes
 }
 
-// Usage tells what sitesync takes while it runs.
-func (d *Daemon) Usage() (u Usage, err error) {
-	dir := fmt.Sprintf("/proc/%d/", d.cmd.Process.Pid)
+// Usage returns the usage of sitesync while it runs.
+func (p *Process) Usage() (u Usage, err error) {
+	dir := fmt.Sprintf("/proc/%d/", p.cmd.Process.Pid)
 	stat, err := os.ReadFile(dir + "stat")
 	if errors.Is(err, os.ErrNotExist) {
 		return u, ErrNoUsage
@@ -32,7 +32,7 @@ func (d *Daemon) Usage() (u Usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	// Behind the name, which is in brackets, utime and stime are the 12th and 13th field; see proc(5).
+	// After the name, which is in parentheses, utime and stime are the 12th and 13th field; see proc(5).
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 	for _, field := range fields[11:13] {
 		ticks, err := strconv.ParseInt(string(field), 10, 64)

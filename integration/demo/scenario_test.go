@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-func TestScript(t *testing.T) {
+func TestScenario(t *testing.T) {
 	for name, s := range map[string]settings{
 		"default":  testSettings,
 		"short":    {Duration: time.Second, Rate: 0.1, Frames: 2, Cache: 1},
@@ -14,11 +14,11 @@ func TestScript(t *testing.T) {
 		"for ever": {Duration: time.Second, Forever: true, Rate: 3, Frames: 2, Cache: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sc := newScript(s)
+			sc := newScenario(s)
 			kinds, roots, paths := map[kind]int{}, map[string]map[string]bool{}, map[string]bool{}
 			const cycles = 3
 			for i := range cycles * sc.cycle {
-				a := sc.act(i)
+				a := sc.spec(i)
 				kinds[a.kind]++
 				if roots[a.project] == nil {
 					roots[a.project] = map[string]bool{}
@@ -26,7 +26,7 @@ func TestScript(t *testing.T) {
 				roots[a.project][a.root] = true
 				p := fmt.Sprint(a.project, a.root, a.publish.Asset, a.publish.Subset, a.publish.Version, a.publish.Name)
 				if paths[p] {
-					t.Errorf("act %d publishes %s again", i, p)
+					t.Errorf("publish %d has the path of an earlier one: %s", i, p)
 				}
 				paths[p] = true
 			}
@@ -41,11 +41,11 @@ func TestScript(t *testing.T) {
 }
 
 // The demo shows everything within its duration.
-func TestScriptFitsTheDuration(t *testing.T) {
-	sc := newScript(testSettings)
+func TestScenarioFitsTheDuration(t *testing.T) {
+	sc := newScenario(testSettings)
 	seen := map[kind]bool{}
 	for i := range int(testSettings.Rate * testSettings.Duration.Seconds() / 2) {
-		seen[sc.act(i).kind] = true
+		seen[sc.spec(i).kind] = true
 	}
 	for _, k := range []kind{single, sequence, cache, broken} {
 		if !seen[k] {
