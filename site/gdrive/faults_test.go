@@ -33,10 +33,10 @@ import (
 type verdict string
 
 const (
-	fine      verdict = "fine" // nothing: the site copes with it
-	throttled verdict = "throttled"
-	held      verdict = "site"
-	file      verdict = "file"
+	fine        verdict = "fine" // nothing: the site copes with it
+	transient   verdict = "transient"
+	unavailable verdict = "unavailable"
+	fileError   verdict = "file error"
 
 	// untrue is for what Drive would never say for long: nobody could know better.
 	untrue verdict = "untrue"
@@ -116,7 +116,7 @@ var requests = []request{
 type fault struct {
 	name string
 	drive.Fault
-	want   verdict                // if it lasts until the upload is given up; of file, held if the request is about no file
+	want   verdict                // if it lasts until the upload is given up; of fileError, unavailable if about no file
 	unlike map[string]verdict     // ... with these kinds
 	stays  func(k request) bool   // a single one reaches the uploader too; nil: only what is no trouble of the service
 	never  func(k request) string // why it can't hit the kind; "" if it can
@@ -193,77 +193,77 @@ var workIsFound = except(fine, "files.create", "files.create.multipart", "upload
 // promised, not from the table in errors.go.
 var faults = []fault{
 	// A fresh token is tried once, so a lasting 401 is that of an account which was revoked.
-	status(401, "authError", held, noOAuth).with(func(f *fault) { f.stays = func(request) bool { return false } }),
-	status(400, "invalid_grant", held, onlyOAuth),
-	status(401, "invalid_client", held, onlyOAuth),
-	status(403, "access_denied", held, onlyOAuth),
-	status(404, "not_found", held, onlyOAuth),
+	status(401, "authError", unavailable, noOAuth).with(func(f *fault) { f.stays = func(request) bool { return false } }),
+	status(400, "invalid_grant", unavailable, onlyOAuth),
+	status(401, "invalid_client", unavailable, onlyOAuth),
+	status(403, "access_denied", unavailable, onlyOAuth),
+	status(404, "not_found", unavailable, onlyOAuth),
 
-	status(403, "userRateLimitExceeded", throttled, noOAuth),
-	status(403, "rateLimitExceeded", throttled, noOAuth),
-	status(403, "sharingRateLimitExceeded", throttled, noOAuth),
-	status(403, "concurrentLimitExceeded", throttled, noOAuth),
-	status(403, "userRateLimitExceeded", throttled, noOAuth).with(retryAfter1s),
+	status(403, "userRateLimitExceeded", transient, noOAuth),
+	status(403, "rateLimitExceeded", transient, noOAuth),
+	status(403, "sharingRateLimitExceeded", transient, noOAuth),
+	status(403, "concurrentLimitExceeded", transient, noOAuth),
+	status(403, "userRateLimitExceeded", transient, noOAuth).with(retryAfter1s),
 
-	status(403, "dailyLimitExceeded", held, noOAuth),
-	status(403, "quotaExceeded", held, noOAuth),
-	status(403, "accessNotConfigured", held, noOAuth),
-	status(403, "insufficientPermissions", held, noOAuth),
-	status(403, "domainPolicy", held, noOAuth),
-	status(403, "accountDisabled", held, noOAuth),
-	status(403, "teamDriveMembershipRequired", held, noOAuth),
-	status(403, "storageQuotaExceeded", held, onlyRoom),
-	status(403, "activeItemCreationLimitExceeded", held, onlyRoom),
-	status(403, "teamDriveFileLimitExceeded", held, onlyRoom),
+	status(403, "dailyLimitExceeded", unavailable, noOAuth),
+	status(403, "quotaExceeded", unavailable, noOAuth),
+	status(403, "accessNotConfigured", unavailable, noOAuth),
+	status(403, "insufficientPermissions", unavailable, noOAuth),
+	status(403, "domainPolicy", unavailable, noOAuth),
+	status(403, "accountDisabled", unavailable, noOAuth),
+	status(403, "teamDriveMembershipRequired", unavailable, noOAuth),
+	status(403, "storageQuotaExceeded", unavailable, onlyRoom),
+	status(403, "activeItemCreationLimitExceeded", unavailable, onlyRoom),
+	status(403, "teamDriveFileLimitExceeded", unavailable, onlyRoom),
 
-	status(403, "insufficientFilePermissions", file, onlyFiles),
-	status(403, "insufficientParentPermissions", file, onlyRoom),
-	status(403, "numChildrenInNonRootLimitExceeded", held, onlyRoom),
-	status(403, "teamDriveHierarchyTooDeep", file, onlyRoom),
-	status(403, "aReasonOfTomorrow", file, noOAuth),
-	status(400, "badRequest", file, noOAuth),
+	status(403, "insufficientFilePermissions", fileError, onlyFiles),
+	status(403, "insufficientParentPermissions", fileError, onlyRoom),
+	status(403, "numChildrenInNonRootLimitExceeded", unavailable, onlyRoom),
+	status(403, "teamDriveHierarchyTooDeep", fileError, onlyRoom),
+	status(403, "aReasonOfTomorrow", fileError, noOAuth),
+	status(400, "badRequest", fileError, noOAuth),
 
 	// What is gone is looked up anew.
-	status(404, "notFound", throttled, noOAuth).with(except(held, "drives.list", "files.get, of My Drive", "about.get",
+	status(404, "notFound", transient, noOAuth).with(except(unavailable, "drives.list", "files.get, of My Drive", "about.get",
 		"files.generateIds")).with(except(fine, "files.get, of a folder known for long", "upload.status",
 		"upload.status, of a finished session")).with(except(untrue, "files.get, after a conflict")),
-	status(410, "gone", throttled, onlySessions).with(except(fine, "upload.status", "upload.status, of a finished session")),
+	status(410, "gone", transient, onlySessions).with(except(fine, "upload.status", "upload.status, of a finished session")),
 	// A create is followed by a look at what is there, anything else is not made again at once.
-	status(409, "conflict", throttled, noOAuth).with(func(f *fault) { f.stays = conflictStays }).
+	status(409, "conflict", transient, noOAuth).with(func(f *fault) { f.stays = conflictStays }).
 		with(except(fine, "upload.status", "upload.status, of a finished session")),
-	status(412, "conditionNotMet", throttled, noOAuth),
-	status(408, "", throttled, anywhere),
-	status(429, "rateLimitExceeded", throttled, anywhere),
-	status(429, "rateLimitExceeded", throttled, noOAuth).with(retryAfter1s),
-	status(500, "backendError", throttled, anywhere),
-	status(500, "backendError", throttled, anywhere).with(afterTheWork),
-	status(502, "", throttled, anywhere),
-	status(503, "", throttled, anywhere),
-	status(503, "", throttled, noOAuth).with(retryAfter1s),
-	status(504, "", throttled, anywhere),
-	status(504, "", throttled, anywhere).with(afterTheWork),
+	status(412, "conditionNotMet", transient, noOAuth),
+	status(408, "", transient, anywhere),
+	status(429, "rateLimitExceeded", transient, anywhere),
+	status(429, "rateLimitExceeded", transient, noOAuth).with(retryAfter1s),
+	status(500, "backendError", transient, anywhere),
+	status(500, "backendError", transient, anywhere).with(afterTheWork),
+	status(502, "", transient, anywhere),
+	status(503, "", transient, anywhere),
+	status(503, "", transient, noOAuth).with(retryAfter1s),
+	status(504, "", transient, anywhere),
+	status(504, "", transient, anywhere).with(afterTheWork),
 
-	{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: throttled, never: anywhere},
-	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: throttled}.with(inTheBody),
-	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: throttled, never: anywhere}.with(afterTheWork),
-	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: throttled, never: anywhere}.with(slow),
-	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: throttled}.with(inTheBody).with(slow),
-	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: throttled, never: anywhere}.with(afterTheWork).with(slow),
+	{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient, never: anywhere},
+	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient}.with(inTheBody),
+	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient, never: anywhere}.with(afterTheWork),
+	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient, never: anywhere}.with(slow),
+	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient}.with(inTheBody).with(slow),
+	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient, never: anywhere}.with(afterTheWork).with(slow),
 	{name: "slow drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 100 * time.Microsecond}, want: fine,
 		never: unless(func(k request) bool { return k.json && k.name != "files.generateIds" }, "the answer is headers only, or too long to wait for")},
-	fault{name: "endless drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 500 * time.Millisecond}, want: throttled, never: onlyJSON}.
+	fault{name: "endless drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 500 * time.Millisecond}, want: transient, never: onlyJSON}.
 		with(slow).with(workIsFound),
 	// A page comes from something on the way, and may be gone the next time. Whether it says 403, 404 or 200.
-	fault{name: "403 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 403}, want: file, never: noOAuth}.with(mendsItself),
-	fault{name: "404 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 404}, want: file, never: noOAuth}.with(mendsItself).
-		with(except(throttled, "upload.put", "upload.put, of an update")).with(except(fine, "upload.status", "upload.status, of a finished session")),
-	fault{name: "200 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 200}, want: file, never: noOAuth}.with(mendsItself),
-	fault{name: "502 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 502}, want: throttled, never: anywhere},
+	fault{name: "403 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 403}, want: fileError, never: noOAuth}.with(mendsItself),
+	fault{name: "404 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 404}, want: fileError, never: noOAuth}.with(mendsItself).
+		with(except(transient, "upload.put", "upload.put, of an update")).with(except(fine, "upload.status", "upload.status, of a finished session")),
+	fault{name: "200 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 200}, want: fileError, never: noOAuth}.with(mendsItself),
+	fault{name: "502 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 502}, want: transient, never: anywhere},
 
-	fault{name: "truncated", Fault: drive.Fault{Effect: drive.EffectTruncate}, want: throttled, never: onlyJSON}.with(workIsFound),
-	fault{name: "invalid JSON", Fault: drive.Fault{Effect: drive.EffectInvalidJSON}, want: throttled, never: onlyJSON}.with(workIsFound),
+	fault{name: "truncated", Fault: drive.Fault{Effect: drive.EffectTruncate}, want: transient, never: onlyJSON}.with(workIsFound),
+	fault{name: "invalid JSON", Fault: drive.Fault{Effect: drive.EffectInvalidJSON}, want: transient, never: onlyJSON}.with(workIsFound),
 	// Before an update the MD5 decides only whether there is need of one.
-	fault{name: "wrong MD5", Fault: drive.Fault{Effect: drive.EffectWrongMD5}, want: file, never: onlyMD5}.
+	fault{name: "wrong MD5", Fault: drive.Fault{Effect: drive.EffectWrongMD5}, want: fileError, never: onlyMD5}.
 		with(except(fine, "files.get, to compare", "files.get, after a conflict")),
 }
 
@@ -271,11 +271,11 @@ var faults = []fault{
 func (f fault) expect(k request, lasts bool) verdict {
 	want, special := f.unlike[k.name]
 	if !special {
-		if want = f.want; want == file && (k.site || k.probed && lasts) {
-			want = held
+		if want = f.want; want == fileError && (k.site || k.probed && lasts) {
+			want = unavailable
 		}
 	}
-	stays := want != throttled && want != untrue
+	stays := want != transient && want != untrue
 	if f.stays != nil {
 		stays = f.stays(k)
 	}
@@ -382,7 +382,7 @@ func (tr *trial) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	}
 	// No probe sees what only an upload runs into.
 	scope, _ := site.ScopeOf(err)
-	if v := verdictOf(err); v == throttled || v == file || v == held && (scope == site.Creations || scope == site.LargeOnes && !tr.full) {
+	if v := verdictOf(err); v == transient || v == fileError || v == unavailable && (scope == site.Creations || scope == site.LargeOnes && !tr.full) {
 		tr.end()
 	}
 	return obj, err
@@ -480,13 +480,13 @@ func (tr *trial) run(want verdict, k request) {
 
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	puts, probed := []verdict{want, fine}, want == held
+	puts, probed := []verdict{want, fine}, want == unavailable
 	if want == fine {
 		puts = puts[1:]
 	}
 	if strings.HasPrefix(k.name, "about") {
-		puts, probed = []verdict{held, fine}, true
-		checks := []verdict{want, fine} // what is left is asked before the root is held, or for the time being what is large
+		puts, probed = []verdict{unavailable, fine}, true
+		checks := []verdict{want, fine} // what is left is asked before the root is unavailable, or for the time being what is large
 		if !slices.Equal(tr.checks, checks) {
 			t.Errorf("checks came to %v, want %v", tr.checks, checks)
 		}
@@ -495,7 +495,7 @@ func (tr *trial) run(want verdict, k request) {
 		t.Errorf("uploads came to %v, want %v", tr.puts, puts)
 	}
 	tries := 0
-	if want == file {
+	if want == fileError {
 		tries = 1
 	}
 	if tr.failed != tries || up.Totals().Failed != int64(tries) {

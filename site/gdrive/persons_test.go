@@ -71,10 +71,10 @@ var acts = []act{
 	{name: "file trashed", do: func(tr *trial) { tr.Trash(tr.remains()) }, want: fine, never: needsFile},
 	{name: "file deleted", do: func(tr *trial) { tr.Delete(tr.remains()) }, want: fine, never: needsFile},
 	{name: "sessions expired", do: func(tr *trial) { tr.ExpireSessions() }, want: fine, never: onlySessions},
-	{name: "root trashed", do: func(tr *trial) { tr.Trash(tr.rootID) }, undo: func(tr *trial) { tr.Untrash(tr.rootID) }, want: held,
+	{name: "root trashed", do: func(tr *trial) { tr.Trash(tr.rootID) }, undo: func(tr *trial) { tr.Untrash(tr.rootID) }, want: unavailable,
 		late: []string{"about.get"}, never: needsRoot},
 	{name: "rights taken", do: func(tr *trial) { tr.show.AddMember(tr.account, drive.Reader) },
-		undo: func(tr *trial) { tr.show.AddMember(tr.account, drive.ContentManager) }, want: held,
+		undo: func(tr *trial) { tr.show.AddMember(tr.account, drive.ContentManager) }, want: unavailable,
 		late: []string{"files.get, to compare", "files.get, after a conflict", "upload.status, of a finished session"}, never: needsMember},
 }
 

@@ -84,7 +84,6 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
-	gatherWrites(transport)
 	transport.WriteBufferSize = wholeBody
 	transport.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
 	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
