@@ -54,7 +54,7 @@ func (c explainCmd) Run(ctx context.Context, flags *config.Flags) error {
 	if err != nil {
 		return e.client.Explain(err)
 	}
-	return show(c.Output, r, explanation(r, colored(os.Stdout)), r.Fine())
+	return show(c.Output, r, explanation(r, colored(os.Stdout)), r.Healthy())
 }
 
 // colored reports whether an output is a terminal that may have colors.
@@ -62,18 +62,18 @@ func colored(out *os.File) bool {
 	return term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb" && os.Getenv("NO_COLOR") == "" // https://no-color.org
 }
 
-var verdictColors = map[explain.Verdict]string{explain.OK: green, explain.Waiting: yellow, explain.Unknown: yellow, explain.Wrong: red}
+var verdictColors = map[explain.Severity]string{explain.OK: green, explain.Waiting: yellow, explain.Unknown: yellow, explain.Wrong: red}
 
 // explanation is a report for people.
 func explanation(r *explain.Report, color bool) string {
 	t := page{color: color}
-	t.steps(r.Steps)
-	if r.Told < r.Files {
+	t.steps(r.Findings)
+	if r.Matched < r.Files {
 		names := "names"
-		if r.Told != 1 {
+		if r.Matched != 1 {
 			names = "name"
 		}
-		t.line("\n%s of its %s files, which %s the path:", humanize.Comma(int64(r.Told)), humanize.Comma(int64(r.Files)), names)
+		t.line("\n%s of its %s files, which %s the path:", humanize.Comma(int64(r.Matched)), humanize.Comma(int64(r.Files)), names)
 	}
 	for _, g := range r.Groups {
 		t.line("")
@@ -88,7 +88,7 @@ func explanation(r *explain.Report, color bool) string {
 		if f.Remote != "" {
 			t.line("  to    %s", printable(f.Remote))
 		}
-		t.steps(f.Steps)
+		t.steps(f.Findings)
 	}
 	if n := len(r.Others); n > 0 {
 		more := ""
@@ -97,19 +97,23 @@ func explanation(r *explain.Report, color bool) string {
 		}
 		t.line("\n%d older representation(s)%s name this path too: %s", n, more, printable(strings.Join(r.Others, ", ")))
 	}
-	t.line("\n%s %s", t.paint(bold, "Do:"), printable(r.Do))
+	next := printable(r.NextStep.Text)
+	if r.NextStep.Command != "" {
+		next += ": " + t.paint(bold, printable(r.NextStep.Command))
+	}
+	t.line("\n%s %s", t.paint(bold, "Do:"), next)
 	return t.String()
 }
 
 // steps are the rules, and what was found.
-func (t *page) steps(steps []explain.Step) {
+func (t *page) steps(steps explain.Findings) {
 	width := 0
 	for _, s := range steps {
 		width = max(width, len(s.Rule))
 	}
 	for _, s := range steps {
 		pad := func(text string, width int) string { return strings.Repeat(" ", max(0, width-len(text))) }
-		t.line("%s%s  %s%s  %s", t.paint(verdictColors[s.Verdict], string(s.Verdict)), pad(string(s.Verdict), len("waiting")),
+		t.line("%s%s  %s%s  %s", t.paint(verdictColors[s.Severity], string(s.Severity)), pad(string(s.Severity), len("waiting")),
 			s.Rule, pad(s.Rule, width), printable(s.Detail))
 	}
 }

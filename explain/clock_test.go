@@ -29,8 +29,8 @@ func TestClock(t *testing.T) {
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100})
 	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
-	if r := s.explain(rep.ID.Hex(), Waiting); strings.Contains(rules(r.Steps, Unknown), "clock") {
-		t.Errorf("right clocks: %+v", r.Steps)
+	if r := s.explain(rep.ID.Hex(), Waiting); strings.Contains(rules(r.Findings, Unknown), "clock") {
+		t.Errorf("right clocks: %+v", r.Findings)
 	}
 	open := s.Open
 	s.Open = func(ctx context.Context) (site.Backend, error) {
@@ -38,8 +38,8 @@ func TestClock(t *testing.T) {
 		return offClock{d, -3 * time.Minute}, err
 	}
 	r := s.explain(rep.ID.Hex(), Unknown)
-	if rules(r.Steps, Unknown) != "clock" || !strings.Contains(r.Do, "the clock of this machine is 3m behind google's") {
-		t.Errorf("do %s: %+v", r.Do, r.Steps)
+	if rules(r.Findings, Unknown) != "clock" || !strings.Contains(r.NextStep.String(), "the clock of this machine is 3m behind google's") {
+		t.Errorf("do %s: %+v", r.NextStep, r.Findings)
 	}
 }
 

@@ -2,6 +2,7 @@ package explain
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -115,21 +116,21 @@ func (s *stage) upload(rep *studio.Representation) {
 }
 
 // explain explains, and wants that verdict.
-func (s *stage) explain(asked string, want Verdict) *Report {
+func (s *stage) explain(asked string, want Severity) *Report {
 	s.t.Helper()
 	r, err := s.Explain(s.t.Context(), "Test", asked)
 	must(s.t, err)
-	if r.Verdict != want || r.Fine() != (want == OK || want == Waiting) || r.Do == "" {
-		s.t.Errorf("%s, want %s: %+v", r.Verdict, want, r)
+	if r.Severity != want || r.Healthy() != (want == OK || want == Waiting) || r.NextStep == (Remedy{}) {
+		s.t.Errorf("%s, want %s: %+v", r.Severity, want, r)
 	}
 	return r
 }
 
 // rules are the rules of steps that have that verdict.
-func rules(steps []Step, v Verdict) string {
+func rules(steps Findings, v Severity) string {
 	var all []string
 	for _, s := range steps {
-		if s.Verdict == v {
+		if s.Severity == v {
 			all = append(all, s.Rule)
 		}
 	}
@@ -157,32 +158,32 @@ func TestSequence(t *testing.T) {
 	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: "gone"}}, 999))
 	r := s.explain(rep.ID.Hex(), Wrong)
 	type line struct {
-		Files   int
-		Bytes   int64
-		Verdict Verdict
-		State   State
-		First   string
-		Last    string
+		Files    int
+		Bytes    int64
+		Severity Severity
+		State    string
+		First    string
+		Last     string
 	}
 	var got []line
 	for _, g := range r.Groups {
-		if g.Example.Verdict != g.Verdict || len(g.Example.Steps) == 0 {
+		if g.Example.Severity != g.Severity || len(g.Example.Findings) == 0 {
 			t.Errorf("%+v", g)
 		}
-		got = append(got, line{g.Files, g.Bytes, g.Verdict, g.Example.State, g.Example.Path, g.Last})
+		got = append(got, line{g.Files, g.Bytes, g.Severity, g.Example.State, g.Example.Path, g.Last})
 	}
 	path := func(i int) string { return rep.Files[i].Path }
 	if diff := cmp.Diff([]line{
-		{7, 700, Wrong, Failed, path(3), path(9)},
-		{3, 300, Wrong, Failed, path(0), path(2)},
-		{1, 100, Wrong, Synced, path(999), path(999)},
-		{987, 98700, Waiting, Due, path(12), path(998)},
-		{2, 200, Waiting, Resting, path(10), path(11)},
+		{7, 700, Wrong, states[avalon.Failed], path(3), path(9)},
+		{3, 300, Wrong, states[avalon.Failed], path(0), path(2)},
+		{1, 100, Wrong, states[avalon.Synced], path(999), path(999)},
+		{987, 98700, Waiting, states[avalon.Pending], path(12), path(998)},
+		{2, 200, Waiting, states[avalon.BackingOff], path(10), path(11)},
 	}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if r.Files != 1000 || r.Told != 1000 || s.opened != 1 || !strings.Contains(r.Do, "sitesync retry Test --representation "+rep.ID.Hex()) {
-		t.Errorf("opened %d times, %d of %d files, do %s", s.opened, r.Told, r.Files, r.Do)
+	if r.Files != 1000 || r.Matched != 1000 || s.opened != 1 || !strings.Contains(r.NextStep.String(), "sitesync retry Test --representation "+rep.ID.Hex()) {
+		t.Errorf("opened %d times, %d of %d files, do %s", s.opened, r.Matched, r.Files, r.NextStep)
 	}
 	if n := s.drive.TotalCalls(); n > 15 {
 		t.Errorf("%d calls of Drive: %v", n, s.drive.Calls())
@@ -193,14 +194,41 @@ func TestSequence(t *testing.T) {
 func TestGroups(t *testing.T) {
 	var files []File
 	for _, name := range []string{"diffuse.tif", "normal.tif", "specular.tif"} {
-		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1, State: Failed, Verdict: Wrong,
-			Steps: []Step{{"tries", Wrong, "upload /SHOW/" + name + ": refused, as is its source /data/" + name, "mend the file: /mnt/" + name}}}
+		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1, State: states[avalon.Failed], Severity: Wrong,
+			Findings: Findings{{Rule: "tries", Severity: Wrong, Remedy: Remedy{Text: "fix the file: /mnt/" + name},
+				Cause: "upload /SHOW/" + name + ": refused, as is its source /data/" + name}}}
 		files = append(files, f)
 	}
-	files[2].Steps[0].Detail += " for another reason"
+	files[2].Findings[0].Cause += " for another reason"
 	groups := group(files)
-	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" || groups[1].Do != "mend the file: /mnt/specular.tif" {
+	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" || groups[1].NextStep.Text != "fix the file: /mnt/specular.tif" {
 		t.Errorf("%+v", groups)
+	}
+}
+
+// Where each error has a number of its own, such as a size, they do not make a group each.
+func TestGroupsOfNumberedErrors(t *testing.T) {
+	var files []File
+	for size := range 2 * maxCauses {
+		files = append(files, File{Severity: Wrong, Findings: Findings{{Rule: "tries", Severity: Wrong,
+			Cause: fmt.Sprintf("%d bytes were published", size)}}})
+	}
+	if groups := group(files); len(groups) != 1 || groups[0].Files != len(files) {
+		t.Errorf("%+v", groups)
+	}
+	if groups := group(files[:maxCauses]); len(groups) != maxCauses {
+		t.Errorf("%+v", groups)
+	}
+}
+
+// Scripts read a remedy as one line, if there is one.
+func TestRemedyJSON(t *testing.T) {
+	got, err := json.Marshal(Findings{{Rule: "a", Remedy: Remedy{"fix it, then retry", "sitesync retry"}}, {Rule: "b", Cause: "c"}})
+	must(t, err)
+	const want = `[{"rule":"a","verdict":"","detail":"","mend":"fix it, then retry: sitesync retry"},` +
+		`{"rule":"b","verdict":"","detail":""}]`
+	if string(got) != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
@@ -214,11 +242,11 @@ func TestStale(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	must(t, os.Chtimes(rep.Files[0].Local, old, old))
 	r := s.explain(rep.ID.Hex(), Waiting)
-	if f := r.Groups[0].Example; rules(f.Steps, Waiting) != "source" || !strings.Contains(r.Do, "newer one is waited for") {
+	if f := r.Groups[0].Example; rules(f.Findings, Waiting) != "source" || !strings.Contains(r.NextStep.String(), "newer file is waited for") {
 		t.Errorf("%+v", r)
 	}
 	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
-	if f := s.explain(rep.ID.Hex(), Waiting).Groups[0].Example; rules(f.Steps, Waiting) != "tries upload" {
+	if f := s.explain(rep.ID.Hex(), Waiting).Groups[0].Example; rules(f.Findings, Waiting) != "tries upload" {
 		t.Errorf("%+v", f)
 	}
 }
@@ -229,12 +257,12 @@ func TestOtherMachine(t *testing.T) {
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100, RecordOnly: true})
 	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
-	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync" || rules(r.Groups[0].Example.Steps, Wrong) != "source" {
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Findings, Wrong) != "sitesync" || rules(r.Groups[0].Example.Findings, Wrong) != "source" {
 		t.Errorf("%+v", r)
 	}
 	s.works(state.Holder{ID: "1", Host: "elsewhere", PID: 7}, state.WorkerStatus{Stream: "not available"})
 	r := s.explain(rep.ID.Hex(), Unknown)
-	if rules(r.Groups[0].Example.Steps, Unknown) != "source" || rules(r.Steps, Wrong) != "" {
+	if rules(r.Groups[0].Example.Findings, Unknown) != "source" || rules(r.Findings, Wrong) != "" {
 		t.Errorf("%+v", r)
 	}
 	if text := fmt.Sprint(r); !strings.Contains(text, "process 7 on elsewhere") || !strings.Contains(text, "found by the poll, every 1m") {
@@ -256,8 +284,8 @@ func TestPaused(t *testing.T) {
 		}
 		must(t, pauses.Set(t.Context(), state.Pause{Project: project, By: "td@sync1", Since: time.Now(), Why: "moving house"}))
 		r := s.explain(rep.ID.Hex(), want)
-		if want == Wrong && (rules(r.Steps, Wrong) != "pause" || !strings.HasSuffix(r.Do, strings.TrimSpace("sitesync resume "+project)) ||
-			!strings.Contains(fmt.Sprint(r.Steps), "by td@sync1: moving house")) {
+		if want == Wrong && (rules(r.Findings, Wrong) != "pause" || !strings.HasSuffix(r.NextStep.String(), strings.TrimSpace("sitesync resume "+project)) ||
+			!strings.Contains(fmt.Sprint(r.Findings), "by td@sync1: moving house")) {
 			t.Errorf("%+v", r)
 		}
 		if project != "Another" {
@@ -279,7 +307,7 @@ func TestCompare(t *testing.T) {
 	s.upload(rep)
 	details := func(r *Report) (all []string) {
 		for _, g := range r.Groups {
-			all = append(all, fmt.Sprintf("%d %s", g.Files, regexp.MustCompile("[0-9a-f]{32}").ReplaceAllString(g.Example.Steps[2].Detail, "SUM")))
+			all = append(all, fmt.Sprintf("%d %s", g.Files, regexp.MustCompile("[0-9a-f]{32}").ReplaceAllString(g.Example.Findings[2].Detail, "SUM")))
 		}
 		return all
 	}
@@ -305,12 +333,12 @@ func TestCompare(t *testing.T) {
 	} {
 		must(t, test.change(rep.Files[0].Local))
 		r := s.explain(rep.ID.Hex(), Wrong)
-		if got := details(r); got[0] != "1 "+test.want || rules(r.Groups[0].Example.Steps, Wrong) != "content" {
+		if got := details(r); got[0] != "1 "+test.want || rules(r.Groups[0].Example.Findings, Wrong) != "content" {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 	must(t, os.Remove(rep.Files[0].Local))
-	if got := details(s.explain(rep.ID.Hex(), OK)); !slices.ContainsFunc(got, func(d string) bool { return strings.Contains(d, "can't be compared") }) {
+	if got := details(s.explain(rep.ID.Hex(), OK)); !slices.ContainsFunc(got, func(d string) bool { return strings.Contains(d, "cannot be compared") }) {
 		t.Error(got)
 	}
 }
@@ -326,12 +354,12 @@ func TestMovedSequence(t *testing.T) {
 	r := s.explain(rep.ID.Hex(), Wrong)
 	var got []string
 	for _, g := range r.Groups {
-		got = append(got, fmt.Sprintf("%d %s", g.Files, g.Verdict))
+		got = append(got, fmt.Sprintf("%d %s", g.Files, g.Severity))
 	}
 	if diff := cmp.Diff([]string{"50 wrong", "150 unknown"}, got); diff != "" {
 		t.Errorf("groups (-want +got):\n%s", diff)
 	}
-	if n := s.drive.TotalCalls(); n > 2*mostAsked+15 {
+	if n := s.drive.TotalCalls(); n > 2*maxLookups+15 {
 		t.Errorf("%d calls of Drive: %v", n, s.drive.Calls())
 	}
 }
@@ -350,31 +378,31 @@ func TestDocuments(t *testing.T) {
 	for name, test := range map[string]struct {
 		kind  string
 		files any
-		want  Verdict
+		want  Severity
 		rule  string
-		state State
+		state string
 	}{
 		"a version":     {"version", entry(bson.A{studioHas, skeleton}), Wrong, "document", ""},
 		"no files":      {"representation", bson.A{}, Wrong, "document", ""},
 		"files no list": {"representation", "none", Wrong, "document", ""},
-		"no entry":      {"representation", bson.A{7}, Wrong, "entry", Unusable},
-		"no sites":      {"representation", entry(nil), Wrong, "entry", Unusable},
-		"a dict":        {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: bson.D{}}}), Waiting, "", Due},
-		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: nil}}), Wrong, "entry", Unusable},
-		"a list":        {"representation", entry(bson.A{studioHas, skeleton}), Waiting, "", Due},
-		"not asked for": {"representation", entry(bson.A{studioHas}), Wrong, "record", Unwanted},
-		"paused":        {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused", Paused},
-		"not there":     {"representation", entry(bson.A{skeleton}), Wrong, "active site", Absent},
-		"created oddly": {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote", Synced},
+		"no entry":      {"representation", bson.A{7}, Wrong, "entry", states[avalon.Invalid]},
+		"no sites":      {"representation", entry(nil), Wrong, "entry", states[avalon.Invalid]},
+		"a dict":        {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: bson.D{}}}), Waiting, "", states[avalon.Pending]},
+		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: nil}}), Wrong, "entry", states[avalon.Invalid]},
+		"a list":        {"representation", entry(bson.A{studioHas, skeleton}), Waiting, "", states[avalon.Pending]},
+		"not asked for": {"representation", entry(bson.A{studioHas}), Wrong, "record", states[avalon.Untracked]},
+		"paused":        {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused", states[avalon.Paused]},
+		"not there":     {"representation", entry(bson.A{skeleton}), Wrong, "active site", states[avalon.SourceMissing]},
+		"created oddly": {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote", states[avalon.Synced]},
 	} {
 		must(t, os.WriteFile(filepath.Join(s.root, "a.ma"), []byte("a"), 0o600))
 		_, err := s.db.Collection("Test").InsertOne(t.Context(), bson.D{{Key: "_id", Value: name}, {Key: "type", Value: test.kind}, {Key: "name", Value: "ma"},
 			{Key: "context", Value: bson.D{{Key: "root", Value: s.root}}}, {Key: "files", Value: test.files}})
 		must(t, err)
 		r := s.explain(name, test.want)
-		steps, found := r.Steps, State("")
+		steps, found := r.Findings, ""
 		if len(r.Groups) > 0 {
-			steps, found = append(steps, r.Groups[0].Example.Steps...), r.Groups[0].Example.State
+			steps, found = append(steps, r.Groups[0].Example.Findings...), r.Groups[0].Example.State
 		}
 		if got := rules(steps, Wrong); got != test.rule || found != test.state {
 			t.Errorf("%s: %q is wrong, want %q; %s, want %s: %+v", name, got, test.rule, found, test.state, r)
@@ -396,7 +424,7 @@ func TestUnreachable(t *testing.T) {
 	s.show.AddMember(s.account, drive.Reader) // who may look still
 	s.explain(rep.ID.Hex(), OK)
 	must(t, rep.Resync(t.Context(), "gdrive"))
-	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Steps, Wrong) != "sitesync site" {
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Findings, Wrong) != "sitesync site" {
 		t.Errorf("%+v", r)
 	}
 	frames := s.publish(studio.Publish{Size: 1, Frames: 100, Version: 2})
@@ -415,7 +443,7 @@ func TestUnreachable(t *testing.T) {
 	s.drive.ClearFaults()
 	s.upload(rep)
 	s.Open = func(context.Context) (site.Backend, error) { return nil, errors.New("no key") }
-	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.Do, "no key") {
+	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.NextStep.String(), "no key") {
 		t.Errorf("%+v", r)
 	}
 }

@@ -3,6 +3,7 @@ package explain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,27 +13,27 @@ import (
 )
 
 const (
-	// mostFound is how many representations that name a path are asked for.
-	mostFound = 50
-	// deepest is how many folders a path may have; MongoDB's regular expressions nest no deeper than 250.
-	deepest = 100
+	// maxFound bounds the representations that are found by a path.
+	maxFound = 50
+	// maxDepth is how many folders a path may have; MongoDB's regular expressions nest no deeper than 250.
+	maxDepth = 100
 )
 
 // found is what was asked for.
 type found struct {
 	key     avalon.Key
 	rep     *avalon.Representation // nil if there is a problem
-	problem string                 // why the document can't be read
+	problem string                 // of a document that is malformed
 	files   []*avalon.File         // of rep, those that were asked for
-	others  []string               // ids of further representations that name the path, the newest first
-	more    bool                   // there are still more of them
+	others  []string               // ids of other representations that have the path, the newest first
+	more    bool                   // there are more of them
 }
 
 // find finds what was asked for.
 func (e *Explainer) find(ctx context.Context, project string, projects []string, asked string) (*found, error) {
 	key, _, err := e.Store.Find(ctx, project, asked)
 	switch {
-	case err == nil, isMalformed(err) != "":
+	case err == nil, problemOf(err) != "":
 		return e.read(ctx, key)
 	case !errors.Is(err, avalon.ErrGone):
 		return nil, err
@@ -41,7 +42,7 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	if err != nil {
 		return nil, err
 	}
-	named, err := e.Store.FindPath(ctx, project, pattern, ignoreCase, mostFound)
+	named, err := e.Store.FindPath(ctx, project, pattern, ignoreCase, maxFound)
 	if err != nil {
 		return nil, err
 	}
@@ -51,13 +52,14 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	// What follows the root counts in full: of /mnt/a/b, {root}/a/b is meant rather than {root}/b.
 	depth := func(n avalon.Named) int { return len(parts(n.Path)) }
 	deepest := depth(slices.MaxFunc(named, func(a, b avalon.Named) int { return depth(a) - depth(b) }))
-	more := len(named) == mostFound
+	more := len(named) == maxFound
 	if len(parts(asked)) > 1 {
 		named = slices.DeleteFunc(named, func(n avalon.Named) bool { return depth(n) < deepest })
 	}
 	f, err := e.read(ctx, named[0].Key)
 	if errors.Is(err, avalon.ErrGone) {
-		return nil, notFound("representation %s was there a moment ago, but is gone: it is being published again; ask once more", named[0].Key)
+		return nil, notFound("representation %s was just removed, as it is being published again; try again",
+			named[0].Key)
 	}
 	if err != nil {
 		return nil, err
@@ -81,7 +83,7 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 func (e *Explainer) read(ctx context.Context, key avalon.Key) (*found, error) {
 	f := &found{key: key, others: []string{}}
 	rep, err := e.Store.Representation(ctx, key)
-	if problem := isMalformed(err); problem != "" {
+	if problem := problemOf(err); problem != "" {
 		f.problem = problem
 		return f, nil
 	}
@@ -95,11 +97,11 @@ func (e *Explainer) read(ctx context.Context, key avalon.Key) (*found, error) {
 	return f, nil
 }
 
-// nowhere says that nothing was found, and where else it is.
+// nowhere is the error if nothing was found. It names another project that has it.
 func (e *Explainer) nowhere(ctx context.Context, project string, projects []string, asked string) error {
 	if strings.ContainsAny(asked, `/\`) {
-		return notFound("no representation of project %s names %s: check the path and the project; what was not published by Pype is not synced",
-			project, asked)
+		return notFound("no representation of project %s names %s: check the path and the project; "+
+			"what was not published by Pype is not synced", project, asked)
 	}
 	for _, other := range projects {
 		_, _, err := e.Store.Find(ctx, other, asked)
@@ -110,8 +112,8 @@ func (e *Explainer) nowhere(ctx context.Context, project string, projects []stri
 			return err
 		}
 	}
-	return notFound("project %s has no representation %s, and no file of that name: it was deleted, or published again under another id",
-		project, asked)
+	return notFound("project %s has no representation %s, and no file of that name: it was deleted, "+
+		"or published again under another id", project, asked)
 }
 
 // parts are the names in a path of any system.
@@ -125,17 +127,17 @@ const (
 	end       = `\z` // to MongoDB, $ also is before a line's end
 )
 
-// pathPattern is a regular expression, of Go and of MongoDB, for paths of documents that are meant by a path: those
-// that have what it ends with after their root, as it is not known here under which root somebody sees the storage.
+// pathPattern is a regular expression, of Go and of MongoDB, for the paths of documents that a path may mean: those
+// that have its end after their root, as it is not known under which root its user sees the storage.
 func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 	names := parts(asked)
 	switch {
 	case len(names) == 0:
 		return "", false, notFound("%q is neither an id nor a path", asked)
-	case len(names) > deepest:
-		return "", false, notFound("the path has %d folders, more than any that is synced", len(names)-1)
+	case len(names) > maxDepth:
+		return "", false, notFound("the path has %d folders, more than any path that is synced", len(names)-1)
 	case !utf8.ValidString(asked) || strings.ContainsRune(asked, 0):
-		return "", false, notFound("the path %q is not UTF-8, or has a NUL in it", asked)
+		return "", false, notFound("the path %q is not UTF-8, or contains NUL", asked)
 	}
 	root := `\{root(?:\[[^\]]*\])?\}`
 	if strings.HasPrefix(names[0], "{root") {
@@ -169,7 +171,19 @@ func joined(names []string) string {
 	return strings.Join(all, separator)
 }
 
-// escaped fits a name. Braces may be doubled in a document, as it has format strings.
+// escaped matches a name. Braces may be doubled in a document, as it has format strings.
 func escaped(name string) string {
 	return strings.NewReplacer(`\{`, `\{{1,2}`, `\}`, `\}{1,2}`).Replace(regexp.QuoteMeta(name))
+}
+
+// notFound means that there is nothing to explain.
+func notFound(format string, args ...any) error { return &NotFoundError{fmt.Errorf(format, args...)} }
+
+// problemOf is what is wrong with a malformed document, "" for any other error.
+func problemOf(err error) string {
+	var malformed *avalon.MalformedError
+	if errors.As(err, &malformed) {
+		return malformed.Error()
+	}
+	return ""
 }

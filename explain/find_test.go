@@ -139,7 +139,7 @@ func TestCandidates(t *testing.T) {
 	must(t, err)
 
 	r := s.explain(f.Local, Wrong)
-	if r.Representation != third.InsertedID.(bson.ObjectID).Hex() || r.Told != 1 || r.Files != 3 || r.Groups[0].Example.Path != f.Path || r.More {
+	if r.Representation != third.InsertedID.(bson.ObjectID).Hex() || r.Matched != 1 || r.Files != 3 || r.Groups[0].Example.Path != f.Path || r.More {
 		t.Errorf("%+v", r)
 	}
 	if !slices.Contains(r.Others, reps[1].ID.Hex()) || len(r.Others) > 2 {

@@ -1,49 +1,101 @@
-// Package explain tells why a file is synced or is not: it walks through the rules of the uploader on the document as
-// it stands, looks where the uploader would look, and says what to do. It changes nothing.
+// Package explain says why a file is synced or is not: it evaluates the rules of the uploader on the document as it is
+// now, looks where the uploader would look, and says what to do. It changes nothing.
 package explain
 
 import (
 	"cmp"
+	"fmt"
 	"math"
+	"path"
 	"slices"
+	"strings"
 	"time"
+
+	"sitesync/avalon"
 )
 
-// Verdict is what was found of one rule, or of all together.
-type Verdict string
+// Severity is how good or bad a finding is, or all of them together.
+type Severity string
 
-// The verdicts, the best first.
+// The severities, the best first.
 const (
-	OK      Verdict = "ok"      // as it should be; of all together: synced
-	Waiting Verdict = "waiting" // it will be done without anybody's help
-	Unknown Verdict = "unknown" // it can't be told from here
-	Wrong   Verdict = "wrong"   // somebody has to do something
+	OK      Severity = "ok"      // as it should be; of all together: synced
+	Waiting Severity = "waiting" // it will be done without anybody's help
+	Unknown Severity = "unknown" // it cannot be seen from here
+	Wrong   Severity = "wrong"   // it needs attention
 )
 
-func (v Verdict) rank() int { return slices.Index([]Verdict{OK, Waiting, Unknown, Wrong}, v) }
+func (s Severity) rank() int { return slices.Index([]Severity{OK, Waiting, Unknown, Wrong}, s) }
 
-// Step is one rule, and what was found.
-type Step struct {
-	Rule    string  `json:"rule"`
-	Verdict Verdict `json:"verdict"`
-	Detail  string  `json:"detail"`
-	Mend    string  `json:"mend,omitempty"` // what somebody should do about it
+// Remedy is what to do about a finding. Its zero value is nothing.
+type Remedy struct {
+	Text    string
+	Command string // that does it, as it is typed in a shell; may be empty
 }
 
-// State is how far a file is.
-type State string
+// String is the remedy in one line.
+func (r Remedy) String() string {
+	if r.Command == "" {
+		return r.Text
+	}
+	return r.Text + ": " + r.Command
+}
 
-// The states of files.
-const (
-	Synced   State = "synced"   // its record says that the site has it
-	Due      State = "due"      // it is uploaded now or next
-	Resting  State = "resting"  // it waits for its next try
-	Paused   State = "paused"   // somebody has paused it in its record
-	Failed   State = "failed"   // it has no tries left
-	Absent   State = "absent"   // the active site does not have it
-	Unwanted State = "unwanted" // it has no record of the remote site
-	Unusable State = "unusable" // its entry or its record can't be worked with
-)
+// MarshalText has JSON show a remedy as one line.
+func (r Remedy) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// Finding is what was found of one rule.
+type Finding struct {
+	Rule     string   `json:"rule"`
+	Severity Severity `json:"verdict"`
+	Detail   string   `json:"detail"`
+	Remedy   Remedy   `json:"mend,omitzero"`
+
+	// Cause tells apart what may be found of a rule with one severity: a word, or an error. It is not shown.
+	Cause string `json:"-"`
+}
+
+// Findings are in the order in which the rules are evaluated.
+type Findings []Finding
+
+// add adds a finding, and returns it so that a cause can be set.
+func (f *Findings) add(rule string, s Severity, remedy Remedy, format string, args ...any) *Finding {
+	*f = append(*f, Finding{Rule: rule, Severity: s, Detail: fmt.Sprintf(format, args...), Remedy: remedy})
+	return &(*f)[len(*f)-1]
+}
+
+// worst is the worst of the severities; OK if there is no finding.
+func (f Findings) worst() Severity {
+	worst := OK
+	for _, finding := range f {
+		if finding.Severity.rank() > worst.rank() {
+			worst = finding.Severity
+		}
+	}
+	return worst
+}
+
+// remedies are those of the findings of a severity.
+func (f Findings) remedies(s Severity) (all []Remedy) {
+	for _, finding := range f {
+		if finding.Severity == s && finding.Remedy != (Remedy{}) {
+			all = append(all, finding.Remedy)
+		}
+	}
+	return all
+}
+
+// states are the statuses of files in JSON.
+var states = map[avalon.Status]string{
+	avalon.Synced:        "synced",
+	avalon.Pending:       "due",
+	avalon.BackingOff:    "resting",
+	avalon.Paused:        "paused",
+	avalon.Failed:        "failed",
+	avalon.SourceMissing: "absent",
+	avalon.Untracked:     "unwanted",
+	avalon.Invalid:       "unusable",
+}
 
 // File is one file of the representation.
 type File struct {
@@ -51,29 +103,107 @@ type File struct {
 	Path       string     `json:"path"`             // as the document has it: {root}/...
 	Source     string     `json:"source,omitempty"` // where it is read from on this machine
 	Remote     string     `json:"remote,omitempty"` // its path on the remote site
-	Size       int64      `json:"size"`             // as published; -1 if that is not known
-	State      State      `json:"state"`
+	Size       int64      `json:"size"`             // as published, bytes; -1 if that is not known
+	State      string     `json:"state"`            // its [avalon.Status], one of states
 	SyncedAt   *time.Time `json:"synced_at,omitempty"`
 	RemoteID   string     `json:"remote_id,omitempty"` // the site's id of it, as recorded
 	Tries      int        `json:"tries"`
 	Error      string     `json:"error,omitempty"` // of the last failed try
 	LastFailed *time.Time `json:"last_failed,omitempty"`
 	NextTry    *time.Time `json:"next_try,omitempty"`
-	Steps      []Step     `json:"steps"`
-	Verdict    Verdict    `json:"verdict"` // the worst of its steps
+	Findings   Findings   `json:"steps"`
+	Severity   Severity   `json:"verdict"` // the worst of its findings
+}
+
+// nextStep is the one thing to do about a file.
+func (f *File) nextStep() Remedy {
+	for _, s := range []Severity{Wrong, Unknown, Waiting} {
+		switch remedies := f.Findings.remedies(s); {
+		case len(remedies) > 1 && f.State == states[avalon.Failed]: // the first one is to retry
+			return Remedy{remedies[1].Text + "; then retry", remedies[0].Command}
+		case len(remedies) > 0:
+			return remedies[0]
+		}
+	}
+	return Remedy{}
+}
+
+// outcome is the same for files that the same was found of, whatever the causes.
+func (f *File) outcome() string {
+	var b strings.Builder
+	b.WriteString(f.State)
+	for _, finding := range f.Findings {
+		fmt.Fprintf(&b, "\n%s|%s", finding.Rule, finding.Severity)
+	}
+	return b.String()
+}
+
+// causes are the causes of the findings. Errors name the file, so its names are left out.
+func (f *File) causes() string {
+	var names []string
+	for _, name := range []string{f.Source, f.Remote, f.Path, path.Base(f.Remote), f.RemoteID, f.ID} {
+		if name != "" && name != "." {
+			names = append(names, name, "")
+		}
+	}
+	var all []string
+	for _, finding := range f.Findings {
+		all = append(all, finding.Cause)
+	}
+	return strings.NewReplacer(names...).Replace(strings.Join(all, "\n"))
 }
 
 // Group is all files of the representation that the same was found of.
 type Group struct {
-	Files   int     `json:"files"`
-	Bytes   int64   `json:"bytes"` // without files of unknown size
-	Verdict Verdict `json:"verdict"`
-	Example File    `json:"example"` // the first of them
-	Last    string  `json:"last"`    // path of the last of them
-	Do      string  `json:"do"`
+	Files    int      `json:"files"`
+	Bytes    int64    `json:"bytes"` // without files of unknown size
+	Severity Severity `json:"verdict"`
+	Example  File     `json:"example"` // the first of them
+	Last     string   `json:"last"`    // path of the last of them
+	NextStep Remedy   `json:"do"`
 }
 
-// Report is what is to be told of a representation.
+// maxCauses bounds the groups of files that only the causes tell apart. Where there are more of them, each error has
+// something of its own in it, such as a size or a checksum, and the files are one group.
+const maxCauses = 5
+
+// group groups the files that the same was found of, the worst first.
+func group(files []File) []Group {
+	causes := map[string]map[string]bool{} // by outcome
+	for _, f := range files {
+		outcome := f.outcome()
+		if causes[outcome] == nil {
+			causes[outcome] = map[string]bool{}
+		}
+		causes[outcome][f.causes()] = true
+	}
+	var groups []Group
+	indexes := map[[2]string]int{}
+	for _, f := range files {
+		key := [2]string{f.outcome()}
+		if len(causes[key[0]]) <= maxCauses {
+			key[1] = f.causes()
+		}
+		i, ok := indexes[key]
+		if !ok {
+			i = len(groups)
+			indexes[key] = i
+			groups = append(groups, Group{Severity: f.Severity, Example: f, NextStep: f.nextStep()})
+		}
+		g := &groups[i]
+		g.Files++
+		if g.Bytes += max(f.Size, 0); g.Bytes < 0 {
+			g.Bytes = math.MaxInt64 // sizes that are not true
+		}
+		g.Last = f.Path
+	}
+	slices.SortStableFunc(groups, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(b.Severity.rank(), a.Severity.rank()), cmp.Compare(b.Files, a.Files))
+	})
+	return groups
+}
+
+// Report explains a representation.
 type Report struct {
 	At             time.Time  `json:"at"`
 	Project        string     `json:"project"`
@@ -84,50 +214,46 @@ type Report struct {
 	Name           string     `json:"name,omitempty"` // such as "exr"
 	Published      *time.Time `json:"published,omitempty"`
 	Files          int        `json:"files"`  // of the representation
-	Told           int        `json:"told"`   // of them are told of here: those that were asked for
-	Others         []string   `json:"others"` // representations that name the path that was asked for too, the newest first
-	More           bool       `json:"more"`   // there are still more of them
-	Steps          []Step     `json:"steps"`  // about the representation, and about what works on it
+	Matched        int        `json:"told"`   // of them match what was asked for, and are in the groups
+	Others         []string   `json:"others"` // other representations that have the path, the newest first
+	More           bool       `json:"more"`   // there are more of them
+	Findings       Findings   `json:"steps"`  // about the representation, and the process that syncs it
 	Groups         []Group    `json:"groups"` // the worst first
-	Verdict        Verdict    `json:"verdict"`
-	Do             string     `json:"do"` // the one thing to do
+	Severity       Severity   `json:"verdict"`
+	NextStep       Remedy     `json:"do"` // the one thing to do
 }
 
-// Fine reports whether nobody has to do anything: all is synced, or on its way.
-func (r *Report) Fine() bool { return r.Verdict == OK || r.Verdict == Waiting }
+// Healthy reports whether nothing needs attention: all is synced, or on its way.
+func (r *Report) Healthy() bool { return r.Severity == OK || r.Severity == Waiting }
 
-// worst is the worst of the verdicts; none is fine.
-func worst(steps []Step) Verdict {
-	v := OK
-	for _, s := range steps {
-		if s.Verdict.rank() > v.rank() {
-			v = s.Verdict
+// conclude derives the severity and the next step from the findings and groups.
+func (r *Report) conclude() *Report {
+	r.Severity = r.Findings.worst()
+	for _, g := range r.Groups {
+		if g.Severity.rank() > r.Severity.rank() {
+			r.Severity = g.Severity
 		}
 	}
-	return v
+	r.NextStep = r.nextStep()
+	return r
 }
 
-// group puts the files together that the same was found of.
-func group(files []File) []Group {
-	var groups []Group
-	byOutcome := map[string]int{}
-	for _, f := range files {
-		key := outcome(&f)
-		i, ok := byOutcome[key]
-		if !ok {
-			i = len(groups)
-			byOutcome[key] = i
-			groups = append(groups, Group{Verdict: f.Verdict, Example: f, Do: toDo(&f)})
+// nextStep is the one thing to do: about what stops everything, else about the most files.
+func (r *Report) nextStep() Remedy {
+	for _, s := range []Severity{Wrong, Unknown} {
+		if remedies := r.Findings.remedies(s); len(remedies) > 0 {
+			return remedies[0]
 		}
-		g := &groups[i]
-		g.Files++
-		if g.Bytes += max(f.Size, 0); g.Bytes < 0 {
-			g.Bytes = math.MaxInt64 // sizes that are not true
+		for _, g := range r.Groups {
+			if g.Severity == s && g.NextStep != (Remedy{}) {
+				return g.NextStep
+			}
 		}
-		g.Last = f.Path
 	}
-	slices.SortStableFunc(groups, func(a, b Group) int {
-		return cmp.Or(cmp.Compare(b.Verdict.rank(), a.Verdict.rank()), cmp.Compare(b.Files, a.Files))
-	})
-	return groups
+	for _, g := range r.Groups {
+		if g.NextStep != (Remedy{}) {
+			return g.NextStep
+		}
+	}
+	return Remedy{Text: "nothing"}
 }

@@ -306,7 +306,7 @@ func TestStatusWithFewRights(t *testing.T) {
 	}
 	owner.mongo = reader
 	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" ||
-		!strings.Contains(stdout, "unknown  sitesync") || !strings.Contains(stdout, "Do: let sitesync explain read database avalon-state") {
+		!strings.Contains(stdout, "unknown  sitesync") || !strings.Contains(stdout, "Do: grant the user read access to database avalon-state") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -15,7 +15,7 @@ const (
 )
 
 // levelOf is the level of a verdict of explain.
-func levelOf(v explain.Verdict) Level {
+func levelOf(v explain.Severity) Level {
 	switch v {
 	case explain.OK:
 		return OK

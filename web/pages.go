@@ -104,7 +104,7 @@ type failedRow struct {
 }
 
 // verdict is what an explanation comes to.
-func verdict(v explain.Verdict) string {
+func verdict(v explain.Severity) string {
 	switch v {
 	case explain.OK:
 		return "Synced"

@@ -148,10 +148,11 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 	s := &source{projects: []string{evil}, counts: avalon.Tally{Failed: avalon.Count{Files: 1, Bytes: 1}}, paused: []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
 		failed: []avalon.FailedFile{{Key: k, Path: path, Tries: 3, Error: evil, LastFailed: now}},
 		explain: func(string, string) (*explain.Report, error) {
-			steps := []explain.Step{{Rule: evil, Verdict: explain.Wrong, Detail: evil, Mend: evil}}
-			return &explain.Report{Project: evil, Asked: evil, Representation: evil, Name: evil, Do: evil, Steps: steps,
-				Groups: []explain.Group{{Files: 2, Last: evil, Do: evil,
-					Example: explain.File{Path: evil, State: evil, Source: evil, Remote: evil, RemoteID: evil, Steps: steps}}}}, nil
+			remedy := explain.Remedy{Text: evil, Command: evil}
+			steps := explain.Findings{{Rule: evil, Severity: explain.Wrong, Detail: evil, Remedy: remedy}}
+			return &explain.Report{Project: evil, Asked: evil, Representation: evil, Name: evil, NextStep: remedy, Findings: steps,
+				Groups: []explain.Group{{Files: 2, Last: evil, NextStep: remedy,
+					Example: explain.File{Path: evil, State: evil, Source: evil, Remote: evil, RemoteID: evil, Findings: steps}}}}, nil
 		}}
 	snapshot := with(working, func(s *Snapshot) {
 		s.Activity = uploader.Activity{
@@ -579,7 +580,7 @@ func TestExplanations(t *testing.T) {
 		case "away":
 			return nil, errors.New("mongodb://sync:S3cr3t@mongo1 is away")
 		}
-		return &explain.Report{Project: project, Asked: id, Name: "ma", Verdict: explain.Wrong, Do: "repair " + id,
+		return &explain.Report{Project: project, Asked: id, Name: "ma", Severity: explain.Wrong, NextStep: explain.Remedy{Text: "repair " + id},
 			Groups: []explain.Group{{Files: 1, Example: explain.File{Path: "{root}/" + project + "/a.ma"}}}}, nil
 	}}
 	b := open(t, func(o *Options) { o.Source = s })
