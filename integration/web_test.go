@@ -53,7 +53,10 @@ func (p page) is(path string, status int, body string) func() bool {
 	}
 }
 
-// metrics are the samples of a scrape by name and labels.
+// withoutSite drops the label that all metrics of the remote site have.
+var withoutSite = strings.NewReplacer(`{site="gdrive"}`, "", `,site="gdrive"`, "", `site="gdrive",`, "")
+
+// metrics are the samples of a scrape by name and labels, without the label of the site.
 func (p page) metrics() map[string]float64 {
 	p.s.t.Helper()
 	status, body := p.get("/metrics")
@@ -64,7 +67,7 @@ func (p page) metrics() map[string]float64 {
 	for in := bufio.NewScanner(strings.NewReader(body)); in.Scan(); {
 		if line := in.Text(); !strings.HasPrefix(line, "#") {
 			space := strings.LastIndexByte(line, ' ')
-			samples[line[:space]] = must(strconv.ParseFloat(line[space+1:], 64))(p.s.t)
+			samples[withoutSite.Replace(line[:space])] = must(strconv.ParseFloat(line[space+1:], 64))(p.s.t)
 		}
 	}
 	return samples

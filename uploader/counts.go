@@ -1,6 +1,10 @@
 package uploader
 
-import "sitesync/site"
+import (
+	"maps"
+
+	"sitesync/site"
+)
 
 // Counts are the numbers of an uploader, for metrics. They are since the start unless they say otherwise.
 type Counts struct {
@@ -15,35 +19,8 @@ type Counts struct {
 	Holds       Holds
 }
 
-// Holds counts what holds uploads up, by kind of target.
-type Holds struct {
-	Site           int64 // the site as a whole
-	RemoteRoots    int64 // one root of several on the site each
-	LocalRoots     int64 // a root of the storage each
-	ProjectFolders int64 // a folder below one each
-	Settings       int64 // roots of documents that the settings do not know
-	LargeFiles     int64 // files larger than the room that is left
-	NewFiles       int64 // what would be created where no more may be
-}
-
-func (h *Holds) add(k TargetKind) {
-	switch k {
-	case SiteTarget:
-		h.Site++
-	case RemoteRoot:
-		h.RemoteRoots++
-	case LocalRoot:
-		h.LocalRoots++
-	case ProjectFolder:
-		h.ProjectFolders++
-	case Settings:
-		h.Settings++
-	case LargeFiles:
-		h.LargeFiles++
-	case NewFiles:
-		h.NewFiles++
-	}
-}
+// Holds is a number of holds by the kind of their target.
+type Holds map[TargetKind]int
 
 // Counts returns the numbers as they are now.
 func (u *Uploader) Counts() Counts {
@@ -62,12 +39,9 @@ func (u *Uploader) Counts() Counts {
 	return c
 }
 
-// counts tells how many holds there are, and how many there have been.
+// counts returns how many holds there are, and how many there have been.
 func (h *holds) counts() (now, begun Holds) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, held := range h.held {
-		now.add(held.Kind)
-	}
-	return now, h.begun
+	return maps.Clone(h.kinds), maps.Clone(h.begun)
 }

@@ -41,6 +41,9 @@ const (
 	NewFiles      TargetKind = "new_files"      // what would be created below a root on the site, or in a folder
 )
 
+// TargetKinds are all kinds.
+var TargetKinds = []TargetKind{SiteTarget, RemoteRoot, LocalRoot, ProjectFolder, Settings, LargeFiles, NewFiles}
+
 // mostHolds bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond are
 // one hold.
 func mostHolds(k TargetKind) int {
@@ -97,7 +100,7 @@ type holds struct {
 	mu      sync.Mutex
 	changed chan struct{}
 	held    map[Target]*hold
-	kinds   map[TargetKind]int // of held
+	kinds   Holds // of held
 	ended   map[Target]ending
 	begun   Holds // since the start
 }
@@ -123,7 +126,7 @@ type ending struct {
 }
 
 func newHolds(log *zap.Logger, poll func()) *holds {
-	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*hold{}, kinds: map[TargetKind]int{},
+	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*hold{}, kinds: Holds{}, begun: Holds{},
 		ended: map[Target]ending{}}
 }
 
@@ -153,7 +156,7 @@ func (h *holds) hold(t trouble, err error) {
 	}
 	h.held[t.Target] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now, sizes: [2]int64{t.size, t.size}}
 	h.kinds[t.Kind]++
-	h.begun.add(t.Kind)
+	h.begun[t.Kind]++
 	h.notify()
 	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()), zap.Error(err))
 }
@@ -353,7 +356,9 @@ func (h *holds) later(held *hold, err error) {
 // end ends a hold. h.mu must be held.
 func (h *holds) end(held *hold) {
 	delete(h.held, held.Target)
-	h.kinds[held.Kind]--
+	if h.kinds[held.Kind]--; h.kinds[held.Kind] == 0 {
+		delete(h.kinds, held.Kind)
+	}
 	if held.probe == nil {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -187,7 +188,7 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 		if w.created(0) || !w.created(1) {
 			t.Errorf("synced: %t, %t", w.created(0), w.created(1))
 		}
-		if c := w.up.Counts(); c.Holding != (Holds{RemoteRoots: 1}) || c.FailedTries != 0 {
+		if c := w.up.Counts(); !maps.Equal(c.Holding, Holds{RemoteRoot: 1}) || c.FailedTries != 0 {
 			t.Errorf("%+v", c)
 		}
 		// The credentials are refused, and accepted again: the root that is still in trouble keeps nothing else.

@@ -11,10 +11,10 @@ import (
 
 // health is the answer of /healthz.
 type health struct {
-	Status string     `json:"status"` // ok, held, paused, standby or idle
-	Holder *holder    `json:"holder,omitempty"`
-	Held   *heldCount `json:"held,omitempty"`
-	Paused *paused    `json:"paused,omitempty"`
+	Status string         `json:"status"` // ok, held, paused, standby or idle
+	Holder *holder        `json:"holder,omitempty"`
+	Held   map[string]int `json:"held,omitempty"` // holds by kind; the log says why
+	Paused *paused        `json:"paused,omitempty"`
 }
 
 // holder is the sitesync that a standby waits for.
@@ -22,17 +22,6 @@ type holder struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
 	Since time.Time `json:"since"`
-}
-
-// heldCount is what holds uploads up. Why, is in the log.
-type heldCount struct {
-	Site           int64 `json:"site,omitempty"`
-	RemoteRoots    int64 `json:"remote_roots,omitempty"`
-	LocalRoots     int64 `json:"local_roots,omitempty"`
-	ProjectFolders int64 `json:"project_folders,omitempty"`
-	Settings       int64 `json:"settings,omitempty"`
-	LargeFiles     int64 `json:"large_files,omitempty"`
-	NewFiles       int64 `json:"new_files,omitempty"`
 }
 
 // paused is what people have paused.
@@ -53,9 +42,11 @@ func healthOf(s Snapshot) health {
 		return h
 	}
 	h := health{Status: "ok"}
-	if s.Uploader.Holding != (uploader.Holds{}) {
-		held := heldCount(s.Uploader.Holding)
-		h.Status, h.Held = "held", &held
+	for kind, n := range s.Uploader.Holding {
+		if h.Held == nil {
+			h.Status, h.Held = "held", map[string]int{}
+		}
+		h.Held[heldKey(kind)] = n
 	}
 	if s.Paused.Site || len(s.Paused.Projects) > 0 {
 		h.Paused = &paused{s.Paused.Site, len(s.Paused.Projects)}
@@ -64,6 +55,15 @@ func healthOf(s Snapshot) health {
 		h.Status = "paused"
 	}
 	return h
+}
+
+// heldKey is the key of a kind of holds: the kind, in the plural if there can be several of it.
+func heldKey(kind uploader.TargetKind) string {
+	switch kind {
+	case uploader.RemoteRoot, uploader.LocalRoot, uploader.ProjectFolder:
+		return string(kind) + "s"
+	}
+	return string(kind)
 }
 
 // healthz is answered for as long as the process works. A restart would help nothing of what it tells.

@@ -10,29 +10,43 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"sitesync/uploader"
 	"sitesync/watcher"
 )
 
-const namespace = "sitesync"
+const (
+	namespace = "sitesync"
+	counter   = prometheus.CounterValue
+	gauge     = prometheus.GaugeValue
+)
 
-// buckets are of times, in seconds: from the fastest reaction to the upload of a large cache.
+// buckets of durations, in seconds: from the fastest reaction to the upload of a large cache.
 var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600}
 
-// metrics are all that Prometheus is told. No label has values that grow with projects, files or hosts.
+// metrics are all that Prometheus scrapes. No label has values that grow with projects, files or hosts.
 type metrics struct {
 	registry         *prometheus.Registry
 	upload, reaction prometheus.Histogram
 }
 
-func newMetrics(snapshot func() Snapshot) *metrics {
+// newMetrics returns the metrics of a remote site, whose name is their label site; of none if it is empty.
+func newMetrics(site string, snapshot func() Snapshot) *metrics {
+	var labels prometheus.Labels
+	if site != "" {
+		labels = prometheus.Labels{"site": site}
+	}
+	histogram := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help,
+			Buckets: buckets, ConstLabels: labels})
+	}
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		upload: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "upload_seconds", Buckets: buckets,
-			Help: "How long uploads of files that were synced took, from opening the source until Google Drive had confirmed the MD5."}),
-		reaction: prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: "reaction_seconds", Buckets: buckets,
-			Help: "How long it took from when sitesync heard of a file until the database said that it is synced. In a backlog that includes the wait for its turn."}),
+		upload: histogram("upload_seconds", "How long uploads of files that were synced took, from opening the "+
+			"source until the site had confirmed the checksum."),
+		reaction: histogram("reaction_seconds", "Time from when sitesync first saw a file as pending until the "+
+			"database said that it is synced. In a backlog that includes the wait for its turn."),
 	}
-	m.registry.MustRegister(m.upload, m.reaction, newNumbers(snapshot), buildInfo(),
+	m.registry.MustRegister(m.upload, m.reaction, newCollector(labels, snapshot), buildInfo(),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -54,76 +68,126 @@ func buildInfo() prometheus.Collector {
 	return g
 }
 
-// numbers collects what a snapshot has. All of a scrape is of one snapshot.
-type numbers struct {
+// collector collects the metrics of a snapshot. All of a scrape is of one snapshot.
+type collector struct {
 	snapshot func() Snapshot
-	plain    []plain
-	holds, held, queue, streamState, streamLost,
-	requests *prometheus.Desc
+	metrics  []metric
 }
 
-// plain is a number without labels.
-type plain struct {
-	desc *prometheus.Desc
-	kind prometheus.ValueType
-	of   func(*Snapshot) float64
+type metric struct {
+	desc    *prometheus.Desc
+	kind    prometheus.ValueType
+	collect func(s *Snapshot, emit emitter)
 }
 
-func desc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+// emitter takes a sample with the values of its labels.
+type emitter func(value float64, labels ...string)
+
+func newCollector(site prometheus.Labels, snapshot func() Snapshot) *collector {
+	c := &collector{snapshot: snapshot}
+	c.addProcess()
+	c.addSite(site)
+	return c
 }
 
-func newNumbers(snapshot func() Snapshot) *numbers {
-	n := &numbers{
-		snapshot: snapshot,
-		holds: desc("holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local storage or project folders below them, files whose roots the settings do not know, files larger than the room that is left, or new files where no more may be created.",
-			"kind"),
-		held:        desc("holds_total", "How often uploads were held up, by kind; see sitesync_holds_active.", "kind"),
-		queue:       desc("queue_keys", "Representations that wait to be looked at: live ones that were just published, and the backlog found by the poll.", "lane"),
-		streamState: desc("stream_state", "1 for the state that the change stream is in, 0 for the others. Not available: the server is no replica set.", "state"),
-		streamLost:  desc("stream_lost_total", "How often the change stream was lost, by reason. It is opened again by itself.", "reason"),
-		requests:    desc("drive_requests_total", "Requests to Google Drive and its token service, by kind and by how they were answered.", "kind", "outcome"),
+func (c *collector) add(kind prometheus.ValueType, name, help string, constant prometheus.Labels, labels []string,
+	collect func(*Snapshot, emitter)) {
+	desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, constant)
+	c.metrics = append(c.metrics, metric{desc, kind, collect})
+}
+
+// addProcess adds what concerns the process as a whole.
+func (c *collector) addProcess() {
+	value := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
+		c.add(kind, name, help, nil, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
 	}
-	add := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
-		n.plain = append(n.plain, plain{desc(name, help), kind, of})
-	}
-	const counter, gauge = prometheus.CounterValue, prometheus.GaugeValue
-
-	add(counter, "synced_files_total", "Files that were synced: confirmed by Google Drive, and marked in the database.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Files) })
-	add(counter, "synced_bytes_total", "Bytes of the files that were synced. What was there already counts too, though it was not sent.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Bytes) })
-	add(counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.FailedTries) })
-	add(counter, "given_up_files_total", "Files that have failed retry_cnt times and are left alone until sitesync retry.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.GivenUp) })
-	add(gauge, "unusable_documents", "Representations that can't be worked with as they are not as Pype writes them; the log says why.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Documents) })
-	add(gauge, "transfers_running", "Files that are being uploaded.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Transfers) })
-	add(gauge, "storage_hung_calls", "Calls for files of the studio's storage that have not returned; they were given up.",
+	value(gauge, "storage_hung_calls", "Calls for files of the studio's storage that have not returned; they were given up.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.HungCalls) })
-	add(gauge, "queue_delayed_keys", "Representations that are looked at again at a later time: after a failed try, or as a source is not there yet.",
-		func(s *Snapshot) float64 { return float64(s.Queue.Delayed) })
-	add(counter, "stream_opened_total", "How often the change stream was opened.",
+	value(counter, "stream_opened_total", "How often the change stream was opened.",
 		func(s *Snapshot) float64 { return float64(s.Streams.Opened) })
-	add(counter, "polls_total", "Polls that have ended, well or not.",
+	value(counter, "polls_total", "Polls that have ended, successful or not.",
 		func(s *Snapshot) float64 { return float64(s.Polls.Runs) })
-	add(counter, "poll_failures_total", "Polls that have failed, for one project at least.",
+	value(counter, "poll_failures_total", "Polls that have failed, for one project at least.",
 		func(s *Snapshot) float64 { return float64(s.Polls.Failures) })
-	add(gauge, "poll_last_success_timestamp_seconds", "When the last good poll ended, as Unix time; 0 if none has. A poll with a long backlog takes as long as the backlog.",
+	value(gauge, "poll_last_success_timestamp_seconds", "When the last successful poll ended, as Unix time; 0 if none "+
+		"has. A poll with a long backlog takes as long as the backlog.",
 		func(s *Snapshot) float64 { return unix(s.Polls.Success) })
-	add(counter, "drive_throttled_total", "Answers of Google Drive that said that we are too fast.",
+	c.add(gauge, "stream_state", "1 for the state that the change stream is in, 0 for the others. Not available: the "+
+		"server is no replica set.", nil, []string{"state"}, func(s *Snapshot, emit emitter) {
+		for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
+			emit(oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
+		}
+	})
+	c.add(counter, "stream_lost_total", "How often the change stream was lost, by reason. It is reopened automatically.",
+		nil, []string{"reason"}, func(s *Snapshot, emit emitter) {
+			for reason, n := range s.Streams.Lost {
+				emit(float64(n), string(reason))
+			}
+		})
+}
+
+// addSite adds what concerns the remote site, with its label.
+func (c *collector) addSite(site prometheus.Labels) {
+	add := func(kind prometheus.ValueType, name, help string, labels []string, collect func(*Snapshot, emitter)) {
+		c.add(kind, name, help, site, labels, collect)
+	}
+	value := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
+		add(kind, name, help, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
+	}
+	value(counter, "synced_files_total", "Files that were synced: confirmed by the site, and marked in the database.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.Files) })
+	value(counter, "synced_bytes_total", "Bytes of the files that were synced. Files that the site already had count "+
+		"too, though they were not sent.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.Bytes) })
+	value(counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.FailedTries) })
+	value(counter, "given_up_files_total", "Files that have failed retry_cnt times and are not tried again until "+
+		"sitesync retry.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.GivenUp) })
+	value(gauge, "unusable_documents", "Representations that are skipped as they are not as Pype writes them; the log "+
+		"says why.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.Documents) })
+	value(gauge, "transfers_running", "Files that are being uploaded.",
+		func(s *Snapshot) float64 { return float64(s.Uploader.Transfers) })
+	value(gauge, "queue_delayed_keys", "Representations that are processed again later: after a failed try, or as a "+
+		"source is not there yet.",
+		func(s *Snapshot) float64 { return float64(s.Queue.Delayed) })
+	value(counter, "drive_throttled_total", "Answers of Google Drive that said that requests come too fast.",
 		func(s *Snapshot) float64 { return float64(s.Site.Throttled) })
-	add(gauge, "drive_limit_requests_per_second", "Requests a second that sitesync allows itself, now that Google Drive has said that it is too fast; +Inf if it has not.",
+	value(gauge, "drive_limit_requests_per_second", "Requests a second that sitesync allows itself after Google Drive "+
+		"has said that they come too fast; +Inf if it has not.",
 		func(s *Snapshot) float64 { return cmp.Or(s.Site.Limit, math.Inf(1)) })
-	add(gauge, "lease_held", "1 if this sitesync does the work, 0 if it is a standby of another one, or idle.",
+	value(gauge, "lease_held", "1 if this sitesync is the active one, 0 if it stands by or is idle.",
 		func(s *Snapshot) float64 { return oneIf(s.Lease.Held) })
-	add(gauge, "paused", "1 if somebody has paused the site, so that no upload begins until it is resumed; 0 if not.",
+	value(gauge, "paused", "1 if the whole site is paused, so that no upload begins until it is resumed; 0 if not.",
 		func(s *Snapshot) float64 { return oneIf(s.Paused.Site) })
-	add(gauge, "paused_projects", "Projects that somebody has paused, not counting a pause of the whole site.",
+	value(gauge, "paused_projects", "Projects that are paused, not counting a pause of the whole site.",
 		func(s *Snapshot) float64 { return float64(len(s.Paused.Projects)) })
-	return n
+
+	add(gauge, "queue_keys", "Representations that wait to be processed: live ones that were just published, and the "+
+		"backlog found by the poll.", []string{"lane"}, func(s *Snapshot, emit emitter) {
+		emit(float64(s.Queue.Live), "live")
+		emit(float64(s.Queue.Backlog), "backlog")
+	})
+	holds := func(of func(*Snapshot) uploader.Holds) func(*Snapshot, emitter) {
+		return func(s *Snapshot, emit emitter) {
+			for _, kind := range uploader.TargetKinds {
+				emit(float64(of(s)[kind]), string(kind))
+			}
+		}
+	}
+	add(gauge, "holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local "+
+		"storage or project folders below them, files whose roots the settings do not know, files larger than the free "+
+		"space, or new files where no more may be created.",
+		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holding }))
+	add(counter, "holds_total", "How often uploads were held, by kind; see sitesync_holds_active.",
+		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holds }))
+	add(counter, "drive_requests_total", "Requests to Google Drive and its token service, by kind and by outcome.",
+		[]string{"kind", "outcome"}, func(s *Snapshot, emit emitter) {
+			for r, n := range s.Site.Requests {
+				emit(float64(n), r.Kind, r.Outcome)
+			}
+		})
 }
 
 func oneIf(b bool) float64 {
@@ -141,51 +205,16 @@ func unix(t time.Time) float64 {
 }
 
 // Describe is part of prometheus.Collector.
-func (n *numbers) Describe(out chan<- *prometheus.Desc) {
-	for _, p := range n.plain {
-		out <- p.desc
-	}
-	for _, d := range []*prometheus.Desc{n.holds, n.held, n.queue, n.streamState, n.streamLost, n.requests} {
-		out <- d
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		out <- m.desc
 	}
 }
 
 // Collect is part of prometheus.Collector.
-func (n *numbers) Collect(out chan<- prometheus.Metric) {
-	s := n.snapshot()
-	for _, p := range n.plain {
-		out <- prometheus.MustNewConstMetric(p.desc, p.kind, p.of(&s))
-	}
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
-	counter := func(d *prometheus.Desc, v int64, labels ...string) {
-		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-	}
-	for _, h := range []struct {
-		kind     string
-		now, all int64
-	}{
-		{"site", s.Uploader.Holding.Site, s.Uploader.Holds.Site},
-		{"remote_root", s.Uploader.Holding.RemoteRoots, s.Uploader.Holds.RemoteRoots},
-		{"local_root", s.Uploader.Holding.LocalRoots, s.Uploader.Holds.LocalRoots},
-		{"project_folder", s.Uploader.Holding.ProjectFolders, s.Uploader.Holds.ProjectFolders},
-		{"settings", s.Uploader.Holding.Settings, s.Uploader.Holds.Settings},
-		{"large_files", s.Uploader.Holding.LargeFiles, s.Uploader.Holds.LargeFiles},
-		{"new_files", s.Uploader.Holding.NewFiles, s.Uploader.Holds.NewFiles},
-	} {
-		gauge(n.holds, float64(h.now), h.kind)
-		counter(n.held, h.all, h.kind)
-	}
-	gauge(n.queue, float64(s.Queue.Live), "live")
-	gauge(n.queue, float64(s.Queue.Backlog), "backlog")
-	for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
-		gauge(n.streamState, oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
-	}
-	for reason, count := range s.Streams.Lost {
-		counter(n.streamLost, count, string(reason))
-	}
-	for r, count := range s.Site.Requests {
-		counter(n.requests, count, r.Kind, r.Outcome)
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s := c.snapshot()
+	for _, m := range c.metrics {
+		m.collect(&s, func(v float64, labels ...string) { out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...) })
 	}
 }

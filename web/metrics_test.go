@@ -31,7 +31,7 @@ var full = Snapshot{
 	Polls:   watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
 	Queue:   Queue{Live: 6, Backlog: 7, Delayed: 8},
 	Uploader: uploader.Counts{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
-		Holding: uploader.Holds{Site: 15, LocalRoots: 16, Settings: 17}, Holds: uploader.Holds{Site: 18, LocalRoots: 19, Settings: 20}},
+		Holding: uploader.Holds{uploader.SiteTarget: 15, uploader.LocalRoot: 16, uploader.Settings: 17}, Holds: uploader.Holds{uploader.SiteTarget: 18, uploader.LocalRoot: 19, uploader.RemoteRoot: 26, uploader.ProjectFolder: 27, uploader.LargeFiles: 28, uploader.NewFiles: 29, uploader.Settings: 20}},
 	Paused: uploader.Paused{Site: true, Projects: map[string]bool{"A": true, "B": true}},
 	Site: site.Stats{Requests: map[site.Request]int64{{Kind: "files.list", Outcome: "ok"}: 21, {Kind: "upload.put", Outcome: "no_answer"}: 22},
 		Throttled: 23, Limit: 24.5},
@@ -55,7 +55,7 @@ func scrape(t *testing.T, s *Server) string {
 }
 
 func TestMetrics(t *testing.T) {
-	s := New(Options{Snapshot: always(full), Ping: well})
+	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive"}})
 	s.Synced(uploader.SyncedFile{Upload: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
 	s.Synced(uploader.SyncedFile{Upload: time.Second, Reaction: 2 * time.Hour})
 	got := scrape(t, s)
@@ -90,7 +90,7 @@ func TestMetricsAtTheStart(t *testing.T) {
 
 // The registry has all that dashboards expect, and Prometheus's linter finds nothing in it.
 func TestMetricsLint(t *testing.T) {
-	s := New(Options{Snapshot: always(full), Ping: well})
+	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive"}})
 	problems, err := testutil.GatherAndLint(s.metrics.registry)
 	if err != nil {
 		t.Fatal(err)

@@ -206,7 +206,7 @@ func (s *Server) headline(snapshot Snapshot, a uploader.Activity, o *overview) h
 		return headline{Error, "The lease of the site can't be had: the database is away, or does not let us. Nothing is synced; the log says why"}
 	case o.Pause != nil:
 		return headline{Warning, "Paused: no upload is begun until somebody resumes"}
-	case snapshot.Uploader.Holding.Site > 0:
+	case snapshot.Uploader.Holding[uploader.SiteTarget] > 0:
 		return headline{Error, "All uploads are held until the site is repaired; they go on by themselves then"}
 	case len(a.Held) > 0:
 		return headline{Error, "Some uploads are held until this is repaired; they go on by themselves then"}
@@ -277,7 +277,7 @@ func (s *Server) siteFact(snapshot Snapshot, a uploader.Activity, pauses []state
 	switch {
 	case len(pauses) > 0 && pauses[0].Project == "":
 		f.Level, f.Value, f.Note, f.Since = Warning, "paused", "since", pauses[0].Since
-	case snapshot.Uploader.Holding.Site > 0:
+	case snapshot.Uploader.Holding[uploader.SiteTarget] > 0:
 		f.Level, f.Value = Error, "held"
 	case len(a.Held) > 0:
 		f.Level, f.Value = Warning, "held in part"

@@ -69,7 +69,7 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{Options: o, metrics: newMetrics(o.Snapshot), sessions: newSessions(o.Token), patience: stopTimeout,
+	s := &Server{Options: o, metrics: newMetrics(o.About.RemoteSite, o.Snapshot), sessions: newSessions(o.Token), patience: stopTimeout,
 		reading: readTimeout, writing: writeTimeout}
 	if o.Source != nil {
 		s.books = newBooks(o.Source, o.Log)

@@ -81,16 +81,16 @@ func TestHealthz(t *testing.T) {
 		"idle":                        {Snapshot{Idle: true}, `{"status":"idle"}`},
 		"standby":                     {standby, `{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
 		"standby of somebody unknown": {Snapshot{Lease: state.LeaseState{Holder: &state.Holder{}}}, `{"status":"standby"}`},
-		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{Site: 1, LocalRoots: 2} }),
-			`{"status":"held","held":{"site":1,"local_roots":2}}`},
+		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1, uploader.LocalRoot: 2} }),
+			`{"status":"held","held":{"local_roots":2,"site":1}}`},
 		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }), `{"status":"paused","paused":{"site":true}}`},
 		"project paused, another trouble": {with(working, func(s *Snapshot) {
-			s.Paused.Projects, s.Uploader.Holding.Site = map[string]bool{"A": true, "B": true}, 1
+			s.Paused.Projects, s.Uploader.Holding = map[string]bool{"A": true, "B": true}, uploader.Holds{uploader.SiteTarget: 1}
 		}),
 			`{"status":"held","held":{"site":1},"paused":{"projects":2}}`},
-		"paused and held": {with(working, func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding.Site = true, 1 }),
+		"paused and held": {with(working, func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding = true, uploader.Holds{uploader.SiteTarget: 1} }),
 			`{"status":"paused","held":{"site":1},"paused":{"site":true}}`},
-		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{Site: 3} }), `{"status":"ok"}`},
+		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{uploader.SiteTarget: 3} }), `{"status":"ok"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := start(t, always(test.snapshot), func(context.Context) error { return errors.New("liveness is not the database's") })
@@ -129,7 +129,7 @@ func TestReadyz(t *testing.T) {
 		"blind": {with(working, func(s *Snapshot) { s.Stream, s.Polls.Failing = watcher.StreamClosed, true }), well,
 			[]string{unseen}},
 		"blind without poll": {with(working, func(s *Snapshot) { s.Stream, s.Polling = watcher.StreamClosed, false }), well, []string{unseen}},
-		"held":               {with(working, func(s *Snapshot) { s.Uploader.Holding.Site = 1 }), well, nil},
+		"held":               {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1} }), well, nil},
 		"stopping":           {with(working, func(s *Snapshot) { s.Stopping = true }), well, []string{"sitesync is stopping"}},
 	} {
 		t.Run(name, func(t *testing.T) {
