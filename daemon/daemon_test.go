@@ -127,9 +127,9 @@ func (f *fixture) once() error {
 	return d.Run(f.ctx)
 }
 
-// leakCheck returns a function that fails the test if there are goroutines that began since leakCheck was called. A client
-// of MongoDB that is left connected is one: its Server.update runs for as long as it is. The Listen that is ignored waits
-// for one heartbeat, and that of the test's own client begins anew every 10 s.
+// leakCheck returns a function that fails the test if there are goroutines that began since leakCheck was called. A
+// client of MongoDB that is left connected is one: its Server.update runs for as long as it is. The Listen that is
+// ignored waits for one heartbeat, and that of the test's own client begins anew every 10 s.
 func leakCheck(t *testing.T) (verify func()) {
 	own := []goleak.Option{goleak.IgnoreCurrent(),
 		goleak.IgnoreTopFunction(
@@ -272,7 +272,8 @@ func (c client) get(path string) (status int, body string) {
 	return res.StatusCode, string(must(io.ReadAll(res.Body))(c.t))
 }
 
-// listen opens the events of the page, and returns when the first has arrived. The returned function waits for their end.
+// listen opens the events of the page, and returns when the first has arrived. The returned function waits for their
+// end.
 func (c client) listen() (wait func()) {
 	c.t.Helper()
 	res := c.request("/events")

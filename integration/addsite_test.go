@@ -20,8 +20,11 @@ func TestAddSite(t *testing.T) {
 	p := s.project("Test")
 	var look, model []*studio.Representation
 	for i, dict := range []bool{false, true} {
-		look = append(look, s.publish(p, studio.Publish{Subset: "lookMain", Family: "look", Version: i + 1, Size: 100, Frames: 3, NoRemote: true, DictSites: dict}))
-		model = append(model, s.publish(p, studio.Publish{Subset: "modelMain", Version: i + 1, Size: 100, NoRemote: true, DictSites: dict}))
+		look = append(look, s.publish(p, studio.Publish{Subset: "lookMain", Family: "look", Version: i + 1, Size: 100,
+			Frames: 3, NoRemote: true, DictSites: dict}))
+		model = append(model,
+			s.publish(p, studio.Publish{Subset: "modelMain", Version: i + 1, Size: 100, NoRemote: true,
+				DictSites: dict}))
 	}
 	absent := s.publish(p, studio.Publish{Version: 3, Size: 100, NoRemote: true, NoActiveDate: true})
 	old := s.publish(p, studio.Publish{Version: 4, Size: 100, NoRemote: true, Change: func(doc bson.D) bson.D {
@@ -41,10 +44,12 @@ func TestAddSite(t *testing.T) {
 	if got.Total != (editedCount{2, 6}) || !*got.DryRun || len(got.Projects[0].Examples) != 5 {
 		t.Errorf("%+v", got)
 	}
-	yesterday := time.Now().Add(-24 * time.Hour).Format(time.DateOnly) // the studio's wall clock is that of this machine
-	s.prints("Test: no file is without a record of site gdrive\nTest: 1 file(s) have no sites at all, from before Pype knew sites, and are left alone\n",
-		"add-site", "Test", "--before", "2020-01-01")
-	s.prints("Test: 6 file(s) of 2 representation(s) have got site gdrive\n", "add-site", "Test", "--subset", "look*", "--family", "look", "--since", yesterday)
+	// the studio's wall clock is that of this machine
+	yesterday := time.Now().Add(-24 * time.Hour).Format(time.DateOnly)
+	s.prints("Test: no file is without a record of site gdrive\nTest: 1 file(s) have no sites at all, from before "+
+		"Pype knew sites, and are left alone\n", "add-site", "Test", "--before", "2020-01-01")
+	s.prints("Test: 6 file(s) of 2 representation(s) have got site gdrive\n", "add-site", "Test", "--subset", "look*",
+		"--family", "look", "--since", yesterday)
 	for _, rep := range look {
 		s.synced(rep)
 	}
@@ -67,9 +72,12 @@ func TestAddSite(t *testing.T) {
 		t.Errorf("again: %+v", got)
 	}
 	// As the README has it for files without sites.
-	studioHasIt := bson.D{{Key: "sites", Value: bson.A{bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: "$$NOW"}}}}}
-	_, err := p.Collection().UpdateMany(s.ctx, bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
-		bson.A{bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: bson.D{{Key: "$map", Value: bson.D{{Key: "input", Value: "$files"}, {Key: "as", Value: "f"},
+	studioHasIt := bson.D{{Key: "sites", Value: bson.A{bson.D{{Key: "name", Value: "studio"},
+		{Key: "created_dt", Value: "$$NOW"}}}}}
+	_, err := p.Collection().UpdateMany(s.ctx,
+		bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}},
+		bson.A{bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: bson.D{{Key: "$map", Value: bson.D{
+			{Key: "input", Value: "$files"}, {Key: "as", Value: "f"},
 			{Key: "in", Value: bson.D{{Key: "$mergeObjects", Value: bson.A{studioHasIt, "$$f"}}}}}}}}}}}})
 	check(t, err)
 	if got := s.edits(0, "add-site", "Test"); got.Total != (editedCount{1, 1}) || got.Projects[0].WithoutSites != 0 {
@@ -80,8 +88,10 @@ func TestAddSite(t *testing.T) {
 	s.refuses(1, `gdrive.json has no site "gdrve"; did you mean "gdrive"?`, "add-site", "Test", "--site", "gdrve")
 	s.refuses(1, `site "studio" is active_site`, "add-site", "Test", "--site", "studio")
 	s.refuses(1, `has no project "Tests"`, "add-site", "Tests")
-	s.refuses(80, `--since is "yesterday" but must be a date such as 2026-01-31`, "add-site", "Test", "--since", "yesterday")
-	s.refuses(80, `--since must be earlier than --before`, "add-site", "Test", "--since", "2026-01-31", "--before", "2026-01-31")
+	s.refuses(80, `--since is "yesterday" but must be a date such as 2026-01-31`, "add-site", "Test", "--since",
+		"yesterday")
+	s.refuses(80, `--since must be earlier than --before`, "add-site", "Test", "--since", "2026-01-31", "--before",
+		"2026-01-31")
 }
 
 func without(doc bson.D, key string) bson.D {
@@ -130,14 +140,17 @@ func TestAddSiteToManyWhileTheyAreSynced(t *testing.T) {
 	s.synced(fresh)
 	for synced := int64(0); synced < representations+1; {
 		s.eventually("more are synced", func() bool {
-			n := must(p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: bson.D{{Key: "$type", Value: "date"}}}}}}}}))(t)
+			n := must(p.Collection().CountDocuments(s.ctx,
+				bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+					{Key: "name", Value: "gdrive"},
+					{Key: "created_dt", Value: bson.D{{Key: "$type", Value: "date"}}}}}}}}))(t)
 			more := n > synced
 			synced = n
 			return more
 		})
 	}
-	if n := must(p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}))(t); n != 0 {
+	if n := must(p.Collection().CountDocuments(s.ctx,
+		bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}))(t); n != 0 {
 		t.Errorf("%d have failed", n)
 	}
 	t.Logf("added in %v, synced in %v", added, time.Since(began))

@@ -35,7 +35,8 @@ func newContainer(t *testing.T) *container {
 	t.Helper()
 	c := &container{t: t, jail: t.TempDir()}
 	check(t, os.Chmod(c.jail, 0o755))
-	build := regexp.MustCompile(`(?m)^    (CGO_ENABLED=0 .* go build .*) -o /sitesync \.$`).FindSubmatch(must(os.ReadFile("../Dockerfile"))(t))
+	build := regexp.MustCompile(`(?m)^    (CGO_ENABLED=0 .* go build .*) -o /sitesync \.$`).
+		FindSubmatch(must(os.ReadFile("../Dockerfile"))(t))
 	if build == nil {
 		t.Fatal("the Dockerfile builds nothing")
 	}
@@ -85,7 +86,8 @@ func (c *container) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.Dir = c.jail
 	if c.isRoot() {
 		cmd.Path, cmd.Dir = "/sitesync", "/"
-		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.jail, Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.jail,
+			Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 	return cmd
 }
@@ -96,7 +98,8 @@ func TestContainer(t *testing.T) {
 	c := newContainer(t)
 	program := must(elf.Open(filepath.Join(c.jail, "sitesync")))(t)
 	defer program.Close()
-	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 || program.Section(".interp") != nil {
+	if libraries, err := program.ImportedLibraries(); err != nil || len(libraries) > 0 ||
+		program.Section(".interp") != nil {
 		t.Errorf("it is linked with %q, %v; there is nothing in the image", libraries, err)
 	}
 

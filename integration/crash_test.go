@@ -51,7 +51,8 @@ func TestKilledInASequence(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.ListingLag = lag; set.Latency = 20 * time.Millisecond })
-	s.drive.AddFault(drive.Fault{Kind: "files.create.*", Probability: 0.2, Effect: drive.EffectReset, When: drive.After})
+	s.drive.AddFault(drive.Fault{Kind: "files.create.*", Probability: 0.2, Effect: drive.EffectReset,
+		When: drive.After})
 	d := s.start()
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 1000, Name: "exr", Frames: 200})
 	for kills := range 4 {

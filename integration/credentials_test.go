@@ -9,7 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -27,7 +26,8 @@ func TestCredentialsReadableByOthers(t *testing.T) {
 			check(t, os.Chmod(key, mode))
 			want := fmt.Sprintf("%s, which others can read (mode %04o); run chmod 600 on it", key, mode)
 			only := func(where string, warnings []string) {
-				if warned && (len(warnings) != 1 || !strings.Contains(warnings[0], want)) || !warned && len(warnings) > 0 {
+				if warned && (len(warnings) != 1 || !strings.Contains(warnings[0], want)) || !warned &&
+					len(warnings) > 0 {
 					t.Errorf("%s warns: %q", where, warnings)
 				}
 			}
@@ -38,22 +38,22 @@ func TestCredentialsReadableByOthers(t *testing.T) {
 				t.Errorf("check ends with status %d:\n%s", status, stdout)
 			}
 			s.hidesIn("check", stdout)
-			var warnings []string
+			var found []string
 			for line := range strings.Lines(stdout) {
 				if !strings.HasPrefix(line, "ok ") {
-					warnings = append(warnings, line)
+					found = append(found, line)
 				}
 			}
-			only("check", warnings)
+			only("check", found)
 
 			d := s.start()
 			s.synced(rep)
 			check(t, d.Stop())
-			warnings = nil
-			for _, l := range d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }) {
-				warnings = append(warnings, l.Message)
+			found = nil
+			for _, l := range warnings(d) {
+				found = append(found, l.Message)
 			}
-			only("run", warnings)
+			only("run", found)
 		})
 	}
 }

@@ -43,8 +43,8 @@ var (
 )
 
 // TestExamples runs each example of each command's help, as somebody would who tries it out: in a studio that has the
-// project and the files of which the examples speak, with its own addresses and folders in place of theirs. Each command
-// must have one.
+// project and the files of which the examples speak, with its own addresses and folders in place of theirs. Each
+// command must have one.
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	commands := newTestStudio(t).commands()
@@ -64,7 +64,8 @@ func TestExamples(t *testing.T) {
 					t.Errorf("the help of %s has an example of another command: %s", name, f[2])
 				}
 			}
-			if n := len(regexp.MustCompile(`(?m)^ {4}(\S.*)?sitesync `+name+`\b`).FindAllString(help, -1)); len(found) == 0 || len(found) != n {
+			if n := len(regexp.MustCompile(`(?m)^ {4}(\S.*)?sitesync `+name+`\b`).
+				FindAllString(help, -1)); len(found) == 0 || len(found) != n {
 				t.Errorf("the help of %s has %d examples, of which %d can be run:\n%s", name, n, len(found), help)
 			}
 			for _, f := range found {
@@ -99,12 +100,12 @@ func (s *testStudio) example(env, line string) {
 	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state(),
-		"SITESYNC_LISTEN=off")
+	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(),
+		"SITESYNC_STATE_DB="+s.state(), "SITESYNC_LISTEN=off")
 	cmd.Env = append(cmd.Env, strings.Fields(mongo.ReplaceAllString(env, s.mongo))...)
 	if args[0] == "run" && !slices.Contains(args, "--once") { // until told to stop
-		d := must(process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:],
-			Env: strings.Fields(mongo.ReplaceAllString(env, s.mongo))}))(s.t)
+		d := must(process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(),
+			State: s.state(), Args: args[1:], Env: strings.Fields(mongo.ReplaceAllString(env, s.mongo))}))(s.t)
 		s.log(d, process.Message("change stream open"))
 		check(s.t, d.Signal(syscall.SIGTERM))
 		if status := must(d.Exit(ctx))(s.t); status != 0 {

@@ -72,7 +72,8 @@ func TestSinglesBesideGiants(t *testing.T) {
 	s.start(streamOnly...)
 	var caches []*studio.Representation
 	for v := range giants {
-		caches = append(caches, s.publish(p, studio.Publish{Asset: "Cache", Name: "abc", Size: size, Sparse: true, Version: v + 1}))
+		caches = append(caches, s.publish(p, studio.Publish{Asset: "Cache", Name: "abc", Size: size, Sparse: true,
+			Version: v + 1}))
 	}
 	s.eventually("all that may be are on their way", func() bool { return s.drive.Calls()["upload.put"] >= 6 })
 	for v := range 5 {

@@ -18,12 +18,15 @@ func TestHealth(t *testing.T) {
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(page.url, "http://"))
 	check(t, err)
 	s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
-	for _, args := range [][]string{{"--listen", "127.0.0.1:" + port}, {"--listen", "0.0.0.0:" + port}, {"--listen", ":" + port}} {
-		if status, stdout, stderr := s.exits(append([]string{"health"}, args...)...); status != 0 || stdout != `{"status":"ok"}`+"\n" {
+	for _, args := range [][]string{{"--listen", "127.0.0.1:" + port}, {"--listen", "0.0.0.0:" + port},
+		{"--listen", ":" + port}} {
+		if status, stdout, stderr := s.exits(append([]string{"health"}, args...)...); status != 0 ||
+			stdout != `{"status":"ok"}`+"\n" {
 			t.Errorf("health %v: status %d\n%s%s", args, status, stdout, stderr)
 		}
 	}
-	if status, stdout, stderr := s.exits("health", "--ready", "--listen", "127.0.0.1:"+port); status != 0 || stdout != `{"ready":true}`+"\n" {
+	if status, stdout, stderr := s.exits("health", "--ready", "--listen", "127.0.0.1:"+port); status != 0 ||
+		stdout != `{"ready":true}`+"\n" {
 		t.Errorf("status %d\n%s%s", status, stdout, stderr)
 	}
 }
@@ -47,7 +50,8 @@ func TestHealthNeedsNoPresets(t *testing.T) {
 			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
 		}
 	}
-	if status, _, stderr := s.exits("health", "--listen", "nonsense"); status != 1 || !strings.Contains(stderr, "HOST:PORT") {
+	if status, _, stderr := s.exits("health", "--listen", "nonsense"); status != 1 ||
+		!strings.Contains(stderr, "HOST:PORT") {
 		t.Errorf("a wrong address: status %d\n%s", status, stderr)
 	}
 }
@@ -73,7 +77,8 @@ func TestHealthFails(t *testing.T) {
 		strings.TrimPrefix(unready.URL, "http://"): `{"ready":false}`,
 		"off": "nothing is served",
 	} {
-		if status, stdout, stderr := s.exits("health", "--ready", "--listen", listen); status != 1 || !strings.Contains(stdout+stderr, want) {
+		if status, stdout, stderr := s.exits("health", "--ready", "--listen", listen); status != 1 ||
+			!strings.Contains(stdout+stderr, want) {
 			t.Errorf("%s: status %d, %s%s, want %s", listen, status, stdout, stderr, want)
 		}
 	}

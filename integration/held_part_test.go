@@ -21,15 +21,18 @@ func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind 
 		}
 	}
 	page := s.page(d)
-	page.shows(map[string]float64{`sitesync_holds_active{kind="` + kind + `"}`: 1, `sitesync_holds_active{kind="site"}`: 0})
+	page.shows(map[string]float64{`sitesync_holds_active{kind="` + kind + `"}`: 1,
+		`sitesync_holds_active{kind="site"}`: 0})
 	if status, body := page.get("/readyz"); status != 200 || !strings.Contains(body, words[0]) {
 		s.t.Errorf("/readyz answers %d: %s", status, body)
 	}
 	if _, body := page.get("/"); !strings.Contains(body, words[0]) {
 		s.t.Errorf("nothing about %q on the page", words[0])
 	}
-	s.eventually("status tells it", func() bool { return strings.Contains(strings.Join(s.status(0).Sitesync.Held, "\n"), words[0]) })
-	if _, stdout, _ := s.exits("explain", "Test", rep.ID.Hex()); !strings.Contains(stdout, "held: "+words[0]) && !strings.Contains(stdout, words[0]) {
+	s.eventually("status tells it",
+		func() bool { return strings.Contains(strings.Join(s.status(0).Sitesync.Held, "\n"), words[0]) })
+	if _, stdout, _ := s.exits("explain", "Test", rep.ID.Hex()); !strings.Contains(stdout, "held: "+words[0]) &&
+		!strings.Contains(stdout, words[0]) {
 		s.t.Errorf("explain says\n%s", stdout)
 	}
 	for i := range rep.Files {
@@ -64,7 +67,9 @@ func TestLargerThanTheRoom(t *testing.T) {
 				s.remoteRoot("/My Drive/projects", user)
 			}
 			room := func(bytes int64) {
-				s.drive.UpdateSettings(func(set *drive.Settings) { set.UserStorage, set.SharedDriveStorage = bytes, bytes })
+				s.drive.UpdateSettings(func(set *drive.Settings) {
+					set.UserStorage, set.SharedDriveStorage = bytes, bytes
+				})
 			}
 			room(1 << 20)
 			p := s.project("Test")
@@ -127,7 +132,8 @@ func TestOneRemoteRootAway(t *testing.T) {
 	s.drive.Mkdir(s.show, "renders")
 	s.start(serve...)
 	s.wait(rep)
-	if n, err := p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
+	if n, err := p.Collection().CountDocuments(s.ctx,
+		bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
 		t.Errorf("tries in %d documents, %v", n, err)
 	}
 }

@@ -18,7 +18,8 @@ func TestSiteHeld(t *testing.T) {
 		words []string
 	}{
 		"credentials revoked": {false, func(s *testStudio) func() {
-			fault := s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 400, Reason: "invalid_grant"})
+			fault := s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 400,
+				Reason: "invalid_grant"})
 			s.drive.RevokeTokens(s.account)
 			return fault.Remove
 		}, []string{"invalid_grant", "check the key file"}},

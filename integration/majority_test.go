@@ -34,13 +34,16 @@ func TestReplicaSetWithoutAMajority(t *testing.T) {
 	check(t, away.Kill())
 	s.eventually("/readyz names it", func() bool {
 		status, body := page.get("/readyz")
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "has lost its majority: 1 of 2 members with data")
+		return status == http.StatusServiceUnavailable &&
+			strings.Contains(body, "has lost its majority: 1 of 2 members with data")
 	})
 	line := s.log(d, process.Message("nothing is synced until MongoDB confirms writes again"))
-	if text := line.Text("error"); !strings.Contains(text, "has lost its majority") || !strings.Contains(text, away.Host()) {
+	if text := line.Text("error"); !strings.Contains(text, "has lost its majority") ||
+		!strings.Contains(text, away.Host()) {
 		t.Errorf("the log says %s", text)
 	}
-	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "fail  replica set: ") || !strings.Contains(stdout, away.Host()) {
+	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "fail  replica set: ") ||
+		!strings.Contains(stdout, away.Host()) {
 		t.Errorf("check: status %d\n%s", status, stdout)
 	}
 
@@ -49,7 +52,8 @@ func TestReplicaSetWithoutAMajority(t *testing.T) {
 	s.synced(rep)
 	s.log(d, process.Message("the replica set has a majority again"))
 	s.eventually("it is ready", page.is("/readyz", http.StatusOK, `{"ready":true}`))
-	if n, err := p.Collection().CountDocuments(s.ctx, bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
+	if n, err := p.Collection().CountDocuments(s.ctx,
+		bson.D{{Key: "files.sites.tries", Value: bson.D{{Key: "$exists", Value: true}}}}); n != 0 || err != nil {
 		t.Errorf("tries in %d documents, %v", n, err)
 	}
 }

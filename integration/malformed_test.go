@@ -25,8 +25,8 @@ func TestMalformedDocuments(t *testing.T) {
 		var pubs []studio.Publish
 		for range n {
 			i := len(reps) + len(pubs)
-			pubs = append(pubs, studio.Publish{Asset: fmt.Sprintf("Asset%02d", i%20), Subset: "modelMain", Version: 1 + i/20, Name: "ma",
-				Size: 100, NoTmp: true})
+			pubs = append(pubs, studio.Publish{Asset: fmt.Sprintf("Asset%02d", i%20), Subset: "modelMain",
+				Version: 1 + i/20, Name: "ma", Size: 100, NoTmp: true})
 		}
 		live = must(p.PublishAll(s.ctx, pubs...))(t)
 		reps = append(reps, live...)
@@ -68,8 +68,9 @@ func TestMalformedDocuments(t *testing.T) {
 
 	// What has to be told of each.
 	const reportedText, failedText, syncedText = "can't be worked with", "failed for good", "synced"
-	expected := map[studio.Expected][]string{studio.ExpectReported: {reportedText}, studio.ExpectPartial: {reportedText, syncedText},
-		studio.ExpectSynced: {syncedText}, studio.ExpectFailed: {failedText}}
+	expected := map[studio.Expected][]string{studio.ExpectReported: {reportedText},
+		studio.ExpectPartial: {reportedText, syncedText}, studio.ExpectSynced: {syncedText},
+		studio.ExpectFailed: {failedText}}
 	expectations, missing := map[studio.Expected]int{}, map[string]bool{}
 	for _, doc := range docs {
 		expectations[doc.Expected]++
@@ -86,8 +87,10 @@ func TestMalformedDocuments(t *testing.T) {
 		return len(missing) == 0
 	})
 	// A whole poll more tells of none again: the last thing that it finds is one that no stream told of.
-	last := s.publish(p, studio.Publish{Size: 100, Asset: "Last", DictSites: true, Change: func(doc bson.D) bson.D { return with(doc, "type", "draft") }})
-	must(p.Collection().UpdateByID(s.ctx, last.ID, bson.D{{Key: "$set", Value: bson.D{{Key: "type", Value: "representation"}}}}))(t)
+	last := s.publish(p, studio.Publish{Size: 100, Asset: "Last", DictSites: true,
+		Change: func(doc bson.D) bson.D { return with(doc, "type", "draft") }})
+	must(p.Collection().UpdateByID(s.ctx, last.ID,
+		bson.D{{Key: "$set", Value: bson.D{{Key: "type", Value: "representation"}}}}))(t)
 	check(t, s.project("Gone").Collection().Drop(s.ctx)) // that has everything polled
 	s.synced(last)
 	check(t, d.Stop())
@@ -106,7 +109,8 @@ func TestMalformedDocuments(t *testing.T) {
 		slowest = max(slowest, reaction)
 		average += reaction / time.Duration(len(live))
 	}
-	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v", expectations, len(live), average, slowest)
+	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v",
+		expectations, len(live), average, slowest)
 	if slowest > patience/2 {
 		t.Errorf("a publish had to wait %v", slowest)
 	}
@@ -138,7 +142,8 @@ func TestMalformedDocuments(t *testing.T) {
 			complain(doc, "%d of its files have failed for good", n)
 		}
 		after := now[idOf(doc.Doc)]
-		if unchanged := bytes.Equal(after, doc.Doc); unchanged != (doc.Expected == studio.ExpectReported || doc.Expected == studio.ExpectIgnored) {
+		if unchanged := bytes.Equal(after, doc.Doc); unchanged != (doc.Expected == studio.ExpectReported ||
+			doc.Expected == studio.ExpectIgnored) {
 			complain(doc, "unchanged: %v", unchanged)
 		}
 		if doc.Expected == studio.ExpectSynced {

@@ -61,7 +61,8 @@ func BenchmarkPage(b *testing.B) {
 func (p page) firstByte(b *testing.B, path string) time.Duration {
 	b.Helper()
 	var first time.Time
-	ctx := httptrace.WithClientTrace(p.s.ctx, &httptrace.ClientTrace{GotFirstResponseByte: func() { first = time.Now() }})
+	ctx := httptrace.WithClientTrace(p.s.ctx,
+		&httptrace.ClientTrace{GotFirstResponseByte: func() { first = time.Now() }})
 	req := must(http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil))(b)
 	start := time.Now()
 	res := must(http.DefaultClient.Do(req))(b)
@@ -85,7 +86,8 @@ func publishFailed(b *testing.B, s *testStudio, p *studio.Project, n int) {
 				for _, e := range f.(bson.D) {
 					if e.Key == "sites" {
 						sites := e.Value.(bson.A)
-						sites[1] = append(sites[1].(bson.D), bson.E{Key: "tries", Value: 3}, bson.E{Key: "error", Value: "there is a folder of that name on Drive"},
+						sites[1] = append(sites[1].(bson.D), bson.E{Key: "tries", Value: 3},
+							bson.E{Key: "error", Value: "there is a folder of that name on Drive"},
 							bson.E{Key: "last_failed_dt", Value: time.Now().UTC()})
 					}
 				}
@@ -96,8 +98,8 @@ func publishFailed(b *testing.B, s *testStudio, p *studio.Project, n int) {
 	}
 	var pubs []studio.Publish
 	for i := range n {
-		pubs = append(pubs, studio.Publish{Asset: "Cylinder", Subset: fmt.Sprintf("modelMain%03d", i/100), Version: 1, Name: fmt.Sprintf("ma%02d", i%100),
-			Size: 4822, RecordOnly: true, Change: tried})
+		pubs = append(pubs, studio.Publish{Asset: "Cylinder", Subset: fmt.Sprintf("modelMain%03d", i/100), Version: 1,
+			Name: fmt.Sprintf("ma%02d", i%100), Size: 4822, RecordOnly: true, Change: tried})
 		if len(pubs) == 500 || i == n-1 {
 			must(p.PublishAll(s.ctx, pubs...))(b)
 			pubs = nil

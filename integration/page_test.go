@@ -202,7 +202,8 @@ func TestPageIsLive(t *testing.T) {
 	s.synced(paused)
 	s.synced(late)
 	tab.until(has("#state", "Everything that was published is synced"))
-	if changes := d.Lines(process.Message("changed from the page")); len(changes) != 2 || changes[0].Text("what") != "pause" || changes[0].Text("remote") == "" {
+	if changes := d.Lines(process.Message("changed from the page")); len(changes) != 2 ||
+		changes[0].Text("what") != "pause" || changes[0].Text("remote") == "" {
 		t.Errorf("the log has %v", changes)
 	}
 
@@ -216,7 +217,8 @@ func TestPageIsLive(t *testing.T) {
 
 // refuse has a filter in between refuse the first file of a publish.
 func (s *testStudio) refuse(rep *studio.Representation) *drive.ActiveFault {
-	return s.drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
+	return s.drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel),
+		Effect: drive.EffectHTML, Status: 403})
 }
 
 // Somebody repairs the cause and presses the button: the file is synced.
@@ -263,7 +265,8 @@ func TestPageForEverybody(t *testing.T) {
 	rep := s.publish(p, studio.Publish{Asset: long, Subset: "lookMain", Size: 100, Hold: true})
 	s.refuse(rep)
 	check(t, rep.Finish())
-	s.eventually("it has failed", func() bool { _, body := page.get("/failed"); return strings.Contains(body, "proxy or filter") })
+	s.eventually("it has failed",
+		func() bool { _, body := page.get("/failed"); return strings.Contains(body, "proxy or filter") })
 	s.synced(s.publish(p, studio.Publish{Asset: long, Size: 100}))
 	s.publish(p, studio.Publish{Asset: long, Subset: "rigMain", Size: 100, Hold: true})
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
@@ -271,10 +274,12 @@ func TestPageForEverybody(t *testing.T) {
 
 	tab := s.browse(page)
 	tab.signIn()
-	tab.until(has("#failed", "proxy or filter") + ` && document.querySelector("#now progress") && ` + has("#waiting", "is not there") +
+	tab.until(has("#failed", "proxy or filter") + ` && document.querySelector("#now progress") && ` +
+		has("#waiting", "is not there") +
 		` && document.querySelector("#projects tbody button")`)
 
-	pages := []string{"/", "/failed", "/r/Test/" + rep.ID.Hex(), "/login", "/r/Test/nosuch", "/failed?" + url.Values{"project": {long + long}}.Encode()}
+	pages := []string{"/", "/failed", "/r/Test/" + rep.ID.Hex(), "/login", "/r/Test/nosuch", "/failed?" +
+		url.Values{"project": {long + long}}.Encode()}
 	t.Run("keyboard", func(t *testing.T) {
 		tab.live()
 		tab.until(`document.querySelector("#failed button") && document.querySelector("#projects tbody button")`)
@@ -283,7 +288,8 @@ func TestPageForEverybody(t *testing.T) {
 			tab.do(chromedp.KeyEvent("\t"))
 			at := value[string](tab, `(() => { const e = document.activeElement; if (e === document.body) return "";
 				const s = getComputedStyle(e), part = e.closest("section, header, footer");
-				return [part?.id || part?.tagName.toLowerCase() || "", e.getAttribute("aria-label") || e.textContent.trim() || e.getAttribute("role"),
+				return [part?.id || part?.tagName.toLowerCase() || "", 
+					e.getAttribute("aria-label") || e.textContent.trim() || e.getAttribute("role"),
 					s.outlineStyle === "none" || parseFloat(s.outlineWidth) < 2 ? "no outline" : ""].join("|") })()`)
 			if at == "" || len(order) > 0 && at == order[0] {
 				break
@@ -302,7 +308,8 @@ func TestPageForEverybody(t *testing.T) {
 			last = max(i, last)
 			seen[at] = true
 		}
-		for _, want := range []string{"|Skip to the content|", "header|Overview|", "header|Sign out|", "state|Pause uploads|", "projects|Pause Test|"} {
+		for _, want := range []string{"|Skip to the content|", "header|Overview|", "header|Sign out|",
+			"state|Pause uploads|", "projects|Pause Test|"} {
 			if !seen[want] {
 				t.Errorf("%q is never reached; the order is %q", want, order)
 			}
@@ -329,7 +336,8 @@ func TestPageForEverybody(t *testing.T) {
 				role, name := text(n.Role), text(n.Name)
 				roles[role]++
 				switch role {
-				case "button", "link", "textbox", "combobox", "progressbar", "image", "img", "heading", "region", "navigation", "table":
+				case "button", "link", "textbox", "combobox", "progressbar", "image", "img", "heading", "region",
+					"navigation", "table":
 					if name == "" {
 						t.Errorf("%s: a %s has no name", path, role)
 					}
@@ -340,13 +348,16 @@ func TestPageForEverybody(t *testing.T) {
 					t.Errorf("%s has no %s; it has %v", path, landmark, roles)
 				}
 			}
-			if n := value[int](tab, `document.querySelectorAll("h1").length`); n != 1 || value[string](tab, "document.documentElement.lang") != "en" {
+			if n := value[int](tab, `document.querySelectorAll("h1").length`); n != 1 ||
+				value[string](tab, "document.documentElement.lang") != "en" {
 				t.Errorf("%s has %d main headings", path, n)
 			}
-			if path == "/" && (roles["progressbar"] == 0 || roles["status"] == 0 || roles["heading"] < 7 || roles["table"] == 0) {
+			if path == "/" && (roles["progressbar"] == 0 || roles["status"] == 0 || roles["heading"] < 7 ||
+				roles["table"] == 0) {
 				t.Errorf("the first page lacks something: %v", roles)
 			}
-			if twice := value[[]string](tab, `[...document.querySelectorAll("[id]")].map((e) => e.id).filter((id, i, all) => all.indexOf(id) !== i)`); len(twice) > 0 {
+			if twice := value[[]string](tab, `[...document.querySelectorAll("[id]")].map((e) => e.id)
+				.filter((id, i, all) => all.indexOf(id) !== i)`); len(twice) > 0 {
 				t.Errorf("%s has ids twice: %q", path, twice)
 			}
 		}
@@ -359,10 +370,12 @@ func TestPageForEverybody(t *testing.T) {
 			if path == "/" {
 				tab.until(`document.body.dataset.live && document.querySelector("#failed button")`)
 			}
-			if wide := value[[]int](tab, "[document.documentElement.scrollWidth, innerWidth]"); wide[0] > 320 || wide[1] > 320 {
+			if wide := value[[]int](tab, "[document.documentElement.scrollWidth, innerWidth]"); wide[0] > 320 ||
+				wide[1] > 320 {
 				t.Errorf("%s is %d wide on a phone of 320, which shows %d", path, wide[0], wide[1])
 			}
-			if small := value[[]string](tab, `[...document.querySelectorAll("button, nav a")].filter((e) => e.getBoundingClientRect().height < 40).map((e) => e.textContent)`); len(small) > 0 {
+			if small := value[[]string](tab, `[...document.querySelectorAll("button, nav a")]
+				.filter((e) => e.getBoundingClientRect().height < 40).map((e) => e.textContent)`); len(small) > 0 {
 				t.Errorf("%s has buttons that are too small for a finger: %q", path, small)
 			}
 		}
@@ -370,10 +383,12 @@ func TestPageForEverybody(t *testing.T) {
 	t.Run("dark", func(t *testing.T) {
 		tab.do(chromedp.Navigate(tab.url + "/"))
 		brightness := func(scheme string) int {
-			media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
+			media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+				{Name: "prefers-color-scheme", Value: scheme}}}
 			_, err := chromedp.Call(tab.ctx, emulation.SetEmulatedMedia, media)
 			check(t, err)
-			return value[int](tab, `getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3).reduce((sum, n) => sum + Number(n), 0)`)
+			return value[int](tab, `getComputedStyle(document.body).backgroundColor.match(/\d+/g).slice(0, 3)
+				.reduce((sum, n) => sum + Number(n), 0)`)
 		}
 		if dark, light := brightness("dark"), brightness("light"); dark > 3*64 || light < 3*192 {
 			t.Errorf("in the dark it is %d, in the light %d", dark, light)
@@ -396,17 +411,22 @@ func TestPagesTellNoSecret(t *testing.T) {
 	s.presets.RetryCnt = 1
 	page := s.page(s.start(append(append(serve, s.token()...), "--log-level", "debug")...))
 	p := s.project("Test")
-	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 400, Reason: "invalid"})
+	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 400,
+		Reason: "invalid"})
 	rep := s.publish(p, studio.Publish{Size: 100})
-	s.eventually("it has failed", func() bool { _, body := page.get("/failed"); return strings.Contains(body, rep.ID.Hex()) })
-	s.drive.AddFault(drive.Fault{Kind: "upload.put", Count: 100, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 1 << 20})
+	s.eventually("it has failed",
+		func() bool { _, body := page.get("/failed"); return strings.Contains(body, rep.ID.Hex()) })
+	s.drive.AddFault(drive.Fault{Kind: "upload.put", Count: 100, Effect: drive.EffectReset, When: drive.InBody,
+		AfterBytes: 1 << 20})
 	s.publish(p, studio.Publish{Size: 8 << 20, Name: "abc"})
 	s.eventually("it is uploaded", func() bool { _, body := page.get("/"); return strings.Contains(body, ".abc") })
 	s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 400, Reason: "invalid_grant"})
 	s.drive.RevokeTokens(s.account)
 	s.publish(p, studio.Publish{Size: 100, Name: "fbx"})
-	s.eventually("it is held", func() bool { _, body := page.get("/"); return strings.Contains(body, "uploads are held") })
-	for _, path := range []string{"/", "/failed", "/login", "/r/Test/" + rep.ID.Hex(), "/r/Test/nosuch", "/metrics", "/healthz", "/static/page.js"} {
+	s.eventually("it is held",
+		func() bool { _, body := page.get("/"); return strings.Contains(body, "uploads are held") })
+	for _, path := range []string{"/", "/failed", "/login", "/r/Test/" + rep.ID.Hex(), "/r/Test/nosuch", "/metrics",
+		"/healthz", "/static/page.js"} {
 		page.get(path) // which looks for secrets
 	}
 	tab := s.browse(page)

@@ -18,8 +18,8 @@ import (
 // pause pauses the site or a project, and waits until that is known.
 func (s *testStudio) pause(page page, project ...string) {
 	s.t.Helper()
-	if code, stdout, stderr := s.exits(append([]string{"pause", "--why", "the line is needed"}, project...)...); code != 0 || stderr != "" ||
-		!strings.Contains(stdout, " is paused: running uploads finish") {
+	if code, stdout, stderr := s.exits(append([]string{"pause", "--why", "the line is needed"},
+		project...)...); code != 0 || stderr != "" || !strings.Contains(stdout, " is paused: running uploads finish") {
 		s.t.Fatalf("status %d\n%s%s", code, stdout, stderr)
 	}
 	if len(project) == 0 {
@@ -57,27 +57,29 @@ func TestPauseProject(t *testing.T) {
 	s.synced(s.publish(b, studio.Publish{Size: 100}))
 	page.polls(2)
 	s.synced(s.publish(b, studio.Publish{Size: 100, Version: 2}))
-	page.shows(map[string]float64{"sitesync_synced_files_total": 3, "sitesync_queue_delayed_keys": 0, `sitesync_queue_keys{lane="backlog"}`: 0,
-		"sitesync_paused": 0, "sitesync_paused_projects": 1})
-	if status, body := page.get("/healthz"); status != http.StatusOK || body != `{"status":"ok","paused":{"projects":1}}` {
+	page.shows(map[string]float64{"sitesync_synced_files_total": 3, "sitesync_queue_delayed_keys": 0,
+		`sitesync_queue_keys{lane="backlog"}`: 0, "sitesync_paused": 0, "sitesync_paused_projects": 1})
+	if status, body := page.get("/healthz"); status != http.StatusOK ||
+		body != `{"status":"ok","paused":{"projects":1}}` {
 		t.Errorf("/healthz: %d %s", status, body)
 	}
 
 	// It is shown, and stays so after a restart.
 	got := s.status(0)
-	if len(got.Paused) != 1 || got.Paused[0].Project != "A" || got.Paused[0].Why != "the line is needed" || got.Paused[0].By == "" ||
-		time.Since(got.Paused[0].Since).Abs() > time.Minute {
+	if len(got.Paused) != 1 || got.Paused[0].Project != "A" || got.Paused[0].Why != "the line is needed" ||
+		got.Paused[0].By == "" || time.Since(got.Paused[0].Since).Abs() > time.Minute {
 		t.Errorf("paused: %+v", got.Paused)
 	}
 	s.says(nil, "\npaused project A, by "+got.Paused[0].By+", ", " s ago: the line is needed\n")
-	if code, stdout, _ := s.exits("check"); code != 0 || !strings.Contains(stdout, "warn  project A is paused, since ") {
+	if code, stdout, _ := s.exits("check"); code != 0 ||
+		!strings.Contains(stdout, "warn  project A is paused, since ") {
 		t.Errorf("check: status %d\n%s", code, stdout)
 	}
 	check(t, d.Stop())
 	d = s.start(serve...)
 	page = s.page(d)
-	if line := s.log(d, process.Message("paused: running uploads finish")); line.Text("project") != "A" || line.Text("by") != got.Paused[0].By ||
-		line.Text("why") != "the line is needed" {
+	if line := s.log(d, process.Message("paused: running uploads finish")); line.Text("project") != "A" ||
+		line.Text("by") != got.Paused[0].By || line.Text("why") != "the line is needed" {
 		t.Errorf("the log says %v", line.Fields)
 	}
 	s.synced(s.publish(b, studio.Publish{Size: 100, Version: 3}))
@@ -108,7 +110,8 @@ func TestPauseSite(t *testing.T) {
 	page := s.page(s.launch(serve...))
 	page.shows(map[string]float64{"sitesync_polls_total": 1})
 	s.pause(page)
-	if status, body := page.get("/healthz"); status != http.StatusOK || body != `{"status":"paused","paused":{"site":true}}` {
+	if status, body := page.get("/healthz"); status != http.StatusOK ||
+		body != `{"status":"paused","paused":{"site":true}}` {
 		t.Errorf("/healthz: %d %s", status, body)
 	}
 	rep := s.publish(p, studio.Publish{Size: 100})
@@ -200,7 +203,8 @@ func TestPausesThatCantBeRead(t *testing.T) {
 	}
 	admin := set.Client().Database("admin")
 	role := func(command string, p []privilege) {
-		check(t, admin.RunCommand(t.Context(), bson.D{{Key: command, Value: "narrow"}, {Key: "privileges", Value: p}, {Key: "roles", Value: bson.A{}}}).Err())
+		check(t, admin.RunCommand(t.Context(), bson.D{{Key: command, Value: "narrow"}, {Key: "privileges", Value: p},
+			{Key: "roles", Value: bson.A{}}}).Err())
 	}
 	role("createRole", privileges)
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "narrow", DB: "admin"}))(t)

@@ -23,7 +23,8 @@ func TestPublishThroughTheStream(t *testing.T) {
 	s.synced(rep)
 
 	line := s.log(d, process.Message("synced"))
-	if line.Level != "info" || line.Text("project") != "Test" || line.Text("path") != rep.Files[0].Path || line.Float("bytes") != 4822 {
+	if line.Level != "info" || line.Text("project") != "Test" || line.Text("path") != rep.Files[0].Path ||
+		line.Float("bytes") != 4822 {
 		t.Errorf("the log says %v", line.Fields)
 	}
 	if line.Float("seconds") <= 0 || line.Float("reaction") < line.Float("seconds") {
@@ -136,7 +137,8 @@ func TestRecordIsWrittenAsPypeDoes(t *testing.T) {
 		rep := s.publish(s.project("Test"), pub)
 		s.synced(rep)
 		record := s.record(rep, 0)
-		if at, ok := record.Lookup("created_dt").TimeOK(); !ok || at.Before(before) || at.After(time.Now().Add(time.Second)) {
+		if at, ok := record.Lookup("created_dt").TimeOK(); !ok || at.Before(before) ||
+			at.After(time.Now().Add(time.Second)) {
 			t.Errorf("created_dt is %v, want the date in UTC", record.Lookup("created_dt"))
 		}
 		if id, ok := record.Lookup("id").StringValueOK(); !ok || id == "" {
@@ -357,8 +359,10 @@ func TestTwoRepresentationsWithOnePath(t *testing.T) {
 	s.start(streamOnly...)
 	p := s.project("Test")
 	reps := must(p.PublishAll(s.ctx,
-		studio.Publish{Asset: "Cylinder", Subset: "lookMain", Name: "ma", Size: 100, Resources: []studio.Resource{{Name: "skin.tif", Size: 5000}}},
-		studio.Publish{Asset: "Cylinder", Subset: "lookMain", Name: "json", Size: 50, Resources: []studio.Resource{{Name: "skin.tif", Size: 5000}}},
+		studio.Publish{Asset: "Cylinder", Subset: "lookMain", Name: "ma", Size: 100,
+			Resources: []studio.Resource{{Name: "skin.tif", Size: 5000}}},
+		studio.Publish{Asset: "Cylinder", Subset: "lookMain", Name: "json", Size: 50,
+			Resources: []studio.Resource{{Name: "skin.tif", Size: 5000}}},
 	))(t)
 	for _, rep := range reps {
 		s.synced(rep)
@@ -372,7 +376,8 @@ func TestOddNames(t *testing.T) {
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
-	for i, name := range []string{"it's.ma", `back\slash.ma`, "100%.ma", "größe 日本 🎬.ma", " space .ma", "{braces}.ma", "a' or name != 'b.ma"} {
+	for i, name := range []string{"it's.ma", `back\slash.ma`, "100%.ma", "größe 日本 🎬.ma", " space .ma", "{braces}.ma",
+		"a' or name != 'b.ma"} {
 		s.synced(s.publish(p, studio.Publish{Size: 100, Version: i + 1, File: name}))
 	}
 }
@@ -397,7 +402,8 @@ func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
 	for i, change := range []func(bson.D) bson.D{
 		func(doc bson.D) bson.D { return with(doc, "files", "none") },
 		func(doc bson.D) bson.D {
-			return with(doc, "files", bson.A{nil, 7, bson.D{{Key: "sites", Value: bson.A{bson.D{{Key: "name", Value: "gdrive"}}}}}})
+			return with(doc, "files",
+				bson.A{nil, 7, bson.D{{Key: "sites", Value: bson.A{bson.D{{Key: "name", Value: "gdrive"}}}}}})
 		},
 		func(doc bson.D) bson.D { return with(doc, "context", bson.A{}) },
 	} {
@@ -406,7 +412,8 @@ func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
 	d := s.start("--settle", "50ms")
 	s.synced(s.publish(p, studio.Publish{Size: 100}))
 	s.log(d, func(l process.Line) bool {
-		return strings.Contains(l.Message, "can't be worked with") && l.Text("representation") == bad[1].ID.Hex() && l.Text("project") == "Test"
+		return strings.Contains(l.Message, "can't be worked with") && l.Text("representation") == bad[1].ID.Hex() &&
+			l.Text("project") == "Test"
 	})
 }
 
@@ -464,7 +471,8 @@ func TestManyPublishesAtOnce(t *testing.T) {
 	p := s.project("Test")
 	var pubs []studio.Publish
 	for i := range 200 {
-		pubs = append(pubs, studio.Publish{Asset: fmt.Sprintf("Asset%03d", i%20), Subset: "modelMain", Version: 1 + i/20, Name: "ma", Size: 500})
+		pubs = append(pubs, studio.Publish{Asset: fmt.Sprintf("Asset%03d", i%20), Subset: "modelMain",
+			Version: 1 + i/20, Name: "ma", Size: 500})
 	}
 	for _, rep := range must(p.PublishAll(s.ctx, pubs...))(t) {
 		s.synced(rep)

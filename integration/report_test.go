@@ -49,10 +49,13 @@ func TestReport(t *testing.T) {
 	var server struct {
 		Version string `bson:"version"`
 	}
-	check(t, set.Client().Database("admin").RunCommand(t.Context(), bson.D{{Key: "buildInfo", Value: 1}}).Decode(&server))
+	check(t, set.Client().Database("admin").RunCommand(t.Context(), bson.D{{Key: "buildInfo", Value: 1}}).
+		Decode(&server))
 	for _, want := range []string{
-		"sitesync report of 20", runtime.GOOS + "/" + runtime.GOARCH, runtime.Version(), "\nremote_site       gdrive\n", "\nlocal_root        " + s.root + "\n", "sync:***@",
-		"\nversion           " + server.Version, "replica set ", " of 1 member(s)", "\nok    index of pending files", "\nok    site gdrive: /SHOW/projects", s.account.Email,
+		"sitesync report of 20", runtime.GOOS + "/" + runtime.GOARCH, runtime.Version(), "\nremote_site       gdrive\n",
+		"\nlocal_root        " + s.root + "\n", "sync:***@",
+		"\nversion           " + server.Version, "replica set ", " of 1 member(s)", "\nok    index of pending files",
+		"\nok    site gdrive: /SHOW/projects", s.account.Email,
 		"\nwarn  project Windows is paused", "process ", "the client has not paid", "\nHäschen ", "\ntotal ",
 	} {
 		if !strings.Contains(got, want) {
@@ -61,12 +64,14 @@ func TestReport(t *testing.T) {
 	}
 	anonymous := s.report(0, "--anonymous")
 	host := must(os.Hostname())(t)
-	for _, name := range []string{"Häschen", "Windows", "SHOW", s.root, s.dir, s.account.Email, "127.0.0.1", "the client has not paid", "@" + host, " on " + host} {
+	for _, name := range []string{"Häschen", "Windows", "SHOW", s.root, s.dir, s.account.Email, "127.0.0.1",
+		"the client has not paid", "@" + host, " on " + host} {
 		if strings.Contains(anonymous, name) {
 			t.Errorf("%s is still in\n%s", name, anonymous)
 		}
 	}
-	for _, want := range []string{"project-1", "host-1", "path-1", "account-1", "reason-1", "person-1", "\nok    index of pending files"} {
+	for _, want := range []string{"project-1", "host-1", "path-1", "account-1", "reason-1", "person-1",
+		"\nok    index of pending files"} {
 		if !strings.Contains(anonymous, want) {
 			t.Errorf("no %s in\n%s", want, anonymous)
 		}
@@ -87,7 +92,8 @@ func TestReport(t *testing.T) {
 		t.Errorf("nothing about a wrong password in\n%s", got)
 	}
 	check(t, os.WriteFile(filepath.Join(s.dir, "config.json"), []byte(`{"retry_cnt": "often"}`), 0o600))
-	if got := s.report(1, "--anonymous"); !strings.Contains(got, "\nfail  configuration: ") || !strings.Contains(got, "== program") {
+	if got := s.report(1, "--anonymous"); !strings.Contains(got, "\nfail  configuration: ") ||
+		!strings.Contains(got, "== program") {
 		t.Errorf("nothing about a wrong setting in\n%s", got)
 	}
 	s.refuses(80, "--anonymous goes with --report", "check", "--anonymous")
@@ -103,7 +109,8 @@ func TestReportOfOtherDatabases(t *testing.T) {
 	if got := s.report(0); !strings.Contains(got, "\ntopology          standalone\n") {
 		t.Errorf("no topology in\n%s", got)
 	}
-	if got := s.report(1, "--mongo", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300"); !strings.Contains(got, "127.0.0.1:1") || !strings.Contains(got, "== status") {
+	if got := s.report(1, "--mongo", "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=300"); !strings.Contains(got,
+		"127.0.0.1:1") || !strings.Contains(got, "== status") {
 		t.Errorf("%s", got)
 	}
 }
@@ -121,7 +128,8 @@ func TestReportConnectsOnce(t *testing.T) {
 				Created int64 `bson:"totalCreated"`
 			} `bson:"connections"`
 		}
-		check(t, set.Client().Database("admin").RunCommand(s.ctx, bson.D{{Key: "serverStatus", Value: 1}}).Decode(&status))
+		check(t, set.Client().Database("admin").RunCommand(s.ctx, bson.D{{Key: "serverStatus", Value: 1}}).
+			Decode(&status))
 		return status.Connections.Created
 	}
 	before := created()

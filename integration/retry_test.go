@@ -72,13 +72,15 @@ func TestRetrySyncsAtOnce(t *testing.T) {
 		other := s.publish(p, pub)
 		s.eventually("both have failed for good", func() bool { return s.status(0).Total.Failed.Files == 2 })
 		check(t, rep.Finish())
-		if got := s.edits(0, "retry", "Test", "--representation", rep.ID.Hex(), "--dry-run"); got.Total != (editedCount{1, 1}) || !*got.DryRun {
+		if got := s.edits(0, "retry", "Test", "--representation", rep.ID.Hex(),
+			"--dry-run"); got.Total != (editedCount{1, 1}) || !*got.DryRun {
 			t.Errorf("would retry %+v", got)
 		}
 		if got := s.status(0).Total.Failed.Files; got != 2 {
 			t.Errorf("%d have failed after a dry run", got)
 		}
-		s.prints("Test: 1 file(s) of 1 representation(s) are pending again\n", "retry", "Test", "--representation", rep.ID.Hex())
+		s.prints("Test: 1 file(s) of 1 representation(s) are pending again\n", "retry", "Test", "--representation",
+			rep.ID.Hex())
 		s.synced(rep)
 		for _, field := range []string{"error", "tries", "last_failed_dt"} {
 			if v := s.record(rep, 0).Lookup(field); v.Type != 0 {
@@ -100,19 +102,22 @@ func TestRetry(t *testing.T) {
 	s.project("C")
 	failed := func(p *studio.Project, version, tries int) *studio.Representation {
 		rep := s.publish(p, studio.Publish{Version: version, Frames: 3, Size: 5, RecordOnly: true})
-		check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: tries}, {Key: "error", Value: "no"}, {Key: "last_failed_dt", Value: time.Now()}}))
+		check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: tries}, {Key: "error", Value: "no"},
+			{Key: "last_failed_dt", Value: time.Now()}}))
 		return rep
 	}
 	first, _ := failed(a, 1, 3), failed(a, 2, 2)
 	failed(b, 1, 5)
-	if got := s.edits(0, "retry", "--all-projects", "-n"); got.Total != (editedCount{2, 6}) || len(got.Projects) != 2 || len(got.Projects[0].Examples) != 3 {
+	if got := s.edits(0, "retry", "--all-projects", "-n"); got.Total != (editedCount{2, 6}) || len(got.Projects) != 2 ||
+		len(got.Projects[0].Examples) != 3 {
 		t.Errorf("%+v", got)
 	}
-	s.prints(fmt.Sprintf("A: 3 file(s) of 1 representation(s) would be pending again, such as\n  %s\n  %s\n  %s\n", first.Files[0].Path, first.Files[1].Path, first.Files[2].Path),
-		"retry", "A", "--dry-run", "--waiting", "--representation", first.ID.Hex())
+	s.prints(fmt.Sprintf("A: 3 file(s) of 1 representation(s) would be pending again, such as\n  %s\n  %s\n  %s\n",
+		first.Files[0].Path, first.Files[1].Path, first.Files[2].Path), "retry", "A", "--dry-run", "--waiting",
+		"--representation", first.ID.Hex())
 	s.prints("C: no file has failed for good\n", "retry", "C")
-	s.prints("A: 3 file(s) of 1 representation(s) are pending again\nB: 3 file(s) of 1 representation(s) are pending again\n"+
-		"total: 6 file(s) of 2 representation(s)\n", "retry", "--all-projects")
+	s.prints("A: 3 file(s) of 1 representation(s) are pending again\nB: 3 file(s) of 1 representation(s) are pending "+
+		"again\ntotal: 6 file(s) of 2 representation(s)\n", "retry", "--all-projects")
 	if got := s.status(0).Total; got.Failed.Files != 0 || got.Waiting.Files != 3 || got.Pending.Files != 6 {
 		t.Errorf("%+v", got)
 	}
@@ -120,7 +125,8 @@ func TestRetry(t *testing.T) {
 	s.prints("A: no file has failed\n", "retry", "A", "--waiting")
 
 	s.refuses(1, `database `+s.db.Name()+` has no project "a"; did you mean "A"?`, "retry", "a")
-	s.refuses(1, "project A has no representation 6b050e7f95b3069bbeff69ac", "retry", "A", "--representation", "6b050e7f95b3069bbeff69ac")
+	s.refuses(1, "project A has no representation 6b050e7f95b3069bbeff69ac", "retry", "A", "--representation",
+		"6b050e7f95b3069bbeff69ac")
 	s.refuses(80, "name a project, or give --all-projects", "retry")
 	s.refuses(80, "--all-projects goes without", "retry", "A", "--all-projects")
 	s.refuses(80, "--representation needs the name of its project", "retry", "--all-projects", "--representation", "x")

@@ -13,7 +13,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"sitesync/integration/mongod"
-	"sitesync/integration/process"
 	"sitesync/integration/studio"
 )
 
@@ -92,7 +91,7 @@ func TestDocumentedRole(t *testing.T) {
 	if n := must(s.stateDB().Collection("sessions").CountDocuments(t.Context(), bson.D{}))(t); n != 0 {
 		t.Errorf("%d upload sessions are left", n)
 	}
-	if warnings := d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) > 0 {
+	if warnings := warnings(d); len(warnings) > 0 {
 		t.Errorf("sitesync warns: %v", warnings)
 	}
 	s.allOK()
@@ -120,7 +119,8 @@ func TestDocumentedRole(t *testing.T) {
 			fewer[i].Actions = slices.DeleteFunc(slices.Clone(p.Actions), func(a string) bool { return a == action })
 			role("updateRole", fewer)
 			if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, action) {
-				t.Errorf("without %s in database %s check ends with status %d:\n%s", action, p.Resource.DB, status, stdout)
+				t.Errorf("without %s in database %s check ends with status %d:\n%s", action, p.Resource.DB, status,
+					stdout)
 			}
 		}
 	}

@@ -52,7 +52,8 @@ func (s *testStudio) exits(args ...string) (status int, stdout, stderr string) {
 
 // environment is what a command needs.
 func (s *testStudio) environment() []string {
-	return append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state())
+	return append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(),
+		"SITESYNC_STATE_DB="+s.state())
 }
 
 func TestRefusedConfiguration(t *testing.T) {
@@ -60,8 +61,10 @@ func TestRefusedConfiguration(t *testing.T) {
 		change func(config map[string]any)
 		want   []string
 	}{
-		"retry_cnt":   {func(c map[string]any) { c["retry_cnt"] = "often" }, []string{"config.json", "retry_cnt", `"often"`}},
-		"remote_site": {func(c map[string]any) { c["remote_site"] = "gdrve" }, []string{"config.json", "remote_site", "gdrve", `"gdrive"`}},
+		"retry_cnt": {func(c map[string]any) { c["retry_cnt"] = "often" },
+			[]string{"config.json", "retry_cnt", `"often"`}},
+		"remote_site": {func(c map[string]any) { c["remote_site"] = "gdrve" },
+			[]string{"config.json", "remote_site", "gdrve", `"gdrive"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestStudio(t)
@@ -94,7 +97,7 @@ func TestStandalone(t *testing.T) {
 	d := s.launch()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100}))
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100, Version: 2}))
-	if warnings := d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" }); len(warnings) != 1 ||
+	if warnings := warnings(d); len(warnings) != 1 ||
 		!strings.Contains(warnings[0].Message, "not a replica set") {
 		t.Errorf("want one warning, got %v", warnings)
 	}
@@ -158,7 +161,8 @@ func TestLogFormat(t *testing.T) {
 	for format, wantJSON := range map[string]bool{"auto": true, "json": true, "console": false} {
 		_, _, stderr := s.exits("run", "--once", "--log-format", format)
 		first, _, _ := strings.Cut(stderr, "\n")
-		if json.Valid([]byte(first)) != wantJSON || !strings.Contains(first, "sitesync starts") || strings.Contains(stderr, "\x1b") {
+		if json.Valid([]byte(first)) != wantJSON || !strings.Contains(first, "sitesync starts") ||
+			strings.Contains(stderr, "\x1b") {
 			t.Errorf("%s: %s", format, first)
 		}
 	}
@@ -167,7 +171,8 @@ func TestLogFormat(t *testing.T) {
 func TestOnce(t *testing.T) {
 	s := newTestStudio(t)
 	p := s.project("Test")
-	one, many := s.publish(p, studio.Publish{Size: 100}), s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
+	one, many := s.publish(p, studio.Publish{Size: 100}),
+		s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
 	check(t, s.presets.Write(s.dir))
 	status, _, stderr := s.exits("run", "--once")
 	if status != 0 {
@@ -267,7 +272,8 @@ func TestCheck(t *testing.T) {
 			t.Errorf("not ok: %s", line)
 		}
 	}
-	for _, want := range []string{"configuration", "replica set", "change stream", "index", "rights", "storage of 1 project(s)", "/SHOW/projects", s.account.Email, s.root} {
+	for _, want := range []string{"configuration", "replica set", "change stream", "index", "rights",
+		"storage of 1 project(s)", "/SHOW/projects", s.account.Email, s.root} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
 		}
@@ -280,8 +286,10 @@ func TestCheck(t *testing.T) {
 		t.Errorf("the indexes are %v", specs)
 	}
 
-	s.remoteRoot(map[string]string{"work": "/SHOW/projects", "render": "/SHOW/nowhere", "cache": "/NO SUCH DRIVE"}, s.account)
-	s.presets.LocalRoot = map[string]string{"work": s.root, "render": filepath.Join(s.root, "nowhere"), "cache": t.TempDir()}
+	s.remoteRoot(map[string]string{"work": "/SHOW/projects", "render": "/SHOW/nowhere", "cache": "/NO SUCH DRIVE"},
+		s.account)
+	s.presets.LocalRoot = map[string]string{"work": s.root, "render": filepath.Join(s.root, "nowhere"),
+		"cache": t.TempDir()}
 	check(t, s.presets.Write(s.dir))
 	status, stdout, _ = s.exits("check")
 	if status != 1 {
@@ -301,8 +309,8 @@ func TestCheckLooksForTheSources(t *testing.T) {
 	s.publish(s.project("Here"), studio.Publish{Size: 100})
 	check(t, s.presets.Write(s.dir))
 	status, stdout, _ := s.exits("check")
-	for _, want := range []string{"fail  storage of project Windows: root \"P:/projects\"", "set local_root", "fail  storage of project Away: the storage is not mounted",
-		"ok    storage of 1 project(s)"} {
+	for _, want := range []string{"fail  storage of project Windows: root \"P:/projects\"", "set local_root",
+		"fail  storage of project Away: the storage is not mounted", "ok    storage of 1 project(s)"} {
 		if status != 1 || !strings.Contains(stdout, want) {
 			t.Errorf("status %d, nothing about %s in\n%s", status, want, stdout)
 		}
@@ -316,8 +324,9 @@ func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 		avalon, state string // roles
 		want          string
 	}{
-		"reader":  {"read", "readWrite", "fail  rights: the user may not update, createIndex in database avalon"},
-		"guest":   {"readWrite", "read", "fail  sitesync's own database avalon-state: the user may not insert, update, remove, createIndex"},
+		"reader": {"read", "readWrite", "fail  rights: the user may not update, createIndex in database avalon"},
+		"guest": {"readWrite", "read", "fail  sitesync's own database avalon-state: the user may not insert, " +
+			"update, remove, createIndex"},
 		"trusted": {"readWrite", "readWrite", "ok    rights"},
 	} {
 		uri := must(set.CreateUser(t.Context(), name, "S3cr3t", mongod.Role{Role: test.avalon, DB: "avalon"},

@@ -22,7 +22,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-var updateScripts = flag.Bool("update", false, "write what sitesync says into the scripts, where cmp finds it different")
+var updateScripts = flag.Bool("update", false,
+	"write what sitesync says into the scripts, where cmp finds it different")
 
 // TestScripts runs the terminal sessions of testdata/script, each with a studio, a database and a Drive of its own.
 //
@@ -31,14 +32,20 @@ var updateScripts = flag.Bool("update", false, "write what sitesync says into th
 //	sitesync ARGS            runs sitesync, which must end with the status 0; with ! before it, with the status 1
 //	usage sitesync ARGS      the same, with the status 80, which says that the command line is wrong
 //	plain FILE               writes what it said into a file, with TIME, ID, ... for what differs each time
-//	publish PROJECT K=V...   publishes; afterwards ID, FILE ({root}/...), LOCAL, REMOTE and NAME are those of the last publish
+//
+// publish PROJECT K=V...   publishes; afterwards ID, FILE ({root}/...), LOCAL, REMOTE and NAME are those of the last
+// publish
+//
 //	record K=V...            writes into the remote site's records of the last publish; now-10s is a time, - removes it
 //	daemon start ARGS        starts sitesync run; daemon stop ends it
 //	synced                   waits until the last publish is synced
 //	held TEXT                waits until sitesync run says that this holds uploads up
 //	failed N                 waits until so many tries of the last publish have failed
-//	drive WHAT               trash, delete, rename or edit the last publish's first file on Drive; mkdir FOLDER and remove-root
-//	source WHAT              rename (the *.tmp), remove or edit the last publish's first file; away and back take the storage away
+//
+// drive WHAT               trash, delete, rename or edit the last publish's first file on Drive; mkdir FOLDER and
+// remove-root
+// source WHAT              rename (the *.tmp), remove or edit the last publish's first file; away and back take the
+// storage away
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
@@ -52,8 +59,10 @@ func TestScripts(t *testing.T) {
 	}
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, command := range map[string]func(*script, *testscript.TestScript, bool, []string) error{
-		"sitesync": (*script).sitesync, "usage": (*script).usage, "plain": (*script).plain, "publish": (*script).published, "record": (*script).records,
-		"daemon": (*script).runs, "synced": (*script).waits, "failed": (*script).failed, "held": (*script).held, "drive": (*script).onItsDrive, "source": (*script).source,
+		"sitesync": (*script).sitesync, "usage": (*script).usage, "plain": (*script).plain,
+		"publish": (*script).published, "record": (*script).records,
+		"daemon": (*script).runs, "synced": (*script).waits, "failed": (*script).failed, "held": (*script).held,
+		"drive": (*script).onItsDrive, "source": (*script).source,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg && name != "sitesync" {
@@ -71,7 +80,8 @@ func TestScripts(t *testing.T) {
 			}
 			env.Values["script"] = s
 			env.Vars = append(env.Vars, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"),
-				"SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(), "SITESYNC_STATE_DB="+s.state(),
+				"SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(),
+				"SITESYNC_STATE_DB="+s.state(),
 				"PRESETS="+s.dir, "ROOT="+s.root, "TERM=xterm")
 			return nil
 		},
@@ -127,21 +137,26 @@ var differs = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{24}\b`), "ID"},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+`), "http://DRIVE"},
 	{regexp.MustCompile(`is empty or can't be read \((open .*?)\)`), "is empty or can't be read"},
-	{regexp.MustCompile(`not mounted: open \S+: [a-z ]+`), "not mounted: /mnt/studio is empty or can't be read"}, // whoever notices first
+	// Either the upload or the check reports it first.
+	{regexp.MustCompile(`not mounted: open \S+: [a-z ]+`), "not mounted: /mnt/studio is empty or can't be read"},
 	{regexp.MustCompile(`, in [0-9hms]+`), ", in 12s"},
 	{regexp.MustCompile(`mongodb://\S+\?`), "mongodb://mongo1/?"},
-	{regexp.MustCompile(`; its change stream is closed[^\n]*`), ""}, // as the last report of a holder can be some seconds old
+	// The last report of a holder may be some seconds old.
+	{regexp.MustCompile(`; its change stream is closed[^\n]*`), ""},
 	{regexp.MustCompile(`\nstream    closed[^\n]*`), "\nstream    open"},
 	{regexp.MustCompile(`since TIME \(\d+ s\)`), "since TIME (3 s)"},
 	{regexp.MustCompile(`\d+ s ago`), "3 s ago"},
 	{regexp.MustCompile(`(?m) {2,}\d+ s$`), "     3 s"},
 	{regexp.MustCompile(`replicaSet=\w+`), "replicaSet=rs0"},
-	{regexp.MustCompile(`index of pending files: sitesync run creates it in 1 project\(s\)`), "index of pending files in every project"}, // soon
+	// Before sitesync has created it.
+	{regexp.MustCompile(`index of pending files: sitesync run creates it in 1 project\(s\)`),
+		"index of pending files in every project"},
 }
 
 func (s *script) plain(ts *testscript.TestScript, _ bool, args []string) error {
 	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
-	said = strings.NewReplacer(s.root, "/mnt/studio", s.dir, "/etc/sitesync", s.state(), "sitesync", s.db.Name(), "avalon").Replace(said)
+	said = strings.NewReplacer(s.root, "/mnt/studio", s.dir, "/etc/sitesync", s.state(), "sitesync",
+		s.db.Name(), "avalon").Replace(said)
 	for _, d := range differs {
 		said = d.found.ReplaceAllString(said, d.plain)
 	}
@@ -186,7 +201,8 @@ func (s *script) published(ts *testscript.TestScript, _ bool, args []string) err
 		return err
 	}
 	f := s.last.Files[0]
-	for name, value := range map[string]string{"ID": s.last.ID.Hex(), "FILE": f.Path, "LOCAL": f.Local, "REMOTE": "/SHOW/projects/" + f.Rel, "NAME": path.Base(f.Rel)} {
+	for name, value := range map[string]string{"ID": s.last.ID.Hex(), "FILE": f.Path, "LOCAL": f.Local,
+		"REMOTE": "/SHOW/projects/" + f.Rel, "NAME": path.Base(f.Rel)} {
 		ts.Setenv(name, value)
 	}
 	return nil
@@ -221,7 +237,8 @@ func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err err
 	if args[0] == "stop" {
 		return s.daemon.Stop()
 	}
-	s.daemon, err = process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args[1:]})
+	s.daemon, err = process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo,
+		Database: s.db.Name(), State: s.state(), Args: args[1:]})
 	if err != nil {
 		return err
 	}

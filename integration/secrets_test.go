@@ -124,7 +124,8 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 			URI string `bson:"uri"`
 		}
 		check(t, s.stateDB().Collection("sessions").FindOne(t.Context(), bson.D{}).Decode(&session))
-		if !slices.ContainsFunc(s.secrets(), func(secret string) bool { return strings.Contains(session.URI, secret) }) {
+		if !slices.ContainsFunc(s.secrets(),
+			func(secret string) bool { return strings.Contains(session.URI, secret) }) {
 			t.Error("the session's secret is not known to this test")
 		}
 		s.hidesInDatabases()
@@ -162,7 +163,8 @@ func TestSecretsAreFound(t *testing.T) {
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 8 << 20}))
 	kinds := 0
 	for _, secret := range s.secrets() {
-		if before, found := firstSecret("before "+secret+" after", s.secrets()); !found || !strings.HasPrefix(before, "before ") {
+		if before, found := firstSecret("before "+secret+" after", s.secrets()); !found ||
+			!strings.HasPrefix(before, "before ") {
 			t.Errorf("a secret is overlooked, before it stands %q", before)
 		}
 		kinds++

@@ -20,7 +20,8 @@ func (s *testStudio) operations(filter bson.D) int {
 func TestLongSequence(t *testing.T) {
 	s := newTestStudio(t)
 	const frames = 1000
-	check(t, s.db.CreateCollection(s.ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(64<<20)))
+	check(t, s.db.CreateCollection(s.ctx, "system.profile", options.CreateCollection().SetCapped(true).
+		SetSizeInBytes(64<<20)))
 	p := s.project("Test")
 	s.start(streamOnly...)
 	check(t, s.db.RunCommand(s.ctx, bson.D{{Key: "profile", Value: 2}}).Err())

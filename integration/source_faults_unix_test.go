@@ -23,9 +23,10 @@ import (
 
 // sourceFault is something wrong with the file of a publish.
 type sourceFault struct {
-	pub     studio.Publish
-	spoil   func(t *testing.T, f studio.File) // before the insert; the good files are still *.tmp
-	want    string                            // what error says once the tries are spent; "" if nothing is wrong after all
+	pub   studio.Publish
+	spoil func(t *testing.T, f studio.File) // before the insert; the good files are still *.tmp
+	// what error says once the tries are spent; "" if nothing is wrong after all
+	want    string
 	unspoil func(t *testing.T, f studio.File) // before the *.tmp get their names; nil: nothing to do
 	path    bool                              // it is the path in the document that must be mended
 }
@@ -42,15 +43,18 @@ func sourceFaults() map[string]sourceFault {
 	long := strings.Repeat("n", 252) + ".ma" // 255 bytes, the longest name that a file can have
 	return map[string]sourceFault{
 		"missing": {want: "is not there"},
-		"of another size": {spoil: func(t *testing.T, f studio.File) { check(t, os.WriteFile(f.Local, make([]byte, 50), 0o644)) },
-			want: "has 50 bytes, 100 were published", unspoil: remove},
-		"empty, but not published so": {spoil: func(t *testing.T, f studio.File) { check(t, os.WriteFile(f.Local, nil, 0o644)) },
-			want: "has 0 bytes, 100 were published", unspoil: remove},
+		"of another size": {spoil: func(t *testing.T, f studio.File) {
+			check(t, os.WriteFile(f.Local, make([]byte, 50), 0o644))
+		}, want: "has 50 bytes, 100 were published", unspoil: remove},
+		"empty, but not published so": {spoil: func(t *testing.T, f studio.File) {
+			check(t, os.WriteFile(f.Local, nil, 0o644))
+		}, want: "has 0 bytes, 100 were published", unspoil: remove},
 		"a folder": {spoil: func(t *testing.T, f studio.File) { check(t, os.Mkdir(f.Local, 0o755)) },
 			want: "not a regular file but a folder", unspoil: remove},
 		// More of them than there are transfers.
-		"FIFOs": {pub: studio.Publish{Frames: 12}, spoil: func(t *testing.T, f studio.File) { check(t, syscall.Mkfifo(f.Local, 0o644)) },
-			want: "not a regular file but a FIFO", unspoil: remove},
+		"FIFOs": {pub: studio.Publish{Frames: 12},
+			spoil: func(t *testing.T, f studio.File) { check(t, syscall.Mkfifo(f.Local, 0o644)) },
+			want:  "not a regular file but a FIFO", unspoil: remove},
 		"a symlink to a FIFO": {spoil: func(t *testing.T, f studio.File) {
 			check(t, syscall.Mkfifo(f.Local+".fifo", 0o644))
 			check(t, os.Symlink(filepath.Base(f.Local)+".fifo", f.Local))
@@ -76,21 +80,29 @@ func sourceFaults() map[string]sourceFault {
 		}, want: "leads out of the root", unspoil: remove},
 		"a dangling symlink": {spoil: func(t *testing.T, f studio.File) { check(t, os.Symlink("nothing", f.Local)) },
 			want: "is not there", unspoil: remove},
-		"a symlink to itself": {spoil: func(t *testing.T, f studio.File) { check(t, os.Symlink(filepath.Base(f.Local), f.Local)) },
-			want: "too many", unspoil: remove},
-		"a file in place of its folder": {pub: studio.Publish{Subset: "modelAway"}, spoil: func(t *testing.T, f studio.File) {
-			check(t, os.Rename(filepath.Dir(f.Local), filepath.Dir(f.Local)+"-away"))
-			check(t, os.WriteFile(filepath.Dir(f.Local), nil, 0o644))
-		}, want: "not a directory", unspoil: func(t *testing.T, f studio.File) {
-			check(t, os.Remove(filepath.Dir(f.Local)))
-			check(t, os.Rename(filepath.Dir(f.Local)+"-away", filepath.Dir(f.Local)))
-		}},
-		"a path that leaves the root":    {pub: studio.Publish{Change: recorded("{root}/Test/../../etc/passwd")}, want: `leaves its root by ".."`, path: true},
-		"a path with a NUL":              {pub: studio.Publish{Change: recorded("{root}/Test/a\x00b")}, want: "NUL", path: true},
-		"a path of another root":         {pub: studio.Publish{Change: recorded("/etc/passwd")}, want: "does not begin with {root}", path: true},
-		"a path that is only the root":   {pub: studio.Publish{Change: recorded("{root}/")}, want: "is the root itself", path: true},
-		"a name of 256 bytes":            {pub: studio.Publish{Change: recorded("{root}/Test/n" + long)}, want: "file name too long", path: true},
-		"a path that is no text, almost": {pub: studio.Publish{Change: recorded("{root}/Test/a\xff.ma")}, want: "is not UTF-8", path: true},
+		"a symlink to itself": {spoil: func(t *testing.T, f studio.File) {
+			check(t, os.Symlink(filepath.Base(f.Local), f.Local))
+		}, want: "too many", unspoil: remove},
+		"a file in place of its folder": {pub: studio.Publish{Subset: "modelAway"},
+			spoil: func(t *testing.T, f studio.File) {
+				check(t, os.Rename(filepath.Dir(f.Local), filepath.Dir(f.Local)+"-away"))
+				check(t, os.WriteFile(filepath.Dir(f.Local), nil, 0o644))
+			}, want: "not a directory", unspoil: func(t *testing.T, f studio.File) {
+				check(t, os.Remove(filepath.Dir(f.Local)))
+				check(t, os.Rename(filepath.Dir(f.Local)+"-away", filepath.Dir(f.Local)))
+			}},
+		"a path that leaves the root": {pub: studio.Publish{Change: recorded("{root}/Test/../../etc/passwd")},
+			want: `leaves its root by ".."`, path: true},
+		"a path with a NUL": {pub: studio.Publish{Change: recorded("{root}/Test/a\x00b")}, want: "NUL",
+			path: true},
+		"a path of another root": {pub: studio.Publish{Change: recorded("/etc/passwd")},
+			want: "does not begin with {root}", path: true},
+		"a path that is only the root": {pub: studio.Publish{Change: recorded("{root}/")}, want: "is the root itself",
+			path: true},
+		"a name of 256 bytes": {pub: studio.Publish{Change: recorded("{root}/Test/n" + long)},
+			want: "file name too long", path: true},
+		"a path that is no text, almost": {pub: studio.Publish{Change: recorded("{root}/Test/a\xff.ma")},
+			want: "is not UTF-8", path: true},
 
 		"a symlink inside of the root": {spoil: func(t *testing.T, f studio.File) {
 			check(t, os.Symlink(filepath.Base(f.Local)+".real", f.Local))
@@ -100,11 +112,13 @@ func sourceFaults() map[string]sourceFault {
 			check(t, os.WriteFile(f.Local+".real", make([]byte, 100), 0o644))
 			check(t, os.Symlink(f.Local+".real", f.Local))
 		}},
-		"a name of 255 bytes":                           {pub: studio.Publish{File: long, NoTmp: true}},
-		"a name of 255 bytes that are fewer characters": {pub: studio.Publish{File: strings.Repeat("ß", 126) + ".ma", NoTmp: true}},
-		"an empty file":                                 {pub: studio.Publish{NoTmp: true}},
-		"of no size told":                               {pub: studio.Publish{NoSize: true, NoTmp: true}},
-		"of a hash not told":                            {pub: studio.Publish{NoHash: true, Int32Size: true, NoTmp: true}},
+		"a name of 255 bytes": {pub: studio.Publish{File: long, NoTmp: true}},
+		"a name of 255 bytes that are fewer characters": {pub: studio.Publish{File: strings.Repeat("ß", 126) + ".ma",
+			NoTmp: true}},
+		"an empty file":   {pub: studio.Publish{NoTmp: true}},
+		"of no size told": {pub: studio.Publish{NoSize: true, NoTmp: true}},
+		"of a hash not told": {pub: studio.Publish{NoHash: true, Int32Size: true,
+			NoTmp: true}},
 	}
 }
 
@@ -160,7 +174,8 @@ func TestSourceFaults(t *testing.T) {
 			if text, _ := rec.Lookup("error").StringValueOK(); !strings.Contains(text, fault.want) {
 				t.Errorf("%s: error is %q, want %q", name, text, fault.want)
 			}
-			if _, ok := rec.Lookup("last_failed_dt").TimeOK(); !ok || rec.Lookup("created_dt").Type != 0 || rec.Lookup("id").Type != 0 {
+			if _, ok := rec.Lookup("last_failed_dt").TimeOK(); !ok || rec.Lookup("created_dt").Type != 0 ||
+				rec.Lookup("id").Type != 0 {
 				t.Errorf("%s: the record is %v", name, rec)
 			}
 			if fault.path {
@@ -171,7 +186,8 @@ func TestSourceFaults(t *testing.T) {
 			}
 		}
 		if n := len(d.Lines(func(l process.Line) bool {
-			return strings.Contains(l.Message, "failed for good") && l.Text("representation") == rep.ID.Hex() && l.Text("project") == "Test"
+			return strings.Contains(l.Message, "failed for good") && l.Text("representation") == rep.ID.Hex() &&
+				l.Text("project") == "Test"
 		})); n != len(rep.Files) {
 			t.Errorf("%s: %d of %d files are told to have failed for good", name, n, len(rep.Files))
 		}
@@ -189,7 +205,8 @@ func TestSourceFaults(t *testing.T) {
 		}
 		check(t, rep.Finish())
 		if fault.path {
-			must(p.Collection().UpdateByID(s.ctx, rep.ID, bson.D{{Key: "$set", Value: bson.D{{Key: "files.0.path", Value: rep.Files[0].Path}}}}))(t)
+			must(p.Collection().UpdateByID(s.ctx, rep.ID,
+				bson.D{{Key: "$set", Value: bson.D{{Key: "files.0.path", Value: rep.Files[0].Path}}}}))(t)
 		}
 		check(t, rep.Retry(s.ctx, "gdrive"))
 		s.synced(rep)

@@ -83,7 +83,8 @@ func (s *testStudio) status(want int, args ...string) status {
 	if err := in.Decode(&out); err != nil {
 		s.t.Fatalf("%v in\n%s", err, stdout)
 	}
-	if out.Sitesync.Runs == nil || out.Sitesync.Held == nil || out.Paused == nil || out.Projects == nil || out.RemoteSite == nil {
+	if out.Sitesync.Runs == nil || out.Sitesync.Held == nil || out.Paused == nil || out.Projects == nil ||
+		out.RemoteSite == nil {
 		s.t.Fatalf("something is missing in\n%s", stdout)
 	}
 	return out
@@ -129,10 +130,13 @@ func TestStatusOfDocuments(t *testing.T) {
 		check(t, publish(test, studio.Publish{Size: 2048, DictSites: dict}).Set(s.ctx, "gdrive", bson.D{
 			{Key: "tries", Value: 2.0}, {Key: "last_failed_dt", Value: time.Now()}, {Key: "error", Value: "it waits"}}))
 		check(t, publish(test, studio.Publish{Size: 5, DictSites: dict, Frames: 15}).Set(s.ctx, "gdrive", bson.D{
-			{Key: "tries", Value: "3"}, {Key: "last_failed_dt", Value: time.Now().Add(-time.Hour)}, {Key: "error", Value: "an old\x1b[1m story"}}))
+			{Key: "tries", Value: "3"}, {Key: "last_failed_dt", Value: time.Now().Add(-time.Hour)},
+			{Key: "error", Value: "an old\x1b[1m story"}}))
 	}
 	last := publish(test, studio.Publish{Size: 7})
-	check(t, last.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: int64(4)}, {Key: "last_failed_dt", Value: time.Now()}, {Key: "error", Value: "no permission"}}))
+	check(t,
+		last.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: int64(4)}, {Key: "last_failed_dt", Value: time.Now()},
+			{Key: "error", Value: "no permission"}}))
 	publish(other, studio.Publish{Size: 9, NoActiveDate: true})
 	publish(other, studio.Publish{Size: 11, NoRemote: true})
 	check(t, publish(other, studio.Publish{Size: 13}).Set(s.ctx, "gdrive", bson.D{{Key: "created_dt", Value: nil}}))
@@ -146,39 +150,47 @@ func TestStatusOfDocuments(t *testing.T) {
 		got  statusTally
 		want counts
 	}{
-		"Test":  {got.Projects[1].statusTally, counts{statusCount{2, 2048}, statusCount{2, 4096}, statusCount{31, 157}, statusCount{1200, 12000 << 20}, statusCount{}, statusCount{}}},
+		"Test": {got.Projects[1].statusTally, counts{statusCount{2, 2048}, statusCount{2, 4096}, statusCount{31, 157},
+			statusCount{1200, 12000 << 20}, statusCount{}, statusCount{}}},
 		"Other": {got.Projects[0].statusTally, counts{pending: statusCount{1, 13}, absent: statusCount{1, 9}}},
-		"total": {got.Total, counts{statusCount{3, 2061}, statusCount{2, 4096}, statusCount{31, 157}, statusCount{1200, 12000 << 20}, statusCount{1, 9}, statusCount{}}},
+		"total": {got.Total, counts{statusCount{3, 2061}, statusCount{2, 4096}, statusCount{31, 157},
+			statusCount{1200, 12000 << 20}, statusCount{1, 9}, statusCount{}}},
 	} {
 		tally := test.got
-		if got := (counts{tally.Pending, tally.Waiting, tally.Failed, tally.Synced, tally.Absent, tally.Unusable}); got != test.want {
+		if got := (counts{tally.Pending, tally.Waiting, tally.Failed, tally.Synced, tally.Absent,
+			tally.Unusable}); got != test.want {
 			t.Errorf("%s: %+v, want %+v", name, got, test.want)
 		}
 		if tally.Oldest.Before(start.Add(-2*time.Second)) || tally.Oldest.After(time.Now()) {
 			t.Errorf("%s: the oldest is of %v", name, tally.Oldest)
 		}
 	}
-	if len(got.Projects) != 2 || got.Projects[0].Project != "Other" || got.Projects[1].Project != "Test" || got.Projects[1].FailedFiles != nil {
+	if len(got.Projects) != 2 || got.Projects[0].Project != "Other" || got.Projects[1].Project != "Test" ||
+		got.Projects[1].FailedFiles != nil {
 		t.Errorf("the projects are %+v", got.Projects)
 	}
-	s.says(nil, "PROJECT PENDING WAITING FAILED SYNCED TO UPLOAD UPLOADED OLDEST\n", "\nTest 2 2 31 1,200 6.0 KiB 12 GiB ", "\nOther 1 0 0 0 13 B 0 B ",
-		"\ntotal 3 2 31 1,200 6.0 KiB 12 GiB ", "Other: 1 file(s) are not on site studio")
+	s.says(nil, "PROJECT PENDING WAITING FAILED SYNCED TO UPLOAD UPLOADED OLDEST\n",
+		"\nTest 2 2 31 1,200 6.0 KiB 12 GiB ", "\nOther 1 0 0 0 13 B 0 B ", "\ntotal 3 2 31 1,200 6.0 KiB 12 GiB ",
+		"Other: 1 file(s) are not on site studio")
 
 	// One project, with its failed files.
 	got = s.status(0, "Test", "--limit", "3")
 	if len(got.Projects) != 1 || len(got.Projects[0].FailedFiles) != 3 || got.Projects[0].Failed.Files != 31 {
 		t.Fatalf("%+v", got.Projects)
 	}
-	if f := got.Projects[0].FailedFiles[0]; f.Path != last.Files[0].Path || f.Representation != last.ID.Hex() || f.Tries != 4 || f.Error != "no permission" ||
-		time.Since(f.LastFailed).Abs() > time.Minute {
+	if f := got.Projects[0].FailedFiles[0]; f.Path != last.Files[0].Path || f.Representation != last.ID.Hex() ||
+		f.Tries != 4 || f.Error != "no permission" || time.Since(f.LastFailed).Abs() > time.Minute {
 		t.Errorf("the last to fail is %+v", f)
 	}
-	s.says([]string{"Test"}, "failed files of Test", last.Files[0].Path, ", 4 tries, ", " s ago: no permission\n", "3 tries, 1 h ago: an old\uFFFD[1m story\n", "... and 11 more")
+	s.says([]string{"Test"}, "failed files of Test", last.Files[0].Path, ", 4 tries, ", " s ago: no permission\n",
+		"3 tries, 1 h ago: an old\uFFFD[1m story\n", "... and 11 more")
 	s.says([]string{"Empty"}, "\nEmpty 0 0 0 0 0 B 0 B\n")
 
-	for name, want := range map[string]string{"tests": `did you mean "Test"?`, "Elsewhere": `["Empty" "Other" "Test"]`} {
+	for name, want := range map[string]string{"tests": `did you mean "Test"?`,
+		"Elsewhere": `["Empty" "Other" "Test"]`} {
 		code, stdout, stderr := s.exits("status", name)
-		if code != 1 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("%q", name)) || !strings.Contains(stderr, want) {
+		if code != 1 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("%q", name)) ||
+			!strings.Contains(stderr, want) {
 			t.Errorf("status %d\n%s%s", code, stdout, stderr)
 		}
 	}
@@ -197,7 +209,8 @@ func TestStatusOfSitesync(t *testing.T) {
 	s.remoteRoot("/SHOW/later", s.account)
 	p := s.project("Test")
 	s.publish(p, studio.Publish{Size: 100, Version: 2, RecordOnly: true, ContextRoot: "P:/projects"})
-	s.publish(p, studio.Publish{Size: 100, Version: 3, RecordOnly: true, ContextRoot: filepath.Join(t.TempDir(), "away")})
+	s.publish(p, studio.Publish{Size: 100, Version: 3, RecordOnly: true,
+		ContextRoot: filepath.Join(t.TempDir(), "away")})
 	started := time.Now()
 	d := s.start()
 	var got status
@@ -208,7 +221,8 @@ func TestStatusOfSitesync(t *testing.T) {
 		got = s.status(0)
 		return *got.Sitesync.Runs && got.Sitesync.Stream == "open" && len(got.Sitesync.Held) == 3
 	})
-	if got.Sitesync.Host == "" || got.Sitesync.PID == 0 || got.Sitesync.Since.Before(started.Add(-time.Second)) || got.Sitesync.Since.After(time.Now()) {
+	if got.Sitesync.Host == "" || got.Sitesync.PID == 0 || got.Sitesync.Since.Before(started.Add(-time.Second)) ||
+		got.Sitesync.Since.After(time.Now()) {
 		t.Errorf("the holder is %+v", got.Sitesync)
 	}
 	held := strings.Join(got.Sitesync.Held, "\n")
@@ -220,8 +234,9 @@ func TestStatusOfSitesync(t *testing.T) {
 	if got.Total.Pending.Files != 3 {
 		t.Errorf("%+v", got.Total)
 	}
-	s.says(nil, fmt.Sprintf("sitesync process %d on %s syncs to site gdrive, since ", got.Sitesync.PID, got.Sitesync.Host), "\nstream open\n",
-		"\nheld "+got.Sitesync.Held[0]+"\n", "\nheld "+got.Sitesync.Held[1]+"\n", "\nheld "+got.Sitesync.Held[2]+"\n", "\nTest 3 0 0 0 300 B 0 B ")
+	s.says(nil, fmt.Sprintf("sitesync process %d on %s syncs to site gdrive, since ", got.Sitesync.PID,
+		got.Sitesync.Host), "\nstream open\n", "\nheld "+got.Sitesync.Held[0]+"\n", "\nheld "+got.Sitesync.Held[1]+"\n",
+		"\nheld "+got.Sitesync.Held[2]+"\n", "\nTest 3 0 0 0 300 B 0 B ")
 
 	s.drive.Mkdir(s.show, "later")
 	s.eventually("the site is well, one file is synced, the rest is held", func() bool {
@@ -232,7 +247,8 @@ func TestStatusOfSitesync(t *testing.T) {
 		t.Errorf("the record is %v", v)
 	}
 	check(t, d.Stop())
-	if got := s.status(0); *got.Sitesync.Runs || got.Sitesync.PID == 0 || len(got.Sitesync.Held) != 0 || got.Sitesync.Stream != "" {
+	if got := s.status(0); *got.Sitesync.Runs || got.Sitesync.PID == 0 || len(got.Sitesync.Held) != 0 ||
+		got.Sitesync.Stream != "" {
 		t.Errorf("it was stopped, but %+v", got.Sitesync)
 	}
 	s.says(nil, "no sitesync runs for site gdrive; the last one was process ")
@@ -244,14 +260,17 @@ func TestStatusOfFailures(t *testing.T) {
 	missing := s.publish(s.project("Test"), studio.Publish{Size: 100, Hold: true})
 	d := s.start(append(pollOnly, "--settle", "10ms", "--retry-delay", "10ms")...)
 	var got status
-	s.eventually("it has failed for good", func() bool { got = s.status(0, "Test"); return got.Total.Failed.Files == 1 })
-	if f := got.Projects[0].FailedFiles; len(f) != 1 || f[0].Path != missing.Files[0].Path || f[0].Tries != 3 || !strings.Contains(f[0].Error, missing.Files[0].Local) {
+	s.eventually("it has failed for good",
+		func() bool { got = s.status(0, "Test"); return got.Total.Failed.Files == 1 })
+	if f := got.Projects[0].FailedFiles; len(f) != 1 || f[0].Path != missing.Files[0].Path || f[0].Tries != 3 ||
+		!strings.Contains(f[0].Error, missing.Files[0].Local) {
 		t.Errorf("%+v", got.Projects[0])
 	}
 	s.says(nil, "\nstream closed; publishes are found by the poll only\n", "\nheld nothing\n")
 	check(t, missing.Finish())
 	check(t, missing.Retry(s.ctx, "gdrive"))
-	s.eventually("it is synced", func() bool { got = s.status(0, "Test"); return got.Total.Synced == statusCount{1, 100} })
+	s.eventually("it is synced",
+		func() bool { got = s.status(0, "Test"); return got.Total.Synced == statusCount{1, 100} })
 	if got.Projects[0].FailedFiles != nil {
 		t.Errorf("%+v", got.Projects[0])
 	}
@@ -266,11 +285,13 @@ func TestStatusWithoutAProject(t *testing.T) {
 	s.publish(s.project("Good"), studio.Publish{Size: 100})
 	check(t, s.presets.Write(s.dir))
 	member := must(mongod.Shared(t).Primary(s.ctx))(t)
-	off := must(member.FailPoint(s.ctx, "failCommand", mongod.AlwaysOn, bson.D{{Key: "failCommands", Value: bson.A{"aggregate"}},
-		{Key: "namespace", Value: s.db.Name() + ".Bad"}, {Key: "errorCode", Value: 50}}))(t)
+	off := must(member.FailPoint(s.ctx, "failCommand", mongod.AlwaysOn,
+		bson.D{{Key: "failCommands", Value: bson.A{"aggregate"}}, {Key: "namespace", Value: s.db.Name() + ".Bad"},
+			{Key: "errorCode", Value: 50}}))(t)
 	t.Cleanup(func() { check(t, off(context.Background())) })
 	got := s.status(1)
-	if len(got.Projects) != 2 || !strings.Contains(got.Projects[0].Error, "count the files of project Bad") || got.Projects[1].Error != "" || got.Total.Pending.Files != 1 {
+	if len(got.Projects) != 2 || !strings.Contains(got.Projects[0].Error, "count the files of project Bad") ||
+		got.Projects[1].Error != "" || got.Total.Pending.Files != 1 {
 		t.Errorf("%+v", got.Projects)
 	}
 	code, stdout, stderr := s.exits("status")
@@ -284,8 +305,9 @@ func TestStatusWithFewRights(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	db := set.Client().Database("avalon")
-	owner := newTestStudioOn(t, must(set.CreateUser(t.Context(), "owner", "S3cr3t", mongod.Role{Role: "readWrite", DB: "avalon"},
-		mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t), db)
+	owner := newTestStudioOn(t,
+		must(set.CreateUser(t.Context(), "owner", "S3cr3t", mongod.Role{Role: "readWrite", DB: "avalon"},
+			mongod.Role{Role: "readWrite", DB: "avalon-state"}))(t), db)
 	rep := owner.publish(owner.project("Test"), studio.Publish{Size: 100})
 	check(t, owner.presets.Write(owner.dir))
 	owner.mongo = must(set.CreateUser(t.Context(), "reader", "S3cr3t2", mongod.Role{Role: "read", DB: "avalon"}))(t)
@@ -293,20 +315,24 @@ func TestStatusWithFewRights(t *testing.T) {
 	if !strings.Contains(got.Sitesync.Error, "avalon-state") || got.Total.Pending.Files != 1 {
 		t.Errorf("%+v", got)
 	}
-	if code, stdout, stderr := owner.exits("status"); code != 1 || stderr != "" || !strings.Contains(stdout, "it can't be told who works") || strings.Contains(stdout, "S3cr3t") {
+	if code, stdout, stderr := owner.exits("status"); code != 1 || stderr != "" ||
+		!strings.Contains(stdout, "it can't be told who works") || strings.Contains(stdout, "S3cr3t") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 	reader := owner.mongo
-	owner.mongo = must(set.CreateUser(t.Context(), "both", "S3cr3t3", mongod.Role{Role: "read", DB: "avalon"}, mongod.Role{Role: "read", DB: "avalon-state"}))(t)
+	owner.mongo = must(set.CreateUser(t.Context(), "both", "S3cr3t3", mongod.Role{Role: "read", DB: "avalon"},
+		mongod.Role{Role: "read", DB: "avalon-state"}))(t)
 	if got := owner.status(0); got.Sitesync.Error != "" || got.Total.Pending.Files != 1 {
 		t.Errorf("%+v", got)
 	}
-	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" || !strings.Contains(stdout, "no sitesync runs") {
+	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" ||
+		!strings.Contains(stdout, "no sitesync runs") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 	owner.mongo = reader
 	if code, stdout, stderr := owner.exits("explain", "Test", rep.ID.Hex()); code != 1 || stderr != "" ||
-		!strings.Contains(stdout, "unknown  sitesync") || !strings.Contains(stdout, "Do: grant the user read access to database avalon-state") {
+		!strings.Contains(stdout, "unknown  sitesync") ||
+		!strings.Contains(stdout, "Do: grant the user read access to database avalon-state") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 }

@@ -49,12 +49,14 @@ func TestOneStorageAway(t *testing.T) {
 
 			d := s.start("--retry-delay", "10ms", "--settle", "10ms")
 			held := s.log(d, process.Message("uploads are held"))
-			if held.Text("held") != roots["render"] || !strings.Contains(held.Text("error"), "the storage is not mounted") {
+			if held.Text("held") != roots["render"] ||
+				!strings.Contains(held.Text("error"), "the storage is not mounted") {
 				t.Errorf("the log says %v", held.Fields)
 			}
 			s.synced(s.publish(p, studio.Publish{Size: 100, Root: "work", Version: 3}))
 			for i := range sequence.Files {
-				if rec := s.record(sequence, i); rec.Lookup("tries").Type != 0 || rec.Lookup("error").Type != 0 || rec.Lookup("created_dt").Type != 0 {
+				if rec := s.record(sequence, i); rec.Lookup("tries").Type != 0 || rec.Lookup("error").Type != 0 ||
+					rec.Lookup("created_dt").Type != 0 {
 					t.Errorf("the record is %v", rec)
 				}
 			}
@@ -125,10 +127,12 @@ func TestRootThatTheDocumentLacks(t *testing.T) {
 	if held := s.log(d, process.Message("uploads are held")); !strings.Contains(held.Text("error"), reason) {
 		t.Errorf("the log says %v", held.Fields)
 	}
-	if status, stdout, _ := s.exits("check"); status != 1 || strings.Count(stdout, reason) == 0 || !strings.Contains(stdout, "set local_root") {
+	if status, stdout, _ := s.exits("check"); status != 1 || strings.Count(stdout, reason) == 0 ||
+		!strings.Contains(stdout, "set local_root") {
 		t.Errorf("check ends with status %d and says\n%s", status, stdout)
 	}
-	if _, stdout, _ := s.exits("status"); !strings.Contains(stdout, "Test: 1 file(s) are held, as the settings do not fit: "+reason) {
+	if _, stdout, _ := s.exits("status"); !strings.Contains(stdout,
+		"Test: 1 file(s) are held, as the settings do not fit: "+reason) {
 		t.Errorf("status says\n%s", stdout)
 	}
 	check(t, d.Stop())

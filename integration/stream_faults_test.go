@@ -149,7 +149,8 @@ func (f *fault) told(reasons ...string) {
 	var lost, why []string
 	for _, l := range f.logged("") {
 		switch {
-		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"), strings.Contains(l.Message, "not recorded"):
+		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"),
+			strings.Contains(l.Message, "not recorded"):
 		case strings.Contains(l.Message, "change stream lost"):
 			lost, why = append(lost, l.Text("reason")), append(why, l.Text("error"))
 		default:
@@ -161,9 +162,11 @@ func (f *fault) told(reasons ...string) {
 			f.t.Errorf("told %d times, of %d fault(s): %s", n, faults, message)
 		}
 	}
-	ok := slices.Contains(reasons, strings.Join(lost, " ")) || len(lost) == 0 && len(f.logged("cannot renew the lease")) > 0
+	ok := slices.Contains(reasons, strings.Join(lost, " ")) || len(lost) == 0 &&
+		len(f.logged("cannot renew the lease")) > 0
 	if faults > 1 {
-		ok = len(lost) <= faults && !slices.ContainsFunc(lost, func(reason string) bool { return !slices.Contains(reasons, reason) })
+		ok = len(lost) <= faults && !slices.ContainsFunc(lost,
+			func(reason string) bool { return !slices.Contains(reasons, reason) })
 	}
 	if !ok {
 		f.t.Errorf("the stream was lost for %q in %d fault(s), want one of %q: %q", lost, faults, reasons, why)
@@ -314,7 +317,8 @@ func TestServerFaults(t *testing.T) {
 		from := last()
 		load := strings.Repeat("x", 1<<20)
 		f.eventually("the oplog has rolled over", func() bool {
-			_, err := set.Client().Database("elsewhere").Collection("load").InsertOne(f.ctx, bson.D{{Key: "x", Value: load}})
+			_, err := set.Client().Database("elsewhere").Collection("load").
+				InsertOne(f.ctx, bson.D{{Key: "x", Value: load}})
 			check(t, err)
 			at, i := first().Timestamp()
 			t0, i0 := from.Timestamp()
@@ -347,7 +351,8 @@ func TestServerFaults(t *testing.T) {
 		f.publish(studio.Publish{})
 		command(t, bson.E{Key: "createUser", Value: user}, bson.E{Key: "pwd", Value: "S3cr3t"}, roles)
 		f.recovers(f.writable())
-		f.once("unauthorized", "network", "network unauthorized") // where a write is refused first, all connections are broken
+		// where a write is refused first, all connections are broken
+		f.once("unauthorized", "network", "network unauthorized")
 	})
 
 	// A connection that was let in stays so; after a restart of MongoDB nobody is let in with the old password.
@@ -398,7 +403,8 @@ func TestDroppedAndRenamed(t *testing.T) {
 		rep := f.publish(studio.Publish{Hold: true})
 		rename := func(from, to string) {
 			check(t, f.db.Client().Database("admin").RunCommand(f.ctx, bson.D{
-				{Key: "renameCollection", Value: f.db.Name() + "." + from}, {Key: "to", Value: f.db.Name() + "." + to}}).Err())
+				{Key: "renameCollection", Value: f.db.Name() + "." + from},
+				{Key: "to", Value: f.db.Name() + "." + to}}).Err())
 		}
 		rename("Test", "Renamed")
 		f.publish(studio.Publish{}) // into a collection of the old name
@@ -487,7 +493,8 @@ func TestLargestDocuments(t *testing.T) {
 	})
 	wakes(func() {
 		change(func() error {
-			_, err := f.p.Collection().ReplaceOne(f.ctx, bson.D{{Key: "_id", Value: grown.ID}}, filled(t, 1000)(published))
+			_, err := f.p.Collection().ReplaceOne(f.ctx, bson.D{{Key: "_id", Value: grown.ID}},
+				filled(t, 1000)(published))
 			return err
 		})
 	})

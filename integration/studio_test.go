@@ -46,7 +46,8 @@ func newTestStudio(t testing.TB) *testStudio {
 
 func newTestStudioOn(t testing.TB, uri string, db *mongo.Database) *testStudio {
 	t.Helper()
-	s := &testStudio{t: t, ctx: t.Context(), mongo: uri, db: db, drive: drive.StartTest(t), root: t.TempDir(), dir: t.TempDir()}
+	s := &testStudio{t: t, ctx: t.Context(), mongo: uri, db: db, drive: drive.StartTest(t), root: t.TempDir(),
+		dir: t.TempDir()}
 	s.account = s.drive.AddServiceAccount("sync@studio.iam.example")
 	s.show = s.drive.AddSharedDrive("SHOW")
 	s.show.AddMember(s.account, drive.Contributor)
@@ -92,7 +93,8 @@ func (s *testStudio) launch(args ...string) *process.Process {
 	if err := s.presets.Write(s.dir); err != nil {
 		s.t.Fatal(err)
 	}
-	d, err := process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(), State: s.state(), Args: args})
+	d, err := process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(),
+		State: s.state(), Args: args})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -124,6 +126,11 @@ func (s *testStudio) log(d *process.Process, match func(process.Line) bool) proc
 		s.t.Fatal(err)
 	}
 	return line
+}
+
+// warnings are the lines of the log that report a problem.
+func warnings(d *process.Process) []process.Line {
+	return d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" })
 }
 
 func (s *testStudio) project(name string) *studio.Project {

@@ -14,13 +14,13 @@ import (
 // awkward is a password with all that has a meaning in a connection string.
 const awkward = "S3cr3t@of:M/o?n%g&o=#[+] ü"
 
-// syncs starts sitesync, publishes, and stops it when all is on Drive. What it warns of is returned.
-func (s *testStudio) syncs(seed uint64) (warnings []process.Line) {
+// syncs starts sitesync, publishes, stops it when all is on Drive, and returns its warnings.
+func (s *testStudio) syncs(seed uint64) []process.Line {
 	s.t.Helper()
 	d := s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100, Version: int(seed), Seed: seed}))
 	check(s.t, d.Stop())
-	return d.Lines(func(l process.Line) bool { return l.Level == "warn" || l.Level == "error" })
+	return warnings(d)
 }
 
 // allOK runs check, which has to find nothing to mend.
@@ -68,10 +68,12 @@ func TestTLS(t *testing.T) {
 	})
 	t.Run("insecure", func(t *testing.T) {
 		s.mongo = with(func(o url.Values) { o.Del("tlsCAFile"); o.Set("tlsInsecure", "true") })
-		if warnings := s.syncs(3); len(warnings) != 1 || !strings.Contains(warnings[0].Message, "tlsInsecure=true, so whoever") {
+		if warnings := s.syncs(3); len(warnings) != 1 ||
+			!strings.Contains(warnings[0].Message, "tlsInsecure=true, so whoever") {
 			t.Errorf("sitesync warns: %v", warnings)
 		}
-		if status, stdout, _ := s.exits("check"); status != 0 || !strings.Contains(stdout, "warn  SITESYNC_MONGO has tlsInsecure=true") {
+		if status, stdout, _ := s.exits("check"); status != 0 ||
+			!strings.Contains(stdout, "warn  SITESYNC_MONGO has tlsInsecure=true") {
 			t.Errorf("check ends with status %d:\n%s", status, stdout)
 		}
 	})
@@ -88,12 +90,14 @@ func TestTLS(t *testing.T) {
 			d := s.launch("--log-level", "debug")
 			line := s.log(d, process.Message("cannot connect to a server of MongoDB"))
 			s.log(d, process.Message("cannot acquire the lease"))
-			if line.Level != "warn" || line.Text("server") != set.Members()[0].Host() || !strings.Contains(line.Text("error"), test.want) {
+			if line.Level != "warn" || line.Text("server") != set.Members()[0].Host() ||
+				!strings.Contains(line.Text("error"), test.want) {
 				t.Errorf("the log says %v", line.Fields)
 			}
 			status, stdout, stderr := s.exits("check")
 			s.hidesIn("check", stdout+stderr)
-			if status != 1 || !strings.Contains(stdout, "fail  mongo mongodb://s%40nc:***@") || !strings.Contains(stdout, test.want) {
+			if status != 1 || !strings.Contains(stdout, "fail  mongo mongodb://s%40nc:***@") ||
+				!strings.Contains(stdout, test.want) {
 				t.Errorf("check ends with status %d:\n%s", status, stdout)
 			}
 			check(t, d.Stop())
@@ -112,7 +116,8 @@ func TestTLS(t *testing.T) {
 		defer func() { s.mongo = uri }()
 		for _, command := range []string{"check", "run"} {
 			status, stdout, stderr := s.exits(command)
-			if status != 1 || !strings.Contains(stdout+stderr, "with %XX for special characters") || strings.Contains(stdout+stderr, "S3cr3t") {
+			if status != 1 || !strings.Contains(stdout+stderr, "with %XX for special characters") ||
+				strings.Contains(stdout+stderr, "S3cr3t") {
 				t.Errorf("%s ends with status %d:\n%s%s", command, status, stdout, stderr)
 			}
 		}
@@ -127,7 +132,8 @@ func TestTLSToAServerWithout(t *testing.T) {
 	before := s.mongo
 	s.mongo += "&tls=true&serverSelectionTimeoutMS=1000"
 	check(t, s.presets.Write(s.dir))
-	if status, stdout, _ := s.exits("check"); status != 1 || !strings.Contains(stdout, "take tls=true and tlsCAFile out") {
+	if status, stdout, _ := s.exits("check"); status != 1 ||
+		!strings.Contains(stdout, "take tls=true and tlsCAFile out") {
 		t.Errorf("check ends with status %d:\n%s", status, stdout)
 	}
 	s.mongo = before

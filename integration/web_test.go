@@ -102,8 +102,10 @@ func TestHealthAndMetrics(t *testing.T) {
 		t.Errorf("/healthz: %d %s", status, body)
 	}
 	p := s.project("Test")
-	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 403, Reason: "rateLimitExceeded"})
-	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 400, Reason: "invalid"})
+	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 403,
+		Reason: "rateLimitExceeded"})
+	s.drive.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 400,
+		Reason: "invalid"})
 	s.synced(s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 10}))
 	page.shows(map[string]float64{
 		"sitesync_synced_files_total":                                                      10,
@@ -193,7 +195,8 @@ func TestPortInUse(t *testing.T) {
 func TestListeningToOtherMachines(t *testing.T) {
 	s := newTestStudio(t)
 	d := s.start("--listen", "0.0.0.0:0")
-	if line := s.log(d, process.Message("other machines can read")); line.Level != "warn" || !strings.Contains(line.Message, `--listen is "0.0.0.0:0"`) {
+	if line := s.log(d, process.Message("other machines can read")); line.Level != "warn" ||
+		!strings.Contains(line.Message, `--listen is "0.0.0.0:0"`) {
 		t.Errorf("the log says %v", line.Fields)
 	}
 }

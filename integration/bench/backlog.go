@@ -38,12 +38,14 @@ func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 		load func(*isolatedEnv, context.Context, *studio.Project) error
 	}{
 		{fmt.Sprintf("beside %d pending files", b.Backlog), b.Fresh, (*isolatedEnv).addBacklog},
-		{fmt.Sprintf("beside %d caches of %d GiB", largeFiles, largeSize>>30), max(b.Fresh/2, 1), (*isolatedEnv).largeFiles},
+		{fmt.Sprintf("beside %d caches of %d GiB", largeFiles, largeSize>>30), max(b.Fresh/2, 1),
+			(*isolatedEnv).largeFiles},
 	} {
 		what := fmt.Sprintf("of %d publishes a round %s", m.n, m.what)
 		middle := row{What: "median " + what, Unit: "ms", Peer: "on an idle sitesync"}
-		last := row{What: "p99 " + what, Unit: "ms", Peer: fmt.Sprintf("on an idle sitesync, and %d ms", maxDelay.Milliseconds()),
-			Bar: &bar{Of: ofRatio, Limit: 1}}
+		last := row{What: "p99 " + what, Unit: "ms",
+			Peer: fmt.Sprintf("on an idle sitesync, and %d ms", maxDelay.Milliseconds()),
+			Bar:  &bar{Of: ofRatio, Limit: 1}}
 		for round := range b.Rounds {
 			progress("%s, round %d of %d ...", m.what, round+1, b.Rounds)
 			idle, busy, err := b.beside(ctx, m.n, m.load)
@@ -62,7 +64,8 @@ func (b *bench) backlog(ctx context.Context) (rows []row, err error) {
 }
 
 // beside publishes one file after the other, in turn for an idle sitesync and for one with a load.
-func (b *bench) beside(ctx context.Context, n int, load func(*isolatedEnv, context.Context, *studio.Project) error) (idle, busy studio.Reactions, err error) {
+func (b *bench) beside(ctx context.Context, n int,
+	load func(*isolatedEnv, context.Context, *studio.Project) error) (idle, busy studio.Reactions, err error) {
 	calm, p, err := b.newIsolatedProject(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -93,7 +96,8 @@ func (b *bench) beside(ctx context.Context, n int, load func(*isolatedEnv, conte
 			idle, busy = append(idle, one), append(busy, other)
 		}
 	}
-	left, err := full.pending(ctx, bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Large"}}}}})
+	left, err := full.pending(ctx,
+		bson.D{{Key: "context.asset", Value: bson.D{{Key: "$in", Value: bson.A{"Many", "Large"}}}}})
 	if err == nil && left == 0 {
 		err = errors.New("all was uploaded before the publishes were measured; raise --backlog")
 	}
@@ -111,8 +115,10 @@ func (b *bench) newIsolatedProject(ctx context.Context) (*isolatedEnv, *studio.P
 }
 
 // publish publishes one file and returns how long it took until it was synced.
-func (e *isolatedEnv) publish(ctx context.Context, p *studio.Project, asset string, version int) (time.Duration, error) {
-	rep, err := p.Publish(ctx, studio.Publish{Asset: asset, Subset: "modelMain", Version: version, Name: "ma", Size: size})
+func (e *isolatedEnv) publish(ctx context.Context, p *studio.Project, asset string,
+	version int) (time.Duration, error) {
+	rep, err := p.Publish(ctx, studio.Publish{Asset: asset, Subset: "modelMain", Version: version, Name: "ma",
+		Size: size})
 	if err != nil {
 		return 0, err
 	}
@@ -123,7 +129,8 @@ func (e *isolatedEnv) publish(ctx context.Context, p *studio.Project, asset stri
 // pending counts what is not synced yet of what the filter finds.
 func (e *isolatedEnv) pending(ctx context.Context, filter bson.D) (int, error) {
 	n, err := e.db.Collection("Bench").CountDocuments(ctx, append(filter, bson.E{Key: "files.sites", Value: bson.D{
-		{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: testenv.RemoteSite}, {Key: "created_dt", Value: nil}}}}}))
+		{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: testenv.RemoteSite},
+			{Key: "created_dt", Value: nil}}}}}))
 	return int(n), err
 }
 
@@ -152,8 +159,8 @@ func (e *isolatedEnv) largeFiles(ctx context.Context, p *studio.Project) error {
 		return err
 	}
 	for i := range largeFiles {
-		if _, err := p.Publish(ctx, studio.Publish{Asset: "Large", Subset: "cacheMain", Version: i + 1, Name: "abc", Size: largeSize,
-			Sparse: true, NoTmp: true}); err != nil {
+		if _, err := p.Publish(ctx, studio.Publish{Asset: "Large", Subset: "cacheMain", Version: i + 1, Name: "abc",
+			Size: largeSize, Sparse: true, NoTmp: true}); err != nil {
 			return err
 		}
 	}
@@ -177,12 +184,14 @@ func (b *bench) besideASequence(ctx context.Context) (row, error) {
 	if _, err := h.publish(ctx, p, "First", 1); err != nil { // so that folders and ids are cached
 		return r, err
 	}
-	sequence := studio.Publish{Asset: "Sequence", Subset: "renderMain", Name: "exr", Frames: b.Frames, Size: size, NoTmp: true}
+	sequence := studio.Publish{Asset: "Sequence", Subset: "renderMain", Name: "exr", Frames: b.Frames, Size: size,
+		NoTmp: true}
 	// last publishes the single files together, after the others, and returns how long all of them take.
 	last := func(asset string, others ...studio.Publish) (float64, error) {
 		pubs := others
 		for i := range singles {
-			pubs = append(pubs, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma", Size: size, NoTmp: true})
+			pubs = append(pubs, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma",
+				Size: size, NoTmp: true})
 		}
 		reps, err := p.PublishAll(ctx, pubs...)
 		if err != nil {

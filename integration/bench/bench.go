@@ -95,10 +95,11 @@ func (b *bench) close() error { return b.env.Close() }
 // about says what was measured, where and how.
 func (b *bench) about(ctx context.Context) []string {
 	return []string{
-		fmt.Sprintf("%s/%s, %d cores shared by tools, MongoDB and the emulated Drive", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+		fmt.Sprintf("%s/%s, %d cores shared by tools, MongoDB and the emulated Drive", runtime.GOOS, runtime.GOARCH,
+			runtime.NumCPU()),
 		fmt.Sprintf("%d rounds, each tool in turn; medians, and the spread of the ratios of the rounds", b.Rounds),
-		"a batch lasts from the first request that Drive gets until the last response for rclone and curl, until all is " +
-			"marked in the database for sitesync",
+		"a batch lasts from the first request that Drive gets until the last response for rclone and curl, until all " +
+			"is marked in the database for sitesync",
 		"sitesync: starts with all published and empty caches: " + strings.Join(sitesyncArgs(8), " "),
 		fmt.Sprintf("latency of Drive: %s beside other files, %s for memory, else 0 unless a row names one",
 			busyLatency, memoryLatency),
@@ -119,8 +120,10 @@ func load() string {
 	return strings.Join(strings.Fields(string(data))[:3], " ")
 }
 
-// alternate has each tool do the same in turn, once a round. The tool that begins changes. A missing tool has no outcomes.
-func (b *bench) alternate(ctx context.Context, tools []tool, do func(context.Context, tool) (outcome, error)) ([][]outcome, error) {
+// alternate has each tool do the same in turn, once a round. The tool that begins changes. A missing tool has no
+// outcomes.
+func (b *bench) alternate(ctx context.Context, tools []tool,
+	do func(context.Context, tool) (outcome, error)) ([][]outcome, error) {
 	outcomes := make([][]outcome, len(tools))
 	for round := range b.Rounds {
 		for i := range tools {

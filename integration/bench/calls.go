@@ -70,8 +70,8 @@ const maxFrames = 1000
 // sameFolder are publishes of so many files into one folder, their names beginning with the prefix.
 func sameFolder(prefix string, n int) (publishes []studio.Publish) {
 	for ; n > 0; n -= maxFrames {
-		publishes = append(publishes, studio.Publish{Asset: "SameFolder", Subset: "renderMain", Name: fmt.Sprintf("%s%d", prefix, n),
-			Frames: min(n, maxFrames), Size: 1})
+		publishes = append(publishes, studio.Publish{Asset: "SameFolder", Subset: "renderMain",
+			Name: fmt.Sprintf("%s%d", prefix, n), Frames: min(n, maxFrames), Size: 1})
 	}
 	return publishes
 }

@@ -26,7 +26,8 @@ func (b *bench) runCurl(ctx context.Context, j job) (out outcome, err error) {
 		return out, fmt.Errorf("open an upload session: %w", err)
 	}
 	cmd := exec.CommandContext(ctx, "curl", "--silent", "--show-error", "--fail", "--http1.1", "--proxy", b.proxy.URL,
-		"--cacert", filepath.Join(b.dir, "ca.pem"), "--output", os.DevNull, "-T", filepath.Join(b.storage, filepath.FromSlash(name)), session)
+		"--cacert", filepath.Join(b.dir, "ca.pem"), "--output", os.DevNull, "-T",
+		filepath.Join(b.storage, filepath.FromSlash(name)), session)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	b.env.Drive.ResetCalls()
@@ -42,7 +43,8 @@ func (b *bench) runCurl(ctx context.Context, j job) (out outcome, err error) {
 
 // openSession opens an upload session and returns its URI at Google's name, as the proxy knows it.
 func (b *bench) openSession(ctx context.Context, folder, name string) (string, error) {
-	credentials, err := google.CredentialsFromJSONWithType(ctx, b.env.Account.Credentials(), google.ServiceAccount, api.DriveScope)
+	credentials, err := google.CredentialsFromJSONWithType(ctx, b.env.Account.Credentials(), google.ServiceAccount,
+		api.DriveScope)
 	if err != nil {
 		return "", err
 	}

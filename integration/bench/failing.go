@@ -33,8 +33,8 @@ func (b *bench) failing(ctx context.Context) (rows []row, err error) {
 		{"refused by 403 HTML", drive.Fault{Effect: drive.EffectHTML, Status: 403}},
 		{"answered 500 for ever", drive.Fault{Effect: drive.EffectStatus, Status: 500}},
 	} {
-		r := row{What: fmt.Sprintf("%d small files beside one %s", len(good.files), m.what), Unit: "s", Peer: "without it",
-			Bar: &bar{Of: ofRatio, Limit: 1.1}}
+		r := row{What: fmt.Sprintf("%d small files beside one %s", len(good.files), m.what), Unit: "s",
+			Peer: "without it", Bar: &bar{Of: ofRatio, Limit: 1.1}}
 		m.fault.Kind, m.fault.Name = "*", "*.bad"
 		for round := range b.Rounds {
 			progress("%s, round %d of %d ...", r.What, round+1, b.Rounds)
@@ -64,7 +64,8 @@ func (b *bench) failing(ctx context.Context) (rows []row, err error) {
 // finishing measures how often the content of a large file is sent while Drive finishes it.
 func (b *bench) finishing(ctx context.Context) (rows []row, err error) {
 	const mebibytes = 12
-	batch, err := b.publish(ctx, []studio.Publish{{Asset: "Finishing", Subset: "cacheMain", Name: "abc", Size: mebibytes << 20}})
+	batch, err := b.publish(ctx,
+		[]studio.Publish{{Asset: "Finishing", Subset: "cacheMain", Name: "abc", Size: mebibytes << 20}})
 	if err != nil {
 		return nil, err
 	}
@@ -77,8 +78,8 @@ func (b *bench) finishing(ctx context.Context) (rows []row, err error) {
 		{"answering when asked", drive.AnswerStatus},
 		{"answering 308", drive.AnswerAll},
 	} {
-		r := row{What: fmt.Sprintf("bytes sent of a file of %d MiB, finished for %s, %s", mebibytes, b.Finishing, m.what), Unit: "MiB",
-			Peer: "its size", Bar: &bar{Of: ofRatio, Limit: 1}}
+		r := row{What: fmt.Sprintf("bytes sent of a file of %d MiB, finished for %s, %s", mebibytes, b.Finishing,
+			m.what), Unit: "MiB", Peer: "its size", Bar: &bar{Of: ofRatio, Limit: 1}}
 		progress("%s ...", r.What)
 		b.env.Drive.UpdateSettings(func(v *drive.Settings) {
 			v.Finishing = drive.Finishing{Time: b.Finishing, Answers: m.answers}

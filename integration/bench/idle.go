@@ -10,11 +10,11 @@ import (
 	"sitesync/integration/testenv"
 )
 
-// idle measures the CPU time of an idle sitesync: polls, lease, change stream. It polls more often than by default, which
-// is once a minute.
+// idle measures the CPU time of an idle sitesync: polls, lease, change stream. It polls more often than by default,
+// which is once a minute.
 func (b *bench) idle(ctx context.Context) ([]row, error) {
-	r := row{What: fmt.Sprintf("CPU of an idle sitesync, %d projects, a poll each %s", b.Projects, b.Idle), Unit: "% of a core",
-		Peer: "one core", Bar: &bar{Of: ofRatio, Limit: 0.01}}
+	r := row{What: fmt.Sprintf("CPU of an idle sitesync, %d projects, a poll each %s", b.Projects, b.Idle),
+		Unit: "% of a core", Peer: "one core", Bar: &bar{Of: ofRatio, Limit: 0.01}}
 	progress("%s ...", r.What)
 	h, err := b.newIsolatedEnv(b.Idle)
 	if err != nil {

@@ -19,8 +19,8 @@ import (
 	"sitesync/integration/testenv"
 )
 
-// isolatedEnv is a studio with its own database and folder on Drive, and a sitesync that keeps running there. It reaches
-// Drive without TLS.
+// isolatedEnv is a studio with its own database and folder on Drive, and a sitesync that keeps running there. It
+// reaches Drive without TLS.
 type isolatedEnv struct {
 	*bench
 	db      *mongo.Database
@@ -39,9 +39,11 @@ func (b *bench) newIsolatedEnv(poll time.Duration) (*isolatedEnv, error) {
 	if err := os.Mkdir(h.presets, 0o700); err != nil {
 		return nil, err
 	}
-	return h, process.Presets{LoopDelay: fmt.Sprint(poll.Seconds()), Sites: map[string]process.Site{testenv.RemoteSite: {
-		Credentials: b.env.Account.Credentials(), Root: "/" + b.env.Show.Name + "/" + root, Endpoint: b.env.Drive.URL,
-	}}}.Write(h.presets)
+	return h, process.Presets{LoopDelay: fmt.Sprint(poll.Seconds()),
+		Sites: map[string]process.Site{testenv.RemoteSite: {
+			Credentials: b.env.Account.Credentials(), Root: "/" + b.env.Show.Name + "/" + root,
+			Endpoint: b.env.Drive.URL,
+		}}}.Write(h.presets)
 }
 
 // start starts sitesync and waits until it watches.

@@ -14,7 +14,8 @@ import (
 func (b *bench) large(ctx context.Context) ([]row, error) {
 	what := fmt.Sprintf("one file of %d MiB", b.Large)
 	progress("%s ...", what)
-	batch, err := b.publish(ctx, []studio.Publish{{Asset: "Large", Subset: "cacheMain", Name: "abc", Size: b.Large << 20, Sparse: true}})
+	batch, err := b.publish(ctx,
+		[]studio.Publish{{Asset: "Large", Subset: "cacheMain", Name: "abc", Size: b.Large << 20, Sparse: true}})
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,10 @@
 // process, against what a studio could use instead: the installed rclone and curl. Every row is a ratio of two
 // measurements taken in turn, in the same run, so that other load on the machine affects both.
 //
-// There is a file for each measurement: reaction.go, throughput.go, large.go, calls.go and cpu.go compare with the other
-// tools; backlog.go, sequences.go, memory.go, polling.go, idle.go and failing.go compare with a sitesync that has less
-// to do, or no faults. The tools are in sitesync.go, rclone.go and curl.go; isolatedenv.go has a sitesync that keeps
-// running.
+// There is a file for each measurement: reaction.go, throughput.go, large.go, calls.go and cpu.go compare with the
+// other tools; backlog.go, sequences.go, memory.go, polling.go, idle.go and failing.go compare with a sitesync that has
+// less to do, or no faults. The tools are in sitesync.go, rclone.go and curl.go; isolatedenv.go has a sitesync that
+// keeps running.
 package main
 
 import (
@@ -33,33 +33,39 @@ Examples:
 
 It uses the installed rclone and curl: apt install rclone curl`
 
+// rowNames are the values of --only.
+const rowNames = "reaction,throughput,large,finishing,failing,calls,cpu,backlog,sequences,memory,polling,idle"
+
 // cli is the command line.
 type cli struct {
-	Only       []string      `enum:"reaction,throughput,large,finishing,failing,calls,cpu,backlog,sequences,memory,polling,idle" help:"Only these: ${enum}."`
-	Rounds     int           `default:"3" help:"Measurements of each row; the median counts."`
-	Publishes  int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
-	Files      int           `default:"200" help:"Small files into one folder for the throughput."`
-	Folders    int           `default:"50" help:"Small files with a new folder each for the throughput."`
-	Transfers  []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
-	Latency    []int         `default:"0,50,150" placeholder:"MS" help:"Drive's latency for the throughput, ms."`
-	Large      int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
-	Finishing  time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
-	Calls      int           `default:"1000" placeholder:"FILES" help:"Small files whose API calls are counted."`
-	SameFolder int           `default:"20000" placeholder:"FILES" help:"Files in one folder whose API calls are counted."`
-	CPU        int           `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose CPU time is measured."`
-	Backlog    int           `default:"100000" placeholder:"FILES" help:"Pending files during the single publishes."`
-	Fresh      int           `default:"100" placeholder:"N" help:"Single publishes during the backlog, a round."`
-	Frames     int           `default:"2000" help:"Frames of the sequence that is published together with single files."`
-	Sequences  []int         `default:"250,500,1000,2000,4000" placeholder:"FRAMES" help:"Lengths of sequences; each is compared with the first."`
-	Pending    []int         `default:"100000,1000000" placeholder:"FILES" help:"Backlogs for the memory; each is compared with the first."`
-	Steady     time.Duration `default:"75s" help:"How long sitesync works on each backlog."`
-	History    int           `default:"1000000" placeholder:"N" help:"Synced representations during a poll; compared with a hundredth of them."`
-	Projects   int           `default:"200" placeholder:"N" help:"Projects of the polls and of the idle sitesync."`
-	Idle       time.Duration `default:"20s" help:"How long an idle sitesync is measured, a round."`
-	Short      bool          `help:"All rows in seconds, to test that they work."`
-	JSON       bool          `help:"Print JSON with the figures of each round instead of a table."`
-	Picture    string        `placeholder:"FILE" help:"Also draw a chart into this file, SVG."`
-	Document   string        `placeholder:"FILE" help:"Also replace the table in this document, Markdown."`
+	Only      []string      `enum:"${rows}" help:"Only these: ${enum}."`
+	Rounds    int           `default:"3" help:"Measurements of each row; the median counts."`
+	Publishes int           `default:"300" help:"Single publishes, one after the other, for the reaction time."`
+	Files     int           `default:"200" help:"Small files into one folder for the throughput."`
+	Folders   int           `default:"50" help:"Small files with a new folder each for the throughput."`
+	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
+	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"Drive's latency for the throughput, ms."`
+	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
+
+	Calls      int `default:"1000" placeholder:"FILES" help:"Small files whose API calls are counted."`
+	SameFolder int `default:"20000" placeholder:"FILES" help:"Files in one folder whose API calls are counted."`
+	CPU        int `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose CPU time is measured."`
+
+	Backlog   int           `default:"100000" placeholder:"FILES" help:"Pending files during the single publishes."`
+	Fresh     int           `default:"100" placeholder:"N" help:"Single publishes during the backlog, a round."`
+	Frames    int           `default:"2000" help:"Frames of the sequence that is published with single files."`
+	Sequences []int         `default:"250,500,1000,2000,4000" placeholder:"FRAMES" help:"Lengths of sequences."`
+	Pending   []int         `default:"100000,1000000" placeholder:"FILES" help:"Backlogs for the memory."`
+	Steady    time.Duration `default:"75s" help:"How long sitesync works on each backlog."`
+	History   int           `default:"1000000" placeholder:"N" help:"Synced representations of a poll."`
+	Projects  int           `default:"200" placeholder:"N" help:"Projects of the polls and of the idle sitesync."`
+	Idle      time.Duration `default:"20s" help:"How long an idle sitesync is measured, a round."`
+
+	Short    bool   `help:"All rows in seconds, to test that they work."`
+	JSON     bool   `help:"Print JSON with the figures of each round instead of a table."`
+	Picture  string `placeholder:"FILE" help:"Also draw a chart into this file, SVG."`
+	Document string `placeholder:"FILE" help:"Also replace the table in this document, Markdown."`
 }
 
 // profile applies --short.
@@ -83,9 +89,11 @@ func (c cli) Validate() error {
 			return errors.New("--rounds, --files, --folders, --transfers and --large must be 1 or more")
 		}
 	}
-	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, len(c.Sequences), len(c.Pending), c.History, c.Projects} {
+	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, len(c.Sequences), len(c.Pending), c.History,
+		c.Projects} {
 		if n < 1 {
-			return errors.New("--backlog, --fresh, --frames, --cpu, --sequences, --pending, --history and --projects must be 1 or more")
+			return errors.New("--backlog, --fresh, --frames, --cpu, --sequences, --pending, --history and --projects " +
+				"must be 1 or more")
 		}
 	}
 	if c.Document != "" && len(c.Only) > 0 {
@@ -99,7 +107,7 @@ func (c cli) Validate() error {
 
 func main() {
 	var c cli
-	kong.Parse(&c, kong.Name("bench"), kong.Description(description))
+	kong.Parse(&c, kong.Name("bench"), kong.Description(description), kong.Vars{"rows": rowNames})
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx, c.profile(), os.Stdout); err != nil {

@@ -23,8 +23,8 @@ const (
 	chunkFiles    = 5 * sequenceFiles
 )
 
-// memory measures the resident memory of sitesync while it works on backlogs of several sizes. One round is enough: other
-// load on the machine makes no difference.
+// memory measures the resident memory of sitesync while it works on backlogs of several sizes. One round is enough:
+// other load on the machine makes no difference.
 func (b *bench) memory(ctx context.Context) ([]row, error) {
 	b.latency(memoryLatency)
 	defer b.latency(0)
@@ -47,12 +47,13 @@ func (b *bench) memory(ctx context.Context) ([]row, error) {
 		if i == len(b.Pending) {
 			what += ", sources missing"
 		}
-		rows = append(rows, row{What: what, Unit: "MiB", Peer: "the bar", Ours: peak[i : i+1], Theirs: []float64{maxMemory},
-			Bar: &bar{Of: ofRatio, Limit: 1}})
+		rows = append(rows, row{What: what, Unit: "MiB", Peer: "the bar", Ours: peak[i : i+1],
+			Theirs: []float64{maxMemory}, Bar: &bar{Of: ofRatio, Limit: 1}})
 	}
 	for i, files := range b.Pending[1:] {
 		rows = append(rows, row{What: fmt.Sprintf("steady memory, %d pending files", files), Unit: "MiB",
-			Peer: fmt.Sprintf("%d files", b.Pending[0]), Ours: steady[i+1 : i+2], Theirs: steady[:1], Bar: &bar{Of: ofRatio, Limit: 1.2}})
+			Peer: fmt.Sprintf("%d files", b.Pending[0]), Ours: steady[i+1 : i+2], Theirs: steady[:1],
+			Bar: &bar{Of: ofRatio, Limit: 1.2}})
 	}
 	return rows, nil
 }
@@ -78,7 +79,8 @@ func (b *bench) memoryOf(ctx context.Context, files int, missing bool) (steady, 
 		for chunk := range chunks {
 			record := missing || chunk >= exist
 			parts = append(parts,
-				numbered{studio.Publish{Name: "ma", RecordOnly: record}, chunk * chunkFiles, chunkFiles - sequenceFiles},
+				numbered{studio.Publish{Name: "ma", RecordOnly: record}, chunk * chunkFiles,
+					chunkFiles - sequenceFiles},
 				numbered{studio.Publish{Name: "exr", Frames: sequenceFiles, RecordOnly: record}, chunk * chunkFiles, 1})
 		}
 		if err := h.insert(ctx, p, parts...); err != nil {

@@ -44,7 +44,8 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 		}
 		_, err = once()
 		if err == nil && poll.Queue.Len(watcher.Backlog) != waiting {
-			err = fmt.Errorf("the poll finds %d of %d pending representations", poll.Queue.Len(watcher.Backlog), waiting)
+			err = fmt.Errorf("the poll finds %d of %d pending representations", poll.Queue.Len(watcher.Backlog),
+				waiting)
 		}
 		return h, once, err
 	}
@@ -85,8 +86,8 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 	if each.Ours, each.Theirs, err = alternate(pollLong, pollShort); err != nil {
 		return nil, err
 	}
-	examined := row{What: fmt.Sprintf("documents and keys examined by a poll, %d pending, %d synced", waiting, b.History),
-		Peer: each.Peer, Bar: &bar{Of: ofRatio, Limit: 1}}
+	examined := row{What: fmt.Sprintf("documents and keys examined by a poll, %d pending, %d synced", waiting,
+		b.History), Peer: each.Peer, Bar: &bar{Of: ofRatio, Limit: 1}}
 	for _, e := range []struct {
 		h    *isolatedEnv
 		poll func() (float64, error)
@@ -121,7 +122,8 @@ func (e *isolatedEnv) insertHistory(ctx context.Context, synced int) error {
 		}
 		done := studio.Publish{Name: "ma", Synced: true, RecordOnly: true}
 		if err := e.insert(ctx, p, numbered{done, 0, n / 2},
-			numbered{studio.Publish{Name: "abc", RecordOnly: true}, 0, pending}, numbered{done, n / 2, n - n/2}); err != nil {
+			numbered{studio.Publish{Name: "abc", RecordOnly: true}, 0, pending},
+			numbered{done, n / 2, n - n/2}); err != nil {
 			return err
 		}
 	}
@@ -142,7 +144,8 @@ func (e *isolatedEnv) insertFailed(ctx context.Context) error {
 			if doc[i].Key == "files" {
 				file := doc[i].Value.(bson.A)[0].(bson.D)
 				sites := file[len(file)-1].Value.(bson.A)
-				sites[1] = append(sites[1].(bson.D), bson.E{Key: "tries", Value: int32(3)}, bson.E{Key: "error", Value: "no space left"},
+				sites[1] = append(sites[1].(bson.D), bson.E{Key: "tries", Value: int32(3)},
+					bson.E{Key: "error", Value: "no space left"},
 					bson.E{Key: "last_failed_dt", Value: time.Now().UTC()})
 			}
 		}
@@ -153,7 +156,8 @@ func (e *isolatedEnv) insertFailed(ctx context.Context) error {
 
 // examined asks MongoDB's profiler how many documents and index keys a poll reads.
 func (e *isolatedEnv) examined(ctx context.Context, poll func() (float64, error)) (n float64, err error) {
-	if err := e.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(64<<20)); err != nil {
+	if err := e.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).
+		SetSizeInBytes(64<<20)); err != nil {
 		return 0, err
 	}
 	if err := e.profile(ctx, 2); err != nil {
@@ -165,7 +169,8 @@ func (e *isolatedEnv) examined(ctx context.Context, poll func() (float64, error)
 	if err := e.profile(ctx, 0); err != nil {
 		return 0, err
 	}
-	cur, err := e.db.Collection("system.profile").Find(ctx, bson.D{{Key: "docsExamined", Value: bson.D{{Key: "$exists", Value: true}}}})
+	cur, err := e.db.Collection("system.profile").
+		Find(ctx, bson.D{{Key: "docsExamined", Value: bson.D{{Key: "$exists", Value: true}}}})
 	if err != nil {
 		return 0, err
 	}

@@ -11,12 +11,13 @@ import (
 	"strings"
 )
 
-// rcloneFlags are the fastest settings of rclone for new files on Drive: no listing of the destination, no pacing beyond
-// Drive's own, and large chunks.
+// rcloneFlags are the fastest settings of rclone for new files on Drive: no listing of the destination, no pacing
+// beyond Drive's own, and large chunks.
 func rcloneFlags(transfers int) []string {
 	n := strconv.Itoa(transfers)
 	return []string{"copy", "--no-traverse", "--no-check-dest", "--transfers", n, "--checkers", n,
-		"--drive-pacer-min-sleep", "1ms", "--drive-pacer-burst", "1000", "--drive-chunk-size", "64M", "--files-from", "LIST"}
+		"--drive-pacer-min-sleep", "1ms", "--drive-pacer-burst", "1000", "--drive-chunk-size", "64M", "--files-from",
+		"LIST"}
 }
 
 // installed returns a tool; missing says how to install it.

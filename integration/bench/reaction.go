@@ -34,7 +34,8 @@ func (b *bench) reaction(ctx context.Context) ([]row, error) {
 		var ours, theirs studio.Reactions
 		for i := range each {
 			n := round*each + i
-			rep, err := p.Publish(ctx, studio.Publish{Asset: "Cylinder", Subset: "modelMain", Version: n + 1, Name: "ma", Size: size})
+			rep, err := p.Publish(ctx, studio.Publish{Asset: "Cylinder", Subset: "modelMain", Version: n + 1,
+				Name: "ma", Size: size})
 			if err != nil {
 				return nil, err
 			}
@@ -67,7 +68,8 @@ func (b *bench) stopShared(context.Context) ([]row, error) { return nil, b.env.D
 // newFloor returns a function that makes one upload and one update, and returns how long they took.
 func (b *bench) newFloor(ctx context.Context) (func(n int) (time.Duration, error), error) {
 	s := b.env
-	credentials, err := google.CredentialsFromJSONWithType(ctx, s.Account.Credentials(), google.ServiceAccount, api.DriveScope)
+	credentials, err := google.CredentialsFromJSONWithType(ctx, s.Account.Credentials(), google.ServiceAccount,
+		api.DriveScope)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +92,8 @@ func (b *bench) newFloor(ctx context.Context) (func(n int) (time.Duration, error
 		if err != nil {
 			return 0, err
 		}
-		_, err = scratch.UpdateByID(ctx, inserted.InsertedID, bson.D{{Key: "$set", Value: bson.D{{Key: "created_dt", Value: start}}}})
+		_, err = scratch.UpdateByID(ctx, inserted.InsertedID,
+			bson.D{{Key: "$set", Value: bson.D{{Key: "created_dt", Value: start}}}})
 		return time.Since(start), err
 	}, nil
 }

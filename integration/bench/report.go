@@ -110,8 +110,8 @@ func (r report) table(out io.Writer) error {
 	for _, r := range r.Rows {
 		ours := figure(median(r.Ours))
 		if mid, low, high, ok := r.ratio(); ok {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f to %.2f\t%s\n", r.What, r.Unit, ours, r.Peer, figure(median(r.Theirs)),
-				mid, low, high, r.verdict())
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f to %.2f\t%s\n", r.What, r.Unit, ours, r.Peer,
+				figure(median(r.Theirs)), mid, low, high, r.verdict())
 		} else {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t\t\t\t%s\n", r.What, r.Unit, ours, r.Missing, r.verdict())
 		}
@@ -130,17 +130,20 @@ func (r report) document(text string) (string, error) {
 	before, after, begun := strings.Cut(text, documentBegin)
 	_, after, ended := strings.Cut(after, documentEnd)
 	if !begun || !ended {
-		return "", fmt.Errorf("the document lacks the line %q or %q, between which the report goes", documentBegin, documentEnd)
+		return "", fmt.Errorf("the document lacks the line %q or %q, between which the report goes", documentBegin,
+			documentEnd)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s%s\n| What | sitesync | Peer | Ratio | Spread | Bar |\n|---|---|---|---|---|---|\n", before, documentBegin)
+	fmt.Fprintf(&b, "%s%s\n| What | sitesync | Peer | Ratio | Spread | Bar |\n|---|---|---|---|---|---|\n", before,
+		documentBegin)
 	for _, r := range r.Rows {
 		peer, ratio, spread := r.Missing, "", ""
 		if mid, low, high, ok := r.ratio(); ok {
 			peer = r.Peer + " " + figure(median(r.Theirs))
 			ratio, spread = fmt.Sprintf("%.2f", mid), fmt.Sprintf("%.2f to %.2f", low, high)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.What, strings.TrimSpace(figure(median(r.Ours))+" "+r.Unit), peer, ratio, spread,
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.What,
+			strings.TrimSpace(figure(median(r.Ours))+" "+r.Unit), peer, ratio, spread,
 			strings.Replace(r.verdict(), "MISSED", "**missed**", 1))
 	}
 	b.WriteString("\n")

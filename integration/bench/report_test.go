@@ -22,8 +22,10 @@ func TestVerdict(t *testing.T) {
 		want string
 	}{
 		{row{Ours: []float64{1}, Theirs: []float64{1}}, ""},
-		{row{Ours: []float64{3, 3}, Theirs: []float64{2, 1}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}, "ratio >= 1.5: met"},
-		{row{Ours: []float64{1}, Theirs: []float64{1}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}, "ratio >= 1.5: MISSED"},
+		{row{Ours: []float64{3, 3}, Theirs: []float64{2, 1}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}},
+			"ratio >= 1.5: met"},
+		{row{Ours: []float64{1}, Theirs: []float64{1}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}},
+			"ratio >= 1.5: MISSED"},
 		{row{Ours: []float64{1}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}, "ratio >= 1.5: not measured"},
 		{row{Ours: []float64{1}, Theirs: []float64{2}, Bar: &bar{Of: ofRatio, Limit: 0.5}}, "ratio <= 0.5: met"},
 		{row{Ours: []float64{1.06}, Bar: &bar{Of: ofOurs, Limit: 1.05}}, "sitesync <= 1.05: MISSED"},
@@ -51,8 +53,9 @@ func TestMissingPeer(t *testing.T) {
 
 // A document keeps what is around the report.
 func TestDocument(t *testing.T) {
-	r := report{About: []string{"here"}, Rows: []row{{What: "files", Unit: "files/s", Ours: []float64{12}, Peer: "rclone",
-		Theirs: []float64{10}, Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}}}
+	r := report{About: []string{"here"},
+		Rows: []row{{What: "files", Unit: "files/s", Ours: []float64{12}, Peer: "rclone", Theirs: []float64{10},
+			Bar: &bar{Of: ofRatio, AtLeast: true, Limit: 1.5}}}}
 	text := "before\n" + documentBegin + "old\n" + documentEnd + "after\n"
 	for range 2 {
 		var err error

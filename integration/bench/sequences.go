@@ -29,7 +29,8 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 		return nil, err
 	}
 	defer h.close(ctx)
-	if err := h.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).SetSizeInBytes(256<<20)); err != nil {
+	if err := h.db.CreateCollection(ctx, "system.profile", options.CreateCollection().SetCapped(true).
+		SetSizeInBytes(256<<20)); err != nil {
 		return nil, err
 	}
 	if err := h.start(ctx); err != nil {
@@ -65,8 +66,10 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 		of         func(sequence, int) float64
 		limit      float64
 	}{
-		{"time a frame", "ms", func(s sequence, frames int) float64 { return s.seconds * 1000 / float64(frames) }, 1.25},
-		{"to and from MongoDB a frame", "KiB", func(s sequence, frames int) float64 { return s.bytes / 1024 / float64(frames) }, 1.25},
+		{"time a frame", "ms", func(s sequence, frames int) float64 { return s.seconds * 1000 / float64(frames) },
+			1.25},
+		{"to and from MongoDB a frame", "KiB",
+			func(s sequence, frames int) float64 { return s.bytes / 1024 / float64(frames) }, 1.25},
 		{"updates of the document", "", func(s sequence, _ int) float64 { return s.updates }, 0},
 	} {
 		figures := func(i int) (out []float64) {
@@ -76,8 +79,8 @@ func (b *bench) sequences(ctx context.Context) (rows []row, err error) {
 			return out
 		}
 		for i, frames := range b.Sequences[1:] {
-			r := row{What: fmt.Sprintf("%s, sequence of %d", m.what, frames), Unit: m.unit, Peer: fmt.Sprintf("of %d", shortest),
-				Ours: figures(i + 1), Theirs: figures(0)}
+			r := row{What: fmt.Sprintf("%s, sequence of %d", m.what, frames), Unit: m.unit,
+				Peer: fmt.Sprintf("of %d", shortest), Ours: figures(i + 1), Theirs: figures(0)}
 			if m.limit > 0 {
 				r.Bar = &bar{Of: ofRatio, Limit: m.limit}
 			} else {
@@ -95,8 +98,8 @@ func (e *isolatedEnv) sequence(ctx context.Context, p *studio.Project, version, 
 	if err := e.profile(ctx, 2); err != nil {
 		return s, err
 	}
-	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: version, Name: "exr", Frames: frames,
-		Size: size, NoTmp: true})
+	rep, err := p.Publish(ctx, studio.Publish{Asset: "Sequence", Subset: "renderMain", Version: version, Name: "exr",
+		Frames: frames, Size: size, NoTmp: true})
 	if err != nil {
 		return s, err
 	}

@@ -19,14 +19,16 @@ import (
 // sitesyncArgs are the flags of sitesync; all else is default.
 func sitesyncArgs(transfers int) []string { return []string{"--transfers", strconv.Itoa(transfers)} }
 
-// runSitesync publishes a batch into a new database, then starts sitesync on it and waits until all is marked as synced.
+// runSitesync publishes a batch into a new database, then starts sitesync on it and waits until all is marked as
+// synced.
 func (b *bench) runSitesync(ctx context.Context, j job) (out outcome, err error) {
 	b.runs++
 	name := fmt.Sprintf("bench_%d", b.runs)
 	client := b.env.Mongo.Client()
 	defer client.Database(name).Drop(context.WithoutCancel(ctx))
 	defer client.Database(name + "_state").Drop(context.WithoutCancel(ctx))
-	p, err := studio.New(client.Database(name), studio.Options{Root: b.storage, RemoteSite: testenv.RemoteSite}).Project(ctx, "Bench")
+	p, err := studio.New(client.Database(name), studio.Options{Root: b.storage, RemoteSite: testenv.RemoteSite}).
+		Project(ctx, "Bench")
 	if err != nil {
 		return out, err
 	}
@@ -44,14 +46,16 @@ func (b *bench) runSitesync(ctx context.Context, j job) (out outcome, err error)
 		return out, err
 	}
 	if err := (process.Presets{Sites: map[string]process.Site{
-		testenv.RemoteSite: {Credentials: b.env.Account.GoogleCredentials(), Root: "/" + b.env.Show.Name + "/" + j.root},
+		testenv.RemoteSite: {Credentials: b.env.Account.GoogleCredentials(), Root: "/" + b.env.Show.Name + "/" +
+			j.root},
 	}}).Write(presets); err != nil {
 		return out, err
 	}
 	b.env.Drive.ResetCalls()
-	d, err := process.Start(process.Options{Binary: b.env.Binary, Presets: presets, Mongo: b.env.Mongo.URI(), Database: name,
-		State: name + "_state", Args: sitesyncArgs(j.transfers),
-		Env: []string{"HTTPS_PROXY=" + b.proxy.URL, "NO_PROXY=", "SSL_CERT_FILE=" + filepath.Join(b.dir, "ca.pem")}})
+	d, err := process.Start(process.Options{Binary: b.env.Binary, Presets: presets, Mongo: b.env.Mongo.URI(),
+		Database: name, State: name + "_state", Args: sitesyncArgs(j.transfers),
+		Env: []string{"HTTPS_PROXY=" + b.proxy.URL, "NO_PROXY=", "SSL_CERT_FILE=" +
+			filepath.Join(b.dir, "ca.pem")}})
 	if err != nil {
 		return out, err
 	}
@@ -74,8 +78,9 @@ func (b *bench) runSitesync(ctx context.Context, j job) (out outcome, err error)
 	if err := d.Stop(); err != nil {
 		return out, err
 	}
-	pending, err := p.Collection().CountDocuments(ctx, bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-		{Key: "name", Value: testenv.RemoteSite}, {Key: "created_dt", Value: nil}}}}}})
+	pending, err := p.Collection().CountDocuments(ctx,
+		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
+			{Key: "name", Value: testenv.RemoteSite}, {Key: "created_dt", Value: nil}}}}}})
 	if err != nil || pending != int64(j.batch.failing) {
 		return out, fmt.Errorf("%d representations are not marked: %w", pending, err)
 	}

@@ -15,7 +15,8 @@ const size = 4822
 // ownFolders are publishes in a folder each, as artists make them.
 func ownFolders(asset string, n int) (publishes []studio.Publish) {
 	for i := range n {
-		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma", Size: size})
+		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Version: i + 1, Name: "ma",
+			Size: size})
 	}
 	return publishes
 }
@@ -23,7 +24,8 @@ func ownFolders(asset string, n int) (publishes []studio.Publish) {
 // oneFolder are publishes of files in one folder.
 func oneFolder(asset string, n int) (publishes []studio.Publish) {
 	for i := range n {
-		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Name: fmt.Sprintf("a%04d", i), Size: size})
+		publishes = append(publishes, studio.Publish{Asset: asset, Subset: "modelMain", Name: fmt.Sprintf("a%04d", i),
+			Size: size})
 	}
 	return publishes
 }
@@ -45,11 +47,13 @@ func (b *bench) throughput(ctx context.Context) (rows []row, err error) {
 		for _, ms := range b.Latency {
 			b.latency(time.Duration(ms) * time.Millisecond)
 			for _, transfers := range b.Transfers {
-				what := fmt.Sprintf("%d small files, %s, %d ms, %d transfers", len(batch.files), layout.name, ms, transfers)
+				what := fmt.Sprintf("%d small files, %s, %d ms, %d transfers", len(batch.files), layout.name, ms,
+					transfers)
 				progress("%s ...", what)
-				outcomes, err := b.alternate(ctx, []tool{b.sitesync, b.rclone}, func(ctx context.Context, t tool) (outcome, error) {
-					return t.upload(ctx, job{batch, b.newRoot(), transfers})
-				})
+				outcomes, err := b.alternate(ctx, []tool{b.sitesync, b.rclone},
+					func(ctx context.Context, t tool) (outcome, error) {
+						return t.upload(ctx, job{batch, b.newRoot(), transfers})
+					})
 				if err != nil {
 					return nil, fmt.Errorf("%s: %w", what, err)
 				}

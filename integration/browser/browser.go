@@ -17,7 +17,8 @@ func Start(ctx context.Context) (tab context.Context, cancel context.CancelFunc,
 		return nil, nil, err
 	}
 	options := []chromedp.ExecAllocatorOption{
-		chromedp.ExecPath(found.Path), chromedp.Env(found.Env...), chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
+		chromedp.ExecPath(found.Path), chromedp.Env(found.Env...), chromedp.Headless, chromedp.NoSandbox,
+		chromedp.DisableGPU,
 		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck,
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-background-networking", true),

@@ -54,9 +54,8 @@ func Find(ctx context.Context) (Chromium, error) {
 	if errApt == nil {
 		return inPath(ctx)
 	}
-	return found, fmt.Errorf("there is no Chromium, which is needed to look at the page: %w: apt install chromium, or set "+
-		"$%s to its path",
-		errors.Join(errInPath, errCached, errApt), PathVariable)
+	return found, fmt.Errorf("there is no Chromium, which is needed to look at the page: %w: apt install chromium, "+
+		"or set $%s to its path", errors.Join(errInPath, errCached, errApt), PathVariable)
 }
 
 // inPath finds one that starts: what Ubuntu has by that name only tells to install another package.

@@ -44,7 +44,8 @@ func TestFindNeedsWhatTheVariableNames(t *testing.T) {
 	script(t, filepath.Join(bin, "chromium"), "echo Chromium 1")
 	missing := filepath.Join(bin, "missing")
 	t.Setenv(PathVariable, missing)
-	if _, err := Find(t.Context()); err == nil || !strings.Contains(err.Error(), missing) || !strings.Contains(err.Error(), "unset it") {
+	if _, err := Find(t.Context()); err == nil || !strings.Contains(err.Error(), missing) ||
+		!strings.Contains(err.Error(), "unset it") {
 		t.Errorf("a file that is missing: %v", err)
 	}
 	other := filepath.Join(bin, "other")

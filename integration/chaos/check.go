@@ -51,7 +51,8 @@ type record struct {
 }
 
 // records reads the records of every published representation, by id and path. Archived ones do not count.
-func records(ctx context.Context, db *mongo.Database, reps map[bson.ObjectID]*studio.Representation) (map[bson.ObjectID]map[string]record, error) {
+func records(ctx context.Context, db *mongo.Database,
+	reps map[bson.ObjectID]*studio.Representation) (map[bson.ObjectID]map[string]record, error) {
 	out := map[bson.ObjectID]map[string]record{}
 	seen := map[string]bool{}
 	for _, rep := range reps {
@@ -141,9 +142,12 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 			case !ok:
 				found.lost = append(found.lost, fmt.Sprintf("%s of %s: it has no record", f.Rel, rep))
 			case !r.created:
-				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record is %s; on Drive: %s", f.Rel, rep, r.text, describe(byPath[at])))
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record is %s; on Drive: %s", f.Rel, rep,
+					r.text, describe(byPath[at])))
 			case !onDrive || there.Trashed || there.Folder || there.Path != at:
-				found.lost = append(found.lost, fmt.Sprintf("%s of %s: its record names %q, which is not there; on Drive: %s", f.Rel, rep, r.id, describe(byPath[at])))
+				found.lost = append(found.lost,
+					fmt.Sprintf("%s of %s: its record names %q, which is not there; on Drive: %s", f.Rel, rep, r.id,
+						describe(byPath[at])))
 			default:
 				found.synced++
 			}
@@ -175,7 +179,8 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 }
 
 // compare compares the content of a path on Drive with the storage. Of several files, those that records name count.
-func (c *checker) compare(ctx context.Context, found *findings, f studio.File, there []drive.File, named map[string]bool) error {
+func (c *checker) compare(ctx context.Context, found *findings, f studio.File, there []drive.File,
+	named map[string]bool) error {
 	sum, err := f.Sum()
 	if err != nil {
 		return err
@@ -193,7 +198,8 @@ func (c *checker) compare(ctx context.Context, found *findings, f studio.File, t
 			return err
 		}
 		if got != sum || t.MD5 != sum {
-			wrong = fmt.Sprintf("%s: MD5 %s on the storage, %s of what Drive holds; on Drive: %s", f.Rel, sum, got, describe(there))
+			wrong = fmt.Sprintf("%s: MD5 %s on the storage, %s of what Drive holds; on Drive: %s", f.Rel, sum, got,
+				describe(there))
 		}
 	}
 	if wrong != "" {
@@ -244,7 +250,8 @@ func describe(there []drive.File) string {
 		if f.Trashed {
 			kind += " in the trash"
 		}
-		out = append(out, fmt.Sprintf("%s (%s, in %s since %s)", f.ID, kind, f.Parent, f.CreatedTime.Format(time.TimeOnly+".000")))
+		out = append(out, fmt.Sprintf("%s (%s, in %s since %s)", f.ID, kind, f.Parent,
+			f.CreatedTime.Format(time.TimeOnly+".000")))
 	}
 	return strings.Join(out, ", ")
 }

@@ -31,7 +31,8 @@ func newScene(t *testing.T) *scene {
 	show := s.server.AddSharedDrive("SHOW")
 	show.AddMember(account, drive.ContentManager)
 	s.server.Mkdir(show, rootFolder)
-	p, err := studio.New(s.db, studio.Options{Root: t.TempDir(), RemoteSite: testenv.RemoteSite}).Project(t.Context(), "Test")
+	p, err := studio.New(s.db, studio.Options{Root: t.TempDir(), RemoteSite: testenv.RemoteSite}).
+		Project(t.Context(), "Test")
 	s.must(err)
 	one, err := p.Publish(t.Context(), studio.Publish{Asset: "Robot", Subset: "modelMain", Name: "ma", Size: 100})
 	s.must(err)
@@ -69,7 +70,8 @@ func (s *scene) must(err error) {
 // record marks a file as synced.
 func (s *scene) record(rep *studio.Representation, file int, id string) {
 	s.t.Helper()
-	s.must(rep.Set(s.t.Context(), testenv.RemoteSite, bson.D{{Key: "id", Value: id}, {Key: "created_dt", Value: time.Now()}}, file))
+	s.must(rep.Set(s.t.Context(), testenv.RemoteSite,
+		bson.D{{Key: "id", Value: id}, {Key: "created_dt", Value: time.Now()}}, file))
 }
 
 // onDrive is the file on Drive that a record names.
@@ -98,7 +100,8 @@ func TestCheck(t *testing.T) {
 			s.server.Delete(s.onDrive(s.two[0], 1).ID)
 		}},
 		"a file is in the trash": {lost: 1, plant: func(s *scene) { s.server.Trash(s.onDrive(s.one, 0).ID) }},
-		"a record is not marked": {lost: 1, plant: func(s *scene) { s.must(s.one.Resync(t.Context(), testenv.RemoteSite)) }},
+		"a record is not marked": {lost: 1,
+			plant: func(s *scene) { s.must(s.one.Resync(t.Context(), testenv.RemoteSite)) }},
 		"a record in the older form is not marked": {lost: 1, plant: func(s *scene) {
 			s.must(s.two[0].Resync(t.Context(), testenv.RemoteSite, 1))
 		}},

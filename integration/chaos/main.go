@@ -13,8 +13,8 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-const description = `Kills sitesync, MongoDB's primary and requests to Google Drive at random while a studio publishes. In the end, checks
-that each file is on Drive once, with its content, and recorded.
+const description = `Kills sitesync, MongoDB's primary and requests to Google Drive at random while a studio
+publishes. In the end, checks that each file is on Drive once, with its content, and recorded.
 
 Examples:
   go run ./integration/chaos
@@ -23,14 +23,15 @@ Examples:
 
 // settings are the command line.
 type settings struct {
-	Files        *int          `placeholder:"N" help:"Files that are published, 10 to 100000; default 2000, short 250."`
-	Kills        *int          `placeholder:"N" help:"How often sitesync is killed (kill -9); default 200, short 30."`
-	PrimaryKills *int          `placeholder:"N" help:"How often the primary is killed (kill -9); it steps down and hangs half as often each; default 20, short 3."`
-	FaultRate    float64       `default:"0.05" placeholder:"P" help:"Fraction of the requests to Drive that fail, 0 to 0.5; default 0.05."`
-	ListingLag   time.Duration `default:"30s" placeholder:"TIME" help:"How long a new file is missing from Drive's listings, 0s to 10m; default 30s."`
-	Seed         *uint64       `placeholder:"N" help:"Seed of the run; default is random."`
-	Short        bool          `help:"A run of about a minute."`
-	Keep         bool          `help:"Keep logs and data even if the run succeeds."`
+	Files        *int `placeholder:"N" help:"Files that are published, 10 to 100000; default 2000, short 250."`
+	Kills        *int `placeholder:"N" help:"How often sitesync is killed (kill -9); default 200, short 30."`
+	PrimaryKills *int `placeholder:"N" help:"Kills of the primary, half as many stepdowns and hangs; default 20, short 3."`
+
+	FaultRate  float64       `default:"0.05" placeholder:"P" help:"Rate of failing requests, 0 to 0.5; default 0.05."`
+	ListingLag time.Duration `default:"30s" placeholder:"TIME" help:"Lag of Drive's listings, 0s to 10m; default 30s."`
+	Seed       *uint64       `placeholder:"N" help:"Seed of the run; default is random."`
+	Short      bool          `help:"A run of about a minute."`
+	Keep       bool          `help:"Keep logs and data even if the run succeeds."`
 }
 
 // Validate is called by kong.

@@ -19,7 +19,8 @@ func (c *chaos) injectPrimaryFaults(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		c.journal.record("primary fault %d: %s of %s for %s", i+1, f.kind, primary.Host(), f.length.Round(time.Millisecond))
+		c.journal.record("primary fault %d: %s of %s for %s", i+1, f.kind, primary.Host(),
+			f.length.Round(time.Millisecond))
 		if err := c.injectPrimaryFault(ctx, f, primary); err != nil {
 			return fmt.Errorf("%s of the primary %s: %w", f.kind, primary.Host(), err)
 		}

@@ -67,7 +67,8 @@ func run(ctx context.Context, p profile, out io.Writer) (err error) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	c := &chaos{profile: p, scenario: newScenario(p), journal: &journal{file: file}, out: out, phase: "publishing",
-		reps: map[bson.ObjectID]*studio.Representation{}, kills: map[killPoint]int{}, primaryFaults: map[faultKind]int{}}
+		reps: map[bson.ObjectID]*studio.Representation{}, kills: map[killPoint]int{},
+		primaryFaults: map[faultKind]int{}}
 	defer func() {
 		keep := p.keep || err != nil && ctx.Err() == nil
 		if c.env != nil {

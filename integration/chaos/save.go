@@ -23,7 +23,8 @@ func (c *chaos) save(dir string) error {
 	write("drive.json", c.env.Drive.Files())
 	write("requests.json", c.env.Drive.Log())
 	for i, m := range c.env.Mongo.Members() {
-		errs = append(errs, os.WriteFile(filepath.Join(dir, fmt.Sprintf("mongod%d.log", i)), []byte(m.Log(100<<20)), 0o600))
+		errs = append(errs, os.WriteFile(filepath.Join(dir, fmt.Sprintf("mongod%d.log", i)), []byte(m.Log(100<<20)),
+			0o600))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()

@@ -137,8 +137,8 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 	for files := 0; files < p.files; {
 		i, left := len(s.publishes), p.files-files
 		a := publishSpec{project: projects[dice.IntN(len(projects))], after: -1, shared: -1}
-		pub := studio.Publish{Asset: assets[dice.IntN(len(assets))], Subset: fmt.Sprintf("subset%d", dice.IntN(6)), Version: i + 1,
-			Seed: dice.Uint64(), DictSites: dice.IntN(10) == 0}
+		pub := studio.Publish{Asset: assets[dice.IntN(len(assets))], Subset: fmt.Sprintf("subset%d", dice.IntN(6)),
+			Version: i + 1, Seed: dice.Uint64(), DictSites: dice.IntN(10) == 0}
 		if dice.IntN(5) == 0 {
 			pub.RenameAfter = time.Duration(dice.Float64() * float64(300*time.Millisecond))
 		}
@@ -153,7 +153,8 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 			pub.Name, pub.Family, pub.Size = "vdb", "vdbcache", 5_500_000+dice.Int64N(p.maxSize-5_500_000)
 			a.publishes, a.files = []studio.Publish{pub}, 1
 		case kind < 33:
-			pub.Name, pub.Family, pub.Size, pub.Frames = "exr", "render", 1+dice.Int64N(60_000), min(left, 8+dice.IntN(33))
+			pub.Name, pub.Family, pub.Size, pub.Frames = "exr", "render", 1+dice.Int64N(60_000),
+				min(left, 8+dice.IntN(33))
 			a.publishes, a.files = []studio.Publish{pub}, pub.Frames
 		case kind < 45 && left >= 5: // textures that two representations name
 			pub.Family = "look"

@@ -35,7 +35,8 @@ func TestScenario(t *testing.T) {
 			}
 		}
 		if files != p.files || again == 0 || shared == 0 || large < p.files/100 {
-			t.Errorf("seed %d: %d files, %d published again, %d shared, %d large ones", seed, files, again, shared, large)
+			t.Errorf("seed %d: %d files, %d published again, %d shared, %d large ones", seed, files, again, shared,
+				large)
 		}
 		if len(s.kills) != p.kills || len(s.primaryFaults) != 9 {
 			t.Errorf("seed %d: %d kills, %d primary faults", seed, len(s.kills), len(s.primaryFaults))
@@ -47,8 +48,8 @@ func TestScenarioDependsOnTheSeed(t *testing.T) {
 	p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000}
 	one := newScenario(p)
 	p.seed = 1
-	if other := newScenario(p); reflect.DeepEqual(one.kills, other.kills) || reflect.DeepEqual(one.primaryFaults, other.primaryFaults) ||
-		reflect.DeepEqual(one.publishes, other.publishes) {
+	if other := newScenario(p); reflect.DeepEqual(one.kills, other.kills) ||
+		reflect.DeepEqual(one.primaryFaults, other.primaryFaults) || reflect.DeepEqual(one.publishes, other.publishes) {
 		t.Error("two seeds make the same scenario")
 	}
 }

@@ -46,12 +46,15 @@ func (c *chaos) summary(found *findings) error {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "seed\t%d\t%s\n", c.seed, c.repeat)
-	fmt.Fprintf(w, "killed\t%d\tsitesync, by kill -9: %s\n", c.killed(), list([]killPoint{anytime, early, duringCreate}, c.kills))
-	fmt.Fprintf(w, "primary\t%d\t%s\n", len(c.scenario.primaryFaults), list([]faultKind{killed, steppedDown, hung}, c.primaryFaults))
+	fmt.Fprintf(w, "killed\t%d\tsitesync, by kill -9: %s\n", c.killed(),
+		list([]killPoint{anytime, early, duringCreate}, c.kills))
+	fmt.Fprintf(w, "primary\t%d\t%s\n", len(c.scenario.primaryFaults),
+		list([]faultKind{killed, steppedDown, hung}, c.primaryFaults))
 	fmt.Fprintf(w, "failed\t%d\tof %d requests to Drive (%.1f %%), whose listings lag by %s\n", c.refused, c.requests,
 		100*float64(c.refused)/float64(max(c.requests, 1)), c.listingLag)
 	fmt.Fprintf(w, "published\t%d\tfiles (%s) in %d representations, within %s; %d publishes of the same path again, "+
-		"%d attempts failed with the database\n", found.files, humanize.IBytes(uint64(found.bytes)), len(c.reps), time.Since(c.start).Round(time.Second), c.again, c.repeated)
+		"%d attempts failed with the database\n", found.files, humanize.IBytes(uint64(found.bytes)), len(c.reps),
+		time.Since(c.start).Round(time.Second), c.again, c.repeated)
 	fmt.Fprintf(w, "synced\t%d\tof %d records of these files\n", found.synced, found.records)
 	for _, line := range found.violations() {
 		fmt.Fprintf(w, "%s\t%d\t%s\n", line.name, line.n, line.what)

@@ -37,7 +37,8 @@ func TestCompareFile(t *testing.T) {
 		"not on storage":  {filepath.Join(dir, "none"), id, "projects/a.ma", "no such file"},
 	} {
 		err := s.compareFile(studio.File{Local: test.local}, test.id, test.path)
-		if err == nil && test.want != "" || err != nil && (test.want == "" || !strings.Contains(err.Error(), test.want)) {
+		if err == nil && test.want != "" || err != nil &&
+			(test.want == "" || !strings.Contains(err.Error(), test.want)) {
 			t.Errorf("%s: %v, want %q", name, err, test.want)
 		}
 	}

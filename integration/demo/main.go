@@ -13,9 +13,9 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-const description = `Shows sitesync at work on this machine: a real MongoDB, an emulated Google Drive, and a studio that publishes
-single files, image sequences and big caches. One upload fails, is explained, and fixed. All MD5s are compared in the
-end. sitesync's page can be opened meanwhile.
+const description = `Shows sitesync at work on this machine: a real MongoDB, an emulated Google Drive, and a studio
+that publishes single files, image sequences and big caches. One upload fails, is explained, and fixed. All MD5s are
+compared in the end. sitesync's page can be opened meanwhile.
 
 Examples:
   go run ./integration/demo

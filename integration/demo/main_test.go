@@ -37,8 +37,9 @@ func TestDemo(t *testing.T) {
 	if err := run(t.Context(), t.Context(), small, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	numbers := regexp.MustCompile(`published +(\d+) representations in .*\nsynced +(\d+) representations, (\d+) files.*\ncompared +(\d+) MD5s.*; 0 wrong\n`).
-		FindStringSubmatch(out.String())
+	numbers := regexp.MustCompile(`published +(\d+) representations in .*\n` +
+		`synced +(\d+) representations, (\d+) files.*\n` +
+		`compared +(\d+) MD5s.*; 0 wrong\n`).FindStringSubmatch(out.String())
 	if numbers == nil {
 		t.Fatalf("there is no summary:\n%s", out.String())
 	}
@@ -46,8 +47,10 @@ func TestDemo(t *testing.T) {
 	if n, _ := strconv.Atoi(numbers[1]); n < 8 || numbers[1] != numbers[2] || numbers[3] != numbers[4] {
 		t.Errorf("published, synced, files and files compared are %v", numbers[1:])
 	}
-	for _, want := range []string{"20 files", "8.0 MiB", "render  ", "try 1 of 3: ", "try 3 of 3: ", "is not a regular file but a folder",
-		"sitesync's page: http://127.0.0.1:", "sitesync explain: Do: ", "EXPLAINED", "\n  Do: ", "  repaired ", "  after the repair "} {
+	for _, want := range []string{"20 files", "8.0 MiB", "render  ", "try 1 of 3: ", "try 3 of 3: ",
+		"is not a regular file but a folder",
+		"sitesync's page: http://127.0.0.1:", "sitesync explain: Do: ", "EXPLAINED", "\n  Do: ", "  repaired ",
+		"  after the repair "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it does not say %q:\n%s", want, out.String())
 		}
@@ -115,7 +118,8 @@ func TestLiveRestoresTheTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	drawn, after, ok := strings.Cut(string(text), leaveScreen)
-	if !ok || !strings.HasPrefix(drawn, enterScreen) || !strings.HasSuffix(drawn, endUpdate) || strings.Contains(after, "\x1b") {
+	if !ok || !strings.HasPrefix(drawn, enterScreen) || !strings.HasSuffix(drawn, endUpdate) ||
+		strings.Contains(after, "\x1b") {
 		t.Errorf("written is %q", text)
 	}
 }

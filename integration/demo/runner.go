@@ -114,8 +114,8 @@ func (r *runner) publish(ctx, finish context.Context, p *studio.Project, a publi
 	return r.deleteOld(ctx)
 }
 
-// waitSynced waits until a publish is synced and returns when that could be read; zero if there is no progress any more.
-// It polls less and less often, but is never late by more than 2 % of the time that has passed.
+// waitSynced waits until a publish is synced and returns when that could be read; zero if there is no progress any
+// more. It polls less and less often, but is never late by more than 2 % of the time that has passed.
 func (r *runner) waitSynced(ctx context.Context, it *item, since time.Time) (time.Time, error) {
 	const (
 		minWait  = 2 * time.Millisecond

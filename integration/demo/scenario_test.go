@@ -30,7 +30,8 @@ func TestScenario(t *testing.T) {
 				}
 				paths[p] = true
 			}
-			if kinds[cache] != cycles || kinds[broken] != cycles || kinds[sequence] < cycles || kinds[single] <= kinds[sequence] {
+			if kinds[cache] != cycles || kinds[broken] != cycles || kinds[sequence] < cycles ||
+				kinds[single] <= kinds[sequence] {
 				t.Errorf("of the kinds of publishes there are %v in %d cycles", kinds, cycles)
 			}
 			if len(roots["Cascade"]) != 2 || len(roots["Aurora"]) != 1 || len(roots["Borealis"]) != 1 {

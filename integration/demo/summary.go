@@ -57,13 +57,16 @@ func summaryOf(s snapshot, color bool) string {
 	fmt.Fprintf(w, "synced\t%d representations, %d files, %s\n", t.synced, t.files, humanize.IBytes(uint64(t.bytes)))
 	fmt.Fprintf(w, "compared\t%d MD5s, of the storage with what Drive holds; %d wrong\n", t.compared, len(s.problems))
 	if t.repaired > 0 {
-		fmt.Fprintf(w, "failed\t%d on purpose; explained by sitesync, repaired, and synced after sitesync retry\n", t.repaired)
+		fmt.Fprintf(w, "failed\t%d on purpose; explained by sitesync, repaired, and synced after sitesync retry\n",
+			t.repaired)
 	}
-	fmt.Fprintf(w, "API calls\t%.2f a file (%d for %d files)\n", float64(s.calls)/float64(max(t.files, 1)), s.calls, t.files)
+	fmt.Fprintf(w, "API calls\t%.2f a file (%d for %d files)\n", float64(s.calls)/float64(max(t.files, 1)), s.calls,
+		t.files)
 	w.Flush()
 
 	fmt.Fprintln(&b)
-	fmt.Fprintln(&b, paint(color, bold, "REACTION")+", from the acknowledged insert until all files are readably synced:")
+	fmt.Fprintln(&b, paint(color, bold, "REACTION")+", from the acknowledged insert until all files are readably "+
+		"synced:")
 	const row = "  %-18s %9v %9s %9s %9s\n"
 	fmt.Fprintf(&b, row, "", "publishes", "p50", "p99", "max")
 	for _, k := range []kind{single, sequence, cache, broken} {

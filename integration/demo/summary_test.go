@@ -13,9 +13,10 @@ import (
 // finishedSnapshot is one with which all is well.
 func finishedSnapshot() snapshot {
 	return snapshot{settings: testSettings, phase: finished, clock: 30_120 * time.Millisecond, calls: 312,
-		totals: totals{published: 3, synced: 3, repaired: 1, files: 102, compared: 102, bytes: 20 << 20, reactions: map[kind]studio.Reactions{
-			single: {8 * time.Millisecond}, sequence: {180 * time.Millisecond}, broken: {9 * time.Millisecond},
-		}},
+		totals: totals{published: 3, synced: 3, repaired: 1, files: 102, compared: 102, bytes: 20 << 20,
+			reactions: map[kind]studio.Reactions{
+				single: {8 * time.Millisecond}, sequence: {180 * time.Millisecond}, broken: {9 * time.Millisecond},
+			}},
 		items:       []item{{project: "Aurora", what: "Robot modelMain v001 ma", state: synced}},
 		explanation: "wrong  source  it is a folder\n\nDo: put the file there\n",
 	}
@@ -56,10 +57,13 @@ func TestSummaryOfTrouble(t *testing.T) {
 		change func(*snapshot)
 		want   string
 	}{
-		"not synced":      {func(s *snapshot) { s.items[0].state = abandoned }, "Aurora Robot modelMain v001 ma is not synced"},
-		"synced too few":  {func(s *snapshot) { s.totals.published++ }, "4 published, but 3 synced"},
-		"not compared":    {func(s *snapshot) { s.totals.compared-- }, "102 files synced, but the MD5s of 101 compared"},
-		"another content": {func(s *snapshot) { s.problems = []string{"a.ma: MD5 1 on the storage, 2"} }, "a.ma: MD5 1 on the storage, 2"},
+		"not synced": {func(s *snapshot) { s.items[0].state = abandoned },
+			"Aurora Robot modelMain v001 ma is not synced"},
+		"synced too few": {func(s *snapshot) { s.totals.published++ }, "4 published, but 3 synced"},
+		"not compared": {func(s *snapshot) { s.totals.compared-- },
+			"102 files synced, but the MD5s of 101 compared"},
+		"another content": {func(s *snapshot) { s.problems = []string{"a.ma: MD5 1 on the storage, 2"} },
+			"a.ma: MD5 1 on the storage, 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := finishedSnapshot()

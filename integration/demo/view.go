@@ -107,7 +107,8 @@ func header(s snapshot, width int, color bool) []string {
 		line(width, color, cell{fmt.Sprintf("published %d (%.1f/s)", t.published, perSecond(float64(t.published))), ""},
 			cell{fmt.Sprintf("synced %d", t.synced), green},
 			cell{fmt.Sprintf("files %d (%.0f/s)", t.files, perSecond(float64(t.files))), ""},
-			cell{fmt.Sprintf("%s (%s/s)", humanize.IBytes(uint64(t.bytes)), humanize.IBytes(uint64(perSecond(float64(t.bytes))))), ""},
+			cell{fmt.Sprintf("%s (%s/s)", humanize.IBytes(uint64(t.bytes)),
+				humanize.IBytes(uint64(perSecond(float64(t.bytes))))), ""},
 			cell{callsPerFile(s), ""}, cell{fmt.Sprintf("MD5s compared %d", t.compared), faint}),
 	}
 	if !s.settings.Forever {
@@ -118,7 +119,8 @@ func header(s snapshot, width int, color bool) []string {
 	for _, k := range []kind{single, sequence, cache} {
 		text := k.name(s.settings) + " -"
 		if all := t.reactions[k]; len(all) > 0 {
-			text = fmt.Sprintf("%s %s/%s", k.name(s.settings), formatReaction(all.Quantile(0.5)), formatReaction(all.Quantile(0.99)))
+			text = fmt.Sprintf("%s %s/%s", k.name(s.settings), formatReaction(all.Quantile(0.5)),
+				formatReaction(all.Quantile(0.99)))
 		}
 		reactions = append(reactions, cell{text, ""})
 	}
@@ -189,8 +191,10 @@ var columns = []column{
 	{head: "PROJECT", width: 8, cell: func(it item) cell { return cell{it.project, ""} }},
 	{head: "ROOT", width: 6, narrow: 92, cell: func(it item) cell { return cell{it.root, faint} }},
 	{head: "PUBLISHED", cell: func(it item) cell { return cell{it.what, ""} }},
-	{head: "FILES", width: 5, right: true, narrow: 60, cell: func(it item) cell { return cell{fmt.Sprint(it.files), ""} }},
-	{head: "SIZE", width: 8, right: true, narrow: 70, cell: func(it item) cell { return cell{humanize.IBytes(uint64(it.size)), ""} }},
+	{head: "FILES", width: 5, right: true, narrow: 60,
+		cell: func(it item) cell { return cell{fmt.Sprint(it.files), ""} }},
+	{head: "SIZE", width: 8, right: true, narrow: 70,
+		cell: func(it item) cell { return cell{humanize.IBytes(uint64(it.size)), ""} }},
 	{head: "STATE", width: stateWidth, cell: stateOf},
 	{head: "REACTION", width: 8, right: true, cell: func(it item) cell {
 		if it.state != synced {
@@ -287,8 +291,8 @@ func eventLine(e event) string {
 	if e.item.files > 1 {
 		files = fmt.Sprintf("%d files", e.item.files)
 	}
-	text := fmt.Sprintf("%6.1fs  %-9s  %-8s  %-6s  %-*s  %10s  %8s  %s", e.at.Seconds(), e.verb, e.item.project, e.item.root,
-		widestName, e.item.what, files, humanize.IBytes(uint64(e.item.size)), e.text)
+	text := fmt.Sprintf("%6.1fs  %-9s  %-8s  %-6s  %-*s  %10s  %8s  %s", e.at.Seconds(), e.verb, e.item.project,
+		e.item.root, widestName, e.item.what, files, humanize.IBytes(uint64(e.item.size)), e.text)
 	return strings.TrimRight(text, " ")
 }
 

@@ -22,13 +22,20 @@ func testSnapshot() snapshot {
 		totals: totals{published: 42, synced: 41, files: 142, bytes: 163 << 20,
 			reactions: map[kind]studio.Reactions{single: {8 * time.Millisecond, 30 * time.Millisecond}}},
 		items: []item{
-			{project: "Aurora", root: "work", what: "Robot modelMain v001 ma", files: 1, size: 180_000, state: synced, reaction: 8100 * time.Microsecond},
-			{project: "Cascade", root: "render", what: "Robot renderMain v001 exr", files: 100, size: 15 << 20, state: uploading, done: 43},
-			{project: "Borealis", root: "work", what: "Castle fxMain v001 vdb", files: 1, size: 200 << 20, state: uploading},
-			{project: "Aurora", root: "work", what: "Lantern rigMain v001 ma", files: 1, size: 350_000, state: failing, tries: 2},
-			{project: "Aurora", root: "work", what: "Dragon rigMain v001 ma", files: 1, size: 350_000, state: synced, tries: 3, reaction: 12 * time.Millisecond},
-			{project: "Aurora", root: "work", what: "Harbor modelMain v001 ma", files: 1, size: 180_000, state: abandoned},
-			{project: "Aurora", root: "work", what: "Harbor modelMain v002 ma", files: 1, size: 180_000, state: writing},
+			{project: "Aurora", root: "work", what: "Robot modelMain v001 ma", files: 1, size: 180_000, state: synced,
+				reaction: 8100 * time.Microsecond},
+			{project: "Cascade", root: "render", what: "Robot renderMain v001 exr", files: 100, size: 15 << 20,
+				state: uploading, done: 43},
+			{project: "Borealis", root: "work", what: "Castle fxMain v001 vdb", files: 1, size: 200 << 20,
+				state: uploading},
+			{project: "Aurora", root: "work", what: "Lantern rigMain v001 ma", files: 1, size: 350_000, state: failing,
+				tries: 2},
+			{project: "Aurora", root: "work", what: "Dragon rigMain v001 ma", files: 1, size: 350_000, state: synced,
+				tries: 3, reaction: 12 * time.Millisecond},
+			{project: "Aurora", root: "work", what: "Harbor modelMain v001 ma", files: 1, size: 180_000,
+				state: abandoned},
+			{project: "Aurora", root: "work", what: "Harbor modelMain v002 ma", files: 1, size: 180_000,
+				state: writing},
 		},
 		section: []string{"Aurora Lantern rigMain v001 ma: a folder", "try 1 of 3: no", "try 2 of 3: no"},
 	}
@@ -76,7 +83,8 @@ func TestRenderFits(t *testing.T) {
 					t.Errorf("%d x %d: %d characters in %q", width, height, n, line)
 				}
 			}
-			if diff := cmp.Diff(plain, strings.Split(sequences.ReplaceAllString(strings.Join(colored, "\n"), ""), "\n")); height > 0 && diff != "" {
+			if diff := cmp.Diff(plain, strings.Split(sequences.ReplaceAllString(strings.Join(colored, "\n"), ""),
+				"\n")); height > 0 && diff != "" {
 				t.Errorf("%d x %d: with colors, it is another text: %s", width, height, diff)
 			}
 		}
@@ -87,9 +95,11 @@ func TestVisibleKeepsWhatIsNotSynced(t *testing.T) {
 	const states = "sussufss" // by their first letters
 	var items []item
 	for i, c := range states {
-		items = append(items, item{what: fmt.Sprint(i), state: map[rune]state{'s': synced, 'u': uploading, 'f': failing}[c]})
+		items = append(items, item{what: fmt.Sprint(i),
+			state: map[rune]state{'s': synced, 'u': uploading, 'f': failing}[c]})
 	}
-	for most, want := range map[int]string{-1: "", 0: "", 1: "5", 2: "45", 3: "145", 4: "1457", 6: "134567", 8: "01234567", 20: "01234567"} {
+	for most, want := range map[int]string{-1: "", 0: "", 1: "5", 2: "45", 3: "145", 4: "1457", 6: "134567",
+		8: "01234567", 20: "01234567"} {
 		got := ""
 		for _, it := range visible(items, most) {
 			got += it.what
@@ -110,8 +120,10 @@ func TestEventLine(t *testing.T) {
 
 func TestFormatReaction(t *testing.T) {
 	for d, want := range map[time.Duration]string{
-		0: "0.0 ms", 1234 * time.Microsecond: "1.2 ms", 9949 * time.Microsecond: "9.9 ms", 9950 * time.Microsecond: "10 ms",
-		999 * time.Millisecond: "999 ms", 999_600 * time.Microsecond: "1.0 s", 12_345 * time.Millisecond: "12.3 s", 3 * time.Minute: "180 s",
+		0: "0.0 ms", 1234 * time.Microsecond: "1.2 ms", 9949 * time.Microsecond: "9.9 ms",
+		9950 * time.Microsecond: "10 ms",
+		999 * time.Millisecond:  "999 ms", 999_600 * time.Microsecond: "1.0 s", 12_345 * time.Millisecond: "12.3 s",
+		3 * time.Minute: "180 s",
 	} {
 		if got := formatReaction(d); got != want {
 			t.Errorf("%v is %q, want %q", d, got, want)

@@ -219,7 +219,8 @@ type SharedDrive struct {
 func (s *Server) AddSharedDrive(name string) *SharedDrive {
 	s.tree.mu.Lock()
 	defer s.tree.mu.Unlock()
-	d := &SharedDrive{ID: "0A" + randomText(13)[:13] + "9PVA", Name: name, server: s, created: s.now(), members: map[*Account]Role{}}
+	d := &SharedDrive{ID: "0A" + randomText(13)[:13] + "9PVA", Name: name, server: s, created: s.now(),
+		members: map[*Account]Role{}}
 	// Drive itself calls a shared drive's root folder "Drive".
 	d.root = s.tree.addRoot(d.ID, "Drive", d.created)
 	d.root.drive = d

@@ -33,7 +33,8 @@ func (s *studio) control(t testing.TB, method, what, body string, wantStatus int
 
 func TestControlSettings(t *testing.T) {
 	s := newStudio(t, drive.Options{Settings: drive.Settings{Latency: time.Millisecond, PageLimit: 7}})
-	s.control(t, "PATCH", "settings", `{"latency":"150ms","jitter":1000,"accountRate":{"perSecond":2.5,"burst":3,"retryAfter":"2s"}}`, 200, nil)
+	s.control(t, "PATCH", "settings",
+		`{"latency":"150ms","jitter":1000,"accountRate":{"perSecond":2.5,"burst":3,"retryAfter":"2s"}}`, 200, nil)
 	want := drive.Settings{Latency: 150 * time.Millisecond, Jitter: 1000, PageLimit: 7,
 		AccountRate: drive.Rate{PerSecond: 2.5, Burst: 3, RetryAfter: 2 * time.Second}}
 	if diff := cmp.Diff(want, s.Settings()); diff != "" {
@@ -48,7 +49,8 @@ func TestControlSettings(t *testing.T) {
 	if diff := cmp.Diff(drive.Settings{ListingLag: time.Hour}, s.Settings()); diff != "" {
 		t.Fatal(diff)
 	}
-	for _, bad := range []string{`{"latencie":"1s"}`, `{"latency":"soon"}`, `{"latency":true}`, `{"units":{"x":1}}`, `[]`, `{`, ``} {
+	for _, bad := range []string{`{"latencie":"1s"}`, `{"latency":"soon"}`, `{"latency":true}`, `{"units":{"x":1}}`,
+		`[]`, `{`, ``} {
 		s.control(t, "PATCH", "settings", bad, 400, nil)
 	}
 	if diff := cmp.Diff(drive.Settings{ListingLag: time.Hour}, s.Settings()); diff != "" {
@@ -64,16 +66,19 @@ func TestControlFaults(t *testing.T) {
 		Fault               drive.Fault
 	}
 	var added described
-	s.control(t, "POST", "faults", `{"kind":"files.get","effect":"status","status":429,"retryAfter":"3s","count":2}`, 200, &added)
+	s.control(t, "POST", "faults", `{"kind":"files.get","effect":"status","status":429,"retryAfter":"3s","count":2}`,
+		200, &added)
 	_, err := s.api.Files.Get("root").Do()
 	wantError(t, err, 429, "rateLimitExceeded")
 	var list []described
 	s.control(t, "GET", "faults", "", 200, &list)
-	want := []described{{added.ID, 1, 1, drive.Fault{Kind: "files.get", Effect: drive.EffectStatus, Status: 429, RetryAfter: 3 * time.Second, Count: 2}}}
+	want := []described{{added.ID, 1, 1, drive.Fault{Kind: "files.get", Effect: drive.EffectStatus, Status: 429,
+		RetryAfter: 3 * time.Second, Count: 2}}}
 	if diff := cmp.Diff(want, list); diff != "" {
 		t.Fatal(diff)
 	}
-	for _, bad := range []string{`{"kind":"files.get"}`, `{"kind":"x","effect":"reset","color":"red"}`, `{"kind":"x","effect":"delay","delay":"x"}`} {
+	for _, bad := range []string{`{"kind":"files.get"}`, `{"kind":"x","effect":"reset","color":"red"}`,
+		`{"kind":"x","effect":"delay","delay":"x"}`} {
 		s.control(t, "POST", "faults", bad, 400, nil)
 	}
 	s.control(t, "DELETE", "faults?id=99", "", 400, nil)
@@ -129,7 +134,8 @@ func TestControlObserves(t *testing.T) {
 // The log must not help anybody to get at a drive.
 func TestLogHoldsNoSecrets(t *testing.T) {
 	s := newStudio(t)
-	must(s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("x")).Do())(t)
+	must(s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader("x")).Do())(t)
 	uri := s.begin(t, 3)
 	s.send(t, uri, "", "abc")
 	data := string(must(json.Marshal(s.Log()))(t))

@@ -39,8 +39,9 @@ func (d *SharedDrive) resource(by *Account) map[string]any {
 	return map[string]any{
 		"kind": "drive#drive", "id": d.ID, "name": d.Name, "hidden": false, "createdTime": formatTime(d.created),
 		"capabilities": map[string]any{
-			"canAddChildren": r >= Writer, "canComment": r >= Commenter, "canCopy": true, "canDeleteChildren": r >= Organizer,
-			"canDeleteDrive": r >= Organizer, "canDownload": true, "canEdit": r >= Writer, "canListChildren": true,
+			"canAddChildren": r >= Writer, "canComment": r >= Commenter, "canCopy": true,
+			"canDeleteChildren": r >= Organizer,
+			"canDeleteDrive":    r >= Organizer, "canDownload": true, "canEdit": r >= Writer, "canListChildren": true,
 			"canManageMembers": r >= Organizer, "canReadRevisions": r >= Reader, "canRename": r >= Writer,
 			"canRenameDrive": r >= Organizer, "canShare": r >= ContentManager, "canTrashChildren": r >= ContentManager,
 		},
@@ -139,7 +140,8 @@ func (c *call) getDrive() error {
 // make a Doc.
 var (
 	exportFormats = map[string][]string{DocumentType: {
-		"application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/vnd.oasis.opendocument.text",
+		"application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+		"application/vnd.oasis.opendocument.text",
 		"application/pdf", "application/rtf", "text/plain", "text/html", "application/zip", "application/epub+zip",
 	}}
 	importFormats = map[string][]string{

@@ -81,27 +81,33 @@ func (e *oauthError) Error() string {
 }
 
 func errNotFound(id string) *apiError {
-	return &apiError{Code: 404, Reason: "notFound", Message: "File not found: " + id + ".", LocationType: "parameter", Location: "fileId"}
+	return &apiError{Code: 404, Reason: "notFound", Message: "File not found: " + id + ".", LocationType: "parameter",
+		Location: "fileId"}
 }
 
 func errDriveNotFound(id string) *apiError {
-	return &apiError{Code: 404, Reason: "notFound", Message: "Shared drive not found: " + id, LocationType: "parameter", Location: "driveId"}
+	return &apiError{Code: 404, Reason: "notFound", Message: "Shared drive not found: " + id, LocationType: "parameter",
+		Location: "driveId"}
 }
 
 func errAuth() *apiError {
-	return &apiError{Code: 401, Reason: "authError", Message: "Invalid Credentials", LocationType: "header", Location: "Authorization"}
+	return &apiError{Code: 401, Reason: "authError", Message: "Invalid Credentials", LocationType: "header",
+		Location: "Authorization"}
 }
 
 func errScope() *apiError {
-	return &apiError{Code: 403, Reason: "insufficientPermissions", Message: "Request had insufficient authentication scopes."}
+	return &apiError{Code: 403, Reason: "insufficientPermissions",
+		Message: "Request had insufficient authentication scopes."}
 }
 
 func errFilePermission(id string) *apiError {
-	return &apiError{Code: 403, Reason: "insufficientFilePermissions", Message: "The user does not have sufficient permissions for file " + id + "."}
+	return &apiError{Code: 403, Reason: "insufficientFilePermissions",
+		Message: "The user does not have sufficient permissions for file " + id + "."}
 }
 
 func errParentPermission() *apiError {
-	return &apiError{Code: 403, Reason: "insufficientParentPermissions", Message: "Insufficient permissions for the specified parent."}
+	return &apiError{Code: 403, Reason: "insufficientParentPermissions",
+		Message: "Insufficient permissions for the specified parent."}
 }
 
 func errInvalid(location, message string) *apiError {
@@ -113,19 +119,23 @@ func errBadRequest(message string) *apiError {
 }
 
 func errNotWritable() *apiError {
-	return &apiError{Code: 403, Reason: "fieldNotWritable", Message: "The resource body includes fields which are not directly writable."}
+	return &apiError{Code: 403, Reason: "fieldNotWritable",
+		Message: "The resource body includes fields which are not directly writable."}
 }
 
 func errIDInUse() *apiError {
-	return &apiError{Code: 409, Reason: "fileIdInUse", Message: "A file already exists with the provided ID.", LocationType: "other", Location: "file.id"}
+	return &apiError{Code: 409, Reason: "fileIdInUse", Message: "A file already exists with the provided ID.",
+		LocationType: "other", Location: "file.id"}
 }
 
 func errIDNotUsable() *apiError {
-	return &apiError{Code: 400, Reason: "invalid", Message: "The provided file ID is not usable.", LocationType: "other", Location: "file.id"}
+	return &apiError{Code: 400, Reason: "invalid", Message: "The provided file ID is not usable.",
+		LocationType: "other", Location: "file.id"}
 }
 
 func errInvalidShortcut(message string) *apiError {
-	return &apiError{Code: 400, Reason: "invalid", Message: message, LocationType: "other", Location: "file.shortcutDetails"}
+	return &apiError{Code: 400, Reason: "invalid", Message: message, LocationType: "other",
+		Location: "file.shortcutDetails"}
 }
 
 func errBackend(err error) *apiError {
@@ -135,8 +145,9 @@ func errBackend(err error) *apiError {
 // knownReasons gives a fault that only names a reason the domain and the
 // message that Google's documentation shows for it.
 var knownReasons = map[string]struct{ domain, message string }{
-	"authError":                   {"global", "Invalid Credentials"},
-	"accessNotConfigured":         {"usageLimits", "Access Not Configured. The API (Google Drive API) is not enabled for your project. Please use the Google Developers Console to update your configuration."},
+	"authError": {"global", "Invalid Credentials"},
+	"accessNotConfigured": {"usageLimits", "Access Not Configured. The API (Google Drive API) is not enabled " +
+		"for your project. Please use the Google Developers Console to update your configuration."},
 	"backendError":                {"global", "Backend Error"},
 	"dailyLimitExceeded":          {"usageLimits", "Daily Limit Exceeded"},
 	"domainPolicy":                {"global", "The domain administrators have disabled Drive apps."},

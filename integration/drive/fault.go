@@ -128,7 +128,8 @@ func (f Fault) check() error {
 	if _, err := path.Match(f.Name, "x"); err != nil {
 		return fmt.Errorf("fault: name %q is no pattern", f.Name)
 	}
-	if f.Skip < 0 || f.Count < 0 || f.AfterBytes < 0 || f.Delay < 0 || f.RetryAfter < 0 || f.Probability < 0 || f.Probability > 1 {
+	if f.Skip < 0 || f.Count < 0 || f.AfterBytes < 0 || f.Delay < 0 || f.RetryAfter < 0 || f.Probability < 0 ||
+		f.Probability > 1 {
 		return fmt.Errorf("fault: a number is below 0, or the probability above 1")
 	}
 	switch f.Effect {
@@ -336,7 +337,8 @@ func (c *call) faultAfter() error {
 
 // swallows reports whether the real answer is never sent.
 func (c *call) swallows() bool {
-	return c.hitBy(EffectStatus, After) || c.hitBy(EffectHTML, After) || c.hitBy(EffectReset, After) || c.hitBy(EffectHang, After)
+	return c.hitBy(EffectStatus, After) || c.hitBy(EffectHTML, After) || c.hitBy(EffectReset, After) ||
+		c.hitBy(EffectHang, After)
 }
 
 // wrongMD5 reports whether answers show another MD5.

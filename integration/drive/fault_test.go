@@ -22,8 +22,11 @@ import (
 func (s *studio) once(t testing.TB, name string) (*http.Response, []byte, error) {
 	t.Helper()
 	must(s.api.Files.Get("root").Do())(t) // the token is there
-	body := "--b\r\nContent-Type: application/json\r\n\r\n{\"name\":\"" + name + "\",\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\nContent-Type: x/y\r\n\r\n" + content(2*chunk) + "\r\n--b--"
-	req := must(http.NewRequest("POST", s.URL+"/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true&fields=id,md5Checksum,name", strings.NewReader(body)))(t)
+	body := "--b\r\nContent-Type: application/json\r\n\r\n{\"name\":\"" + name + "\",\"parents\":[\"" +
+		s.show.ID + "\"]}\r\n--b\r\nContent-Type: x/y\r\n\r\n" + content(2*chunk) + "\r\n--b--"
+	req := must(http.NewRequest("POST",
+		s.URL+"/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true&fields=id,md5Checksum,name",
+		strings.NewReader(body)))(t)
 	req.GetBody = nil
 	req.Header.Set("Content-Type", "multipart/related; boundary=b")
 	resp, err := s.http.Do(req)
@@ -44,9 +47,12 @@ func TestFaultStatus(t *testing.T) {
 		header  string
 		done    bool
 	}{
-		{drive.Fault{Status: 403, Reason: "userRateLimitExceeded"}, "User Rate Limit Exceeded", "usageLimits", "", false},
-		{drive.Fault{Status: 429, Reason: "rateLimitExceeded", RetryAfter: 1500 * time.Millisecond}, "Rate Limit Exceeded", "usageLimits", "2", false},
-		{drive.Fault{Status: 403, Reason: "storageQuotaExceeded"}, "The user's Drive storage quota has been exceeded.", "global", "", false},
+		{drive.Fault{Status: 403, Reason: "userRateLimitExceeded"}, "User Rate Limit Exceeded", "usageLimits", "",
+			false},
+		{drive.Fault{Status: 429, Reason: "rateLimitExceeded", RetryAfter: 1500 * time.Millisecond},
+			"Rate Limit Exceeded", "usageLimits", "2", false},
+		{drive.Fault{Status: 403, Reason: "storageQuotaExceeded"}, "The user's Drive storage quota has been exceeded.",
+			"global", "", false},
 		{drive.Fault{Status: 503, Message: "later"}, "later", "global", "", false},
 		{drive.Fault{Status: 401}, "Invalid Credentials", "global", "", false},
 		{drive.Fault{Status: 403}, "User Rate Limit Exceeded", "usageLimits", "", false},
@@ -58,7 +64,8 @@ func TestFaultStatus(t *testing.T) {
 		f := s.AddFault(test.fault)
 		resp, body, err := s.once(t, "x")
 		if err != nil || resp.StatusCode != test.fault.Status || resp.Header.Get("Retry-After") != test.header ||
-			!strings.Contains(string(body), `"message":"`+test.message+`"`) || !strings.Contains(string(body), `"domain":"`+test.domain+`"`) {
+			!strings.Contains(string(body), `"message":"`+test.message+`"`) ||
+			!strings.Contains(string(body), `"domain":"`+test.domain+`"`) {
 			t.Errorf("%+v: %v %s %v", test.fault, resp, body, err)
 		}
 		if f.Hits() != 1 || f.Remaining() != 0 {
@@ -79,9 +86,11 @@ func TestFaultStatus(t *testing.T) {
 
 func TestFaultOnTokens(t *testing.T) {
 	s := newStudio(t)
-	s.AddFault(drive.Fault{Kind: "token", Count: 1, Effect: drive.EffectStatus, Status: 400, Reason: "invalid_grant", Message: "account is gone"})
+	s.AddFault(drive.Fault{Kind: "token", Count: 1, Effect: drive.EffectStatus, Status: 400, Reason: "invalid_grant",
+		Message: "account is gone"})
 	_, err := s.api.Files.Get("root").Do()
-	if err == nil || !strings.Contains(err.Error(), "invalid_grant") || !strings.Contains(err.Error(), "account is gone") {
+	if err == nil || !strings.Contains(err.Error(), "invalid_grant") ||
+		!strings.Contains(err.Error(), "account is gone") {
 		t.Fatal(err)
 	}
 	must(s.api.Files.Get("root").Do())(t)
@@ -141,7 +150,8 @@ func TestFaultReset(t *testing.T) {
 		{drive.After, 0, true},
 	} {
 		s := newStudio(t)
-		f := s.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectReset, When: test.when, AfterBytes: test.bytes})
+		f := s.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectReset,
+			When: test.when, AfterBytes: test.bytes})
 		_, _, err := s.once(t, "x")
 		if err == nil {
 			t.Errorf("%s %d: answered", test.when, test.bytes)
@@ -179,7 +189,8 @@ func TestFaultResetWithinASession(t *testing.T) {
 	s := newStudio(t)
 	data := content(4 * chunk)
 	uri := s.begin(t, len(data))
-	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 2*chunk + 77})
+	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody,
+		AfterBytes: 2*chunk + 77})
 	put := func(contentRange, body string) error {
 		req := must(http.NewRequest("PUT", uri, strings.NewReader(body)))(t)
 		req.GetBody = nil
@@ -214,7 +225,8 @@ func TestFaultHang(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() {
-			_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Context(ctx).Do()
+			_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).
+				SupportsAllDrives(true).Context(ctx).Do()
 			ended <- err
 		}()
 		eventually(t, "the fault hits", func() bool { return f.Hits() == 1 })
@@ -242,7 +254,8 @@ func TestHangEndsWithTheFault(t *testing.T) {
 	f := s.AddFault(drive.Fault{Kind: "files.create", Effect: drive.EffectHang})
 	ended := make(chan error, 1)
 	go func() {
-		_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
+		_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).
+			SupportsAllDrives(true).Do()
 		ended <- err
 	}()
 	eventually(t, "the fault hits", func() bool { return f.Hits() == 1 })
@@ -258,7 +271,8 @@ func TestCloseEndsHangingRequests(t *testing.T) {
 	f := s.AddFault(drive.Fault{Kind: "files.create", Effect: drive.EffectHang, When: drive.After})
 	ended := make(chan error, 1)
 	go func() {
-		_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
+		_, err := s.api.Files.Create(&api.File{Name: "x", MimeType: folderType, Parents: []string{s.show.ID}}).
+			SupportsAllDrives(true).Do()
 		ended <- err
 	}()
 	eventually(t, "the fault hits", func() bool { return f.Hits() == 1 })
@@ -305,7 +319,8 @@ func TestFaultTruncateAndInvalidJSON(t *testing.T) {
 	}
 	// An answer that has no body gets that one too; the session was started.
 	s.AddFault(drive.Fault{Kind: "files.create.resumable", Count: 1, Effect: drive.EffectInvalidJSON})
-	resp, text := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`, "Content-Type", "application/json")
+	resp, text := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true",
+		`{"parents":["`+s.show.ID+`"]}`, "Content-Type", "application/json")
 	if resp.StatusCode != 200 || text != `{"kind": "drive#file", "id": "1` || resp.Header.Get("Location") == "" {
 		t.Fatal(resp, text)
 	}
@@ -349,12 +364,17 @@ func TestFaultDelayAndDrip(t *testing.T) {
 func TestSenselessFaults(t *testing.T) {
 	s := newStudio(t)
 	for _, f := range []drive.Fault{
-		{}, {Kind: "*"}, {Kind: "*", Effect: "explode"}, {Kind: "*", Effect: drive.EffectStatus}, {Kind: "*", Effect: drive.EffectStatus, Status: 200},
-		{Kind: "*", Effect: drive.EffectStatus, Status: 500, When: drive.InBody}, {Kind: "*", Effect: drive.EffectDelay},
-		{Kind: "*", Effect: drive.EffectReset, When: "never"}, {Kind: "[", Effect: drive.EffectReset}, {Effect: drive.EffectReset}, {Kind: "*", Name: "[", Effect: drive.EffectReset},
-		{Kind: "*", Effect: drive.EffectHTML}, {Kind: "*", Effect: drive.EffectHTML, Status: 600}, {Kind: "*", Effect: drive.EffectHTML, Status: 403, When: drive.InBody},
+		{}, {Kind: "*"}, {Kind: "*", Effect: "explode"},
+		{Kind: "*", Effect: drive.EffectStatus}, {Kind: "*", Effect: drive.EffectStatus, Status: 200},
+		{Kind: "*", Effect: drive.EffectStatus, Status: 500, When: drive.InBody},
+		{Kind: "*", Effect: drive.EffectDelay},
+		{Kind: "*", Effect: drive.EffectReset, When: "never"}, {Kind: "[", Effect: drive.EffectReset},
+		{Effect: drive.EffectReset}, {Kind: "*", Name: "[", Effect: drive.EffectReset},
+		{Kind: "*", Effect: drive.EffectHTML}, {Kind: "*", Effect: drive.EffectHTML, Status: 600},
+		{Kind: "*", Effect: drive.EffectHTML, Status: 403, When: drive.InBody},
 		{Kind: "*", Effect: drive.EffectReset, Skip: -1}, {Kind: "*", Effect: drive.EffectReset, Count: -1},
-		{Kind: "*", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: -1}, {Kind: "*", Effect: drive.EffectReset, Probability: 1.5},
+		{Kind: "*", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: -1},
+		{Kind: "*", Effect: drive.EffectReset, Probability: 1.5},
 	} {
 		func() {
 			defer func() {

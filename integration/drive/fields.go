@@ -63,7 +63,8 @@ func (p *maskParser) field(m *mask, depth int) error {
 	for {
 		p.space()
 		end := strings.IndexFunc(p.rest, func(r rune) bool {
-			return !(r == '*' || r == '_' || r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z')
+			return !(r == '*' || r == '_' || r == '-' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' ||
+				r >= 'A' && r <= 'Z')
 		})
 		if end < 0 {
 			end = len(p.rest)

@@ -8,7 +8,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const document = `{"kind":"k","nextPageToken":"t","files":[{"id":"1","name":"a","owners":[{"emailAddress":"e","me":true}],"appProperties":{"x":"1","y":"2"}},{"id":"2"}]}`
+const (
+	allFiles = `"files":[{"id":"1","name":"a","owners":[{"emailAddress":"e","me":true}],` +
+		`"appProperties":{"x":"1","y":"2"}},{"id":"2"}]`
+	document = `{"kind":"k","nextPageToken":"t",` + allFiles + `}`
+)
 
 func TestMask(t *testing.T) {
 	for text, want := range map[string]string{
@@ -18,12 +22,12 @@ func TestMask(t *testing.T) {
 		`files/id`:                         `{"files":[{"id":"1"},{"id":"2"}]}`,
 		`files/id,files/name`:              `{"files":[{"id":"1","name":"a"},{"id":"2"}]}`,
 		`files(id),kind,files(name)`:       `{"kind":"k","files":[{"id":"1","name":"a"},{"id":"2"}]}`,
-		`files(id),files`:                  `{"files":[{"id":"1","name":"a","owners":[{"emailAddress":"e","me":true}],"appProperties":{"x":"1","y":"2"}},{"id":"2"}]}`,
-		`files,files(id)`:                  `{"files":[{"id":"1","name":"a","owners":[{"emailAddress":"e","me":true}],"appProperties":{"x":"1","y":"2"}},{"id":"2"}]}`,
+		`files(id),files`:                  `{` + allFiles + `}`,
+		`files,files(id)`:                  `{` + allFiles + `}`,
 		`files(owners/me,appProperties/y)`: `{"files":[{"owners":[{"me":true}],"appProperties":{"y":"2"}},{}]}`,
 		`files(owners(me),id)`:             `{"files":[{"owners":[{"me":true}],"id":"1"},{"id":"2"}]}`,
 		`files/owners(emailAddress)`:       `{"files":[{"owners":[{"emailAddress":"e"}]},{}]}`,
-		`files(*)`:                         `{"files":[{"id":"1","name":"a","owners":[{"emailAddress":"e","me":true}],"appProperties":{"x":"1","y":"2"}},{"id":"2"}]}`,
+		`files(*)`:                         `{` + allFiles + `}`,
 		`kind,*`:                           `(all)`,
 		`incompleteSearch`:                 `{}`,
 	} {
@@ -50,7 +54,8 @@ func TestMask(t *testing.T) {
 
 func TestInvalidMasks(t *testing.T) {
 	for _, text := range []string{
-		``, ` `, `,`, `a,`, `,a`, `a()`, `a(`, `a(b`, `a)`, `a(b))`, `a/`, `/a`, `a//b`, `a b`, `a(b)c`, `a*`, `ä`, `a[0]`,
+		``, ` `, `,`, `a,`, `,a`, `a()`, `a(`, `a(b`, `a)`, `a(b))`, `a/`, `/a`, `a//b`, `a b`, `a(b)c`, `a*`, `ä`,
+		`a[0]`,
 		strings.Repeat("a(", 1000) + "b" + strings.Repeat(")", 1000),
 	} {
 		if _, err := parseMask(text); err == nil {
@@ -66,8 +71,10 @@ func TestMaskAgainstTheDescription(t *testing.T) {
 	}
 	list, _ := d.find("GET", "files")
 	for text, ok := range map[string]bool{
-		`*`: true, `files(id,owners(emailAddress,me),capabilities/canEdit,appProperties/anything)`: true, `nextPageToken`: true,
-		`id`: false, `files(title)`: false, `files(owners(email))`: false, `files/id/x`: false, `files(capabilities(canFly))`: false,
+		`*`: true, `files(id,owners(emailAddress,me),capabilities/canEdit,appProperties/anything)`: true,
+		`nextPageToken`: true,
+		`id`:            false, `files(title)`: false, `files(owners(email))`: false, `files/id/x`: false,
+		`files(capabilities(canFly))`: false,
 	} {
 		m, err := parseMask(text)
 		if err != nil {

@@ -226,7 +226,8 @@ func (c *call) checkCreate(m *metadata, mediaType string, size int64) (parent *i
 		case target == nil:
 			return nil, errNotFound(m.shortcutTarget)
 		case target.shortcut != nil:
-			return nil, &apiError{Code: 403, Reason: "shortcutTargetInvalid", Message: "The shortcut target is invalid."}
+			return nil, &apiError{Code: 403, Reason: "shortcutTargetInvalid",
+				Message: "The shortcut target is invalid."}
 		}
 	}
 	if !native {
@@ -293,8 +294,10 @@ func (c *call) checkUpdate(m *metadata, size int64) (*item, *apiError) {
 		return nil, errFilePermission(c.id)
 	}
 	into := c.upload && it.isDocument() // converted, whatever it is
-	if m.mime != "" && m.mime != it.mime && !into && (strings.HasPrefix(m.mime, nativeTypes) || strings.HasPrefix(it.mime, nativeTypes)) {
-		return nil, errBadRequest("Neither can one of Google's own types become another type, nor another type one of them.")
+	if m.mime != "" && m.mime != it.mime && !into &&
+		(strings.HasPrefix(m.mime, nativeTypes) || strings.HasPrefix(it.mime, nativeTypes)) {
+		return nil, errBadRequest("Neither can one of Google's own types become another type, nor another type one " +
+			"of them.")
 	}
 	if c.upload {
 		if it.isFolder() || it.shortcut != nil {
@@ -389,9 +392,11 @@ func (c *call) newParents(it *item) ([]*item, *apiError) {
 	if len(add) == 0 && len(remove) == 0 {
 		return nil, nil
 	}
-	parentLimit := &apiError{Code: 403, Reason: "cannotAddParent", Message: "Increasing the number of parents is not allowed"}
+	parentLimit := &apiError{Code: 403, Reason: "cannotAddParent",
+		Message: "Increasing the number of parents is not allowed"}
 	if it.drive != nil {
-		parentLimit = &apiError{Code: 403, Reason: "teamDrivesParentLimit", Message: "A shared drive item must have exactly one parent."}
+		parentLimit = &apiError{Code: 403, Reason: "teamDrivesParentLimit",
+			Message: "A shared drive item must have exactly one parent."}
 	}
 	parents := it.parents()
 	for _, id := range remove {
@@ -435,7 +440,8 @@ func (c *call) newParents(it *item) ([]*item, *apiError) {
 	case it.drive != nil && it.role(c.account) < ContentManager:
 		return nil, errFilePermission(it.id)
 	case it.drive != to.drive && it.isFolder():
-		return nil, &apiError{Code: 403, Reason: "teamDrivesFolderMoveInNotSupported", Message: "Moving folders into shared drives is not supported."}
+		return nil, &apiError{Code: 403, Reason: "teamDrivesFolderMoveInNotSupported",
+			Message: "Moving folders into shared drives is not supported."}
 	}
 	if err := c.s.checkRoom(to, it.drive, it.isFolder()); err != nil {
 		return nil, err

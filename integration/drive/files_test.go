@@ -25,7 +25,8 @@ func TestCreateGetDownloadDelete(t *testing.T) {
 		t.Fatal(diff)
 	}
 	got := must(s.api.Files.Get(f.Id).SupportsAllDrives(true).Fields("*").Do())(t)
-	if diff := cmp.Diff(f, got, cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "ServerResponse" }, cmp.Ignore())); diff != "" {
+	if diff := cmp.Diff(f, got, cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "ServerResponse" },
+		cmp.Ignore())); diff != "" {
 		t.Fatal(diff)
 	}
 	resp := must(s.api.Files.Get(f.Id).SupportsAllDrives(true).Download())(t)
@@ -41,7 +42,8 @@ func TestCreateGetDownloadDelete(t *testing.T) {
 	if !strings.Contains(err.Error(), "File not found: "+f.Id+".") {
 		t.Fatal(err)
 	}
-	want := map[string]int{"files.create.multipart": 1, "files.get": 2, "files.download": 1, "files.delete": 1, "token": 1}
+	want := map[string]int{"files.create.multipart": 1, "files.get": 2, "files.download": 1, "files.delete": 1,
+		"token": 1}
 	if diff := cmp.Diff(want, s.Calls()); diff != "" {
 		t.Fatal(diff)
 	}
@@ -56,11 +58,13 @@ func TestDownloadRange(t *testing.T) {
 		t.Fatal(resp.Status, body, resp.Header)
 	}
 	resp, body = s.request(t, "GET", path, "", "Range", "bytes=20-")
-	if resp.StatusCode != 416 || reason(t, body) != "requestedRangeNotSatisfiable" || resp.Header.Get("Content-Range") != "bytes */10" {
+	if resp.StatusCode != 416 || reason(t, body) != "requestedRangeNotSatisfiable" ||
+		resp.Header.Get("Content-Range") != "bytes */10" {
 		t.Fatal(resp.Status, body, resp.Header)
 	}
 	empty := s.upload(t, s.show.ID, "empty", "")
-	if resp, body := s.request(t, "GET", "/drive/v3/files/"+empty.Id+"?alt=media", ""); resp.StatusCode != 200 || body != "" {
+	if resp, body := s.request(t, "GET", "/drive/v3/files/"+empty.Id+"?alt=media", ""); resp.StatusCode != 200 ||
+		body != "" {
 		t.Fatal(resp.Status, body)
 	}
 	folder := s.Mkdir(s.show, "dir")
@@ -72,12 +76,14 @@ func TestDefaultFields(t *testing.T) {
 	s := newStudio(t)
 	folder := s.Mkdir(s.show, "dir")
 	_, body := s.request(t, "GET", "/drive/v3/files/"+folder+"?supportsAllDrives=true", "")
-	want := `{"driveId":"` + s.show.ID + `","id":"` + folder + `","kind":"drive#file","mimeType":"` + folderType + `","name":"dir","teamDriveId":"` + s.show.ID + `"}`
+	want := `{"driveId":"` + s.show.ID + `","id":"` + folder + `","kind":"drive#file","mimeType":"` +
+		folderType + `","name":"dir","teamDriveId":"` + s.show.ID + `"}`
 	if diff := cmp.Diff(want, strings.TrimSpace(body)); diff != "" {
 		t.Fatal(diff)
 	}
 	_, body = s.request(t, "GET", "/drive/v3/files?q="+escape("'root' in parents"), "")
-	if diff := cmp.Diff(`{"files":[],"incompleteSearch":false,"kind":"drive#fileList"}`, strings.TrimSpace(body)); diff != "" {
+	if diff := cmp.Diff(`{"files":[],"incompleteSearch":false,"kind":"drive#fileList"}`,
+		strings.TrimSpace(body)); diff != "" {
 		t.Fatal(diff)
 	}
 	_, body = s.request(t, "GET", "/drive/v3/files/root", "")
@@ -109,7 +115,8 @@ func TestGeneratedIDs(t *testing.T) {
 		t.Fatal(ids)
 	}
 	create := func(id, mime string) error {
-		f, err := s.api.Files.Create(&api.File{Id: id, Name: "x", MimeType: mime, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
+		f, err := s.api.Files.Create(&api.File{Id: id, Name: "x", MimeType: mime, Parents: []string{s.show.ID}}).
+			SupportsAllDrives(true).Do()
 		if err == nil && f.Id != id {
 			t.Fatalf("created with id %s, not %s", f.Id, id)
 		}
@@ -138,7 +145,8 @@ func TestUsedIDWithContent(t *testing.T) {
 	s := newStudio(t)
 	id := must(s.api.Files.GenerateIds().Count(1).Do())(t).Ids[0]
 	create := func() error {
-		_, err := s.api.Files.Create(&api.File{Id: id, Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		_, err := s.api.Files.Create(&api.File{Id: id, Name: "x", Parents: []string{s.show.ID}}).
+			SupportsAllDrives(true).
 			Media(strings.NewReader("one")).Do()
 		return err
 	}
@@ -173,13 +181,16 @@ func TestUpdate(t *testing.T) {
 	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{TokenLifetime: 24 * time.Hour}})
 	f := s.upload(t, s.show.ID, "x", "one")
 	clk.Advance(time.Hour)
-	g := must(s.api.Files.Update(f.Id, &api.File{}).SupportsAllDrives(true).Media(strings.NewReader("three")).Fields("*").Do())(t)
-	if g.Id != f.Id || g.Name != "x" || g.Md5Checksum != md5Of("three") || g.Size != 5 || g.CreatedTime != f.CreatedTime ||
-		g.ModifiedTime <= f.ModifiedTime || g.Version <= f.Version || g.HeadRevisionId == f.HeadRevisionId {
+	g := must(s.api.Files.Update(f.Id, &api.File{}).SupportsAllDrives(true).Media(strings.NewReader("three")).
+		Fields("*").Do())(t)
+	if g.Id != f.Id || g.Name != "x" || g.Md5Checksum != md5Of("three") || g.Size != 5 ||
+		g.CreatedTime != f.CreatedTime || g.ModifiedTime <= f.ModifiedTime || g.Version <= f.Version ||
+		g.HeadRevisionId == f.HeadRevisionId {
 		t.Fatalf("before %+v\nafter %+v", f, g)
 	}
 	when := "2020-02-03T04:05:06.789Z"
-	g = must(s.api.Files.Update(f.Id, &api.File{Name: "y", ModifiedTime: when, AppProperties: map[string]string{"k": "v"}}).SupportsAllDrives(true).Fields("*").Do())(t)
+	g = must(s.api.Files.Update(f.Id, &api.File{Name: "y", ModifiedTime: when,
+		AppProperties: map[string]string{"k": "v"}}).SupportsAllDrives(true).Fields("*").Do())(t)
 	if g.Name != "y" || g.ModifiedTime != when || g.Md5Checksum != md5Of("three") || g.AppProperties["k"] != "v" {
 		t.Fatalf("%+v", g)
 	}
@@ -190,7 +201,8 @@ func TestUpdate(t *testing.T) {
 	wantError(t, err, 403, "fieldNotWritable")
 	_, err = s.api.Files.Update(f.Id, &api.File{CreatedTime: when}).SupportsAllDrives(true).Do()
 	wantError(t, err, 403, "fieldNotWritable")
-	_, err = s.api.Files.Update(s.Mkdir(s.show, "dir"), &api.File{}).SupportsAllDrives(true).Media(strings.NewReader("x")).Do()
+	_, err = s.api.Files.Update(s.Mkdir(s.show, "dir"), &api.File{}).SupportsAllDrives(true).
+		Media(strings.NewReader("x")).Do()
 	wantError(t, err, 400, "badRequest")
 	body := must(s.Content(f.Id))(t)
 	defer body.Close()
@@ -292,7 +304,8 @@ func TestContentIsOnDisk(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	s := must(drive.Start(drive.Options{}))(t)
 	defer s.Close()
-	studio := &studio{Server: s, account: s.AddServiceAccount("sync@studio.iam.example"), show: s.AddSharedDrive("SHOW")}
+	studio := &studio{Server: s, account: s.AddServiceAccount("sync@studio.iam.example"),
+		show: s.AddSharedDrive("SHOW")}
 	studio.show.AddMember(studio.account, drive.Organizer)
 	studio.http = authorized(t, studio.account)
 	studio.api = service(t, s, studio.http)
@@ -310,7 +323,8 @@ func TestContentIsOnDisk(t *testing.T) {
 	if diff := cmp.Diff([]string{"two"}, onDisk()); diff != "" {
 		t.Fatal(diff)
 	}
-	_, err := studio.api.Files.Create(&api.File{Parents: []string{f.Id}}).SupportsAllDrives(true).Media(strings.NewReader("refused")).Do()
+	_, err := studio.api.Files.Create(&api.File{Parents: []string{f.Id}}).SupportsAllDrives(true).
+		Media(strings.NewReader("refused")).Do()
 	wantError(t, err, 403, "parentNotAFolder")
 	if err := studio.api.Files.Delete(f.Id).SupportsAllDrives(true).Do(); err != nil {
 		t.Fatal(err)
@@ -337,7 +351,8 @@ func TestContentCanNotBeStored(t *testing.T) {
 		}
 	}
 	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true",
-		"--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\""+s.show.ID+"\"]}\r\n--b\r\n\r\nabc\r\n--b--", "Content-Type", "multipart/related; boundary=b")
+		"--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\""+s.show.ID+"\"]}\r\n--b\r\n\r\nabc\r\n--b--",
+		"Content-Type", "multipart/related; boundary=b")
 	if resp.StatusCode != 500 || reason(t, body) != "backendError" {
 		t.Fatal(resp.Status, body)
 	}
@@ -386,7 +401,8 @@ func TestDeleteFolder(t *testing.T) {
 	wantError(t, err, 404, "notFound")
 	_, err = s.api.Files.Create(&api.File{Name: "x", Parents: []string{dir}}).SupportsAllDrives(true).Do()
 	wantError(t, err, 404, "notFound")
-	_, err = s.api.Files.List().Q("'" + dir + "' in parents").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).Do()
+	_, err = s.api.Files.List().Q("'" + dir + "' in parents").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).
+		Do()
 	wantError(t, err, 404, "notFound")
 	if n := len(s.Files()); n != 0 {
 		t.Fatal(s.Files())
@@ -431,7 +447,8 @@ func TestDrivesAndAbout(t *testing.T) {
 	if len(names) != 12 || names[0] != "SHOW" {
 		t.Fatal(names)
 	}
-	if got := must(s.api.Drives.List().Q("name = 'show' and hidden = false and createdTime > '2000-01-01'").Do())(t); len(got.Drives) != 1 || got.Drives[0].Id != s.show.ID {
+	if got := must(s.api.Drives.List().Q("name = 'show' and hidden = false and createdTime > '2000-01-01'").
+		Do())(t); len(got.Drives) != 1 || got.Drives[0].Id != s.show.ID {
 		t.Fatal(got)
 	}
 	d := must(s.api.Drives.Get(s.show.ID).Fields("name,capabilities/canAddChildren").Do())(t)
@@ -446,7 +463,8 @@ func TestDrivesAndAbout(t *testing.T) {
 	if about.User.EmailAddress != s.account.Email || !about.User.Me || about.MaxUploadSize != 5497558138880 {
 		t.Fatalf("%+v", about)
 	}
-	if root := must(s.api.Files.Get(s.show.ID).SupportsAllDrives(true).Fields("*").Do())(t); root.Name != "Drive" || root.MimeType != folderType || len(root.Parents) != 0 {
+	if root := must(s.api.Files.Get(s.show.ID).SupportsAllDrives(true).Fields("*").Do())(t); root.Name != "Drive" ||
+		root.MimeType != folderType || len(root.Parents) != 0 {
 		t.Fatalf("%+v", root)
 	}
 }

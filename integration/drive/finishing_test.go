@@ -19,7 +19,9 @@ func TestFinishing(t *testing.T) {
 	status := "bytes */524293"
 	for _, answers := range []drive.Answers{drive.AnswerNone, drive.AnswerStatus, drive.AnswerAll} {
 		t.Run("answers "+string(answers), func(t *testing.T) {
-			s := newStudio(t, drive.Options{Settings: drive.Settings{Finishing: drive.Finishing{Time: time.Hour, From: 2 * chunk, Answers: answers}}})
+			s := newStudio(t,
+				drive.Options{Settings: drive.Settings{Finishing: drive.Finishing{Time: time.Hour, From: 2 * chunk,
+					Answers: answers}}})
 			uri := s.begin(t, len(data))
 			ctx, cancel := context.WithCancel(t.Context())
 			put := make(chan int, 1) // the status, 0 for none

@@ -52,19 +52,24 @@ func serve(s *Server, r *http.Request) (answer *httptest.ResponseRecorder) {
 func FuzzRequest(f *testing.F) {
 	s, show, token := fuzzed(f)
 	folder := s.Mkdir(show, "projects")
-	list := url.Values{"q": {"name = 'x' and '" + folder + "' in parents"}, "orderBy": {"name desc,folder"}, "fields": {"nextPageToken,files(id,name)"},
-		"pageToken": {"~!!~e30"}, "corpora": {"allDrives"}, "includeItemsFromAllDrives": {"true"}, "supportsAllDrives": {"true"}}
+	list := url.Values{"q": {"name = 'x' and '" + folder + "' in parents"}, "orderBy": {"name desc,folder"},
+		"fields": {"nextPageToken,files(id,name)"}, "pageToken": {"~!!~e30"}, "corpora": {"allDrives"},
+		"includeItemsFromAllDrives": {"true"}, "supportsAllDrives": {"true"}}
 	f.Add("GET", "/drive/v3/files?"+list.Encode(), "", "", []byte(nil))
 	f.Add("GET", "/drive/v3/files/generateIds?count=3&space=drive", "", "", []byte(nil))
 	f.Add("GET", "/drive/v3/drives?pageSize=1&pageToken=x", "", "", []byte(nil))
 	f.Add("GET", "/drive/v3/files/root?fields=*", "", "", []byte(nil))
-	f.Add("POST", "/drive/v3/files?supportsAllDrives=true", "application/json", "", []byte(`{"name": "x", "parents": ["`+folder+`"], "mimeType": "application/vnd.google-apps.folder"}`))
-	f.Add("POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", "multipart/related; boundary=b", "",
+	f.Add("POST", "/drive/v3/files?supportsAllDrives=true", "application/json", "",
+		[]byte(`{"name": "x", "parents": ["`+folder+`"], "mimeType": "application/vnd.google-apps.folder"}`))
+	f.Add("POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", "multipart/related; boundary=b",
+		"",
 		[]byte(multipartBody(`{"name":"x","parents":["`+folder+`"]}`, "text/plain", "abc")))
 	f.Add("POST", "/upload/drive/v3/files?uploadType=resumable", "application/json", "", []byte(`{"name": "x"}`))
 	f.Add("PUT", "/upload/drive/v3/files?uploadType=resumable&upload_id=x", "", "bytes 0-2/3", []byte("abc"))
-	f.Add("PATCH", "/drive/v3/files/"+folder+"?supportsAllDrives=true&addParents=x", "application/json", "", []byte(`{"trashed": true}`))
-	f.Add("POST", "/token", "application/x-www-form-urlencoded", "", []byte("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=e30.e30.e30"))
+	f.Add("PATCH", "/drive/v3/files/"+folder+"?supportsAllDrives=true&addParents=x", "application/json", "",
+		[]byte(`{"trashed": true}`))
+	f.Add("POST", "/token", "application/x-www-form-urlencoded", "",
+		[]byte("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=e30.e30.e30"))
 	f.Fuzz(func(t *testing.T, method, target, contentType, contentRange string, body []byte) {
 		u, err := url.ParseRequestURI(target)
 		if err != nil || strings.HasPrefix(u.Path, controlPrefix) {
@@ -72,7 +77,8 @@ func FuzzRequest(f *testing.F) {
 		}
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", strings.NewReader(string(body)))
 		r.Method, r.URL = method, u
-		r.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {contentType}, "Content-Range": {contentRange}}
+		r.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {contentType},
+			"Content-Range": {contentRange}}
 		if answer := serve(s, r); answer.Code >= 500 {
 			t.Errorf("%s %s: %d %s", method, target, answer.Code, answer.Body)
 		}
@@ -91,7 +97,8 @@ func FuzzDownload(f *testing.F) {
 	if answer := serve(s, r); json.Unmarshal(answer.Body.Bytes(), &file) != nil || file.ID == "" {
 		f.Fatal(answer.Code, answer.Body)
 	}
-	for _, h := range []string{"", "bytes=0-9", "bytes=990-", "bytes=-5", "bytes=0-1,5-6", "bytes=1000-", "bytes=9-0", "items=0-1", "bytes=0-99999999999999999999"} {
+	for _, h := range []string{"", "bytes=0-9", "bytes=990-", "bytes=-5", "bytes=0-1,5-6", "bytes=1000-", "bytes=9-0",
+		"items=0-1", "bytes=0-99999999999999999999"} {
 		f.Add(h)
 	}
 	f.Fuzz(func(t *testing.T, header string) {
@@ -103,7 +110,8 @@ func FuzzDownload(f *testing.F) {
 		var first, last, total int
 		switch n, _ := fmt.Sscanf(span, "bytes %d-%d/%d", &first, &last, &total); {
 		case answer.Code == 200 && string(got) == content:
-		case answer.Code == 206 && n == 3 && total == len(content) && first <= last && last < total && string(got) == content[first:last+1]:
+		case answer.Code == 206 && n == 3 && total == len(content) && first <= last && last < total &&
+			string(got) == content[first:last+1]:
 		case answer.Code == 206 && strings.HasPrefix(answer.Header().Get("Content-Type"), "multipart/byteranges"):
 		case answer.Code == 416 && json.Valid(got):
 		default:
@@ -114,8 +122,11 @@ func FuzzDownload(f *testing.F) {
 
 // FuzzSettings reads settings and faults. What is understood is written so that it is read again.
 func FuzzSettings(f *testing.F) {
-	for _, text := range []string{`{"latency":"150ms","jitter":1000,"accountRate":{"perSecond":2.5,"burst":3,"retryAfter":"2s"}}`, `{"units":{"projectPerMinute":1}}`,
-		`{"kind":"files.*","effect":"status","status":503,"retryAfter":"1m"}`, `{"kind":"[","effect":"drip","delay":-1}`, `{"latency":"1h","latency":2}`,
+	for _, text := range []string{
+		`{"latency":"150ms","jitter":1000,"accountRate":{"perSecond":2.5,"burst":3,"retryAfter":"2s"}}`,
+		`{"units":{"projectPerMinute":1}}`,
+		`{"kind":"files.*","effect":"status","status":503,"retryAfter":"1m"}`,
+		`{"kind":"[","effect":"drip","delay":-1}`, `{"latency":"1h","latency":2}`,
 		`{"latency":null}`, `{"Latency":"1s"}`, `[]`, `{`, `null`} {
 		f.Add([]byte(text))
 	}

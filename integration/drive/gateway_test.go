@@ -33,9 +33,10 @@ func TestGatewayMaxBody(t *testing.T) {
 			}
 		}
 		header := []string{"Content-Type", "multipart/related; boundary=b"}
-		multi := "--b\r\nContent-Type: application/json\r\n\r\n{\"name\":\"x\",\"parents\":[\"" + s.show.ID + "\"]}\r\n" +
-			"--b\r\nContent-Type: x/y\r\n\r\n" + data + "\r\n--b--"
-		refused(s.request(t, "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", multi, header...))
+		multi := "--b\r\nContent-Type: application/json\r\n\r\n{\"name\":\"x\",\"parents\":[\"" +
+			s.show.ID + "\"]}\r\n--b\r\nContent-Type: x/y\r\n\r\n" + data + "\r\n--b--"
+		refused(s.request(t, "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", multi,
+			header...))
 		uri := s.begin(t, len(data))
 		refused(s.request(t, "PUT", uri, data))
 		// What was read before the refusal has gone on, unless the proxy takes all first.

@@ -11,7 +11,8 @@ import (
 func TestGzip(t *testing.T) {
 	s := newStudio(t)
 	for agent, want := range map[string]string{"my program (gzip)": "gzip", "my program": ""} {
-		resp, body := s.request(t, "GET", "/drive/v3/about?fields=user,exportFormats", "", "Accept-Encoding", "gzip", "User-Agent", agent)
+		resp, body := s.request(t, "GET", "/drive/v3/about?fields=user,exportFormats", "", "Accept-Encoding", "gzip",
+			"User-Agent", agent)
 		if resp.StatusCode != 200 || resp.Header.Get("Content-Encoding") != want {
 			t.Fatal(resp.Status, resp.Header)
 		}

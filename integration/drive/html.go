@@ -32,7 +32,8 @@ func (e *htmlError) write(w http.ResponseWriter, baseURL string) error {
 	}
 	page := fmt.Sprintf("<!DOCTYPE html>\n<html><head><title>%s</title></head>\n<body><h1>%s</h1>\n<p>%s</p>\n"+
 		"<hr><address>%s (squid/5.7)</address></body></html>\n",
-		title, title, html.EscapeString(or(e.text, "The request was refused by your organisation's policy.")), proxyName)
+		title, title, html.EscapeString(or(e.text, "The request was refused by your organisation's policy.")),
+		proxyName)
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(page)))

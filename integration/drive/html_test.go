@@ -24,7 +24,8 @@ func TestFaultHTML(t *testing.T) {
 		when   drive.When
 		header string
 	}{
-		{200, "", ""}, {302, "", "Location"}, {401, "", ""}, {403, "", ""}, {407, "", "Proxy-Authenticate"}, {413, "", ""},
+		{200, "", ""}, {302, "", "Location"}, {401, "", ""}, {403, "", ""}, {407, "", "Proxy-Authenticate"},
+		{413, "", ""},
 		{502, drive.After, ""}, {503, "", "Retry-After"},
 	} {
 		f := s.AddFault(drive.Fault{Kind: "files.*", Effect: drive.EffectHTML, Status: test.status, When: test.when,
@@ -36,7 +37,8 @@ func TestFaultHTML(t *testing.T) {
 		page := string(must(io.ReadAll(resp.Body))(t))
 		resp.Body.Close()
 		if resp.StatusCode != test.status || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") ||
-			resp.Header.Get("Via") == "" || resp.Header.Get("Server") == "" || !strings.Contains(page, "size &lt; 1 MB") ||
+			resp.Header.Get("Via") == "" || resp.Header.Get("Server") == "" ||
+			!strings.Contains(page, "size &lt; 1 MB") ||
 			test.header != "" && resp.Header.Get(test.header) == "" {
 			t.Errorf("%d: %s %v %s", test.status, resp.Status, resp.Header, page)
 		}
@@ -49,7 +51,8 @@ func TestFaultHTML(t *testing.T) {
 				t.Error(resp.Status, page)
 			}
 		}
-		if last := s.Log()[len(s.Log())-1]; f.Hits() != 1 || last.Status != test.status || last.Reason != "html" || last.Fault != "html" {
+		if last := s.Log()[len(s.Log())-1]; f.Hits() != 1 || last.Status != test.status || last.Reason != "html" ||
+			last.Fault != "html" {
 			t.Errorf("%d: %+v", test.status, last)
 		}
 		found := s.Find(s.show, "x")
@@ -65,7 +68,8 @@ func TestFaultHTML(t *testing.T) {
 // A refusal that names no reason, as some of Google's own servers send it.
 func TestFaultWithoutReason(t *testing.T) {
 	s := newStudio(t)
-	s.AddFault(drive.Fault{Kind: "files.get", Effect: drive.EffectStatus, Status: 403, Reason: drive.NoReason, Message: "no"})
+	s.AddFault(drive.Fault{Kind: "files.get", Effect: drive.EffectStatus, Status: 403, Reason: drive.NoReason,
+		Message: "no"})
 	_, err := s.api.Files.Get("root").Do()
 	wantError(t, err, 403, "")
 	if e := err.(*googleapi.Error); e.Message != "no" || len(e.Errors) != 0 {
@@ -95,7 +99,8 @@ func TestFaultByName(t *testing.T) {
 		refused("create", err, want)
 		_, err = s.api.Files.Create(file).SupportsAllDrives(true).Media(strings.NewReader(content(3 * chunk))).Do()
 		refused("multipart", err, want)
-		_, err = s.api.Files.Create(file).SupportsAllDrives(true).Media(strings.NewReader(content(3*chunk)), googleapi.ChunkSize(chunk)).Do()
+		_, err = s.api.Files.Create(file).SupportsAllDrives(true).
+			Media(strings.NewReader(content(3*chunk)), googleapi.ChunkSize(chunk)).Do()
 		refused("resumable", err, want)
 		_, err = s.api.Files.Get(id).SupportsAllDrives(true).Do()
 		refused("get", err, want)

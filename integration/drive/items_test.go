@@ -20,8 +20,8 @@ func TestShortcuts(t *testing.T) {
 			ShortcutDetails: &api.FileShortcutDetails{TargetId: target}}).SupportsAllDrives(true).Fields("*").Do()
 	}
 	made := must(create("", folder))(t)
-	if d := made.ShortcutDetails; made.Name != "assets" || d == nil || d.TargetId != folder || d.TargetMimeType != folderType ||
-		made.Md5Checksum != "" || made.Size != 0 || made.MimeType != shortcutType {
+	if d := made.ShortcutDetails; made.Name != "assets" || d == nil || d.TargetId != folder ||
+		d.TargetMimeType != folderType || made.Md5Checksum != "" || made.Size != 0 || made.MimeType != shortcutType {
 		t.Fatalf("%+v", made)
 	}
 	byHand := s.AddShortcut(s.show.ID, "link", folder)
@@ -37,7 +37,8 @@ func TestShortcuts(t *testing.T) {
 	wantError(t, err, 403, "shortcutTargetInvalid")
 	_, err = create("x", "1nothing")
 	wantError(t, err, 404, "notFound")
-	_, err = s.api.Files.Create(&api.File{Name: "x", MimeType: shortcutType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do()
+	_, err = s.api.Files.Create(&api.File{Name: "x", MimeType: shortcutType, Parents: []string{s.show.ID}}).
+		SupportsAllDrives(true).Do()
 	wantError(t, err, 400, "invalid")
 	if got := s.names(t, "'"+byHand+"' in parents"); len(got) != 0 {
 		t.Fatal(got)
@@ -70,7 +71,8 @@ func TestDocuments(t *testing.T) {
 	s := newStudio(t)
 	id := s.AddDoc(s.show.ID, "notes.ma")
 	seen := must(s.api.Files.Get(id).SupportsAllDrives(true).Fields("*").Do())(t)
-	if seen.MimeType != drive.DocumentType || seen.Md5Checksum != "" || seen.Size != 0 || seen.HeadRevisionId != "" || seen.WebContentLink != "" {
+	if seen.MimeType != drive.DocumentType || seen.Md5Checksum != "" || seen.Size != 0 || seen.HeadRevisionId != "" ||
+		seen.WebContentLink != "" {
 		t.Fatalf("%+v", seen)
 	}
 	s.UpdateSettings(func(v *drive.Settings) { v.DocumentSize = 1234 })
@@ -98,14 +100,17 @@ func TestDocuments(t *testing.T) {
 	}
 	s.ClearViolations()
 	// A new one is made of an upload that asks for it.
-	made := must(s.api.Files.Create(&api.File{Name: "new", MimeType: drive.DocumentType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+	made := must(s.api.Files.Create(&api.File{Name: "new", MimeType: drive.DocumentType, Parents: []string{s.show.ID}}).
+		SupportsAllDrives(true).
 		Media(strings.NewReader("text")).Fields("mimeType,md5Checksum").Do())(t)
 	if made.MimeType != drive.DocumentType || made.Md5Checksum != "" {
 		t.Fatalf("%+v", made)
 	}
-	_, err = s.api.Files.Update(s.AddFile(s.show.ID, "f", nil), &api.File{MimeType: drive.DocumentType}).SupportsAllDrives(true).Do()
+	_, err = s.api.Files.Update(s.AddFile(s.show.ID, "f", nil), &api.File{MimeType: drive.DocumentType}).
+		SupportsAllDrives(true).Do()
 	wantError(t, err, 400, "badRequest")
-	_, err = s.api.Files.Create(&api.File{Name: "dir", MimeType: folderType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+	_, err = s.api.Files.Create(&api.File{Name: "dir", MimeType: folderType, Parents: []string{s.show.ID}}).
+		SupportsAllDrives(true).
 		Media(strings.NewReader("text")).Do()
 	wantError(t, err, 400, "badRequest")
 }
@@ -118,7 +123,8 @@ func TestSameName(t *testing.T) {
 	s.AddFile(s.show.ID, "x", []byte("1"))
 	s.AddDoc(s.show.ID, "X")
 	s.AddShortcut(s.show.ID, "x", other)
-	list := must(s.api.Files.List().Q("name = 'x' and '" + s.show.ID + "' in parents and trashed = false").SupportsAllDrives(true).
+	list := must(s.api.Files.List().Q("name = 'x' and '" + s.show.ID + "' in parents and trashed = false").
+		SupportsAllDrives(true).
 		IncludeItemsFromAllDrives(true).Fields("files(name,mimeType)").Do())(t)
 	var types []string
 	for _, f := range list.Files {

@@ -19,7 +19,8 @@ func (l *limits) configure(s Settings) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.settings
-	if old.AccountRate != s.AccountRate || old.ProjectRate != s.ProjectRate || old.WriteRate != s.WriteRate || old.Units != s.Units {
+	if old.AccountRate != s.AccountRate || old.ProjectRate != s.ProjectRate || old.WriteRate != s.WriteRate ||
+		old.Units != s.Units {
 		l.buckets = map[string]*rate.Limiter{}
 	}
 	l.settings = s
@@ -109,9 +110,11 @@ func (s *Server) checkStorage(d *SharedDrive, owner *Account, size, replaced int
 	case limit < 0:
 		return nil
 	case limit == 0:
-		return &apiError{Code: 403, Reason: "storageQuotaExceeded", Domain: "usageLimits", Message: "Service Accounts do not have storage quota. " +
-			"Leverage shared drives (https://developers.google.com/workspace/drive/api/guides/about-shareddrives), " +
-			"or use OAuth delegation (http://support.google.com/a/answer/7281227) instead."}
+		return &apiError{Code: 403, Reason: "storageQuotaExceeded", Domain: "usageLimits",
+			Message: "Service Accounts do not have storage quota. " +
+				"Leverage shared drives " +
+				"(https://developers.google.com/workspace/drive/api/guides/about-shareddrives), " +
+				"or use OAuth delegation (http://support.google.com/a/answer/7281227) instead."}
 	case usage-replaced+size > limit:
 		return reasonError(403, "storageQuotaExceeded", "", 0)
 	}

@@ -24,12 +24,18 @@ func TestRates(t *testing.T) {
 		code     int
 		reason   string
 	}{
-		{"account", drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Burst: 3}}, 3, 0, 403, "userRateLimitExceeded"},
+		{"account", drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Burst: 3}}, 3, 0, 403,
+			"userRateLimitExceeded"},
 		{"project", drive.Settings{ProjectRate: drive.Rate{PerSecond: slow, Burst: 2}}, 2, 0, 403, "rateLimitExceeded"},
-		{"other error", drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Status: 429, Reason: "rateLimitExceeded"}}, 1, 0, 429, "rateLimitExceeded"},
-		{"writes", drive.Settings{WriteRate: drive.Rate{PerSecond: slow, Burst: 2}}, 5, 2, 403, "userRateLimitExceeded"},
-		{"units of an account", drive.Settings{Units: drive.Units{AccountPerMinute: 60}}, 2, 1, 403, "userRateLimitExceeded"},
-		{"units of the project", drive.Settings{Units: drive.Units{ProjectPerMinute: 10}}, 2, 0, 403, "rateLimitExceeded"},
+		{"other error",
+			drive.Settings{AccountRate: drive.Rate{PerSecond: slow, Status: 429, Reason: "rateLimitExceeded"}}, 1, 0,
+			429, "rateLimitExceeded"},
+		{"writes", drive.Settings{WriteRate: drive.Rate{PerSecond: slow, Burst: 2}}, 5, 2, 403,
+			"userRateLimitExceeded"},
+		{"units of an account", drive.Settings{Units: drive.Units{AccountPerMinute: 60}}, 2, 1, 403,
+			"userRateLimitExceeded"},
+		{"units of the project", drive.Settings{Units: drive.Units{ProjectPerMinute: 10}}, 2, 0, 403,
+			"rateLimitExceeded"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			clk := newClock() // stands still, so nothing comes back
@@ -63,7 +69,8 @@ func TestRates(t *testing.T) {
 
 func TestRateComesBackAndAccountsAreApart(t *testing.T) {
 	clk := newClock()
-	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{AccountRate: drive.Rate{PerSecond: 2, Burst: 1, RetryAfter: time.Second}}})
+	s := newStudio(t, drive.Options{Now: clk.Now,
+		Settings: drive.Settings{AccountRate: drive.Rate{PerSecond: 2, Burst: 1, RetryAfter: time.Second}}})
 	other := s.as(t, s.AddUser("td@studio.example"))
 	get := func(svc *api.Service) error { _, err := svc.Files.Get("root").Do(); return err }
 	if err := get(s.api); err != nil {
@@ -97,7 +104,8 @@ func TestServiceAccountsOwnNoStorage(t *testing.T) {
 	shared := s.Mkdir(user, "shared")
 	s.Share(shared, s.account, drive.Writer)
 	create := func(parent, data string) error {
-		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{parent}}).SupportsAllDrives(true).Media(strings.NewReader(data)).Do()
+		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{parent}}).SupportsAllDrives(true).
+			Media(strings.NewReader(data)).Do()
 		return err
 	}
 	for _, parent := range []string{"root", shared} {
@@ -107,7 +115,8 @@ func TestServiceAccountsOwnNoStorage(t *testing.T) {
 		if !strings.Contains(err.Error(), "Service Accounts do not have storage quota") {
 			t.Fatal(err)
 		}
-		resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable", `{"parents":["`+parent+`"]}`, "Content-Type", "application/json")
+		resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable", `{"parents":["`+parent+`"]}`,
+			"Content-Type", "application/json")
 		if resp.StatusCode != 403 || reason(t, body) != "storageQuotaExceeded" {
 			t.Fatal(resp.Status, body)
 		}
@@ -139,7 +148,8 @@ func TestUserStorage(t *testing.T) {
 	f := must(svc.Files.Create(&api.File{Name: "x"}).Media(strings.NewReader("12345678")).Do())(t)
 	_, err := svc.Files.Create(&api.File{Name: "y"}).Media(strings.NewReader("123")).Do()
 	wantError(t, err, 403, "storageQuotaExceeded")
-	must(svc.Files.Update(f.Id, nil).Media(strings.NewReader("1234567890")).Do())(t) // takes the place of the old content
+	// takes the place of the old content
+	must(svc.Files.Update(f.Id, nil).Media(strings.NewReader("1234567890")).Do())(t)
 	_, err = svc.Files.Update(f.Id, nil).Media(strings.NewReader("1234567890a")).Do()
 	wantError(t, err, 403, "storageQuotaExceeded")
 	about := must(svc.About.Get().Fields("storageQuota").Do())(t)
@@ -159,9 +169,11 @@ func TestUserStorage(t *testing.T) {
 
 func TestDailyUpload(t *testing.T) {
 	clk := newClock()
-	s := newStudio(t, drive.Options{Now: clk.Now, Settings: drive.Settings{DailyUpload: 10, TokenLifetime: 48 * time.Hour}})
+	s := newStudio(t, drive.Options{Now: clk.Now,
+		Settings: drive.Settings{DailyUpload: 10, TokenLifetime: 48 * time.Hour}})
 	create := func(size int) error {
-		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader(content(size))).Do()
+		_, err := s.api.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+			Media(strings.NewReader(content(size))).Do()
 		return err
 	}
 	if err := create(6); err != nil {
@@ -188,9 +200,11 @@ func TestDailyUpload(t *testing.T) {
 }
 
 func TestSharedDriveLimits(t *testing.T) {
-	s := newStudio(t, drive.Options{Settings: drive.Settings{SharedDriveItems: 4, SharedDriveDepth: 2, FolderChildren: 2}})
+	s := newStudio(t, drive.Options{Settings: drive.Settings{SharedDriveItems: 4, SharedDriveDepth: 2,
+		FolderChildren: 2}})
 	folder := func(parent string) (string, error) {
-		f, err := s.api.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{parent}}).SupportsAllDrives(true).Do()
+		f, err := s.api.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{parent}}).
+			SupportsAllDrives(true).Do()
 		if err != nil {
 			return "", err
 		}
@@ -218,13 +232,13 @@ func TestSharedDriveLimits(t *testing.T) {
 // Google's own limits hold without any setting.
 func TestTooLargeForDrive(t *testing.T) {
 	s := newStudio(t)
-	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`,
-		"Content-Type", "application/json", "X-Upload-Content-Length", "5497558138881")
+	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true",
+		`{"parents":["`+s.show.ID+`"]}`, "Content-Type", "application/json", "X-Upload-Content-Length", "5497558138881")
 	if resp.StatusCode != 413 {
 		t.Fatal(resp.Status, body)
 	}
-	resp, body = s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true", `{"parents":["`+s.show.ID+`"]}`,
-		"Content-Type", "application/json", "X-Upload-Content-Length", "750000000001")
+	resp, body = s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true",
+		`{"parents":["`+s.show.ID+`"]}`, "Content-Type", "application/json", "X-Upload-Content-Length", "750000000001")
 	if resp.StatusCode != 403 || reason(t, body) != "userRateLimitExceeded" {
 		t.Fatal(resp.Status, body)
 	}
@@ -290,14 +304,16 @@ func TestRoomForSmallFilesOnly(t *testing.T) {
 		_, err := create(3, googleapi.ChunkSize(0))
 		wantError(t, err, 403, "storageQuotaExceeded")
 		update := func(size int) error {
-			_, err := test.svc.Files.Update(f.Id, nil).SupportsAllDrives(true).Media(strings.NewReader(content(size))).Do()
+			_, err := test.svc.Files.Update(f.Id, nil).SupportsAllDrives(true).Media(strings.NewReader(content(size))).
+				Do()
 			return err
 		}
 		if err := update(4); err != nil { // 10 bytes with the old content gone
 			t.Fatal(err)
 		}
 		wantError(t, update(5), 403, "storageQuotaExceeded")
-		must(test.svc.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{test.parent}}).SupportsAllDrives(true).Do())(t)
+		must(test.svc.Files.Create(&api.File{Name: "d", MimeType: folderType, Parents: []string{test.parent}}).
+			SupportsAllDrives(true).Do())(t)
 	}
 	about := must(s.as(t, user).About.Get().Fields("storageQuota").Do())(t)
 	if q := about.StorageQuota; q.Limit != 10 || q.Usage != 10 {
@@ -306,8 +322,10 @@ func TestRoomForSmallFilesOnly(t *testing.T) {
 	must(s.as(t, other).Files.Create(&api.File{Name: "x"}).Media(strings.NewReader(content(100))).Do())(t)
 	s.show.SetStorage(0)
 	s.UpdateSettings(func(v *drive.Settings) { v.SharedDriveStorage = 11 })
-	must(s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do())(t)
-	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do()
+	must(s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader("1")).Do())(t)
+	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader("1")).Do()
 	wantError(t, err, 403, "storageQuotaExceeded")
 }
 
@@ -316,7 +334,8 @@ func TestFullSharedDriveTakesUpdates(t *testing.T) {
 	s := newStudio(t, drive.Options{Settings: drive.Settings{SharedDriveItems: 2}})
 	dir := s.Mkdir(s.show, "d")
 	f := s.upload(t, s.show.ID, "x", "abc")
-	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("x")).Do()
+	_, err := s.api.Files.Create(&api.File{Name: "y", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader("x")).Do()
 	wantError(t, err, 403, "teamDriveFileLimitExceeded")
 	for _, option := range []googleapi.MediaOption{googleapi.ChunkSize(0), googleapi.ChunkSize(chunk)} {
 		got := must(s.api.Files.Update(f.Id, &api.File{Name: "z"}).SupportsAllDrives(true).

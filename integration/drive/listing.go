@@ -154,7 +154,8 @@ func (c *call) parseListing() (*listing, *apiError) {
 	}
 	if (corpora == "drive" || corpora == "allDrives") && !l.include {
 		return nil, &apiError{Code: 403, Reason: "teamDrivesIncludeItemsRequired",
-			Message: "The includeItemsFromAllDrives parameter must be set to true when driveId is specified or corpora contains drive or allDrives."}
+			Message: "The includeItemsFromAllDrives parameter must be set to true when driveId is specified or " +
+				"corpora contains drive or allDrives."}
 	}
 	if l.include && !c.allDrives() {
 		return nil, &apiError{Code: 403, Reason: "teamDrivesSupportRequired",
@@ -174,7 +175,8 @@ func (c *call) parseListing() (*listing, *apiError) {
 	if most := c.s.Settings().PageLimit; most > 0 {
 		l.size = min(l.size, most)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{c.account.Email, get("q"), get("orderBy"), corpora, driveID, fmt.Sprint(l.include)}))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", []string{c.account.Email, get("q"), get("orderBy"), corpora, driveID,
+		fmt.Sprint(l.include)}))
 	l.hash = base64.RawURLEncoding.EncodeToString(sum[:9])
 	if token := get("pageToken"); token != "" {
 		if l.after, l.empty, err = c.s.readPageToken(l.hash, token); err != nil {

@@ -44,7 +44,8 @@ func TestPaging(t *testing.T) {
 	}
 	list := func(order string, limit int) (pages [][]string) {
 		s.UpdateSettings(func(v *drive.Settings) { v.PageLimit = limit })
-		call := s.api.Files.List().Q("'" + dir + "' in parents").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).PageSize(10)
+		call := s.api.Files.List().Q("'" + dir + "' in parents").SupportsAllDrives(true).
+			IncludeItemsFromAllDrives(true).PageSize(10)
 		if order != "" {
 			call.OrderBy(order)
 		}
@@ -77,7 +78,8 @@ func TestPaging(t *testing.T) {
 
 	// A page goes on after the last item, whatever happened meanwhile.
 	call := func(q, token string, size int64) (*api.FileList, error) {
-		c := s.api.Files.List().Q(q).SupportsAllDrives(true).IncludeItemsFromAllDrives(true).OrderBy("name").PageSize(size)
+		c := s.api.Files.List().Q(q).SupportsAllDrives(true).IncludeItemsFromAllDrives(true).OrderBy("name").
+			PageSize(size)
 		if token != "" {
 			c.PageToken(token)
 		}
@@ -111,29 +113,30 @@ func TestCorpora(t *testing.T) {
 	s.AddFile(s.show.ID, "show", nil)
 	s.AddFile(other.ID, "other", nil)
 	s.AddFile(secret.ID, "secret", nil)
+	const drives, all = "supportsAllDrives=true", "supportsAllDrives=true&includeItemsFromAllDrives=true"
 	for query, want := range map[string]string{
-		"":                       "mine",
-		"supportsAllDrives=true": "mine",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true":                                            "mine other show",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&corpora=user":                               "mine other show",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&corpora=allDrives":                          "mine other show",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&corpora=drive&driveId=" + s.show.ID:         "show",
-		"supportsTeamDrives=true&includeTeamDriveItems=true&corpora=teamDrive&teamDriveId=" + s.show.ID:    "show",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&corpora=drive&driveId=" + secret.ID:         "404 notFound",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&corpora=drive":                              "403 teamDriveIdRequiresTeamDriveCorpora",
-		"supportsAllDrives=true&includeItemsFromAllDrives=true&driveId=" + s.show.ID:                       "403 teamDriveIdRequiresTeamDriveCorpora",
-		"supportsAllDrives=true&corpora=drive&driveId=" + s.show.ID:                                        "403 teamDrivesIncludeItemsRequired",
-		"supportsAllDrives=true&corpora=allDrives":                                                         "403 teamDrivesIncludeItemsRequired",
-		"includeItemsFromAllDrives=true":                                                                   "403 teamDrivesSupportRequired",
-		"corpora=everything":                                                                               "400 invalid",
-		"spaces=photos":                                                                                    "400 invalid",
-		"orderBy=beauty":                                                                                   "400 invalid",
-		"orderBy=name%20asc":                                                                               "400 invalid",
-		"q=" + escape("fullText contains 'x'"):                                                             "400 invalid",
-		"q=" + escape("'"+s.show.ID+"' in parents"):                                                        "",
-		"q=" + escape("'"+secret.ID+"' in parents"):                                                        "404 notFound",
-		"q=" + escape("name = 'x' or 'nowhere' in parents"):                                                "404 notFound",
-		"q=" + escape("'root' in parents"):                                                                 "mine",
+		"":                         "mine",
+		drives:                     "mine",
+		all:                        "mine other show",
+		all + "&corpora=user":      "mine other show",
+		all + "&corpora=allDrives": "mine other show",
+		all + "&corpora=drive&driveId=" + s.show.ID:                                                     "show",
+		"supportsTeamDrives=true&includeTeamDriveItems=true&corpora=teamDrive&teamDriveId=" + s.show.ID: "show",
+		all + "&corpora=drive&driveId=" + secret.ID:                                                     "404 notFound",
+		all + "&corpora=drive":                              "403 teamDriveIdRequiresTeamDriveCorpora",
+		all + "&driveId=" + s.show.ID:                       "403 teamDriveIdRequiresTeamDriveCorpora",
+		drives + "&corpora=drive&driveId=" + s.show.ID:      "403 teamDrivesIncludeItemsRequired",
+		drives + "&corpora=allDrives":                       "403 teamDrivesIncludeItemsRequired",
+		"includeItemsFromAllDrives=true":                    "403 teamDrivesSupportRequired",
+		"corpora=everything":                                "400 invalid",
+		"spaces=photos":                                     "400 invalid",
+		"orderBy=beauty":                                    "400 invalid",
+		"orderBy=name%20asc":                                "400 invalid",
+		"q=" + escape("fullText contains 'x'"):              "400 invalid",
+		"q=" + escape("'"+s.show.ID+"' in parents"):         "",
+		"q=" + escape("'"+secret.ID+"' in parents"):         "404 notFound",
+		"q=" + escape("name = 'x' or 'nowhere' in parents"): "404 notFound",
+		"q=" + escape("'root' in parents"):                  "mine",
 		"q=" + escape("'me' in owners and '"+s.account.Email+"' in writers and not 'nobody@x' in readers"): "mine",
 	} {
 		if !strings.Contains(query, "orderBy") {
@@ -203,7 +206,8 @@ func TestListingFieldsAndOrder(t *testing.T) {
 		"quotaBytesUsed desc":     "b A c",
 		"folder desc , name desc": "b A c",
 	} {
-		list := must(s.api.Files.List().Q("'" + s.show.ID + "' in parents").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).OrderBy(order).Do())(t)
+		list := must(s.api.Files.List().Q("'" + s.show.ID + "' in parents").SupportsAllDrives(true).
+			IncludeItemsFromAllDrives(true).OrderBy(order).Do())(t)
 		var got []string
 		for _, f := range list.Files {
 			got = append(got, f.Name)
@@ -225,11 +229,12 @@ func TestLogAndCalls(t *testing.T) {
 	// The last answer may be read before its entry is written.
 	eventually(t, "the log is written", func() bool { l := s.Log(); return l[len(l)-1].Target == "nowhere" })
 	log := s.Log()
-	if len(log) != 3 || log[0].Kind != "files.get" || log[0].Target != f.Id || log[0].Account != s.account.Email || log[0].Status != 200 ||
-		log[0].Sent == 0 || log[2].Status != 404 || log[2].Reason != "notFound" {
+	if len(log) != 3 || log[0].Kind != "files.get" || log[0].Target != f.Id || log[0].Account != s.account.Email ||
+		log[0].Status != 200 || log[0].Sent == 0 || log[2].Status != 404 || log[2].Reason != "notFound" {
 		t.Fatalf("%+v", log)
 	}
-	if diff := cmp.Diff(map[string]int{"token": 1, "files.create.multipart": 1, "files.get": 4}, s.Calls()); diff != "" {
+	if diff := cmp.Diff(map[string]int{"token": 1, "files.create.multipart": 1, "files.get": 4},
+		s.Calls()); diff != "" {
 		t.Fatal(diff)
 	}
 	if s.TotalCalls() != 5 {
@@ -272,7 +277,8 @@ func TestPageTokensExpire(t *testing.T) {
 	s.AddFile(s.show.ID, "x", nil)
 	s.AddFile(s.show.ID, "y", nil)
 	list := func(token string) (*api.FileList, error) {
-		return s.api.Files.List().Corpora("allDrives").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).PageSize(1).PageToken(token).Do()
+		return s.api.Files.List().Corpora("allDrives").SupportsAllDrives(true).IncludeItemsFromAllDrives(true).
+			PageSize(1).PageToken(token).Do()
 	}
 	token := must(list(""))(t).NextPageToken
 	clk.Advance(time.Minute)

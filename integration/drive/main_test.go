@@ -94,7 +94,8 @@ func credentialsType(a *drive.Account) google.CredentialsType {
 // service is Google's own client for the server.
 func service(t testing.TB, s *drive.Server, client *http.Client) *api.Service {
 	t.Helper()
-	svc, err := api.NewService(context.Background(), option.WithEndpoint(s.URL+"/drive/v3/"), option.WithHTTPClient(client))
+	svc, err := api.NewService(context.Background(), option.WithEndpoint(s.URL+"/drive/v3/"),
+		option.WithHTTPClient(client))
 	if err != nil {
 		t.Fatal(err)
 	}

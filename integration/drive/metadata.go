@@ -24,8 +24,8 @@ var (
 	}
 	// ownFields are not kept in item.extra: they have a place of their own, or
 	// (contentHints) are never shown.
-	ownFields = []string{"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "trashed", "contentHints",
-		"shortcutDetails"}
+	ownFields = []string{"kind", "id", "name", "mimeType", "parents", "createdTime", "modifiedTime", "trashed",
+		"contentHints", "shortcutDetails"}
 )
 
 // metadata is a checked request body.
@@ -55,7 +55,8 @@ func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
 		if !slices.Contains(writable, name) {
 			if name == "parents" {
 				return nil, &apiError{Code: 403, Reason: "fieldNotWritable",
-					Message: "The parents field is not directly writable in update requests. Use the addParents and removeParents parameters instead."}
+					Message: "The parents field is not directly writable in update requests. Use the addParents and " +
+						"removeParents parameters instead."}
 			}
 			return nil, errNotWritable()
 		}
@@ -75,7 +76,8 @@ func (c *call) parseMetadata(data []byte) (*metadata, *apiError) {
 	}
 	if parents, ok := body["parents"].([]any); ok && len(parents) > 0 {
 		if len(parents) > 1 {
-			return nil, &apiError{Code: 403, Reason: "cannotAddParent", Message: "Increasing the number of parents is not allowed"}
+			return nil, &apiError{Code: 403, Reason: "cannotAddParent",
+				Message: "Increasing the number of parents is not allowed"}
 		}
 		m.parent, _ = parents[0].(string)
 	}
@@ -98,7 +100,8 @@ func (c *call) metadata() (*metadata, error) {
 		return nil, errBadRequest("The metadata is too large.")
 	}
 	if len(bytes.TrimSpace(data)) > 0 {
-		if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		if kind, _, err := mime.ParseMediaType(c.r.Header.Get("Content-Type")); err != nil ||
+			kind != "application/json" {
 			return nil, &apiError{Code: 400, Reason: "badContent", violation: true,
 				Message: fmt.Sprintf("Unsupported content with type: %s", c.r.Header.Get("Content-Type"))}
 		}

@@ -22,7 +22,8 @@ func TestShared(t *testing.T) {
 	s.Share(shared, s.account, drive.Writer)
 
 	f := must(s.api.Files.Get(shared).Fields("*").Do())(t)
-	if len(f.Parents) != 0 || !f.Shared || f.OwnedByMe || f.SharedWithMeTime == "" || !f.Capabilities.CanAddChildren || f.Capabilities.CanTrash {
+	if len(f.Parents) != 0 || !f.Shared || f.OwnedByMe || f.SharedWithMeTime == "" || !f.Capabilities.CanAddChildren ||
+		f.Capabilities.CanTrash {
 		t.Fatalf("%+v %+v", f, f.Capabilities)
 	}
 	if g := must(s.api.Files.Get(inner).Fields("parents").Do())(t); len(g.Parents) != 1 || g.Parents[0] != shared {
@@ -40,7 +41,8 @@ func TestShared(t *testing.T) {
 		t.Fatal(diff)
 	}
 	// What the account puts there is its own, and it may not trash the user's.
-	folder := must(s.api.Files.Create(&api.File{Name: "new", MimeType: folderType, Parents: []string{inner}}).Fields("*").Do())(t)
+	folder := must(s.api.Files.Create(&api.File{Name: "new", MimeType: folderType, Parents: []string{inner}}).
+		Fields("*").Do())(t)
 	if !folder.OwnedByMe {
 		t.Fatalf("%+v", folder)
 	}
@@ -92,7 +94,8 @@ func TestSharedDriveRoles(t *testing.T) {
 			check("see", test.see, err)
 			_, err = svc.Drives.Get(s.show.ID).Do()
 			check("see the drive", test.see, err)
-			_, err = svc.Files.Create(&api.File{Name: "y", Parents: []string{dir}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do()
+			_, err = svc.Files.Create(&api.File{Name: "y", Parents: []string{dir}}).SupportsAllDrives(true).
+				Media(strings.NewReader("1")).Do()
 			check("create", test.create, err)
 			_, err = svc.Files.Update(file, &api.File{}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do()
 			check("change", test.create, err)
@@ -110,7 +113,8 @@ func TestDeletingAFolderKeepsWhatOthersOwn(t *testing.T) {
 	user, other := s.AddUser("td@studio.example"), s.AddUser("other@studio.example")
 	dir := s.Mkdir(user, "dir")
 	s.Share(dir, other, drive.Writer)
-	f := must(s.as(t, other).Files.Create(&api.File{Name: "x", Parents: []string{dir}}).Media(strings.NewReader("1")).Do())(t)
+	f := must(s.as(t, other).Files.Create(&api.File{Name: "x", Parents: []string{dir}}).Media(strings.NewReader("1")).
+		Do())(t)
 	s.Delete(dir)
 	if got, ok := s.Get(f.Id); !ok || got.Parent != other.RootID() {
 		t.Fatal(got, ok)

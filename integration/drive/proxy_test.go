@@ -25,7 +25,8 @@ func through(t testing.TB, p *drive.Proxy) *http.Transport {
 	if !pool.AppendCertsFromPEM(p.CA) {
 		t.Fatal("the CA is no PEM")
 	}
-	transport := &http.Transport{Proxy: http.ProxyURL(must(url.Parse(p.URL))(t)), TLSClientConfig: &tls.Config{RootCAs: pool}}
+	transport := &http.Transport{Proxy: http.ProxyURL(must(url.Parse(p.URL))(t)),
+		TLSClientConfig: &tls.Config{RootCAs: pool}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return transport
 }
@@ -35,7 +36,8 @@ func TestProxy(t *testing.T) {
 	s := newStudio(t)
 	p := must(s.StartProxy())(t)
 	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, &http.Client{Transport: through(t, p)})
-	credentials := must(google.CredentialsFromJSONWithType(ctx, s.account.GoogleCredentials(), google.ServiceAccount, api.DriveScope))(t)
+	credentials := must(google.CredentialsFromJSONWithType(ctx, s.account.GoogleCredentials(), google.ServiceAccount,
+		api.DriveScope))(t)
 	svc := must(api.NewService(ctx, option.WithHTTPClient(oauth2.NewClient(ctx, credentials.TokenSource))))(t)
 	for _, size := range []int{10, 3*chunk + 1} {
 		data := content(size)
@@ -46,7 +48,8 @@ func TestProxy(t *testing.T) {
 		}
 	}
 	s.AddFault(drive.Fault{Kind: "files.create", Count: 1, Effect: drive.EffectReset, When: drive.After})
-	if _, err := svc.Files.Create(&api.File{Name: "dir", MimeType: folderType, Parents: []string{s.show.ID}}).SupportsAllDrives(true).Do(); err == nil {
+	if _, err := svc.Files.Create(&api.File{Name: "dir", MimeType: folderType, Parents: []string{s.show.ID}}).
+		SupportsAllDrives(true).Do(); err == nil {
 		t.Fatal("no reset")
 	}
 	if len(s.Find(s.show, "dir")) != 1 {
@@ -58,7 +61,8 @@ func TestProxyRefusesOtherHosts(t *testing.T) {
 	s := newStudio(t)
 	p := must(s.StartProxy())(t)
 	client := &http.Client{Transport: through(t, p)}
-	for _, target := range []string{"https://example.com/", "https://www.googleapis.com:8443/", "https://storage.googleapis.com/"} {
+	for _, target := range []string{"https://example.com/", "https://www.googleapis.com:8443/",
+		"https://storage.googleapis.com/"} {
 		if resp, err := client.Get(target); err == nil {
 			resp.Body.Close()
 			t.Errorf("%s: %s", target, resp.Status)

@@ -89,12 +89,18 @@ func TestQuery(t *testing.T) {
 
 func TestInvalidQueries(t *testing.T) {
 	for _, q := range []string{
-		``, `name`, `name =`, `name = x`, `name = "x"`, `name = 'x`, `name = 'it's'`, `name = 'a\b'`, `name = 'a\`, `name > 'x'`, `name in 'x'`,
-		`title = 'x'`, `fullText contains 'x'`, `trashed = 'true'`, `trashed = maybe`, `trashed > false`, `modifiedTime > 'yesterday'`,
-		`modifiedTime contains '2024'`, `'P' in name`, `'P' parents`, `'P' in`, `parents in 'P'`, `parents = 'P'`, `name = 'x' and`,
-		`and name = 'x'`, `name = 'x' name = 'y'`, `(name = 'x'`, `name = 'x')`, `()`, `not`, `name = 'x' & trashed = false`, `name == 'x'`,
-		`appProperties has {key='k'}`, `appProperties has 'k'`, `appProperties = 'k'`, `NAME = 'x'`, `name = 'x' AND name = 'y'`,
-		"name = '\xff'", strings.Repeat("(", 1000) + "trashed" + strings.Repeat(")", 1000), strings.Repeat("not ", 1000) + "trashed",
+		``, `name`, `name =`, `name = x`, `name = "x"`, `name = 'x`, `name = 'it's'`, `name = 'a\b'`, `name = 'a\`,
+		`name > 'x'`, `name in 'x'`,
+		`title = 'x'`, `fullText contains 'x'`, `trashed = 'true'`, `trashed = maybe`, `trashed > false`,
+		`modifiedTime > 'yesterday'`,
+		`modifiedTime contains '2024'`, `'P' in name`, `'P' parents`, `'P' in`, `parents in 'P'`, `parents = 'P'`,
+		`name = 'x' and`,
+		`and name = 'x'`, `name = 'x' name = 'y'`, `(name = 'x'`, `name = 'x')`, `()`, `not`,
+		`name = 'x' & trashed = false`, `name == 'x'`,
+		`appProperties has {key='k'}`, `appProperties has 'k'`, `appProperties = 'k'`, `NAME = 'x'`,
+		`name = 'x' AND name = 'y'`,
+		"name = '\xff'", strings.Repeat("(", 1000) + "trashed" + strings.Repeat(")", 1000),
+		strings.Repeat("not ", 1000) + "trashed",
 	} {
 		if _, err := parseQuery(q, fileQueryFields); err == nil {
 			t.Errorf("%s: no error", q)
@@ -124,7 +130,8 @@ func TestRequiredParent(t *testing.T) {
 
 func FuzzQuery(f *testing.F) {
 	for _, q := range []string{
-		`name = 'it\'s' and 'P' in parents`, `not (trashed or sharedWithMe = false)`, `modifiedTime >= '2024-05-06T07:08:09Z'`,
+		`name = 'it\'s' and 'P' in parents`, `not (trashed or sharedWithMe = false)`,
+		`modifiedTime >= '2024-05-06T07:08:09Z'`,
 		`appProperties has {key='k' and value='v'}`, `name contains 'a b' or mimeType != 'x'`,
 	} {
 		f.Add(q)

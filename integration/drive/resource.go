@@ -131,12 +131,14 @@ var fileFields = map[string]func(*fileView) any{
 		case v.it.isFolder():
 			return "https://drive.google.com/drive/folders/" + v.it.id
 		case v.it.isDocument():
-			return "https://docs.google.com/" + strings.TrimPrefix(v.it.mime, nativeTypes) + "/d/" + v.it.id + "/edit?usp=drivesdk"
+			return "https://docs.google.com/" + strings.TrimPrefix(v.it.mime, nativeTypes) + "/d/" +
+				v.it.id + "/edit?usp=drivesdk"
 		}
 		return "https://drive.google.com/file/d/" + v.it.id + "/view?usp=drivesdk"
 	},
 	"webContentLink": func(v *fileView) any {
-		return optional(v.it.content != nil, func() any { return "https://drive.google.com/uc?id=" + v.it.id + "&export=download" })
+		return optional(v.it.content != nil,
+			func() any { return "https://drive.google.com/uc?id=" + v.it.id + "&export=download" })
 	},
 	"starred": func(v *fileView) any { return v.it.starred() },
 }
@@ -168,7 +170,8 @@ func (v *fileView) permissions() any {
 	add(v.it.owner, Owner)
 	seen := map[*Account]bool{v.it.owner: true}
 	for at := v.it; at != nil; at = at.parent {
-		for _, a := range slices.SortedFunc(maps.Keys(at.shares), func(a, b *Account) int { return cmp.Compare(a.Email, b.Email) }) {
+		for _, a := range slices.SortedFunc(maps.Keys(at.shares),
+			func(a, b *Account) int { return cmp.Compare(a.Email, b.Email) }) {
 			if !seen[a] {
 				seen[a] = true
 				add(a, v.it.role(a))
@@ -206,13 +209,14 @@ func (v *fileView) capabilities() any {
 		"canListChildren":                       folder,
 		"canModifyContent":                      write && !folder && it.shortcut == nil,
 		"canMoveItemOutOfDrive":                 r == Owner || shared && r >= Organizer,
-		"canMoveItemWithinDrive":                it.parent != nil && (!shared && write || shared && r >= ContentManager),
-		"canReadRevisions":                      !folder && write,
-		"canRemoveChildren":                     folder && write,
-		"canRename":                             write && it.parent != nil,
-		"canShare":                              write,
-		"canTrash":                              it.canTrash(r),
-		"canUntrash":                            it.canTrash(r),
+		"canMoveItemWithinDrive": it.parent != nil &&
+			(!shared && write || shared && r >= ContentManager),
+		"canReadRevisions":  !folder && write,
+		"canRemoveChildren": folder && write,
+		"canRename":         write && it.parent != nil,
+		"canShare":          write,
+		"canTrash":          it.canTrash(r),
+		"canUntrash":        it.canTrash(r),
 	}
 	if shared {
 		out["canDeleteChildren"] = folder && r >= Organizer

@@ -63,15 +63,18 @@ func (c *call) startSession() error {
 		return err
 	}
 	ss := &session{
-		account: c.account, target: c.target, name: or(c.s.nameOf(c.id), m.name), meta: m, mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,
+		account: c.account, target: c.target, name: or(c.s.nameOf(c.id), m.name), meta: m,
+		mediaType: c.r.Header.Get("X-Upload-Content-Type"), total: -1,
 		started: c.s.now(), draft: c.s.store.draft(),
 		// Only what describes the request is kept, not its connection.
-		begin: &call{s: c.s, kind: c.kind, m: c.m, query: c.query, id: c.id, mask: c.mask, upload: true, account: c.account},
+		begin: &call{s: c.s, kind: c.kind, m: c.m, query: c.query, id: c.id, mask: c.mask, upload: true,
+			account: c.account},
 	}
 	if text := c.r.Header.Get("X-Upload-Content-Length"); text != "" {
 		total, err := strconv.ParseUint(text, 10, 62)
 		if err != nil {
-			return &apiError{Code: 400, Reason: "badRequest", Message: "Invalid X-Upload-Content-Length: " + text, violation: true}
+			return &apiError{Code: 400, Reason: "badRequest", Message: "Invalid X-Upload-Content-Length: " + text,
+				violation: true}
 		}
 		ss.total = int64(total)
 	}

@@ -31,7 +31,8 @@ func (s *studio) begin(t testing.TB, size int, header ...string) string {
 	if size >= 0 {
 		header = append(header, "X-Upload-Content-Length", strconv.Itoa(size))
 	}
-	resp, body := s.request(t, "POST", "/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true&fields=id,md5Checksum,size,mimeType",
+	resp, body := s.request(t, "POST",
+		"/upload/drive/v3/files?uploadType=resumable&supportsAllDrives=true&fields=id,md5Checksum,size,mimeType",
 		`{"name":"big","parents":["`+s.show.ID+`"]}`, header...)
 	if resp.StatusCode != 200 || !strings.HasPrefix(resp.Header.Get("Location"), s.URL+"/upload/drive/v3/files?") {
 		t.Fatal(resp.Status, body, resp.Header)
@@ -52,7 +53,8 @@ func (s *studio) send(t testing.TB, uri, contentRange, data string) (status int,
 
 func (s *studio) wantFinished(t testing.TB, status int, body, data string) {
 	t.Helper()
-	if status != 200 || !strings.Contains(body, `"md5Checksum":"`+md5Of(data)+`"`) || !strings.Contains(body, `"size":"`+strconv.Itoa(len(data))+`"`) ||
+	if status != 200 || !strings.Contains(body, `"md5Checksum":"`+md5Of(data)+`"`) ||
+		!strings.Contains(body, `"size":"`+strconv.Itoa(len(data))+`"`) ||
 		!strings.Contains(body, `"mimeType":"image/x-exr"`) {
 		t.Fatalf("%d %s", status, body)
 	}
@@ -112,8 +114,9 @@ func TestSessionChunks(t *testing.T) {
 	want(400, "", "bytes */"+n, "x")
 	want(308, "bytes=0-262143", "bytes 0-262143/"+n, data[:chunk])
 	want(308, "bytes=0-262143", "bytes */"+n, "")
-	want(308, "bytes=0-262143", "bytes 0-262143/"+n, data[:chunk])              // all of it is known
-	want(308, "bytes=0-524287", "bytes 0-524287/"+n, "y"+data[1:2*chunk])       // half of it is known, and not stored again
+	want(308, "bytes=0-262143", "bytes 0-262143/"+n, data[:chunk]) // all of it is known
+	// half of it is known, and not stored again
+	want(308, "bytes=0-524287", "bytes 0-524287/"+n, "y"+data[1:2*chunk])
 	want(308, "bytes=0-786431", "bytes 524288-786431/*", data[2*chunk:3*chunk]) // the total is left out
 	status, _, body := s.send(t, uri, "bytes 786432-"+strconv.Itoa(len(data)-1)+"/"+n, data[3*chunk:])
 	s.wantFinished(t, status, body, data)
@@ -123,10 +126,12 @@ func TestSessionUnknownTotal(t *testing.T) {
 	s := newStudio(t)
 	data := content(2 * chunk)
 	uri := s.begin(t, -1)
-	if status, received, body := s.send(t, uri, "bytes 0-262143/*", data[:chunk]); status != 308 || received != "bytes=0-262143" {
+	if status, received, body := s.send(t, uri, "bytes 0-262143/*", data[:chunk]); status != 308 ||
+		received != "bytes=0-262143" {
 		t.Fatal(status, received, body)
 	}
-	if status, received, body := s.send(t, uri, "bytes 262144-524287/*", data[chunk:]); status != 308 || received != "bytes=0-524287" {
+	if status, received, body := s.send(t, uri, "bytes 262144-524287/*", data[chunk:]); status != 308 ||
+		received != "bytes=0-524287" {
 		t.Fatal(status, received, body)
 	}
 	status, _, body := s.send(t, uri, "bytes */524288", "")
@@ -136,8 +141,10 @@ func TestSessionUnknownTotal(t *testing.T) {
 func TestSessionNo308(t *testing.T) {
 	s := newStudio(t)
 	uri := s.begin(t, 2*chunk)
-	resp, _ := s.request(t, "POST", uri, content(chunk), "Content-Range", "bytes 0-262143/524288", "X-GUploader-No-308", "yes")
-	if resp.StatusCode != 200 || resp.Header.Get("X-HTTP-Status-Code-Override") != "308" || resp.Header.Get("Range") != "bytes=0-262143" {
+	resp, _ := s.request(t, "POST", uri, content(chunk), "Content-Range", "bytes 0-262143/524288", "X-GUploader-No-308",
+		"yes")
+	if resp.StatusCode != 200 || resp.Header.Get("X-HTTP-Status-Code-Override") != "308" ||
+		resp.Header.Get("Range") != "bytes=0-262143" {
 		t.Fatal(resp.Status, resp.Header)
 	}
 }
@@ -156,8 +163,10 @@ func TestSessionNeedsNoToken(t *testing.T) {
 func TestSessionUpdate(t *testing.T) {
 	s := newStudio(t)
 	f := s.upload(t, s.show.ID, "big", "old")
-	resp, body := s.request(t, "PATCH", "/upload/drive/v3/files/"+f.Id+"?uploadType=resumable&supportsAllDrives=true&fields=*", `{"modifiedTime":"2020-01-01T00:00:00Z"}`,
-		"Content-Type", "application/json", "X-Upload-Content-Type", "image/x-exr")
+	resp, body := s.request(t, "PATCH",
+		"/upload/drive/v3/files/"+f.Id+"?uploadType=resumable&supportsAllDrives=true&fields=*",
+		`{"modifiedTime":"2020-01-01T00:00:00Z"}`, "Content-Type", "application/json", "X-Upload-Content-Type",
+		"image/x-exr")
 	if resp.StatusCode != 200 {
 		t.Fatal(resp.Status, body)
 	}
@@ -179,7 +188,8 @@ func TestSessionEnds(t *testing.T) {
 	if status, _, _ := s.send(t, uri, "bytes */3", ""); status != 410 {
 		t.Fatal(status)
 	}
-	if status, _, body := s.send(t, s.URL+"/upload/drive/v3/files?uploadType=resumable&upload_id=unknown", "", "abc"); status != 404 || reason(t, body) != "notFound" {
+	if status, _, body := s.send(t, s.URL+"/upload/drive/v3/files?uploadType=resumable&upload_id=unknown", "",
+		"abc"); status != 404 || reason(t, body) != "notFound" {
 		t.Fatal(status, body)
 	}
 	uri = s.begin(t, 3)
@@ -225,14 +235,16 @@ func TestSessionBrokenConnection(t *testing.T) {
 	uri := s.begin(t, len(data))
 	conn := must(net.Dial("tcp", strings.TrimPrefix(s.URL, "http://")))(t)
 	target := must(url.Parse(uri))(t)
-	head := "PUT " + target.RequestURI() + " HTTP/1.1\r\nHost: " + target.Host + "\r\nContent-Length: " + strconv.Itoa(len(data)) + "\r\n\r\n"
+	head := "PUT " + target.RequestURI() + " HTTP/1.1\r\nHost: " + target.Host + "\r\nContent-Length: " +
+		strconv.Itoa(len(data)) + "\r\n\r\n"
 	must(conn.Write([]byte(head + data[:2*chunk+1000])))(t)
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
 	// The question may overtake the data: what it is told is a promise, no more.
 	var received string
-	eventually(t, "the server noticed", func() bool { return len(s.Log()) > 0 && s.Log()[len(s.Log())-1].Kind == "upload.put" })
+	eventually(t, "the server noticed",
+		func() bool { return len(s.Log()) > 0 && s.Log()[len(s.Log())-1].Kind == "upload.put" })
 	_, received, _ = s.send(t, uri, "bytes */1048576", "")
 	if received != "bytes=0-524287" {
 		t.Fatal(received)
@@ -290,7 +302,8 @@ func TestGoogleClientResumable(t *testing.T) {
 		if f.Md5Checksum != md5Of(data) || f.Size != int64(size) {
 			t.Fatalf("%s: %+v", name, f)
 		}
-		g := must(s.api.Files.Create(&api.File{Name: name + "InOne", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		g := must(s.api.Files.Create(&api.File{Name: name + "InOne", Parents: []string{s.show.ID}}).
+			SupportsAllDrives(true).
 			Media(strings.NewReader(data), googleapi.ContentType("image/x-exr")).Fields("id,md5Checksum,size").Do())(t)
 		if g.Md5Checksum != md5Of(data) || g.Size != int64(size) {
 			t.Fatalf("%s: %+v", name, g)
@@ -326,10 +339,12 @@ func TestUploadMedia(t *testing.T) {
 		t.Fatal(resp.Status, body)
 	}
 	got := s.Files()
-	if len(got) != 1 || got[0].Name != "Untitled" || got[0].MimeType != "text/plain" || got[0].MD5 != md5Of("abc") || got[0].Parent != s.account.RootID() {
+	if len(got) != 1 || got[0].Name != "Untitled" || got[0].MimeType != "text/plain" || got[0].MD5 != md5Of("abc") ||
+		got[0].Parent != s.account.RootID() {
 		t.Fatal(got)
 	}
-	resp, _ = s.request(t, "PATCH", "/upload/drive/v3/files/"+got[0].ID+"?uploadType=media", "defg", "Content-Type", "text/plain")
+	resp, _ = s.request(t, "PATCH", "/upload/drive/v3/files/"+got[0].ID+"?uploadType=media", "defg", "Content-Type",
+		"text/plain")
 	if got := s.Files(); resp.StatusCode != 200 || got[0].MD5 != md5Of("defg") {
 		t.Fatal(resp.Status, got)
 	}
@@ -388,10 +403,12 @@ func TestFaultPartial(t *testing.T) {
 	data := content(3 * chunk)
 	uri := s.begin(t, len(data))
 	f := s.AddFault(drive.Fault{Kind: "upload.put", Count: 2, Effect: drive.EffectPartial, AfterBytes: 1000})
-	if status, received, _ := s.send(t, uri, "bytes 0-524287/786432", data[:2*chunk]); status != 308 || received != "bytes=0-999" {
+	if status, received, _ := s.send(t, uri, "bytes 0-524287/786432", data[:2*chunk]); status != 308 ||
+		received != "bytes=0-999" {
 		t.Fatal(status, received)
 	}
-	if status, received, _ := s.send(t, uri, "bytes 1000-786431/786432", data[1000:]); status != 308 || received != "bytes=0-1999" {
+	if status, received, _ := s.send(t, uri, "bytes 1000-786431/786432", data[1000:]); status != 308 ||
+		received != "bytes=0-1999" {
 		t.Fatal(status, received)
 	}
 	if f.Hits() != 2 {

@@ -121,7 +121,8 @@ func (c *call) handleToken() error {
 // is so whatever token_uri the client was told: Google's documentation wants it
 // always, and its client for Python sends it always.
 func (c *call) audiences() []string {
-	google := []string{googleTokenURL, "https://www.googleapis.com/oauth2/v4/token", "https://accounts.google.com/o/oauth2/token"}
+	google := []string{googleTokenURL, "https://www.googleapis.com/oauth2/v4/token",
+		"https://accounts.google.com/o/oauth2/token"}
 	if c.viaGoogleName() {
 		return google
 	}
@@ -177,7 +178,8 @@ func (s *Server) fromAssertion(assertion string, audiences []string) (accessToke
 	issued, expires := time.Unix(c.Issued, 0), time.Unix(c.Expires, 0)
 	if c.Issued == 0 || c.Expires == 0 || expires.Sub(issued) > maxAssertionLife || !expires.After(issued) ||
 		issued.After(now.Add(clockSkew)) || now.After(expires.Add(clockSkew)) {
-		return invalid("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. Check your iat and exp values in the JWT claim.")
+		return invalid("Invalid JWT: Token must be a short-lived token (60 minutes) and in a reasonable timeframe. " +
+			"Check your iat and exp values in the JWT claim.")
 	}
 	if !slices.Contains(audiences, c.Audience) {
 		return invalid("Invalid JWT: Failed audience check. The right audience is " + audiences[0])
@@ -193,7 +195,8 @@ func (s *Server) fromAssertion(assertion string, audiences []string) (accessToke
 		}
 		if !delegated {
 			return accessToken{}, &oauthError{401, "unauthorized_client",
-				"Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested."}
+				"Client is unauthorized to retrieve access tokens using this method, or client not authorized for " +
+					"any of the scopes requested."}
 		}
 		token.account = user
 	}

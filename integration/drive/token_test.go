@@ -47,7 +47,8 @@ func TestServiceAccountTokens(t *testing.T) {
 		{"unknown account", func(c *jwt.Config) { c.Email = "x@y" }, "invalid_grant", "account not found"},
 		{"a user as issuer", func(c *jwt.Config) { c.Email = user.Email }, "invalid_grant", "account not found"},
 		{"too long", func(c *jwt.Config) { c.Expires = 2 * time.Hour }, "invalid_grant", "short-lived"},
-		{"wrong audience", func(c *jwt.Config) { c.Audience = "https://example.com/token" }, "invalid_grant", "audience"},
+		{"wrong audience", func(c *jwt.Config) { c.Audience = "https://example.com/token" }, "invalid_grant",
+			"audience"},
 		{"no scope", func(c *jwt.Config) { c.Scopes = nil }, "invalid_scope", "scope"},
 		{"delegated", func(c *jwt.Config) { c.Subject = user.Email }, "", ""},
 		{"not delegated", func(c *jwt.Config) { c.Subject = other.Email }, "unauthorized_client", "unauthorized"},
@@ -68,7 +69,8 @@ func TestServiceAccountTokens(t *testing.T) {
 				t.Fatalf("got %v, want %s", err, test.code)
 			}
 			var body struct{ Error, Error_description string }
-			if err := json.Unmarshal(refused.Body, &body); err != nil || body.Error != test.code || !strings.Contains(body.Error_description, test.description) {
+			if err := json.Unmarshal(refused.Body, &body); err != nil || body.Error != test.code ||
+				!strings.Contains(body.Error_description, test.description) {
 				t.Fatalf("got %s, want %s %s", refused.Body, test.code, test.description)
 			}
 		})
@@ -79,19 +81,21 @@ func TestOldAssertion(t *testing.T) {
 	clk := newClock()
 	s := newStudio(t, drive.Options{Now: clk.Now})
 	clk.Advance(90 * time.Minute)
-	if _, err := jwtConfig(t, s.account, api.DriveScope).TokenSource(t.Context()).Token(); err == nil || !strings.Contains(err.Error(), "short-lived") {
+	if _, err := jwtConfig(t, s.account, api.DriveScope).TokenSource(t.Context()).Token(); err == nil ||
+		!strings.Contains(err.Error(), "short-lived") {
 		t.Fatal(err)
 	}
 }
 
 func TestMalformedTokenRequests(t *testing.T) {
 	s := newStudio(t)
+	bearer := "grant_type=" + url.QueryEscape("urn:ietf:params:oauth:grant-type:jwt-bearer")
 	for form, want := range map[string]string{
-		"":                    "invalid_request",
-		"grant_type=password": "unsupported_grant_type",
-		"grant_type=" + url.QueryEscape("urn:ietf:params:oauth:grant-type:jwt-bearer"):                      "invalid_grant",
-		"grant_type=" + url.QueryEscape("urn:ietf:params:oauth:grant-type:jwt-bearer") + "&assertion=a.b.c": "invalid_grant",
-		"grant_type=refresh_token&client_id=x":                                                              "invalid_client",
+		"":                                     "invalid_request",
+		"grant_type=password":                  "unsupported_grant_type",
+		bearer:                                 "invalid_grant",
+		bearer + "&assertion=a.b.c":            "invalid_grant",
+		"grant_type=refresh_token&client_id=x": "invalid_client",
 	} {
 		resp, body := s.request(t, "POST", "/token", form, "Content-Type", "application/x-www-form-urlencoded")
 		if resp.StatusCode < 400 || !strings.Contains(body, `"error":"`+want+`"`) {
@@ -109,7 +113,8 @@ func TestDelegationActsAsTheUser(t *testing.T) {
 	s.Delegate(s.account, user)
 	c := jwtConfig(t, s.account, api.DriveScope)
 	c.Subject = user.Email
-	f := must(service(t, s.Server, c.Client(t.Context())).Files.Create(&api.File{Name: "x"}).Media(strings.NewReader("1")).Do())(t)
+	f := must(service(t, s.Server, c.Client(t.Context())).Files.Create(&api.File{Name: "x"}).
+		Media(strings.NewReader("1")).Do())(t)
 	if got, _ := s.Get(f.Id); got.Owner != user.Email || got.Parent != user.RootID() {
 		t.Fatalf("%+v", got)
 	}
@@ -122,13 +127,15 @@ func TestUserTokens(t *testing.T) {
 	if len(f.Owners) != 1 || f.Owners[0].EmailAddress != user.Email || !f.OwnedByMe {
 		t.Fatalf("%+v", f)
 	}
-	for _, change := range []struct{ key, want string }{{"refresh_token", "invalid_grant"}, {"client_secret", "invalid_client"}, {"client_id", "invalid_client"}} {
+	for _, change := range []struct{ key, want string }{{"refresh_token", "invalid_grant"},
+		{"client_secret", "invalid_client"}, {"client_id", "invalid_client"}} {
 		var doc map[string]string
 		if err := json.Unmarshal(user.Credentials(), &doc); err != nil {
 			t.Fatal(err)
 		}
 		doc[change.key] = "wrong"
-		creds := must(google.CredentialsFromJSONWithType(t.Context(), must(json.Marshal(doc))(t), google.AuthorizedUser))(t)
+		creds := must(google.CredentialsFromJSONWithType(t.Context(), must(json.Marshal(doc))(t),
+			google.AuthorizedUser))(t)
 		if _, err := creds.TokenSource.Token(); err == nil || !strings.Contains(err.Error(), change.want) {
 			t.Errorf("wrong %s: %v, want %s", change.key, err, change.want)
 		}
@@ -183,7 +190,8 @@ func TestPlainCredentials(t *testing.T) {
 	s := newStudio(t)
 	svc := must(api.NewService(context.Background(), option.WithEndpoint(s.URL+"/drive/v3/"),
 		option.WithAuthCredentialsJSON(option.ServiceAccount, s.account.Credentials())))(t)
-	must(svc.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).Media(strings.NewReader("1")).Do())(t)
+	must(svc.Files.Create(&api.File{Name: "x", Parents: []string{s.show.ID}}).SupportsAllDrives(true).
+		Media(strings.NewReader("1")).Do())(t)
 	if s.Calls()["token"] != 1 {
 		t.Fatal(s.Calls())
 	}
@@ -191,7 +199,8 @@ func TestPlainCredentials(t *testing.T) {
 
 func TestCredentialsHoldNoOtherServer(t *testing.T) {
 	s := newStudio(t)
-	if !bytes.Contains(s.account.Credentials(), []byte(s.URL+"/token")) || !bytes.Contains(s.account.GoogleCredentials(), []byte(`"https://oauth2.googleapis.com/token"`)) {
+	if !bytes.Contains(s.account.Credentials(), []byte(s.URL+"/token")) ||
+		!bytes.Contains(s.account.GoogleCredentials(), []byte(`"https://oauth2.googleapis.com/token"`)) {
 		t.Fatal("the key files name the wrong token endpoint")
 	}
 }

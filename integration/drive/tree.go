@@ -112,7 +112,8 @@ func (t *tree) generated(a *Account, id string) bool {
 }
 
 func (t *tree) addRoot(id, name string, now time.Time) *item {
-	root := &item{id: id, name: name, mime: folderType, created: now, modified: now, version: 1, children: map[*item]struct{}{}}
+	root := &item{id: id, name: name, mime: folderType, created: now, modified: now, version: 1,
+		children: map[*item]struct{}{}}
 	t.items[id] = root
 	return root
 }
@@ -342,7 +343,8 @@ type File struct {
 func (it *item) file() File {
 	f := File{
 		ID: it.id, Name: it.name, Path: it.name, MimeType: it.mime, Size: it.size(), Trashed: it.inTrash(),
-		Folder: it.isFolder(), CreatedTime: it.created, ModifiedTime: it.modified, Version: it.version, Revision: it.revision,
+		Folder: it.isFolder(), CreatedTime: it.created, ModifiedTime: it.modified, Version: it.version,
+		Revision: it.revision,
 	}
 	if it.content != nil {
 		f.MD5 = it.content.md5
@@ -572,7 +574,8 @@ func (it *item) resourceKey() string {
 
 func (s *Server) newItem(parent *item, name, mime string) *item {
 	now := s.now()
-	return &item{id: s.tree.newID(nil), name: name, mime: mime, owner: parent.owner, created: now, modified: now, modifier: parent.owner}
+	return &item{id: s.tree.newID(nil), name: name, mime: mime, owner: parent.owner, created: now, modified: now,
+		modifier: parent.owner}
 }
 
 // Share gives an account a role on an item and what is below it, or with NoRole

@@ -47,7 +47,8 @@ func multipartError(err error) error {
 	if !errors.Is(err, errMultipart) {
 		return err
 	}
-	return &apiError{Code: 400, Reason: "badContent", Message: "Malformed multipart body: " + err.Error(), violation: true}
+	return &apiError{Code: 400, Reason: "badContent", Message: "Malformed multipart body: " + err.Error(),
+		violation: true}
 }
 
 // receiveContent stores the content and does the create or update.
@@ -88,7 +89,8 @@ func (c *call) precheck(m *metadata, mediaType string, size int64) *apiError {
 func splitMultipart(header string, body io.Reader) (meta []byte, mediaType string, media io.Reader, err error) {
 	kind, params, err := mime.ParseMediaType(header)
 	if err != nil || kind != "multipart/related" || params["boundary"] == "" {
-		return nil, "", nil, fmt.Errorf("%w: content type %q is no multipart/related with a boundary", errMultipart, header)
+		return nil, "", nil, fmt.Errorf("%w: content type %q is no multipart/related with a boundary", errMultipart,
+			header)
 	}
 	parts := multipart.NewReader(body, params["boundary"])
 	first, err := parts.NextRawPart()
@@ -96,7 +98,8 @@ func splitMultipart(header string, body io.Reader) (meta []byte, mediaType strin
 		return nil, "", nil, partError("metadata", err)
 	}
 	if kind, _, err := mime.ParseMediaType(first.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return nil, "", nil, fmt.Errorf("%w: the first part is %q, not JSON", errMultipart, first.Header.Get("Content-Type"))
+		return nil, "", nil, fmt.Errorf("%w: the first part is %q, not JSON", errMultipart,
+			first.Header.Get("Content-Type"))
 	}
 	meta, err = io.ReadAll(io.LimitReader(first, maxMetadata+1))
 	if err == nil && len(meta) > maxMetadata {
@@ -164,7 +167,8 @@ func parseContentRange(header string) (contentRange, error) {
 		return r, nil
 	}
 	first, last, ok := strings.Cut(span, "-")
-	if !ok || !number(first, &r.first) || !number(last, &r.last) || r.last < r.first || r.total >= 0 && r.last >= r.total {
+	if !ok || !number(first, &r.first) || !number(last, &r.last) || r.last < r.first || r.total >= 0 &&
+		r.last >= r.total {
 		return contentRange{}, bad
 	}
 	return r, nil

@@ -23,8 +23,10 @@ func TestContentRange(t *testing.T) {
 		}
 	}
 	for _, header := range []string{
-		"", "bytes", "bytes ", "bytes 0-9", "bytes 0-9/", "0-9/20", "bytes 9-0/20", "bytes 0-20/20", "bytes -1-9/20", "bytes 0-/20",
-		"bytes -9/20", "bytes a-b/c", "bytes 0-9/-1", "bytes  0-9/20", "bytes 0-9/99999999999999999999", "items 0-9/20", "bytes +0-9/20",
+		"", "bytes", "bytes ", "bytes 0-9", "bytes 0-9/", "0-9/20", "bytes 9-0/20", "bytes 0-20/20", "bytes -1-9/20",
+		"bytes 0-/20",
+		"bytes -9/20", "bytes a-b/c", "bytes 0-9/-1", "bytes  0-9/20", "bytes 0-9/99999999999999999999", "items 0-9/20",
+		"bytes +0-9/20",
 	} {
 		if got, err := parseContentRange(header); err == nil {
 			t.Errorf("%q: no error, %+v", header, got)
@@ -54,12 +56,14 @@ func FuzzContentRange(f *testing.F) {
 }
 
 func multipartBody(meta, kind, content string) string {
-	return "--b\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n" + meta + "\r\n--b\r\nContent-Type: " + kind + "\r\n\r\n" + content + "\r\n--b--\r\n"
+	return "--b\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n" + meta + "\r\n--b\r\nContent-Type: " +
+		kind + "\r\n\r\n" + content + "\r\n--b--\r\n"
 }
 
 func TestSplitMultipart(t *testing.T) {
 	for _, content := range []string{"", "abc", "\r\n--bb\r\n", "--", "\r\n", strings.Repeat("x", 1<<20)} {
-		meta, kind, media, err := splitMultipart(`multipart/related; boundary="b"`, strings.NewReader(multipartBody(`{"name":"x"}`, "text/plain", content)))
+		meta, kind, media, err := splitMultipart(`multipart/related; boundary="b"`,
+			strings.NewReader(multipartBody(`{"name":"x"}`, "text/plain", content)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +72,8 @@ func TestSplitMultipart(t *testing.T) {
 			t.Fatalf("%.20q: meta %q, type %q, content %.20q, %v", content, meta, kind, got, err)
 		}
 	}
-	encoded := "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: x/y\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--"
+	encoded := "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b\r\nContent-Type: " +
+		"x/y\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n--b--"
 	_, _, media, err := splitMultipart("multipart/related; boundary=b", strings.NewReader(encoded))
 	if err != nil {
 		t.Fatal(err)
@@ -124,7 +129,8 @@ func TestDraftKeepsWholeGranules(t *testing.T) {
 	if err := d.readFrom(cut, int64(len(data)), true); err != errBroken || d.size != granule {
 		t.Fatal(d.size, err)
 	}
-	if err := d.readFrom(bytes.NewReader(data[granule:2*granule+5]), 2*granule, true); err != io.ErrUnexpectedEOF || d.size != 2*granule {
+	if err := d.readFrom(bytes.NewReader(data[granule:2*granule+5]), 2*granule, true); err != io.ErrUnexpectedEOF ||
+		d.size != 2*granule {
 		t.Fatal(d.size, err)
 	}
 	if err := d.readFrom(bytes.NewReader(data[2*granule:]), granule, true); err != nil || d.size != 3*granule {

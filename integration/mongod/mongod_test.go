@@ -229,7 +229,8 @@ func TestAuthentication(t *testing.T) {
 
 			_, credentials, _ := strings.Cut(rs.URI(), "://")
 			_, stranger, _ := strings.Cut(credentials, "@")
-			if err := connect(t, "mongodb://"+stranger).Database("shots").Collection("Test").FindOne(ctx, bson.D{}).Err(); err == nil {
+			if err := connect(t, "mongodb://"+stranger).Database("shots").Collection("Test").FindOne(ctx, bson.D{}).
+				Err(); err == nil {
 				t.Error("a client without credentials can read")
 			}
 

@@ -81,7 +81,8 @@ func (p *process) listening(ctx context.Context) error {
 				return errPortTaken
 			}
 			log, _ := p.log()
-			return fmt.Errorf("mongod ended while starting: %v; the end of its log:\n%s", p.cmd.ProcessState, tail(log, 2000))
+			return fmt.Errorf("mongod ended while starting: %v; the end of its log:\n%s", p.cmd.ProcessState,
+				tail(log, 2000))
 		default:
 		}
 		if err := pause(ctx, poll); err != nil {

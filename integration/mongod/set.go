@@ -79,7 +79,8 @@ func Start(ctx context.Context, o Options) (*ReplicaSet, error) {
 		o.Members = 1
 	}
 	if o.Members < 1 || o.Members > 7 || (o.Standalone && o.Members != 1) {
-		return nil, fmt.Errorf("cannot start %d members (standalone: %t): 1 to 7, and 1 if standalone", o.Members, o.Standalone)
+		return nil, fmt.Errorf("cannot start %d members (standalone: %t): 1 to 7, and 1 if standalone", o.Members,
+			o.Standalone)
 	}
 	if o.Arbiter && o.Members < 3 {
 		return nil, fmt.Errorf("cannot start %d members with an arbiter: 3 at least", o.Members)
@@ -330,7 +331,8 @@ func (rs *ReplicaSet) arguments(m *Member) []string {
 func (rs *ReplicaSet) initiate(ctx context.Context) error {
 	var members bson.A
 	for i, m := range rs.members {
-		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.Host()}, {Key: "arbiterOnly", Value: m.arbiter}})
+		members = append(members, bson.D{{Key: "_id", Value: i}, {Key: "host", Value: m.Host()},
+			{Key: "arbiterOnly", Value: m.arbiter}})
 	}
 	return rs.members[0].Command(ctx, bson.D{{Key: "replSetInitiate", Value: bson.D{
 		{Key: "_id", Value: rs.name},

@@ -66,7 +66,8 @@ func Shared(t testing.TB) *ReplicaSet {
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.inMain {
-		t.Fatal("nobody would stop the shared mongod: add func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) } to the package")
+		t.Fatal("nobody would stop the shared mongod: add func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) } to " +
+			"the package")
 	}
 	if !shared.started {
 		shared.started = true

@@ -119,7 +119,8 @@ func (rs *ReplicaSet) tlsConfig() *tls.Config {
 // Options.TLS.
 func (rs *ReplicaSet) CreateCertificateUser(ctx context.Context, name string, roles ...Role) (uri string, err error) {
 	if !rs.options.Auth || rs.ca == nil {
-		return "", fmt.Errorf("create user %q with a certificate: start the set with Options.Auth and Options.TLS", name)
+		return "", fmt.Errorf("create user %q with a certificate: start the set with Options.Auth and Options.TLS",
+			name)
 	}
 	if roles == nil {
 		roles = []Role{} // null is refused

@@ -58,7 +58,8 @@ func TestCertificateUser(t *testing.T) {
 		t.Errorf("the reader sees %d documents, want 1", n)
 	}
 	var refused mongo.CommandError
-	if err := reader.Database("other").Collection("Test").FindOne(ctx, bson.D{}).Err(); !errors.As(err, &refused) || refused.Code != 13 {
+	if err := reader.Database("other").Collection("Test").FindOne(ctx, bson.D{}).Err(); !errors.As(err, &refused) ||
+		refused.Code != 13 {
 		t.Errorf("the reader reads another database: %v", err)
 	}
 

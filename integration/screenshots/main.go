@@ -1,5 +1,5 @@
-// Command screenshots makes the screenshots of the page that are in docs: it has a studio publish for some minutes, with what
-// goes wrong in between, and takes screenshots of the page in a real Chromium.
+// Command screenshots makes the screenshots of the page that are in docs: it has a studio publish for some minutes,
+// with what goes wrong in between, and takes screenshots of the page in a real Chromium.
 package main
 
 import (
@@ -24,13 +24,14 @@ import (
 
 type cli struct {
 	Dir     string        `arg:"" default:"docs" help:"Folder of the screenshots, default docs."`
-	For     time.Duration `default:"12m" help:"How long it is published before the screenshots are taken: the page shows the last hour."`
+	For     time.Duration `default:"12m" help:"How long to publish before; the page shows the last hour."`
 	Explain bool          `help:"Also take a screenshot of the page of a failed file."`
 }
 
 func main() {
 	var c cli
-	kong.Parse(&c, kong.Name("screenshots"), kong.Description("Makes the screenshots of the page: page.png, page-dark.png and page-phone.png."))
+	kong.Parse(&c, kong.Name("screenshots"),
+		kong.Description("Makes the screenshots of the page: page.png, page-dark.png and page-phone.png."))
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := c.run(ctx); err != nil {
@@ -48,10 +49,12 @@ func (c cli) run(ctx context.Context) (err error) {
 	}
 	defer os.Remove(secret)
 	s, err := testenv.Start(ctx, testenv.Options{
-		Drive:   drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond, UploadBandwidth: 48 << 20},
+		Drive: drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond,
+			UploadBandwidth: 48 << 20},
 		Discard: true,
 		Presets: process.Presets{RetryCnt: 2, LoopDelay: "20"},
-		Args:    []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file", secret},
+		Args: []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file",
+			secret},
 	})
 	if err != nil {
 		return err
@@ -120,7 +123,8 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 		if err != nil {
 			return err
 		}
-		p.env.Drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel), Effect: drive.EffectHTML, Status: 403})
+		p.env.Drive.AddFault(drive.Fault{Kind: "files.create*", Name: filepath.Base(rep.Files[0].Rel),
+			Effect: drive.EffectHTML, Status: 403})
 		if err := rep.Finish(); err != nil {
 			return err
 		}
@@ -147,7 +151,8 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 		return err
 	}
 	for i, size := range []int64{1400 << 20, 900 << 20, 600 << 20} {
-		if _, err := one(i, p.next(studio.Publish{Family: "vdbcache", Subset: "fxSmoke", Name: "vdb", Size: size, Sparse: true})); err != nil {
+		if _, err := one(i, p.next(studio.Publish{Family: "vdbcache", Subset: "fxSmoke", Name: "vdb", Size: size,
+			Sparse: true})); err != nil {
 			return err
 		}
 	}
@@ -165,7 +170,8 @@ type screenshot struct {
 
 // take takes the screenshots.
 func (c cli) take(tab context.Context, url string, p *publisher) error {
-	err := chromedp.Do(tab, chromedp.Navigate(url+"/login"), chromedp.SendKeys(chromedp.CSS("#token"), token+"\r"), live)
+	err := chromedp.Do(tab, chromedp.Navigate(url+"/login"), chromedp.SendKeys(chromedp.CSS("#token"), token+"\r"),
+		live)
 	if err != nil {
 		return err
 	}
@@ -178,12 +184,14 @@ func (c cli) take(tab context.Context, url string, p *publisher) error {
 		all = append(all, screenshot{"page-explain.png", 1240, 900, 1, "light", "/r/Cascade/" + p.failed.ID.Hex()})
 	}
 	for _, shot := range all {
-		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: shot.scheme}}}
+		media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+			{Name: "prefers-color-scheme", Value: shot.scheme}}}
 		if _, err := chromedp.Call(tab, emulation.SetEmulatedMedia, media); err != nil {
 			return err
 		}
 		actions := []chromedp.Action[chromedp.Void]{
-			chromedp.EmulateViewport(shot.width, shot.height, chromedp.EmulateScale(shot.scale)), chromedp.Navigate(url + shot.path)}
+			chromedp.EmulateViewport(shot.width, shot.height, chromedp.EmulateScale(shot.scale)),
+			chromedp.Navigate(url + shot.path)}
 		if shot.path == "/" {
 			actions = append(actions, live, chromedp.Sleep(2*time.Second)) // speeds want two looks
 		}

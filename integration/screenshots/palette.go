@@ -10,8 +10,8 @@ import (
 	"slices"
 )
 
-// smaller makes a PNG of 256 colors, those that it has the most of. A page has few; what is lost are shades at the edges
-// of letters.
+// smaller makes a PNG of 256 colors, those that it has the most of. A page has few; what is lost are shades at the
+// edges of letters.
 func smaller(data []byte) ([]byte, error) {
 	full, err := png.Decode(bytes.NewReader(data))
 	if err != nil {

@@ -15,7 +15,8 @@ import (
 type Expected int
 
 const (
-	// ExpectReported: a file is wanted on the remote site but cannot be synced. It is logged, and the document not changed.
+	// ExpectReported: a file is wanted on the remote site but cannot be synced. It is logged, and the document not
+	// changed.
 	ExpectReported Expected = iota
 	// ExpectPartial: the same for one file; another one is synced.
 	ExpectPartial
@@ -39,8 +40,8 @@ type Malformed struct {
 	Doc      bson.Raw // to be inserted
 }
 
-// MalformedDocuments makes n malformed representations; another seed makes others. Files that can be synced are those of
-// the given representations, which are on the studio's storage.
+// MalformedDocuments makes n malformed representations; another seed makes others. Files that can be synced are those
+// of the given representations, which are on the studio's storage.
 func (s *Studio) MalformedDocuments(seed uint64, n int, like []*Representation) ([]Malformed, error) {
 	m := &docMutator{studio: s, rng: rand.New(rand.NewPCG(seed, 0))}
 	var by [ExpectFailed + 1][]variant
@@ -48,8 +49,9 @@ func (s *Studio) MalformedDocuments(seed uint64, n int, like []*Representation) 
 		by[v.expected] = append(by[v.expected], v)
 	}
 	// Most are ExpectReported.
-	shares := []Expected{ExpectReported, ExpectReported, ExpectIgnored, ExpectReported, ExpectReported, ExpectSynced, ExpectReported, ExpectReported, ExpectPartial, ExpectReported,
-		ExpectReported, ExpectReported, ExpectIgnored, ExpectReported, ExpectReported, ExpectSynced, ExpectReported, ExpectReported, ExpectSynced, ExpectFailed}
+	shares := []Expected{ExpectReported, ExpectReported, ExpectIgnored, ExpectReported, ExpectReported, ExpectSynced,
+		ExpectReported, ExpectReported, ExpectPartial, ExpectReported, ExpectReported, ExpectReported, ExpectIgnored,
+		ExpectReported, ExpectReported, ExpectSynced, ExpectReported, ExpectReported, ExpectSynced, ExpectFailed}
 	var out []Malformed
 	var made [ExpectFailed + 1]int
 	for i := range n {
@@ -104,13 +106,18 @@ func (m *docMutator) values() []value {
 		"null": nil, "true": true, "false": false, "int32": int32(7), "int64": int64(1) << 60, "negative": int64(-5),
 		"double": 1.5e9, "NaN": math.NaN(), "infinite": math.Inf(1), "decimal": decimal,
 		"empty text": "", "text": "x", "long text": strings.Repeat("long ", 5000), "text that is a number": "7",
-		"empty document": bson.D{}, "document": bson.D{{Key: "a", Value: int32(1)}, {Key: "$b.c", Value: nil}, {Key: "", Value: 2.5}},
+		"empty document": bson.D{}, "document": bson.D{{Key: "a", Value: int32(1)}, {Key: "$b.c", Value: nil},
+			{Key: "", Value: 2.5}},
 		"empty array": bson.A{}, "array": bson.A{"x", nil, int32(1), bson.D{}, bson.A{}},
 		"binary": bson.Binary{Subtype: 0x80, Data: []byte{0, 1, 2}}, "undefined": bson.Undefined{},
-		"ObjectId": bson.NewObjectID(), "date": bson.DateTime(1592468963000), "date far off": bson.DateTime(math.MaxInt64),
-		"pattern": bson.Regex{Pattern: ".*", Options: "i"}, "pointer": bson.DBPointer{DB: "x", Pointer: bson.NewObjectID()},
-		"code": bson.JavaScript("while (true) {}"), "code with scope": bson.CodeWithScope{Code: "x", Scope: bson.D{{Key: "x", Value: int32(1)}}},
-		"symbol": bson.Symbol("x"), "timestamp": bson.Timestamp{T: 1, I: 1}, "least key": bson.MinKey{}, "greatest key": bson.MaxKey{},
+		"ObjectId": bson.NewObjectID(), "date": bson.DateTime(1592468963000),
+		"date far off":    bson.DateTime(math.MaxInt64),
+		"pattern":         bson.Regex{Pattern: ".*", Options: "i"},
+		"pointer":         bson.DBPointer{DB: "x", Pointer: bson.NewObjectID()},
+		"code":            bson.JavaScript("while (true) {}"),
+		"code with scope": bson.CodeWithScope{Code: "x", Scope: bson.D{{Key: "x", Value: int32(1)}}},
+		"symbol":          bson.Symbol("x"), "timestamp": bson.Timestamp{T: 1, I: 1}, "least key": bson.MinKey{},
+		"greatest key":  bson.MaxKey{},
 		"deep document": deep(bson.D{{Key: "a", Value: 1}}, func(in any) any { return bson.D{{Key: "a", Value: in}} }),
 		"deep array":    deep(bson.A{}, func(in any) any { return bson.A{in} }),
 		"huge array":    slices.Repeat(bson.A{int32(9)}, 3000),
@@ -188,9 +195,10 @@ func (m *docMutator) variants() []variant {
 	each("type", always(ExpectIgnored), func(d, _ draft, v any) { d["type"] = v })
 	each("context", always(ExpectReported), func(d, _ draft, v any) { d["context"] = v })
 	// A text is a path, even if it is not one of this machine.
-	each("context.root", but(ExpectReported, leftOut, "text", "long text", "text that is a number", "something"), func(d, _ draft, v any) {
-		d["context"] = draft{"root": v}
-	})
+	each("context.root", but(ExpectReported, leftOut, "text", "long text", "text that is a number", "something"),
+		func(d, _ draft, v any) {
+			d["context"] = draft{"root": v}
+		})
 	each("files", always(ExpectIgnored), func(d, _ draft, v any) { d["files"] = v })
 	add(ExpectReported, "files is a document", func(d, entry draft, _ File) { d["files"] = entry })
 	add(ExpectIgnored, "files is a list of lists", func(d, entry draft, _ File) { d["files"] = bson.A{bson.A{entry}} })
@@ -202,20 +210,24 @@ func (m *docMutator) variants() []variant {
 
 	// An entry of files.
 	each("the only file", always(ExpectIgnored), func(d, _ draft, v any) { d["files"] = list(v) })
-	each("one file of two", but(ExpectPartial, leftOut, "missing"), func(d, entry draft, v any) { d["files"] = bson.A{v, entry} })
+	each("one file of two", but(ExpectPartial, leftOut, "missing"),
+		func(d, entry draft, v any) { d["files"] = bson.A{v, entry} })
 	each("the file's _id", func(what string) Expected {
 		switch what {
-		case "missing", "null", "undefined", "array", "empty array", "deep array", "huge array", "pattern", "pointer", "code",
-			"code with scope", "least key", "greatest key":
+		case "missing", "null", "undefined", "array", "empty array", "deep array", "huge array", "pattern", "pointer",
+			"code", "code with scope", "least key", "greatest key":
 			return ExpectReported
 		}
 		return ExpectSynced
 	}, func(_, entry draft, v any) { entry["_id"] = v })
 	each("the file's path", but(ExpectReported, ExpectFailed, "text", "long text", "text that is a number"),
 		func(_, entry draft, v any) { entry["path"] = v })
-	for _, path := range []string{"{root}", "{root/x", "{root[wo}rk]}x", "{root[]}/x", "{root}/../x", "{root}/a/../../x", "/etc/passwd",
-		"{root}/a\x00b", "{root}/\xff", "{root}/./", `{root}\..\x`, "{{root}}/x", "{root}/" + strings.Repeat("x/", 5000)} {
-		add(ExpectFailed, fmt.Sprintf("the file's path is %.20q", path), func(_, entry draft, _ File) { entry["path"] = path })
+	for _, path := range []string{"{root}", "{root/x", "{root[wo}rk]}x", "{root[]}/x", "{root}/../x",
+		"{root}/a/../../x", "/etc/passwd",
+		"{root}/a\x00b", "{root}/\xff", "{root}/./", `{root}\..\x`, "{{root}}/x", "{root}/" +
+			strings.Repeat("x/", 5000)} {
+		add(ExpectFailed, fmt.Sprintf("the file's path is %.20q", path),
+			func(_, entry draft, _ File) { entry["path"] = path })
 	}
 	each("the file's hash", always(ExpectSynced), func(_, entry draft, v any) { entry["hash"] = v })
 	each("the file's size", but(ExpectSynced, ExpectFailed, "int32", "int64", "double", "infinite", "decimal"),
@@ -247,7 +259,8 @@ func (m *docMutator) variants() []variant {
 	date := bson.NewDateTimeFromTime(time.Unix(1592468963, 0))
 	here := draft{"name": active, "created_dt": date}
 	each("sites", always(ExpectIgnored), func(_, entry draft, v any) { entry["sites"] = v })
-	each("the remote site's record", always(ExpectIgnored), func(_, entry draft, v any) { entry["sites"] = append(bson.A{here}, list(v)...) })
+	each("the remote site's record", always(ExpectIgnored),
+		func(_, entry draft, v any) { entry["sites"] = append(bson.A{here}, list(v)...) })
 	each("a third record", always(ExpectSynced), func(_, entry draft, v any) {
 		entry["sites"] = append(append(bson.A{here}, list(v)...), draft{"name": remote})
 	})
@@ -308,9 +321,10 @@ func (m *docMutator) variants() []variant {
 	for _, field := range []string{"error", "last_failed_dt", "id", "progress", "$x.y"} {
 		record(field, but(ExpectSynced, leftOut, "missing"))
 	}
-	each("the active site's created_dt", but(ExpectSynced, ExpectIgnored, "missing", "null", "undefined"), func(_, entry draft, v any) {
-		entry["sites"] = bson.A{draft{"name": active, "created_dt": v}, draft{"name": remote}}
-	})
+	each("the active site's created_dt", but(ExpectSynced, ExpectIgnored, "missing", "null", "undefined"),
+		func(_, entry draft, v any) {
+			entry["sites"] = bson.A{draft{"name": active, "created_dt": v}, draft{"name": remote}}
+		})
 	return out
 }
 

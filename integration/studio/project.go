@@ -139,7 +139,8 @@ func (p *Project) version(ctx context.Context, pub Publish) (bson.ObjectID, erro
 func (p *Project) load(ctx context.Context) error {
 	kinds := bson.A{"project", "asset", "subset", "version", "representation"}
 	cursor, err := p.collection.Find(ctx, bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: kinds}}}},
-		options.Find().SetProjection(bson.D{{Key: "type", Value: 1}, {Key: "parent", Value: 1}, {Key: "name", Value: 1}}))
+		options.Find().SetProjection(bson.D{{Key: "type", Value: 1}, {Key: "parent", Value: 1},
+			{Key: "name", Value: 1}}))
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,8 @@ func (p *Project) PublishAll(ctx context.Context, pubs ...Publish) (reps []*Repr
 		docs = append(docs, doc)
 	}
 	if len(replaced) > 0 {
-		if _, err := p.collection.DeleteMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: replaced}}}}); err != nil {
+		if _, err := p.collection.DeleteMany(ctx,
+			bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: replaced}}}}); err != nil {
 			return reps, fmt.Errorf("delete the archived representations of %s: %w", p.name, err)
 		}
 	}
@@ -308,7 +309,8 @@ func (pub Publish) separators(path string) string {
 // replace enters the representation as its version's one of that name. If there
 // was one, it does what IntegrateNew does: it deletes the old document, inserts it
 // anew as archived_representation, whose id it returns, and takes over the old id.
-func (p *Project) replace(ctx context.Context, rep *Representation, version bson.ObjectID) (archived []bson.ObjectID, err error) {
+func (p *Project) replace(ctx context.Context, rep *Representation,
+	version bson.ObjectID) (archived []bson.ObjectID, err error) {
 	at := place{version, "representation", rep.Name}
 	p.mu.Lock()
 	old, published := p.ids[at]

@@ -19,7 +19,8 @@ func TestQuantile(t *testing.T) {
 	}{
 		{nil, 0.5, 0},
 		{studio.Reactions{7}, 0, 7}, {studio.Reactions{7}, 0.99, 7}, {studio.Reactions{7}, 1, 7},
-		{studio.Reactions{3, 1, 2}, 0.5, 2}, {studio.Reactions{4, 3, 1, 2}, 0.5, 2}, {studio.Reactions{3, 1, 2}, 0.99, 3},
+		{studio.Reactions{3, 1, 2}, 0.5, 2}, {studio.Reactions{4, 3, 1, 2}, 0.5, 2},
+		{studio.Reactions{3, 1, 2}, 0.99, 3},
 		{hundred, 0.5, 50}, {hundred, 0.99, 99}, {hundred, 1, 100}, {hundred, 0, 1},
 	} {
 		if got := test.all.Quantile(test.q); got != test.want {

@@ -96,7 +96,8 @@ func (s *Studio) Synced(ctx context.Context, rep *Representation) (bool, error) 
 		{Key: "name", Value: s.options.RemoteSite}, {Key: "created_dt", Value: date},
 	}}}}}}}
 	if rep.dictSites {
-		pending = bson.D{{Key: "sites." + s.options.RemoteSite + ".created_dt", Value: bson.D{{Key: "$not", Value: date}}}}
+		pending = bson.D{{Key: "sites." +
+			s.options.RemoteSite + ".created_dt", Value: bson.D{{Key: "$not", Value: date}}}}
 	}
 	err := rep.collection.FindOne(ctx, bson.D{
 		{Key: "_id", Value: rep.ID},

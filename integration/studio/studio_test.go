@@ -177,11 +177,13 @@ func TestFilesAreRenamedAfterTheInsert(t *testing.T) {
 	document(t, rep)
 	local := rep.Files[0].Local
 	if !exists(local+".tmp") || exists(local) {
-		t.Errorf("after the insert: *.tmp exists %t, want true; the file exists %t, want false", exists(local+".tmp"), exists(local))
+		t.Errorf("after the insert: *.tmp exists %t, want true; the file exists %t, want false", exists(local+".tmp"),
+			exists(local))
 	}
 	must(t, rep.Finish())
 	if exists(local+".tmp") || !exists(local) {
-		t.Errorf("after Finish: *.tmp exists %t, want false; the file exists %t, want true", exists(local+".tmp"), exists(local))
+		t.Errorf("after Finish: *.tmp exists %t, want false; the file exists %t, want true", exists(local+".tmp"),
+			exists(local))
 	}
 	must(t, rep.Finish()) // once more does nothing
 }
@@ -265,7 +267,8 @@ func TestSequence(t *testing.T) {
 	for _, f := range rep.Files {
 		names = append(names, filepath.Base(f.Local))
 	}
-	want := []string{"test_Cylinder_lookMain_v001.0099.exr", "test_Cylinder_lookMain_v001.0100.exr", "test_Cylinder_lookMain_v001.0101.exr"}
+	want := []string{"test_Cylinder_lookMain_v001.0099.exr", "test_Cylinder_lookMain_v001.0100.exr",
+		"test_Cylinder_lookMain_v001.0101.exr"}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
@@ -291,7 +294,8 @@ func TestSeveralRoots(t *testing.T) {
 	for root, want := range map[string]string{"": "work", "work": "work", "publish": "publish"} {
 		rep := publish(t, p, studio.Publish{Root: root, Size: 5, Subset: "s" + root})
 		f := rep.Files[0]
-		if !strings.HasPrefix(f.Path, "{root["+want+"]}/Multi/") || f.Local != filepath.Join(roots[want], filepath.FromSlash(f.Rel)) || !exists(f.Local) {
+		if !strings.HasPrefix(f.Path, "{root["+want+"]}/Multi/") ||
+			f.Local != filepath.Join(roots[want], filepath.FromSlash(f.Rel)) || !exists(f.Local) {
 			t.Errorf("root %q: recorded as %s, written to %s", root, f.Path, f.Local)
 		}
 		var context struct {
@@ -370,7 +374,8 @@ func TestNamesFromAllOverTheWorld(t *testing.T) {
 
 func TestForeignPathsAndMissingFields(t *testing.T) {
 	_, p, _ := open(t)
-	rep := publish(t, p, studio.Publish{Backslashes: true, ContextRoot: "P:/projects", NoSize: true, NoHash: true, Size: 10})
+	rep := publish(t, p, studio.Publish{Backslashes: true, ContextRoot: "P:/projects", NoSize: true, NoHash: true,
+		Size: 10})
 	doc := document(t, rep)
 	if got := doc.Lookup("files", "0", "path").StringValue(); !strings.HasPrefix(got, `{root}\Test\Assets\`) {
 		t.Errorf("path is %s", got)
@@ -448,7 +453,8 @@ func TestPublishAgain(t *testing.T) {
 	after, err := os.Stat(second.Files[0].Local)
 	must(t, err)
 	if !os.SameFile(before, after) || after.Size() != 500 {
-		t.Errorf("the file is the same: %t, size %d; want copied over in place", os.SameFile(before, after), after.Size())
+		t.Errorf("the file is the same: %t, size %d; want copied over in place", os.SameFile(before, after),
+			after.Size())
 	}
 	if sum, err := second.Files[0].Sum(); err != nil || sum != second.Files[0].MD5 {
 		t.Errorf("content %s, %v; want %s", sum, err, second.Files[0].MD5)
@@ -526,11 +532,13 @@ func TestPeopleChangeRecords(t *testing.T) {
 				t.Errorf("tries is a %s after Retry", got)
 			}
 			must(t, rep.Resync(ctx, "gdrive", 1))
-			if field(0, "gdrive", "created_dt").Type != bson.TypeDateTime || field(1, "gdrive", "created_dt").Type != 0 {
+			if field(0, "gdrive", "created_dt").Type != bson.TypeDateTime || field(1, "gdrive", "created_dt").
+				Type != 0 {
 				t.Error("Resync of the second file did not remove just its created_dt")
 			}
 			must(t, rep.Resync(ctx, "gdrive"))
-			if field(0, "gdrive", "created_dt").Type != 0 || field(0, "studio", "created_dt").Type != bson.TypeDateTime {
+			if field(0, "gdrive", "created_dt").Type != 0 || field(0, "studio", "created_dt").
+				Type != bson.TypeDateTime {
 				t.Error("Resync did not remove created_dt of the one site")
 			}
 
@@ -547,7 +555,8 @@ func TestPeopleChangeRecords(t *testing.T) {
 
 			short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 			defer cancel()
-			if _, err := s.WaitSynced(short, rep); err == nil || !strings.Contains(err.Error(), "2 of 2 files lack created_dt") {
+			if _, err := s.WaitSynced(short, rep); err == nil ||
+				!strings.Contains(err.Error(), "2 of 2 files lack created_dt") {
 				t.Errorf("WaitSynced of one that is not synced: %v", err)
 			}
 

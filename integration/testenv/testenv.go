@@ -1,6 +1,6 @@
 // Package testenv starts a complete environment on this machine, for the demo, chaos and the benchmarks: a MongoDB
-// replica set, an emulated Google Drive with the shared drive SHOW, a studio with its storage, and sitesync as a process.
-// Tests use the packages mongod, drive, studio and process directly, and share one MongoDB.
+// replica set, an emulated Google Drive with the shared drive SHOW, a studio with its storage, and sitesync as a
+// process. Tests use the packages mongod, drive, studio and process directly, and share one MongoDB.
 package testenv
 
 import (
@@ -134,7 +134,8 @@ func (s *Env) open(o *Options) (err error) {
 			return err
 		}
 	}
-	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: logSize, Discard: o.Discard}); err != nil {
+	if s.Drive, err = drive.Start(drive.Options{Dir: content, Settings: o.Drive, Seed: o.Seed, LogSize: logSize,
+		Discard: o.Discard}); err != nil {
 		return err
 	}
 	s.Account = s.Drive.AddServiceAccount("sync@studio.iam.example")
@@ -160,7 +161,8 @@ func (s *Env) start(ctx context.Context, o Options) error {
 	if err := o.Presets.Write(presets); err != nil {
 		return err
 	}
-	s.sitesync = process.Options{Binary: s.Binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon", Args: o.Args, Log: o.Log}
+	s.sitesync = process.Options{Binary: s.Binary, Presets: presets, Mongo: s.Mongo.URI(), Database: "avalon",
+		Args: o.Args, Log: o.Log}
 	if err := s.Restart(); err != nil {
 		return err
 	}
@@ -181,7 +183,8 @@ func (s *Env) Restart() error {
 // not nil if the exit status is not 0.
 func (s *Env) Command(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, s.Binary, args...)
-	cmd.Env = append(os.Environ(), "SITESYNC_PRESETS="+s.sitesync.Presets, "SITESYNC_MONGO="+s.sitesync.Mongo, "SITESYNC_DB="+s.sitesync.Database)
+	cmd.Env = append(os.Environ(), "SITESYNC_PRESETS="+s.sitesync.Presets, "SITESYNC_MONGO="+s.sitesync.Mongo,
+		"SITESYNC_DB="+s.sitesync.Database)
 	out, err := cmd.Output()
 	var status *exec.ExitError
 	if errors.As(err, &status) {
