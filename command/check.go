@@ -172,7 +172,7 @@ func checkState(ctx context.Context, r *report, e *env, site string) {
 	case standing == nil || standing.Expired:
 		r.ok(what + "; no sitesync runs now")
 	case len(standing.Status.Holds) > 0:
-		for _, held := range standing.Status.Holds {
+		for _, held := range explain.Holds(standing.Status) {
 			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held.String()))
 		}
 	default:

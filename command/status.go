@@ -23,6 +23,7 @@ import (
 	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/duration"
+	"sitesync/explain"
 	"sitesync/state"
 	"sitesync/uploader"
 )
@@ -285,7 +286,7 @@ func workerOf(s *state.LeaseInfo, err error) worker {
 	}
 	since := s.Holder.Since.UTC()
 	w.Runs, w.Since, w.Stream = true, &since, s.Status.Stream
-	for _, h := range s.Status.Holds {
+	for _, h := range explain.Holds(s.Status) {
 		w.Held = append(w.Held, h.String())
 	}
 	return w

@@ -20,7 +20,7 @@ var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 func statusForTest() *status {
 	oldest, failed := now.Add(-3*time.Hour), now.Add(-90*time.Second)
 	sync := workerOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
-		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{What: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
+		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
 		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
@@ -79,7 +79,7 @@ func TestStatusOfNobody(t *testing.T) {
 		fails    bool
 	}{
 		"nobody ever": {nil, nil, "no sitesync runs for site gdrive\n", false},
-		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42}, Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{What: "site"}}}, Expired: true}, nil,
+		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42}, Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site"}}}, Expired: true}, nil,
 			"no sitesync runs for site gdrive; the last one was process 42 on sync1\n", false},
 		"unknown":   {nil, errors.New("not allowed"), "it can't be told who works: not allowed\n", true},
 		"no stream": {&state.LeaseInfo{Status: state.WorkerStatus{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},

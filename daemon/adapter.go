@@ -118,7 +118,8 @@ func (a *adapter) leaseReport() state.WorkerStatus {
 			break
 		}
 		why := strings.ToValidUTF8(h.Why[:min(len(h.Why), maxReason)], "") // not cut within a character
-		r.Holds = append(r.Holds, state.Hold{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs, What: h.What, Why: why})
+		r.Holds = append(r.Holds, state.Hold{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs,
+			What: h.Subject(), Why: why})
 	}
 	return r
 }

@@ -189,16 +189,27 @@ func (x *explanation) process(project string) {
 	if host, err := os.Hostname(); err == nil && host != info.Holder.Host {
 		x.holder = info.Holder.String()
 	}
-	for _, h := range info.Status.Holds {
-		hold := uploader.Hold{Target: uploader.Target{Kind: uploader.TargetKind(h.Kind), Name: h.Name}, From: h.From,
-			What: h.What, Why: h.Why}
-		x.holds = append(x.holds, hold)
-		if h.Hang && x.holder == "" {
+	x.holds = Holds(info.Status)
+	for _, h := range x.holds {
+		if h.Hangs && x.holder == "" {
 			x.inspector.Avoid(h.Name)
-		} else if hold.Kind == uploader.SiteTarget {
-			x.findings.addHold("all uploads are held", hold)
+		} else if h.Kind == uploader.SiteTarget {
+			x.findings.addHold("all uploads are held", h)
 		}
 	}
+}
+
+// Holds are the holds in the status of the process that syncs.
+func Holds(status state.WorkerStatus) (all []uploader.Hold) {
+	for _, h := range status.Holds {
+		hold := uploader.Hold{Target: uploader.Target{Kind: uploader.TargetKind(h.Kind), Name: h.Name}, From: h.From,
+			Hangs: h.Hang, Why: h.Why}
+		if h.Kind == "" { // of an older version
+			hold.Name = h.What
+		}
+		all = append(all, hold)
+	}
+	return all
 }
 
 // addHold adds a finding about a hold.

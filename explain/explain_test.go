@@ -447,3 +447,18 @@ func TestUnreachable(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// What older versions have written is read too.
+func TestHolds(t *testing.T) {
+	var got []string
+	for _, h := range Holds(state.WorkerStatus{Holds: []state.Hold{
+		{Kind: "large_files", Name: "/SHOW", From: 1 << 20, What: "files", Why: "there is room for 1.0 MiB only"},
+		{What: "remote root /SHOW", Why: "it is gone"},
+	}}) {
+		got = append(got, h.String())
+	}
+	want := []string{"files of 1.0 MiB and more for /SHOW: there is room for 1.0 MiB only", "remote root /SHOW: it is gone"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -70,12 +70,11 @@ type Hold struct {
 	Name string `bson:"name,omitempty"` // its path
 	From int64  `bson:"from,omitempty"` // the smallest files that are held, bytes
 	Hang bool   `bson:"hang,omitempty"` // its storage does not answer
-	What string `bson:"what"`           // for people
-	Why  string `bson:"why"`
-}
+	Why  string `bson:"why"`            // the error
 
-// String tells what is held, and why.
-func (h Hold) String() string { return h.What + ": " + h.Why }
+	// What is the subject as a text. Older versions read it from newer ones, and write nothing else but Why.
+	What string `bson:"what"`
+}
 
 // leaseDoc is a document of the collection leases.
 type leaseDoc struct {

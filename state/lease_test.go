@@ -157,7 +157,7 @@ func TestRenewal(t *testing.T) {
 	if err := db.db.Collection("leases").FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Status.Stream != "open" || len(doc.Status.Holds) != 1 || doc.Status.Holds[0].String() != "site: full" {
+	if doc.Status.Stream != "open" || len(doc.Status.Holds) != 1 || doc.Status.Holds[0] != (Hold{Kind: "site", What: "site", Why: "full"}) {
 		t.Errorf("the report is %+v", doc.Status)
 	}
 }

@@ -1,11 +1,15 @@
 package uploader
 
 import (
+	"fmt"
+
 	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dustin/go-humanize"
 
 	"sitesync/avalon"
 	"sitesync/site"
@@ -55,12 +59,34 @@ type Waiting struct {
 // Hold is what holds uploads up.
 type Hold struct {
 	Target
-	From      int64 // of LargeFiles: from which size on files are held, bytes
-	Hangs     bool  // of LocalRoot: its storage does not answer
-	What, Why string
-	Since     time.Time
-	Next      time.Time // when it is looked at again; zero if only new settings can end it
+	From  int64 // of LargeFiles: from which size on files are held, bytes
+	Hangs bool  // of LocalRoot: its storage does not answer
+	Why   string
+	Since time.Time
+	Next  time.Time // when it is looked at again; zero if only new settings can end it
 }
+
+// Subject is what is held, for people.
+func (h Hold) Subject() string {
+	switch {
+	case h.Kind == SiteTarget:
+		return "site"
+	case h.Kind == Settings:
+		return "files that the settings do not fit"
+	case h.Kind == RemoteRoot:
+		return "remote root " + h.Name
+	case h.Kind == LargeFiles:
+		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(h.From, 0))), h.Name)
+	case h.Kind == NewFiles:
+		return "new files and folders in " + h.Name
+	case h.Name == "":
+		return "other local roots"
+	}
+	return h.Name
+}
+
+// String is the subject, and why it is held.
+func (h Hold) String() string { return h.Subject() + ": " + h.Why }
 
 // SyncedFile is a file that was synced.
 type SyncedFile struct {

@@ -57,7 +57,7 @@ func TestActivity(t *testing.T) {
 		}
 		w.run(10*time.Second + 500*time.Millisecond)
 		now = w.up.Activity()
-		if len(now.Waiting) != 0 || len(now.Held) != 1 || now.Held[0].What != "site" || now.Held[0].Why != full.Error() ||
+		if len(now.Waiting) != 0 || len(now.Held) != 1 || now.Held[0].Subject() != "site" || now.Held[0].Why != full.Error() ||
 			now.Held[0].Next.IsZero() || now.Held[0].Since.IsZero() {
 			t.Errorf("the site is held: %+v", now)
 		}

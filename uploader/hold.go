@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -73,24 +74,8 @@ type trouble struct {
 	size  int64 // of LargeFiles: of the file that was refused, bytes
 }
 
-// What is held up, for people.
-func (t trouble) what() string {
-	switch {
-	case t.Kind == SiteTarget:
-		return "site"
-	case t.Kind == Settings:
-		return "files that the settings do not fit"
-	case t.Kind == RemoteRoot:
-		return "remote root " + t.Name
-	case t.Kind == LargeFiles:
-		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(t.from, 0))), t.Name)
-	case t.Kind == NewFiles:
-		return "new files and folders in " + t.Name
-	case t.Name == "":
-		return "other local roots"
-	}
-	return t.Name
-}
+// what is held up, for people.
+func (t trouble) what() string { return Hold{Target: t.Target, From: t.from}.Subject() }
 
 // holds keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by itself.
 type holds struct {
@@ -378,7 +363,7 @@ func (h *holds) list() (all []Hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, held := range h.held {
-		hold := Hold{Target: held.Target, From: held.from, What: held.what(), Why: held.err.Error(), Since: held.since}
+		hold := Hold{Target: held.Target, From: held.from, Why: held.err.Error(), Since: held.since}
 		if held.probe != nil {
 			hold.Next = held.next
 		}
@@ -386,7 +371,7 @@ func (h *holds) list() (all []Hold) {
 		all = append(all, hold)
 	}
 	slices.SortFunc(all, func(a, b Hold) int {
-		return strings.Compare(a.What+"\x00"+a.Why, b.What+"\x00"+b.Why)
+		return cmp.Or(strings.Compare(a.Subject(), b.Subject()), strings.Compare(a.Why, b.Why))
 	})
 	return all
 }

@@ -134,6 +134,3 @@ func (h Hold) Concerns(i Inspection, size int64) bool {
 	}
 	return false
 }
-
-// String tells what is held, and why.
-func (h Hold) String() string { return h.What + ": " + h.Why }

@@ -118,7 +118,7 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	answer := readiness{Ready: len(reasons) == 0, Reasons: reasons}
 	held, _ := firsts(snapshot.Activity.Held, mostHeld)
 	for _, h := range held {
-		answer.Held = append(answer.Held, h.What)
+		answer.Held = append(answer.Held, h.Subject())
 	}
 	writeJSON(w, status, answer)
 }

@@ -158,7 +158,7 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 		s.Activity = uploader.Activity{
 			Transfers: []uploader.Transfer{{Key: k, Path: path, Size: 10, ID: 1, Sent: 3, Began: now}},
 			Waiting:   []uploader.Waiting{{Key: k, Path: path, Away: true, Why: evil, Until: now}},
-			Held:      []uploader.Hold{{What: evil, Why: evil, Since: now, Next: now}},
+			Held:      []uploader.Hold{{Target: uploader.Target{Name: evil}, Why: evil, Since: now, Next: now}},
 		}
 	})
 	b := open(t, withActions(&actions{}), func(o *Options) { o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil} })
@@ -229,7 +229,7 @@ func TestHeadlines(t *testing.T) {
 	t.Parallel()
 	doing := func(a uploader.Activity) Snapshot { return with(working, func(s *Snapshot) { s.Activity = a }) }
 	busy := doing(uploader.Activity{Transfers: []uploader.Transfer{{Size: 1}, {Size: 1, ID: 2}}, Backlog: 1234})
-	held := doing(uploader.Activity{Held: []uploader.Hold{{What: "site", Why: "the drive is full"}}})
+	held := doing(uploader.Activity{Held: []uploader.Hold{{Target: uploader.Target{Kind: uploader.SiteTarget}, Why: "the drive is full"}}})
 	for name, test := range map[string]struct {
 		snapshot Snapshot
 		source   *source
