@@ -59,9 +59,9 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	poll := watcher.NewPoll(p.store, rules, queue, log)
 	poll.Interval = cfg.LoopDelay
 	up := uploader.New(uploader.Options{
-		Rules: rules, Settle: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
+		Rules: rules, SourceGracePeriod: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
 		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
-		Grace: cfg.ShutdownTimeout * 7 / 10, Stop: cfg.ShutdownTimeout * 8 / 10,
+		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: p.store, Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend, Poll: poll.Now, Log: log,
 		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
 		NothingDue: poll.NothingDue,

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	// mostWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
-	mostWaiting = 500
+	// maxWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
+	maxWaiting = 500
 
-	// forgetWaiting is how long a file whose wait is over is still told of, if nothing is done about it: its document
+	// forgetWaitingAfter is how long a file whose wait is over is still told of, if nothing is done about it: its document
 	// may have gone.
-	forgetWaiting = time.Minute
+	forgetWaitingAfter = time.Minute
 )
 
 // Activity is what is under way, for people. All of it is of this process, since it got the lease.
@@ -154,10 +154,10 @@ func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
 		return
 	}
 	now := time.Now()
-	if len(a.waiting) >= mostWaiting {
+	if len(a.waiting) >= maxWaiting {
 		a.forget(now)
 	}
-	if len(a.waiting) < mostWaiting {
+	if len(a.waiting) < maxWaiting {
 		a.waiting[tr.ref] = waitingFile{tr.size, failed, tr.err, now.Add(wake)}
 	}
 }
@@ -165,7 +165,7 @@ func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
 // forget forgets what should have been looked at long ago.
 func (a *activity) forget(now time.Time) {
 	for ref, w := range a.waiting {
-		if now.Sub(w.until) > forgetWaiting {
+		if now.Sub(w.until) > forgetWaitingAfter {
 			delete(a.waiting, ref)
 		}
 	}
@@ -193,12 +193,12 @@ func (u *Uploader) Activity() Activity {
 	var a Activity
 	a.Transfers, a.Waiting = u.activity.now()
 	a.Live, a.Backlog = u.schedule.planned()
-	a.Held, a.Away = u.holds.list(), u.service.isOut()
+	a.Held, a.Away = u.holds.list(), u.service.isDown()
 	return a
 }
 
 // planned is how many files wait for a transfer, by lane.
-func (s *schedule) planned() (live, backlog int) {
+func (s *scheduler) planned() (live, backlog int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, live = s.count(watcher.Live)
@@ -206,9 +206,9 @@ func (s *schedule) planned() (live, backlog int) {
 	return live, backlog
 }
 
-// isOut reports whether it is out of reach, as far as is known.
-func (o *outage) isOut() bool {
+// isDown reports whether it is out of reach, as far as is known.
+func (o *availability) isDown() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.told
+	return o.down
 }

@@ -73,15 +73,15 @@ func TestActivity(t *testing.T) {
 func TestActivityIsBounded(t *testing.T) {
 	inBubble(t, func(w *world) {
 		var a activity
-		for i := range 2 * mostWaiting {
+		for i := range 2 * maxWaiting {
 			tr := a.begin(task{job: &job{key: key("a")}, file: avalon.File{Path: fmt.Sprintf("{root}/%d", i)}})
 			tr.err = errors.New("not there")
 			a.end(tr, false, time.Second)
 		}
-		if _, waiting := a.now(); len(waiting) != mostWaiting {
+		if _, waiting := a.now(); len(waiting) != maxWaiting {
 			t.Errorf("%d are remembered", len(waiting))
 		}
-		w.run(forgetWaiting + 2*time.Second)
+		w.run(forgetWaitingAfter + 2*time.Second)
 		if running, waiting := a.now(); len(running)+len(waiting) != 0 {
 			t.Errorf("%d run, %d wait", len(running), len(waiting))
 		}

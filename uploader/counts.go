@@ -40,7 +40,7 @@ func (u *Uploader) Counts() Counts {
 }
 
 // counts returns how many holds there are, and how many there have been.
-func (h *holds) counts() (now, begun Holds) {
+func (h *breakers) counts() (now, begun Holds) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.kinds), maps.Clone(h.begun)

@@ -152,7 +152,7 @@ func TestStopWhileTheStorageHangs(t *testing.T) {
 		w.run(time.Second)
 		before := time.Now()
 		w.stop()
-		if took := time.Since(before); took > w.up.Grace {
+		if took := time.Since(before); took > w.up.DrainTimeout {
 			t.Errorf("stopping took %s", took)
 		}
 		answer()

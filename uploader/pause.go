@@ -40,7 +40,7 @@ func (u *Uploader) Paused() Paused {
 }
 
 // pause takes the files of what is paused out of the schedule.
-func (s *schedule) pause(p Paused) (ended bool) {
+func (s *scheduler) pause(p Paused) (ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ended = s.paused.ended(p)
@@ -52,11 +52,11 @@ func (s *schedule) pause(p Paused) (ended bool) {
 		for _, b := range j.pending {
 			s.pull(j.lane, b)
 			for _, f := range b.files {
-				delete(j.known, f.Key())
+				delete(j.tracked, f.Key())
 			}
 		}
 		j.pending = nil
-		s.settle(j)
+		s.release(j)
 	}
 	s.notify()
 	return ended

@@ -51,7 +51,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	switch {
 	case ctx.Err() != nil:
 	case err == nil:
-		u.reading.saw(nil)
+		u.reading.observe(nil)
 		p, roots = newPlan(u.Rules, rep, time.Now()), rep.Roots
 		if len(p.due) > 0 && len(roots) == 0 && u.LocalRoot.IsZero() {
 			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no local_root")
@@ -63,16 +63,16 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 			p.due = slices.DeleteFunc(p.due, func(f avalon.File) bool { return refused.Files[f.Key()] != nil })
 		}
 		u.reports.replace(item.Key, p.problems...)
-		u.waits.keep(item.Key, p.due)
+		u.waits.retain(item.Key, p.due)
 	case errors.As(err, &malformed):
 		idle = true
 		u.reports.replace(item.Key, malformed.Error())
-		u.waits.keep(item.Key, nil)
+		u.waits.retain(item.Key, nil)
 	case errors.Is(err, avalon.ErrGone):
 		u.reports.replace(item.Key)
-		u.waits.keep(item.Key, nil)
+		u.waits.retain(item.Key, nil)
 	default:
-		u.reading.saw(err)
+		u.reading.observe(err)
 		p.next = jitter(time.Second)
 	}
 	if idle && u.NothingDue != nil {

@@ -8,9 +8,9 @@ import (
 	"go.uber.org/zap"
 )
 
-// progressEvery is the time between two notes of how far an upload is. Each is a small update of a document that may be
+// progressInterval is the time between two notes of how far an upload is. Each is a small update of a document that may be
 // large.
-const progressEvery = 5 * time.Second
+const progressInterval = 5 * time.Second
 
 // progressTimeout bounds the wait for the database to take a note: nobody needs an old one.
 const progressTimeout = 5 * time.Second
@@ -20,13 +20,13 @@ type progress struct {
 	recorded chan bool // the upload is over, and whether an outcome is written, which takes the note away
 }
 
-// follow notes the progress of a large file in its record until end is called.
-func (u *Uploader) follow(ctx context.Context, t task) *progress {
+// reportProgress notes the progress of a large file in its record until end is called.
+func (u *Uploader) reportProgress(ctx context.Context, t task) *progress {
 	if !u.RecordProgress || t.file.Size < largeFile {
 		return nil
 	}
 	p := &progress{recorded: make(chan bool, 1)}
-	u.following.Go(func() { p.note(ctx, u, t) })
+	u.progressReports.Go(func() { p.note(ctx, u, t) })
 	return p
 }
 
@@ -38,9 +38,9 @@ func (p *progress) end(recorded bool) {
 }
 
 func (p *progress) note(ctx context.Context, u *Uploader, t task) {
-	tick := time.NewTicker(progressEvery)
+	tick := time.NewTicker(progressInterval)
 	defer tick.Stop()
-	log := u.about(t.job.key)
+	log := u.logFor(t.job.key)
 	last, noted := 0.0, false
 	for {
 		select {

@@ -15,7 +15,7 @@ import (
 // recordLoop records what has become late, until ctx ends.
 func (u *Uploader) recordLoop(ctx, writing context.Context) {
 	for {
-		j, results, err := u.schedule.late(ctx)
+		j, results, err := u.schedule.awaitLate(ctx)
 		if err != nil {
 			return
 		}
@@ -48,16 +48,16 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 			err = nil
 		}
 		if err == nil {
-			u.writing.saw(nil)
+			u.writing.observe(nil)
 			u.logLost(j, results, lost)
-			u.tell(j, slices.DeleteFunc(results, func(r result) bool { return lost[r.File.Key()] != "" }))
+			u.logSynced(j, slices.DeleteFunc(results, func(r result) bool { return lost[r.File.Key()] != "" }))
 			return
 		}
 		if ctx.Err() != nil {
-			u.about(j.key).Warn("results not recorded; the files are looked at again later", zap.Error(err))
+			u.logFor(j.key).Warn("results not recorded; the files are looked at again later", zap.Error(err))
 			return
 		}
-		u.writing.saw(err)
+		u.writing.observe(err)
 		select {
 		case <-time.After(jitter(time.Second)):
 		case <-ctx.Done():
@@ -76,14 +76,14 @@ func (u *Uploader) logLost(j *job, results []result, lost avalon.Lost) {
 		}
 	}
 	for why, path := range first {
-		u.about(j.key).Info("uploaded, but not recorded: the record is no longer what it was", zap.Int("files", files[why]),
+		u.logFor(j.key).Info("uploaded, but not recorded: the record is no longer what it was", zap.Int("files", files[why]),
 			zap.String("path", path), zap.String("why", why))
 	}
 }
 
-// tell logs each file that is synced. The reaction is the time from when its representation came to our
+// logSynced logs each file that is synced. The reaction is the time from when its representation came to our
 // notice to when everybody can read that the file is synced.
-func (u *Uploader) tell(j *job, results []result) {
+func (u *Uploader) logSynced(j *job, results []result) {
 	for _, r := range results {
 		if r.Error != "" {
 			continue

@@ -112,7 +112,7 @@ func TestStorageAway(t *testing.T) {
 				}
 				must(t, os.RemoveAll(root))
 				must(t, os.Rename(away, root))
-				w.run(lastProbe)
+				w.run(maxProbeDelay)
 				w.wantSynced()
 				if w.logged("uploads go on") != 1 || len(w.up.Held()) != 0 {
 					t.Errorf("held: %v; logged %v", w.up.Held(), w.logs.All())

@@ -13,24 +13,24 @@ import (
 	"sitesync/watcher"
 )
 
-// throttledWait is how long a file is left alone when the site is busy or out of reach; see failing. The site itself has
+// transientDelay is how long a file is left alone when the site is busy or out of reach; see failing. The site itself has
 // tried several times before it says so.
-const throttledWait = 5 * time.Second
+const transientDelay = 5 * time.Second
 
-// recordAhead is of how many files for each transfer the outcome may be left to be written when it goes on with the next.
-const recordAhead = 8
+// flushAhead is of how many files for each transfer the outcome may be left to be written when it goes on with the next.
+const flushAhead = 8
 
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
 // result is written for as long as writing, while the next file is uploaded.
 func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording *errgroup.Group, spare bool) {
 	for {
-		t, err := u.schedule.next(ctx, spare)
+		t, err := u.schedule.nextTask(ctx, spare)
 		if err != nil {
 			return
 		}
 		u.running.Add(1)
 		t.transfer = u.activity.begin(t)
-		t.progress = u.follow(writing, t)
+		t.progress = u.reportProgress(writing, t)
 		r, wake := u.transfer(working, t)
 		t.progress.end(r != nil)
 		u.activity.end(t.transfer, r != nil && r.Error != "", wake)
@@ -48,15 +48,15 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording
 // there is no need.
 func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
 	start := time.Now()
-	if rest, why := u.failing.left(t.ref(), start); rest > 0 {
+	if rest, why := u.failing.remaining(t.ref(), start); rest > 0 {
 		t.transfer.err = why
 		return nil, rest
 	}
-	held, size, obj, err := u.put(ctx, t)
+	held, size, obj, err := u.transferFile(ctx, t)
 	now := time.Now()
 	t.transfer.err = err
 	if err != nil && ctx.Err() != nil {
-		u.about(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
+		u.logFor(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
 		return nil, 0
 	}
 	class := site.ClassOf(err)
@@ -66,75 +66,75 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	}
 	switch {
 	case err == nil:
-		u.service.saw(nil)
+		u.service.observe(nil)
 		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
-			bytes: size, took: now.Sub(start), seen: u.waits.done(t)}, 0
+			bytes: size, took: now.Sub(start), seen: u.waits.finish(t)}, 0
 	case class == site.NotReady:
 		// A file that has failed has been waited for.
 		if rec, _ := t.file.On(u.Rules.To); rec.Tries == 0 {
-			if wake := u.waits.next(t, now, u.Settle); wake > 0 {
-				u.about(t.job.key).Debug("source is waited for", zap.Error(err))
+			if wake := u.waits.nextCheck(t, now, u.SourceGracePeriod); wake > 0 {
+				u.logFor(t.job.key).Debug("source is waited for", zap.Error(err))
 				return nil, wake
 			}
 		}
-		return u.failure(t, now, err)
+		return u.recordFailure(t, now, err)
 	case class == site.Unavailable && scope == site.OneFile:
-		u.about(t.job.key).Debug("the source still hangs", zap.Error(err))
+		u.logFor(t.job.key).Debug("the source still hangs", zap.Error(err))
 		return nil, jitter(site.RetryAfter(err))
 	case class == site.Unavailable:
-		if held.Target == theSite {
-			u.schedule.again(t.job) // nothing is planned before the hold ends
+		if held.Target == siteTarget {
+			u.schedule.requeueNow(t.job) // nothing is planned before the hold ends
 		} else {
 			u.held.Add(1) // the poll that follows the hold finds it
 		}
 		if held.Kind != "" { // else it is held already
-			u.holds.hold(held, err)
+			u.holds.trip(held, err)
 		}
 		return nil, 0
 	case class == site.Transient:
 		return u.throttled(ctx, t, now, err)
 	}
-	return u.failure(t, now, err)
+	return u.recordFailure(t, now, err)
 }
 
 // throttled leaves a file alone for a while, as the site is busy or out of reach, unless that turns out to be the file's
 // own trouble.
 func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err error) (*result, time.Duration) {
 	if site.IsShared(err) {
-		u.service.saw(err)
-		return nil, jitter(throttledWait)
+		u.service.observe(err)
+		return nil, jitter(transientDelay)
 	}
-	s := u.failing.failed(ctx, t.ref(), now, err, u.checkSite)
+	s := u.failing.failed(ctx, t.ref(), now, err, u.probeSite)
 	switch {
 	case s.own > 0:
-		return u.failure(t, now, ownTrouble(err, s.own))
+		return u.recordFailure(t, now, ownFailure(err, s.own))
 	case s.beside:
-		u.about(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for now",
+		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for now",
 			zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
 	default:
-		u.service.saw(err)
+		u.service.observe(err)
 	}
-	s.rest = max(s.rest, min(site.RetryAfter(err), mostRetryAfter))
+	s.rest = max(s.rest, min(site.RetryAfter(err), maxRetryAfter))
 	return nil, jitter(s.rest)
 }
 
-// put finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable] holds up, nothing if
+// transferFile finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable] holds up, nothing if
 // that is held already.
-func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, obj site.Object, err error) {
-	if err := u.holds.check(theSite); err != nil {
-		return trouble{Target: theSite, probe: u.checkSite}, 0, obj, site.Classed(site.Unavailable, err)
+func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size int64, obj site.Object, err error) {
+	if err := u.holds.check(siteTarget); err != nil {
+		return trip{Target: siteTarget, probe: u.probeSite}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	r, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
 	if err != nil {
-		return trouble{Target: Target{Settings, err.Error()}}, 0, obj, err
+		return trip{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
 	for _, target := range []Target{u.rootTarget(r.there), {LocalRoot, r.here}} {
 		if err := u.holds.check(target); err != nil {
-			return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
+			return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 		}
 	}
 	if err := u.holds.checkFolders(r.here, r.hereRel); err != nil {
-		return trouble{}, 0, obj, site.Classed(site.Unavailable, err)
+		return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	src, err := u.Source.Open(ctx, r.source(), t.file.Size)
 	if err != nil {
@@ -142,12 +142,12 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 	}
 	defer src.Close()
 	if err := u.checkStaleSource(ctx, t, src); err != nil {
-		return trouble{}, 0, obj, err
+		return trip{}, 0, obj, err
 	}
 	upload := site.Upload{Content: src, Size: src.Size(), ModTime: src.ModTime(), Priority: t.lane == watcher.Live,
 		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.upcomingSiblings(ctx, t) }}
 	if upload.Path, err = r.target(src.Reading()); err != nil {
-		return trouble{}, 0, obj, err
+		return trip{}, 0, obj, err
 	}
 	held, obj, err = u.send(ctx, upload, r.there)
 	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the site made of it
@@ -163,21 +163,21 @@ func (u *Uploader) put(ctx context.Context, t task) (held trouble, size int64, o
 
 // sourceTrouble is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or files
 // that the settings do not fit.
-func (u *Uploader) sourceTrouble(err error, root string) trouble {
+func (u *Uploader) sourceTrouble(err error, root string) trip {
 	switch scope, folder := site.ScopeOf(err); scope {
 	case site.Settings:
-		return trouble{Target: Target{Settings, err.Error()}}
+		return trip{Target: Target{Settings, err.Error()}}
 	case site.OneFolder:
-		return trouble{Target: Target{ProjectFolder, folder},
+		return trip{Target: Target{ProjectFolder, folder},
 			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, root, folder) }}
 	}
-	return trouble{Target: Target{LocalRoot, root}, probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
+	return trip{Target: Target{LocalRoot, root}, probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
 }
 
 // upcomingSiblings returns where the files will go that are uploaded into the same folder soon.
 func (u *Uploader) upcomingSiblings(ctx context.Context, t task) []string {
 	var paths []string
-	for _, other := range u.schedule.beside(t) {
+	for _, other := range u.schedule.siblings(t) {
 		r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot)
 		if err != nil {
 			continue
@@ -200,14 +200,14 @@ func truncate(text string) string {
 	return strings.ToValidUTF8(text[:min(len(text), maxErrorText)], "")
 }
 
-// failure spends a try.
-func (u *Uploader) failure(t task, now time.Time, err error) (*result, time.Duration) {
-	u.waits.done(t)
+// recordFailure spends a try.
+func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, time.Duration) {
+	u.waits.finish(t)
 	rec, _ := t.file.On(u.Rules.To)
 	tries := rec.Tries + 1
 	u.failed.Add(1)
 	reason := truncate(err.Error())
-	log := u.about(t.job.key).With(zap.String("path", truncate(t.file.Path)), zap.String("error", reason),
+	log := u.logFor(t.job.key).With(zap.String("path", truncate(t.file.Path)), zap.String("error", reason),
 		zap.Int("tries", tries), zap.Int("retry_cnt", u.Rules.RetryCount))
 	var wake time.Duration
 	if tries < u.Rules.RetryCount {

@@ -40,20 +40,20 @@ var _ Store = (*avalon.Store)(nil)
 
 // Options are the settings of an Uploader. All must be given but LocalRoot, NothingDue and Synced.
 type Options struct {
-	Rules          avalon.Rules
-	Settle         time.Duration // how long a source that is not there yet is waited for without costing a try
-	Transfers      int           // files uploaded at once, not counting one that was just published
-	RecordProgress bool          // whether records of large files tell how far they are
-	LocalRoot      config.Roots  // where the storage is mounted here; zero: the documents say so
-	RemoteRoot     config.Roots  // where files go on the site
-	Grace          time.Duration // how long uploads may go on once Run is told to stop
-	Stop           time.Duration // how long results may be written then; longer than Grace
-	Queue          *watcher.Queue
-	Store          Store
-	Source         site.Source
-	Site           site.Backend
-	Poll           func() // asks for a poll, after a hold has ended
-	Log            *zap.Logger
+	Rules             avalon.Rules
+	SourceGracePeriod time.Duration // how long a source that is not there yet is waited for without costing a try
+	Transfers         int           // files uploaded at once, not counting one that was just published
+	RecordProgress    bool          // whether records of large files tell how far they are
+	LocalRoot         config.Roots  // where the storage is mounted here; zero: the documents say so
+	RemoteRoot        config.Roots  // where files go on the site
+	DrainTimeout      time.Duration // how long uploads may go on once Run is told to stop
+	FlushTimeout      time.Duration // how long results may be written then; longer than Grace
+	Queue             *watcher.Queue
+	Store             Store
+	Source            site.Source
+	Site              site.Backend
+	Poll              func() // asks for a poll, after a hold has ended
+	Log               *zap.Logger
 
 	// NothingDue is told of each representation that there is nothing to do about, and nothing to wait for. May be nil.
 	NothingDue func(avalon.Key)
@@ -65,34 +65,34 @@ type Options struct {
 // Uploader uploads the files that are due.
 type Uploader struct {
 	Options
-	schedule    *schedule
-	holds       *holds
-	waits       waits
-	reports     reports
-	refusals    refusals
-	reading     outage
-	writing     outage
-	service     outage
+	schedule    *scheduler
+	holds       *breakers
+	waits       sourceWaits
+	reports     invalidDocs
+	refusals    rejections
+	reading     availability
+	writing     availability
+	service     availability
 	activity    activity
-	failing     failing
+	failing     failureTracker
 	staleWarned sync.Once
 
 	synced, bytes, failed, givenUp, held atomic.Int64
 	running                              atomic.Int64 // transfers
 
-	following sync.WaitGroup // those who note progress
+	progressReports sync.WaitGroup // those who note progress
 }
 
 // New returns an uploader.
 func New(o Options) *Uploader {
 	u := &Uploader{
 		Options:  o,
-		schedule: newSchedule(o.Transfers, o.Queue),
-		holds:    newHolds(o.Log, o.Poll),
-		reports:  reports{log: o.Log},
-		reading:  outage{log: o.Log, what: "reading from the database"},
-		writing:  outage{log: o.Log, what: "writing to the database"},
-		service:  outage{log: o.Log, what: "uploading to the remote site"},
+		schedule: newScheduler(o.Transfers, o.Queue),
+		holds:    newBreakers(o.Log, o.Poll),
+		reports:  invalidDocs{log: o.Log},
+		reading:  availability{log: o.Log, what: "reading from the database"},
+		writing:  availability{log: o.Log, what: "writing to the database"},
+		service:  availability{log: o.Log, what: "uploading to the remote site"},
 	}
 	u.schedule.rootOf = func(f *avalon.File, roots avalon.Roots) string {
 		r, err := resolveRoots(f, roots, u.LocalRoot, u.RemoteRoot)
@@ -102,7 +102,7 @@ func New(o Options) *Uploader {
 		return r.here
 	}
 	if staller, ok := o.Source.(site.Staller); ok {
-		staller.OnStall(u.schedule.slower, func(root string) { u.holds.hurry(Target{LocalRoot, root}) })
+		staller.OnStall(u.schedule.addSlowCalls, func(root string) { u.holds.probeNow(Target{LocalRoot, root}) })
 	}
 	return u
 }
@@ -125,11 +125,11 @@ func (u *Uploader) Totals() Totals {
 func (u *Uploader) Held() []Hold { return u.holds.list() }
 
 // SiteHeld returns what holds up all uploads, nil if nothing does.
-func (u *Uploader) SiteHeld() error { return u.holds.check(theSite) }
+func (u *Uploader) SiteHeld() error { return u.holds.check(siteTarget) }
 
 // Left reports whether files have been left to a later poll since it was asked last, as more can't be uploaded for now
 // than there is memory for.
-func (u *Uploader) Left() bool { return u.schedule.takeLeft() }
+func (u *Uploader) Left() bool { return u.schedule.takeSkipped() }
 
 // Idle reports that nothing is under way, queued or backing off.
 func (u *Uploader) Idle() bool { return u.schedule.idle() }
@@ -137,10 +137,10 @@ func (u *Uploader) Idle() bool { return u.schedule.idle() }
 // Run works until ctx ends. Then no new file is begun, uploads have Grace to finish, and what came of them
 // is recorded until Stop is over. When fenced ends, everything does at once, as somebody else may be at work.
 func (u *Uploader) Run(ctx, fenced context.Context) {
-	working, abort := outlast(ctx, u.Grace)
+	working, abort := detachedAfter(ctx, u.DrainTimeout)
 	defer abort()
 	defer context.AfterFunc(fenced, abort)()
-	writing, giveUp := outlast(ctx, u.Stop)
+	writing, giveUp := detachedAfter(ctx, u.FlushTimeout)
 	defer giveUp()
 	defer context.AfterFunc(fenced, giveUp)()
 
@@ -153,7 +153,7 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 	}
 	// As many again as there are transfers stand in for those whose storage is slow to answer.
 	recording := &errgroup.Group{} // none of it fails
-	recording.SetLimit((u.Transfers + 1) * recordAhead)
+	recording.SetLimit((u.Transfers + 1) * flushAhead)
 	for i := range 2*u.Transfers + 1 {
 		g.Go(func() error { u.transferLoop(ctx, working, writing, recording, i == 0); return nil })
 	}
@@ -161,16 +161,16 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 	g.Go(func() error { u.holds.run(ctx); return nil })
 	_ = g.Wait()
 	_ = recording.Wait()
-	for j, results := range u.schedule.rest() {
+	for j, results := range u.schedule.takeAll() {
 		u.write(writing, j, results)
 	}
-	u.following.Wait()
+	u.progressReports.Wait()
 }
 
 // planLoop plans what comes by a lane.
 func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	for {
-		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx, theSite) != nil {
+		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx, siteTarget) != nil {
 			return
 		}
 		item, err := u.Queue.Get(ctx, lane)
@@ -178,7 +178,7 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 			return
 		}
 		if u.Paused().Is(item.Key.Project) {
-			u.waits.keep(item.Key, nil) // the poll that follows the pause finds it
+			u.waits.retain(item.Key, nil) // the poll that follows the pause finds it
 		} else {
 			u.plan(ctx, item)
 		}
@@ -186,15 +186,15 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	}
 }
 
-// outlast returns a context that ends so long after the other.
-func outlast(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+// detachedAfter returns a context that ends so long after the other.
+func detachedAfter(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
 	return longer, func() { stop(); cancel() }
 }
 
-// about is the log of what happens to a representation.
-func (u *Uploader) about(key avalon.Key) *zap.Logger {
+// logFor is the log of what happens to a representation.
+func (u *Uploader) logFor(key avalon.Key) *zap.Logger {
 	return u.Log.With(zap.String("project", key.Project), zap.Stringer("representation", key.ID))
 }
 

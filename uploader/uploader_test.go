@@ -184,8 +184,8 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 		}}}
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
-			Rules:  rules,
-			Settle: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), Grace: 7 * time.Second, Stop: 8 * time.Second,
+			Rules:             rules,
+			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
 			Queue: q, Store: w.store, Site: w.site,
 			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
@@ -380,13 +380,13 @@ func TestHoldThatComesBack(t *testing.T) {
 
 // An outage that comes and goes is not told of each time.
 func TestPartialOutage(t *testing.T) {
-	var o outage
+	var o availability
 	core, logs := observer.New(zap.InfoLevel)
 	o.log, o.what = zap.New(core), "it"
 	synctest.Test(t, func(*testing.T) {
 		for range 300 {
-			o.saw(errors.New("busy"))
-			o.saw(nil)
+			o.observe(errors.New("busy"))
+			o.observe(nil)
 			time.Sleep(100 * time.Millisecond)
 		}
 	})
@@ -443,7 +443,7 @@ func TestRefusedRecord(t *testing.T) {
 			t.Errorf("%d uploads after the document has changed", len(w.site.puts))
 		}
 		w.store.set(func(m *memory) { m.fail = nil })
-		w.run(refusedFor)
+		w.run(rejectedFor)
 		w.up.Queue.Add(key("a"), watcher.Backlog)
 		w.run(time.Second)
 		w.wantSynced()
@@ -480,8 +480,8 @@ func TestStopWithoutDatabase(t *testing.T) {
 		w.run(time.Second)
 		before := time.Now()
 		w.stop()
-		if took := time.Since(before); took != w.up.Stop {
-			t.Errorf("stopping took %s, want %s", took, w.up.Stop)
+		if took := time.Since(before); took != w.up.FlushTimeout {
+			t.Errorf("stopping took %s, want %s", took, w.up.FlushTimeout)
 		}
 		if w.logged("results not recorded") != 1 {
 			t.Errorf("logged %v", w.logs.All())
@@ -508,7 +508,7 @@ func TestUploadsWaitForTheDatabase(t *testing.T) {
 			j.roots = w.roots
 		}
 		w.run(time.Minute)
-		if n, most := len(w.site.puts), (w.up.Transfers+1)*(recordAhead+1); n < recordAhead || n > most {
+		if n, most := len(w.site.puts), (w.up.Transfers+1)*(flushAhead+1); n < flushAhead || n > most {
 			t.Errorf("%d files were uploaded, want %d at the most", n, most)
 		}
 	})

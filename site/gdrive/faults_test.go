@@ -462,7 +462,7 @@ func (tr *trial) run(want verdict, k request) {
 	up := uploader.New(uploader.Options{
 		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
-		Settle: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), Grace: 7 * time.Second, Stop: 8 * time.Second,
+		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
 		Queue: q, Store: store, Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())

@@ -14,14 +14,14 @@ func (u *Uploader) rootTarget(root string) Target {
 			return Target{RemoteRoot, root}
 		}
 	}
-	return theSite
+	return siteTarget
 }
 
-// checkSite tells whether the site as a whole is well. One root of several is no trouble of the others.
-func (u *Uploader) checkSite(ctx context.Context) error {
+// probeSite tells whether the site as a whole is well. One root of several is no trouble of the others.
+func (u *Uploader) probeSite(ctx context.Context) error {
 	for _, root := range u.RemoteRoot.All() {
 		err := u.Site.CheckRoot(ctx, root)
-		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || u.rootTarget(root) == theSite) {
+		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || u.rootTarget(root) == siteTarget) {
 			return err
 		}
 	}
@@ -29,12 +29,12 @@ func (u *Uploader) checkSite(ctx context.Context) error {
 }
 
 // send uploads a file below a root on the site. held is as for put.
-func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held trouble, obj site.Object, err error) {
+func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held trip, obj site.Object, err error) {
 	large := Target{LargeFiles, root}
-	var trials []*hold // that this file is the try of
-	waits := false     // for a hold that there was before
+	var trials []*breaker // that this file is the try of
+	waits := false        // for a hold that there was before
 	try := func(t Target) error {
-		if slices.ContainsFunc(trials, func(h *hold) bool { return h.Target == t }) {
+		if slices.ContainsFunc(trials, func(h *breaker) bool { return h.Target == t }) {
 			return nil
 		}
 		trial, err := u.holds.try(t, f.Size)
@@ -48,7 +48,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		return nil
 	}
 	if err := try(large); err != nil {
-		return trouble{}, obj, err
+		return trip{}, obj, err
 	}
 	f.MayCreate = func(folder string) error {
 		for _, t := range []Target{{NewFiles, root}, {NewFiles, folder}} {
@@ -67,14 +67,14 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		if held.Target == trial.Target {
 			refused = err
 		}
-		u.holds.tried(trial, err == nil, refused)
+		u.holds.trialEnded(trial, err == nil, refused)
 	}
 	return held, obj, err
 }
 
 // heldBy tells what an error of class [site.Unavailable] holds up.
-func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trouble, error) {
-	ofRoot := trouble{Target: u.rootTarget(root), probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
+func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trip, error) {
+	ofRoot := trip{Target: u.rootTarget(root), probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
 	scope, folder := site.ScopeOf(err)
 	switch scope {
 	case site.OneRoot:
@@ -84,9 +84,9 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 			folder = root
 		}
 		always := func(context.Context) error { return nil }
-		return trouble{Target: Target{NewFiles, folder}, probe: always, trial: true}, err
+		return trip{Target: Target{NewFiles, folder}, probe: always, trial: true}, err
 	case site.LargeOnes:
-		t := trouble{Target: Target{LargeFiles, root}, from: f.Size, size: f.Size}
+		t := trip{Target: Target{LargeFiles, root}, from: f.Size, size: f.Size}
 		t.probe = func(ctx context.Context) error {
 			left, known, err := u.Site.Left(ctx, root)
 			if err != nil || !known {
@@ -106,5 +106,5 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 		}
 		return t, err
 	}
-	return trouble{Target: theSite, probe: u.checkSite}, err
+	return trip{Target: siteTarget, probe: u.probeSite}, err
 }

@@ -11,19 +11,19 @@ import (
 // Looks at a source that is not there yet: soon at first, as the rename that follows a publish takes
 // milliseconds, then less and less often.
 const (
-	firstLook = 5 * time.Millisecond
-	lastLook  = 2 * time.Second
+	minSourceCheck = 5 * time.Millisecond
+	maxSourceCheck = 2 * time.Second
 )
 
-// mostWaits is how many sources are waited for in each lane at the most, about 5 MB: of a million records whose files
+// maxSourceWaits is how many sources are waited for in each lane at the most, about 5 MB: of a million records whose files
 // are not there, the others have their time when these are over.
-const mostWaits = 5_000
+const maxSourceWaits = 5_000
 
-// forgetEvery is how often it is looked for waits that nobody has looked at any more, while there is no room for others.
-const forgetEvery = time.Minute
+// forgetInterval is how often it is looked for waits that nobody has looked at any more, while there is no room for others.
+const forgetInterval = time.Minute
 
-// waits remembers the sources that are waited for, by representation. Its zero value is ready.
-type waits struct {
+// sourceWaits remembers the sources that are waited for, by representation. Its zero value is ready.
+type sourceWaits struct {
 	mu        sync.Mutex
 	all       map[avalon.Key]map[avalon.FileKey]wait
 	files     [2]int // by lane
@@ -38,10 +38,10 @@ type wait struct {
 	looked time.Time    // when it was last looked for
 }
 
-// next says when to look at the source again: a fifth of the time waited so far from now or, where nobody has just
+// nextCheck says when to look at the source again: a fifth of the time waited so far from now or, where nobody has just
 // published it, when it has been waited for twice as long. It is 0 if the time to settle is over, which does not begin
 // before there is room for the wait.
-func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration {
+func (w *sourceWaits) nextCheck(t task, now time.Time, settle time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.all == nil {
@@ -50,11 +50,11 @@ func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration 
 	found, ok := w.all[t.job.key][t.file.Key()]
 	if !ok {
 		found = wait{lane: t.lane, seen: t.job.seen, since: now}
-		if w.files[t.lane] >= mostWaits && !w.forget(now, settle) {
+		if w.files[t.lane] >= maxSourceWaits && !w.forget(now, settle) {
 			if t.lane == watcher.Backlog {
-				return max(settle, firstLook)
+				return max(settle, minSourceCheck)
 			}
-			return max(min(lastLook, settle), firstLook)
+			return max(min(maxSourceCheck, settle), minSourceCheck)
 		}
 		w.files[t.lane]++
 	}
@@ -70,22 +70,22 @@ func (w *waits) next(t task, now time.Time, settle time.Duration) time.Duration 
 		return 0
 	}
 	if t.lane == watcher.Backlog {
-		return min(max(waited, lastLook), settle-waited)
+		return min(max(waited, maxSourceCheck), settle-waited)
 	}
-	return min(max(waited/5, firstLook), lastLook, settle-waited)
+	return min(max(waited/5, minSourceCheck), maxSourceCheck, settle-waited)
 }
 
 // forget ends waits that should have been looked at again long ago, but the representation is gone, or was synced by
 // somebody else. It reports whether there were any.
-func (w *waits) forget(now time.Time, settle time.Duration) bool {
-	if now.Sub(w.forgotten) < forgetEvery {
+func (w *sourceWaits) forget(now time.Time, settle time.Duration) bool {
+	if now.Sub(w.forgotten) < forgetInterval {
 		return false
 	}
 	w.forgotten = now
 	before := w.files
 	for key, files := range w.all {
 		for f, found := range files {
-			if now.Sub(found.looked) > 2*settle+forgetEvery {
+			if now.Sub(found.looked) > 2*settle+forgetInterval {
 				w.remove(key, f)
 			}
 		}
@@ -94,7 +94,7 @@ func (w *waits) forget(now time.Time, settle time.Duration) bool {
 }
 
 // remove ends the wait for a source, if there is one.
-func (w *waits) remove(key avalon.Key, f avalon.FileKey) (found wait, ok bool) {
+func (w *sourceWaits) remove(key avalon.Key, f avalon.FileKey) (found wait, ok bool) {
 	files := w.all[key]
 	if found, ok = files[f]; !ok {
 		return found, false
@@ -106,16 +106,16 @@ func (w *waits) remove(key avalon.Key, f avalon.FileKey) (found wait, ok bool) {
 	return found, true
 }
 
-// over reports whether a source was waited for, and the time to settle is over.
-func (w *waits) over(t task, now time.Time, settle time.Duration) bool {
+// expired reports whether a source was waited for, and the time to settle is expired.
+func (w *sourceWaits) expired(t task, now time.Time, settle time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	found, ok := w.all[t.job.key][t.file.Key()]
 	return ok && now.Sub(found.since) >= settle
 }
 
-// done ends the wait for a source and returns when the file came to our notice.
-func (w *waits) done(t task) (seen time.Time) {
+// finish ends the wait for a source and returns when the file came to our notice.
+func (w *sourceWaits) finish(t task) (seen time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if found, ok := w.remove(t.job.key, t.file.Key()); ok {
@@ -124,8 +124,8 @@ func (w *waits) done(t task) (seen time.Time) {
 	return t.job.seen
 }
 
-// keep ends the wait for all files of a representation but these.
-func (w *waits) keep(key avalon.Key, due []avalon.File) {
+// retain ends the wait for all files of a representation but these.
+func (w *sourceWaits) retain(key avalon.Key, due []avalon.File) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.all[key]) == 0 {

@@ -26,20 +26,20 @@ import (
 func TestProbesRunSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		polls := 0
-		h := newHolds(zap.NewNop(), func() { polls++ })
+		h := newBreakers(zap.NewNop(), func() { polls++ })
 		hanging := 0
-		h.hold(trouble{Target: Target{LocalRoot, "/mnt/hangs"}, probe: func(ctx context.Context) error {
+		h.trip(trip{Target: Target{LocalRoot, "/mnt/hangs"}, probe: func(ctx context.Context) error {
 			hanging++
 			<-ctx.Done()
 			return ctx.Err()
 		}}, errors.New("away"))
 		for i := range 150 {
-			h.hold(trouble{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { time.Sleep(time.Minute); return nil }}, errors.New("away"))
+			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { time.Sleep(time.Minute); return nil }}, errors.New("away"))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
 		wg.Go(func() { h.run(ctx) })
-		time.Sleep(firstProbe + time.Minute + time.Second)
+		time.Sleep(minProbeDelay + time.Minute + time.Second)
 		synctest.Wait()
 		if held := h.list(); len(held) != 1 || held[0].Name != "/mnt/hangs" || polls != 150 || hanging != 1 {
 			t.Errorf("held %v after %d polls, the one that hangs was probed %d times", held, polls, hanging)
@@ -53,20 +53,20 @@ func TestProbesRunSideBySide(t *testing.T) {
 func TestManyHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		h := newHolds(zap.New(core), func() {})
+		h := newBreakers(zap.New(core), func() {})
 		away := errors.New("away")
 		for i := range 3000 {
-			h.hold(trouble{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { return away }}, away)
-			h.hold(trouble{Target: Target{Settings, fmt.Sprint("no root ", i)}}, away)
+			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { return away }}, away)
+			h.trip(trip{Target: Target{Settings, fmt.Sprint("no root ", i)}}, away)
 		}
-		h.hold(trouble{Target: theSite, probe: func(context.Context) error { return away }}, errors.New("full"))
-		if err := h.check(theSite); err == nil {
+		h.trip(trip{Target: siteTarget, probe: func(context.Context) error { return away }}, errors.New("full"))
+		if err := h.check(siteTarget); err == nil {
 			t.Error("the site is not held")
 		}
 		if err := h.check(Target{LocalRoot, "/mnt/150"}); err == nil {
 			t.Error("the 150th root is not held")
 		}
-		if n, want := len(h.list()), mostHolds(LocalRoot)+mostHolds(Settings)+3; n != want || logs.Len() != want {
+		if n, want := len(h.list()), maxBreakers(LocalRoot)+maxBreakers(Settings)+3; n != want || logs.Len() != want {
 			t.Errorf("%d holds, %d lines, want %d", n, logs.Len(), want)
 		}
 		// What is not probed is forgotten once nothing runs into it any more.
@@ -75,7 +75,7 @@ func TestManyHolds(t *testing.T) {
 		wg.Go(func() { h.run(ctx) })
 		time.Sleep(2 * forgetAfter)
 		synctest.Wait()
-		if n, want := len(h.list()), mostHolds(LocalRoot)+1; n != want {
+		if n, want := len(h.list()), maxBreakers(LocalRoot)+1; n != want {
 			t.Errorf("%d holds, want %d", n, want)
 		}
 		cancel()
@@ -203,12 +203,12 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 		}
 		s.set("/SHOW/publish", nil)
 		s.set("/SHOW/work", gone)
-		w.run(lastProbe)
+		w.run(maxProbeDelay)
 		if w.up.SiteHeld() != nil || !w.created(1) || w.created(0) {
 			t.Errorf("held: %v", w.up.Held())
 		}
 		s.set("/SHOW/work", nil)
-		w.run(lastProbe)
+		w.run(maxProbeDelay)
 		if len(w.up.Held()) != 0 || !w.created(0) {
 			t.Errorf("held: %v", w.up.Held())
 		}
@@ -280,12 +280,12 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 				t.Errorf("tells %t: %d uploads were tried", tells, n)
 			}
 			s.set(600)
-			w.run(4 * lastProbe)
+			w.run(4 * maxProbeDelay)
 			if !w.created(1) || w.created(0) {
 				t.Errorf("tells %t: with more room the smaller is synced: %t, the larger: %t", tells, w.created(1), w.created(0))
 			}
 			s.set(1000)
-			w.run(4 * lastProbe)
+			w.run(4 * maxProbeDelay)
 			if !w.created(0) || len(w.up.Held()) != 0 || w.up.Totals().Failed != 0 {
 				t.Errorf("tells %t: with room for all, held %v", tells, w.up.Held())
 			}
@@ -382,7 +382,7 @@ func TestNoMoreItems(t *testing.T) {
 				l.mu.Lock()
 				l.full = ""
 				l.mu.Unlock()
-				w.run(3 * lastProbe)
+				w.run(3 * maxProbeDelay)
 				if got := w.up.Totals(); got.Synced != 60 || got.Failed != 0 || len(w.up.Held()) != 0 {
 					t.Errorf("%+v, held %v", got, w.up.Held())
 				}

@@ -18,11 +18,11 @@ import (
 
 const (
 	// Bounds of the wait between two probes of what is held.
-	firstProbe = time.Second
-	lastProbe  = time.Minute
+	minProbeDelay = time.Second
+	maxProbeDelay = time.Minute
 
-	// lastLargeProbe is lastProbe where a large file has to be tried to find out.
-	lastLargeProbe = 15 * time.Minute
+	// maxLargeProbeDelay is maxProbeDelay where a large file has to be tried to find out.
+	maxLargeProbeDelay = 15 * time.Minute
 
 	// forgetAfter is when a hold that can't be probed is forgotten, if nothing runs into it any more.
 	forgetAfter = time.Hour
@@ -45,9 +45,9 @@ const (
 // TargetKinds are all kinds.
 var TargetKinds = []TargetKind{SiteTarget, RemoteRoot, LocalRoot, ProjectFolder, Settings, LargeFiles, NewFiles}
 
-// mostHolds bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond are
+// maxBreakers bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond are
 // one hold.
-func mostHolds(k TargetKind) int {
+func maxBreakers(k TargetKind) int {
 	if k == Settings {
 		return 20
 	}
@@ -57,14 +57,14 @@ func mostHolds(k TargetKind) int {
 // Target is what a breaker trips for: what belongs to it is not uploaded until a probe succeeds.
 type Target struct {
 	Kind TargetKind
-	Name string // path of a root or folder, here or on the site; empty for the site, and for all beyond mostHolds
+	Name string // path of a root or folder, here or on the site; empty for the site, and for all beyond maxBreakers
 }
 
-// theSite is the remote site as a whole.
-var theSite = Target{Kind: SiteTarget}
+// siteTarget is the remote site as a whole.
+var siteTarget = Target{Kind: SiteTarget}
 
-// trouble is something that is no file's own: all files that it concerns are held up by it.
-type trouble struct {
+// trip is something that is no file's own: all files that it concerns are held up by it.
+type trip struct {
 	Target
 	probe func(context.Context) error // whether it has ended; nil if only a restart, or other documents, can end it
 
@@ -75,23 +75,23 @@ type trouble struct {
 }
 
 // what is held up, for people.
-func (t trouble) what() string { return Hold{Target: t.Target, From: t.from}.Subject() }
+func (t trip) what() string { return Hold{Target: t.Target, From: t.from}.Subject() }
 
-// holds keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by itself.
-type holds struct {
+// breakers keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by itself.
+type breakers struct {
 	log  *zap.Logger
 	poll func() // finds again what was held up
 
 	mu      sync.Mutex
 	changed chan struct{}
-	held    map[Target]*hold
+	held    map[Target]*breaker
 	kinds   Holds // of held
-	ended   map[Target]ending
+	ended   map[Target]closedBreaker
 	begun   Holds // since the start
 }
 
-type hold struct {
-	trouble
+type breaker struct {
+	trip
 	err     error
 	since   time.Time
 	delay   time.Duration // between the last probe and the next
@@ -103,26 +103,26 @@ type hold struct {
 	sizes   [2]int64  // of LargeFiles: the smallest file that waits, and the largest, as far as is known
 }
 
-// ending is how a hold was when it ended. One that comes again soon goes on where it was: the probe did not see
+// closedBreaker is how a hold was when it ended. One that comes again soon goes on where it was: the probe did not see
 // the trouble.
-type ending struct {
+type closedBreaker struct {
 	at    time.Time
 	delay time.Duration
 }
 
-func newHolds(log *zap.Logger, poll func()) *holds {
-	return &holds{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*hold{}, kinds: Holds{}, begun: Holds{},
-		ended: map[Target]ending{}}
+func newBreakers(log *zap.Logger, poll func()) *breakers {
+	return &breakers{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*breaker{}, kinds: Holds{}, begun: Holds{},
+		ended: map[Target]closedBreaker{}}
 }
 
-// hold holds up what the trouble concerns. It is told once.
-func (h *holds) hold(t trouble, err error) {
+// trip holds up what the trouble concerns. It is told once.
+func (h *breakers) trip(t trip, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := time.Now()
-	if h.held[t.Target] == nil && h.kinds[t.Kind] >= mostHolds(t.Kind) {
+	if h.held[t.Target] == nil && h.kinds[t.Kind] >= maxBreakers(t.Kind) {
 		t.Name, t.probe, t.trial = "", nil, false
-		err = fmt.Errorf("more than %d are held; one of the others: %w", mostHolds(t.Kind), err)
+		err = fmt.Errorf("more than %d are held; one of the others: %w", maxBreakers(t.Kind), err)
 	}
 	if held := h.held[t.Target]; held != nil {
 		if t.probe == nil {
@@ -132,14 +132,14 @@ func (h *holds) hold(t trouble, err error) {
 		held.refuse(t.size)
 		return
 	}
-	delay := firstProbe
-	if last, ok := h.ended[t.Target]; ok && now.Sub(last.at) < lastProbe {
+	delay := minProbeDelay
+	if last, ok := h.ended[t.Target]; ok && now.Sub(last.at) < maxProbeDelay {
 		delay = min(2*last.delay, t.slowest())
 	}
 	if t.probe == nil {
 		delay = forgetAfter
 	}
-	h.held[t.Target] = &hold{trouble: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now, sizes: [2]int64{t.size, t.size}}
+	h.held[t.Target] = &breaker{trip: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now, sizes: [2]int64{t.size, t.size}}
 	h.kinds[t.Kind]++
 	h.begun[t.Kind]++
 	h.notify()
@@ -147,15 +147,15 @@ func (h *holds) hold(t trouble, err error) {
 }
 
 // slowest is the longest time between two probes.
-func (t trouble) slowest() time.Duration {
+func (t trip) slowest() time.Duration {
 	if t.trial && t.from >= largeFile {
-		return lastLargeProbe
+		return maxLargeProbeDelay
 	}
-	return lastProbe
+	return maxProbeDelay
 }
 
 // check returns why something is held, nil if it is not.
-func (h *holds) check(t Target) error {
+func (h *breakers) check(t Target) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if held := h.held[t]; held != nil {
@@ -165,7 +165,7 @@ func (h *holds) check(t Target) error {
 }
 
 // checkFolders is check for the folders on the way to a file below a local root.
-func (h *holds) checkFolders(root, rel string) error {
+func (h *breakers) checkFolders(root, rel string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.kinds[ProjectFolder] == 0 {
@@ -182,7 +182,7 @@ func (h *holds) checkFolders(root, rel string) error {
 }
 
 // try is check for what one file may be tried with. If it is to be this one, the hold is returned; tried must follow.
-func (h *holds) try(t Target, size int64) (*hold, error) {
+func (h *breakers) try(t Target, size int64) (*breaker, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[t]
@@ -198,13 +198,13 @@ func (h *holds) try(t Target, size int64) (*hold, error) {
 }
 
 // refuse takes note of a file that has to wait.
-func (held *hold) refuse(size int64) {
+func (held *breaker) refuse(size int64) {
 	held.asked = time.Now()
 	held.sizes[0], held.sizes[1] = min(held.sizes[0], size), max(held.sizes[1], size)
 }
 
 // fit takes note of how many bytes are left where large files are held. The error says why some still are.
-func (h *holds) fit(t Target, left int64) error {
+func (h *breakers) fit(t Target, left int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := h.held[t]
@@ -213,7 +213,7 @@ func (h *holds) fit(t Target, left int64) error {
 	}
 	if left >= held.sizes[0] {
 		// Those that fit by now go on.
-		held.from, held.sizes[0], held.delay = left+1, held.sizes[1], firstProbe
+		held.from, held.sizes[0], held.delay = left+1, held.sizes[1], minProbeDelay
 		h.poll()
 	}
 	return roomLeft(left)
@@ -225,25 +225,25 @@ func roomLeft(left int64) error {
 		humanize.IBytes(uint64(max(left, 0))))
 }
 
-// tried says how the file fared that was tried: well, or it was refused, or its end says nothing about the hold.
-func (h *holds) tried(held *hold, well bool, refused error) {
+// trialEnded says how the file fared that was trialEnded: well, or it was refused, or its end says nothing about the hold.
+func (h *breakers) trialEnded(held *breaker, well bool, refused error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held.trying = false
 	switch {
 	case h.held[held.Target] != held:
 	case well:
-		h.end(held)
+		h.close(held)
 	case refused != nil:
-		h.later(held, refused)
+		h.backOff(held, refused)
 	default:
-		held.open, held.next = true, time.Now().Add(lastProbe)
+		held.open, held.next = true, time.Now().Add(maxProbeDelay)
 	}
 	h.notify()
 }
 
 // wait returns when it is not held.
-func (h *holds) wait(ctx context.Context, t Target) error {
+func (h *breakers) wait(ctx context.Context, t Target) error {
 	for {
 		h.mu.Lock()
 		held, changed := h.held[t] != nil, h.changed
@@ -259,8 +259,8 @@ func (h *holds) wait(ctx context.Context, t Target) error {
 	}
 }
 
-// hurry probes something now, if it is held.
-func (h *holds) hurry(t Target) {
+// probeNow probes something now, if it is held.
+func (h *breakers) probeNow(t Target) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if held := h.held[t]; held != nil && held.probe != nil {
@@ -270,14 +270,14 @@ func (h *holds) hurry(t Target) {
 }
 
 // run probes what is held until ctx ends. Probes run side by side: one that takes long is waited for by nobody.
-func (h *holds) run(ctx context.Context) {
+func (h *breakers) run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
 	for {
 		h.mu.Lock()
 		changed := h.changed
 		now := time.Now()
-		var first *hold
+		var first *breaker
 		for _, held := range h.held {
 			switch {
 			case held.probing:
@@ -303,7 +303,7 @@ func (h *holds) run(ctx context.Context) {
 }
 
 // probe looks whether a hold has ended.
-func (h *holds) probe(ctx context.Context, held *hold) {
+func (h *breakers) probe(ctx context.Context, held *breaker) {
 	var err error
 	if held.probe != nil {
 		err = held.probe(ctx)
@@ -320,26 +320,26 @@ func (h *holds) probe(ctx context.Context, held *hold) {
 	case h.held[held.Target] != held: // it was ended meanwhile
 	case held.probe == nil && now.Before(held.next): // somebody ran into it meanwhile
 	case held.trying:
-		held.next = now.Add(lastProbe)
+		held.next = now.Add(maxProbeDelay)
 	case err != nil:
-		h.later(held, err)
+		h.backOff(held, err)
 	case held.trial && !held.open:
-		held.open, held.next = true, now.Add(lastProbe)
+		held.open, held.next = true, now.Add(maxProbeDelay)
 		h.poll()
 	default:
-		h.end(held) // also if no file has come that could be tried
+		h.close(held) // also if no file has come that could be tried
 	}
 }
 
-// later probes a hold ever more slowly. h.mu must be held.
-func (h *holds) later(held *hold, err error) {
+// backOff probes a hold ever more slowly. h.mu must be held.
+func (h *breakers) backOff(held *breaker, err error) {
 	held.err = err
 	held.delay = min(2*held.delay, held.slowest())
 	held.next = time.Now().Add(held.delay)
 }
 
-// end ends a hold. h.mu must be held.
-func (h *holds) end(held *hold) {
+// close ends a hold. h.mu must be held.
+func (h *breakers) close(held *breaker) {
 	delete(h.held, held.Target)
 	if h.kinds[held.Kind]--; h.kinds[held.Kind] == 0 {
 		delete(h.kinds, held.Kind)
@@ -349,17 +349,17 @@ func (h *holds) end(held *hold) {
 	}
 	now := time.Now()
 	for t, last := range h.ended {
-		if now.Sub(last.at) >= lastProbe {
+		if now.Sub(last.at) >= maxProbeDelay {
 			delete(h.ended, t)
 		}
 	}
-	h.ended[held.Target] = ending{now, held.delay}
+	h.ended[held.Target] = closedBreaker{now, held.delay}
 	h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
 	h.poll()
 }
 
 // list tells of every hold, in an order that stays.
-func (h *holds) list() (all []Hold) {
+func (h *breakers) list() (all []Hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, held := range h.held {
@@ -376,7 +376,7 @@ func (h *holds) list() (all []Hold) {
 	return all
 }
 
-func (h *holds) notify() {
+func (h *breakers) notify() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }

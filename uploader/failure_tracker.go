@@ -11,27 +11,27 @@ import (
 )
 
 const (
-	// ownAfter is how long a file has to fail, and ownRounds how often, while the site works otherwise, until that is the
+	// ownFailureAfter is how long a file has to fail, and ownFailureRounds how often, while the site works otherwise, until that is the
 	// file's own trouble. Both are counted from the first failure that is known to be beside others' success.
-	ownAfter  = 2 * time.Minute
-	ownRounds = 3
+	ownFailureAfter  = 2 * time.Minute
+	ownFailureRounds = 3
 
-	// lastThrottledWait bounds how long such a file is left alone: throttledWait, from ownRounds on twice as long each time.
-	lastThrottledWait = time.Minute
+	// maxTransientDelay bounds how long such a file is left alone: transientDelay, from ownFailureRounds on twice as long each time.
+	maxTransientDelay = time.Minute
 
-	// mostRetryAfter bounds what is believed of the site's word when to come back with one file.
-	mostRetryAfter = 10 * time.Minute
+	// maxRetryAfter bounds what is believed of the site's word when to come back with one file.
+	maxRetryAfter = 10 * time.Minute
 
-	// mostFailing bounds the files that are remembered as failing. With more of them it is an outage.
-	mostFailing = 1000
+	// maxFailing bounds the files that are remembered as failing. With more of them it is an outage.
+	maxFailing = 1000
 
 	// forgetFailing is when one is forgotten that was not looked at any more. It may have to wait for all of a backlog.
 	forgetFailing = 2 * time.Hour
 )
 
-// failing remembers files whose uploads fail with errors that are nobody's in particular, such as 5xx, broken
+// failureTracker remembers files whose uploads fail with errors that are nobody's in particular, such as 5xx, broken
 // connections and timeouts, and decides whether it is an outage or one file's own trouble. Its zero value is ready.
-type failing struct {
+type failureTracker struct {
 	mu       sync.Mutex
 	all      map[fileRef]*failingFile
 	worked   int64 // uploads that succeeded since the start
@@ -48,8 +48,8 @@ type failingFile struct {
 	err         error     // of its last failure
 }
 
-// standing is what a failure means.
-type standing struct {
+// assessment is what a failure means.
+type assessment struct {
 	beside bool          // others get through
 	own    time.Duration // for so long already, so that it is the file's own trouble; 0 if it is not
 	rest   time.Duration // when to try again
@@ -58,8 +58,8 @@ type standing struct {
 // failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have succeeded since
 // the file began to fail than are failing too, and one of them since its last failure, or if check says so now. It
 // is asked where as many have succeeded as are failing too: also where no other file was tried.
-func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, err error, check func(context.Context) error) standing {
-	works, ask, known := f.note(ref, now)
+func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time, err error, check func(context.Context) error) assessment {
+	works, ask, known := f.observe(ref, now)
 	if ask {
 		works = check(ctx) == nil
 	}
@@ -67,30 +67,30 @@ func (f *failing) failed(ctx context.Context, ref fileRef, now time.Time, err er
 	defer f.mu.Unlock()
 	file := f.all[ref]
 	if !known || file == nil {
-		return standing{rest: throttledWait}
+		return assessment{rest: transientDelay}
 	}
 	if !works {
 		file.since, file.rounds, file.until = time.Time{}, 0, time.Time{}
-		return standing{rest: throttledWait}
+		return assessment{rest: transientDelay}
 	}
 	if file.rounds++; file.rounds == 1 {
 		file.since = now
 	}
-	s := standing{beside: true, rest: lastThrottledWait}
-	if file.rounds < 2*ownRounds {
-		s.rest = min(throttledWait<<max(file.rounds-ownRounds, 0), lastThrottledWait)
+	s := assessment{beside: true, rest: maxTransientDelay}
+	if file.rounds < 2*ownFailureRounds {
+		s.rest = min(transientDelay<<max(file.rounds-ownFailureRounds, 0), maxTransientDelay)
 	}
 	file.err, file.until = err, now.Add(s.rest*3/4) // the least that jitter makes of it
-	if lasted := now.Sub(file.since); file.rounds >= ownRounds && lasted >= ownAfter {
+	if lasted := now.Sub(file.since); file.rounds >= ownFailureRounds && lasted >= ownFailureAfter {
 		s.own = lasted
 		delete(f.all, ref)
 	}
 	return s
 }
 
-// note takes note of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked for
+// observe takes observe of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked for
 // that, and whether anything can be said: the first failure of a file means nothing yet.
-func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
+func (f *failureTracker) observe(ref fileRef, now time.Time) (works, ask, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now.Sub(f.tidiedUp) > forgetFailing/10 {
@@ -99,7 +99,7 @@ func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
 	}
 	file := f.all[ref]
 	if file == nil {
-		if len(f.all) >= mostFailing {
+		if len(f.all) >= maxFailing {
 			return false, false, false
 		}
 		if f.all == nil {
@@ -116,9 +116,9 @@ func (f *failing) note(ref fileRef, now time.Time) (works, ask, known bool) {
 	return false, succeeded >= others, true
 }
 
-// left is how long a file is still to be left alone, as it fails while others get through: polls find it all the time.
+// remaining is how long a file is still to be remaining alone, as it fails while others get through: polls find it all the time.
 // The error is why.
-func (f *failing) left(ref fileRef, now time.Time) (time.Duration, error) {
+func (f *failureTracker) remaining(ref fileRef, now time.Time) (time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if file := f.all[ref]; file != nil && file.until.After(now) {
@@ -128,7 +128,7 @@ func (f *failing) left(ref fileRef, now time.Time) (time.Duration, error) {
 }
 
 // ended says that a file has not failed so this time.
-func (f *failing) ended(ref fileRef, succeeded bool) {
+func (f *failureTracker) ended(ref fileRef, succeeded bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if succeeded {
@@ -137,7 +137,7 @@ func (f *failing) ended(ref fileRef, succeeded bool) {
 	delete(f.all, ref)
 }
 
-// ownTrouble is the error of a file that fails alone.
-func ownTrouble(err error, lasted time.Duration) error {
+// ownFailure is the error of a file that fails alone.
+func ownFailure(err error, lasted time.Duration) error {
 	return site.Classed(site.FileError, fmt.Errorf("%w (for %s, though the site works otherwise)", err, lasted.Round(time.Second)))
 }

@@ -26,17 +26,17 @@ func key(name string) avalon.Key {
 }
 
 // plan plans a representation with so many files, as the uploader does.
-func (s *schedule) plan(name string, lane watcher.Lane, due ...avalon.File) *job {
+func (s *scheduler) plan(name string, lane watcher.Lane, due ...avalon.File) *job {
 	j := s.begin(watcher.Item{Key: key(name), Lane: lane, Seen: time.Now()})
 	s.end(j, nil, due, 0)
 	return j
 }
 
 // order takes n files, however many transfers there are, and says which they are.
-func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
+func (s *scheduler) order(t *testing.T, n int) (paths []string, tasks []task) {
 	t.Helper()
 	for range n {
-		k, err := s.next(t.Context(), false)
+		k, err := s.nextTask(t.Context(), false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,10 +46,10 @@ func (s *schedule) order(t *testing.T, n int) (paths []string, tasks []task) {
 	return paths, tasks
 }
 
-func newTestSchedule(t *testing.T, transfers int) (*schedule, *watcher.Queue) {
+func newTestSchedule(t *testing.T, transfers int) (*scheduler, *watcher.Queue) {
 	q := watcher.NewQueue(100)
 	t.Cleanup(q.Close)
-	return newSchedule(transfers, q), q
+	return newScheduler(transfers, q), q
 }
 
 func TestRepresentationsTakeTurns(t *testing.T) {
@@ -97,7 +97,7 @@ func TestSpareTransfer(t *testing.T) {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			k, err := s.next(ctx, true)
+			k, err := s.nextTask(ctx, true)
 			if err == nil {
 				s.finish(k, nil, 0)
 			}
@@ -171,18 +171,18 @@ func TestRoom(t *testing.T) {
 // What has just been published does not wait until half of what was published before it is uploaded: it has its turn.
 func TestRoomForWhatIsPublished(t *testing.T) {
 	s, _ := newTestSchedule(t, 2)
-	s.plan("sequence", watcher.Live, files("s", mostLive, 1)...)
+	s.plan("sequence", watcher.Live, files("s", maxLive, 1)...)
 	room := func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.hasRoom(watcher.Live)
 	}
 	if room() {
-		t.Errorf("room beside %d files", mostLive)
+		t.Errorf("room beside %d files", maxLive)
 	}
 	s.order(t, 1)
 	if !room() {
-		t.Errorf("no room beside %d files", mostLive-1)
+		t.Errorf("no room beside %d files", maxLive-1)
 	}
 }
 
@@ -198,7 +198,7 @@ func TestBeside(t *testing.T) {
 	_, tasks := s.order(t, 3) // deeper, live, the first of the sequence
 	beside := func(k task) (n int, paths map[string]bool) {
 		paths = map[string]bool{}
-		for _, other := range s.beside(k) {
+		for _, other := range s.siblings(k) {
 			paths[other.file.Path] = true
 			n++
 		}
@@ -231,7 +231,7 @@ func TestResultsAreGrouped(t *testing.T) {
 				s.recorded(tasks[0].job)
 			}
 		}
-		if written != frames || updates > recordParts+1 {
+		if written != frames || updates > maxFlushes+1 {
 			t.Errorf("%d results in %d updates", written, updates)
 		}
 		if !s.idle() {
@@ -261,14 +261,14 @@ func TestResultsComeNotTooSoonAndNotTooLate(t *testing.T) {
 				t.Fatal("the next update follows at once")
 			}
 		}
-		j, out, err := s.late(t.Context())
-		if err != nil || len(out) != 20 || time.Since(start) != recordEvery {
+		j, out, err := s.awaitLate(t.Context())
+		if err != nil || len(out) != 20 || time.Since(start) != minFlushInterval {
 			t.Fatalf("%d results after %s, %v", len(out), time.Since(start), err)
 		}
 		s.recorded(j)
 		s.finish(tasks[30], &result{}, 0)
 		start = time.Now()
-		if _, out, err = s.late(t.Context()); err != nil || len(out) != 1 || time.Since(start) != recordLate {
+		if _, out, err = s.awaitLate(t.Context()); err != nil || len(out) != 1 || time.Since(start) != maxFlushDelay {
 			t.Fatalf("%d results after %s, %v", len(out), time.Since(start), err)
 		}
 	})
@@ -281,7 +281,7 @@ func TestRestHandsOutWhatIsLeft(t *testing.T) {
 	for _, k := range tasks {
 		s.finish(k, &result{}, 0)
 	}
-	if got := s.rest(); len(got) != 1 || len(got[j]) != 2 {
+	if got := s.takeAll(); len(got) != 1 || len(got[j]) != 2 {
 		t.Errorf("got %v", got)
 	}
 }
@@ -341,10 +341,10 @@ func TestLargeFilesLeaveNoTransferIdle(t *testing.T) {
 		if !room() {
 			t.Errorf("%v: nothing is planned behind the large files", test)
 		}
-		if _, all := s.count(test.large); all > mostBlocked+20 {
+		if _, all := s.count(test.large); all > maxBlocked+20 {
 			t.Errorf("%v: %d files wait", test, all)
 		}
-		if !s.takeLeft() || s.takeLeft() {
+		if !s.takeSkipped() || s.takeSkipped() {
 			t.Errorf("%v: it is not told that some were left out", test)
 		}
 		s.plan("small", test.small, files("small", 3, 1)...)
@@ -373,7 +373,7 @@ func TestSlowStorage(t *testing.T) {
 			t.Helper()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if k, err := s.next(ctx, false); k.file.Path != want {
+			if k, err := s.nextTask(ctx, false); k.file.Path != want {
 				t.Errorf("handed out %q, want %q (%v)", k.file.Path, want, err)
 			}
 		}
@@ -382,7 +382,7 @@ func TestSlowStorage(t *testing.T) {
 			take(want)
 		}
 		for range 4 {
-			s.slower("s", 1)
+			s.addSlowCalls("s", 1)
 		}
 		take("")
 		s.plan("quick", watcher.Backlog, files("q", 10, 1)...)
@@ -390,7 +390,7 @@ func TestSlowStorage(t *testing.T) {
 			take(want)
 		}
 		for range 4 { // it answers, and goes on with what it has
-			s.slower("s", -1)
+			s.addSlowCalls("s", -1)
 		}
 		take("")
 	})

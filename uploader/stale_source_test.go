@@ -71,7 +71,7 @@ func TestOldSourceIsNotUploaded(t *testing.T) {
 func TestOldSourceIsUploadedInTheEnd(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.publishedNow(time.Now().Add(-time.Hour))
-		w.run(staleFor - time.Millisecond)
+		w.run(staleGracePeriod - time.Millisecond)
 		if w.site.uploads() != 0 {
 			t.Error("it is not waited for")
 		}
@@ -88,7 +88,7 @@ func TestOldSourceBesideATemporaryFile(t *testing.T) {
 	inBubble(t, func(w *world) {
 		path := w.publishedNow(time.Now().Add(-time.Hour))
 		must(w.t, os.WriteFile(path+".tmp", nil, 0o644))
-		w.run(w.up.Settle - time.Second)
+		w.run(w.up.SourceGracePeriod - time.Second)
 		if w.site.uploads() != 0 {
 			t.Error("it is not waited for")
 		}

@@ -15,22 +15,22 @@ import (
 // giant caches do not stop everything else.
 const largeFile = 64 << 20
 
-// mostLive is how many files that were published just now are planned at once, about.
-const mostLive = 10_000
+// maxLive is how many files that were published just now are planned at once, about.
+const maxLive = 10_000
 
-// mostBlocked is how many files that may not be handed out are remembered of a lane, about 5 MB. Others are planned
-// beside them, and what there is no room for is looked at again after leftFor.
+// maxBlocked is how many files that may not be handed out are remembered of a lane, about 5 MB. Others are planned
+// beside them, and what there is no room for is looked at again after blockedRetry.
 const (
-	mostBlocked = 10_000
-	leftFor     = 30 * time.Second
+	maxBlocked   = 10_000
+	blockedRetry = 30 * time.Second
 )
 
 // An update rewrites the whole document on the server, so outcomes of a representation are gathered: until
 // its last file is done, or there are enough of them, or the oldest has waited long enough.
 const (
-	recordParts = 50                     // updates of a representation at the most, while they are not late
-	recordEvery = 100 * time.Millisecond // shortest time between two updates of it
-	recordLate  = 5 * time.Second        // longest time an outcome waits to be written
+	maxFlushes       = 50                     // updates of a representation at the most, while they are not late
+	minFlushInterval = 100 * time.Millisecond // shortest time between two updates of it
+	maxFlushDelay    = 5 * time.Second        // longest time an outcome waits to be written
 )
 
 // task is one file to be uploaded.
@@ -56,17 +56,17 @@ type result struct {
 
 // job is what is under way for one representation.
 type job struct {
-	key      avalon.Key
-	lane     watcher.Lane
-	seen     time.Time // when the representation came to our notice
-	roots    avalon.Roots
-	planning bool // the document is being read; the job does not end meanwhile
-	again    bool // look once more when it is over
-	known    map[avalon.FileKey]bool
-	pending  []*batch
-	running  map[avalon.FileKey]avalon.File
-	total    int           // files since the job began
-	wake     time.Duration // look once more so long after it is over; 0 if there is no need
+	key          avalon.Key
+	lane         watcher.Lane
+	seen         time.Time // when the representation came to our notice
+	roots        avalon.Roots
+	planning     bool // the document is being read; the job does not end meanwhile
+	again        bool // look once more when it is over
+	tracked      map[avalon.FileKey]bool
+	pending      []*batch
+	running      map[avalon.FileKey]avalon.File
+	total        int           // files since the job began
+	requeueAfter time.Duration // look once more so long after it is over; 0 if there is no need
 
 	results   []result
 	oldest    time.Time // when the first of results came
@@ -94,46 +94,46 @@ type line struct {
 	files   int
 }
 
-// schedule deals the files that are due out to the transfers: live ones before the backlog, and within a
+// scheduler deals the files that are due out to the transfers: live ones before the backlog, and within a
 // lane one file of each representation in turn, so that a sequence of 2,000 frames does not make a single
 // file wait. It gathers what came of them until it is time to write it.
 //
 // No transfer is idle while there is a file for it: what may not be handed out now, as there are large ones enough or its
 // storage does not answer, is stepped over, and more is planned beside it.
-type schedule struct {
+type scheduler struct {
 	transfers int
 	queue     *watcher.Queue
 	rootOf    func(*avalon.File, avalon.Roots) string // which root of the storage a file is in; "" if that can't be told
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced at every change that somebody may wait for
-	jobs    map[avalon.Key]*job
-	lines   [2]map[class]*line // by lane
-	places  uint64             // handed out
-	full    bool               // whether there are enough files of the backlog
-	left    bool               // whether there was no room for some since that was asked last
-	running map[*job]bool      // jobs with running files
-	busy    int                // transfers, without the spare one
-	large   int                // large files that run
-	backlog int                // files of the backlog that run
-	slow    map[string]int     // calls of the file system that take long, by root
-	held    map[*job]bool      // jobs whose results wait to be written
-	paused  Paused
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced at every change that somebody may wait for
+	jobs      map[avalon.Key]*job
+	lines     [2]map[class]*line // by lane
+	places    uint64             // handed out
+	full      bool               // whether there are enough files of the backlog
+	skipped   bool               // whether there was no room for some since that was asked last
+	running   map[*job]bool      // jobs with running files
+	busy      int                // transfers, without the spare one
+	large     int                // large files that run
+	backlog   int                // files of the backlog that run
+	slow      map[string]int     // calls of the file system that take long, by root
+	unflushed map[*job]bool      // jobs whose results wait to be written
+	paused    Paused
 }
 
-func newSchedule(transfers int, queue *watcher.Queue) *schedule {
-	return &schedule{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
+func newScheduler(transfers int, queue *watcher.Queue) *scheduler {
+	return &scheduler{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
 		changed: make(chan struct{}), jobs: map[avalon.Key]*job{}, lines: [2]map[class]*line{{}, {}},
-		running: map[*job]bool{}, slow: map[string]int{}, held: map[*job]bool{}}
+		running: map[*job]bool{}, slow: map[string]int{}, unflushed: map[*job]bool{}}
 }
 
 // begin starts planning a representation. end must follow.
-func (s *schedule) begin(item watcher.Item) *job {
+func (s *scheduler) begin(item watcher.Item) *job {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := s.jobs[item.Key]
 	if j == nil {
-		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, known: map[avalon.FileKey]bool{},
+		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, tracked: map[avalon.FileKey]bool{},
 			running: map[avalon.FileKey]avalon.File{}}
 		s.jobs[item.Key] = j
 	} else {
@@ -149,7 +149,7 @@ func (s *schedule) begin(item watcher.Item) *job {
 
 // end ends the planning with the files that are due. Those that are under way already are left out. wake is
 // when to look at the representation again; 0 if there is no need.
-func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.Duration) {
+func (s *scheduler) end(j *job, roots avalon.Roots, due []avalon.File, wake time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.planning = false
@@ -163,23 +163,23 @@ func (s *schedule) end(j *job, roots avalon.Roots, due []avalon.File, wake time.
 	for _, f := range due {
 		c := class{f.Size >= largeFile, s.rootOf(&f, j.roots)}
 		switch {
-		case j.known[f.Key()]:
+		case j.tracked[f.Key()]:
 			continue
-		case all-ready >= mostBlocked && !s.mayRun(c, false):
-			s.left = true
-			j.wakeIn(leftFor)
+		case all-ready >= maxBlocked && !s.isReady(c, false):
+			s.skipped = true
+			j.scheduleRequeue(blockedRetry)
 			continue
 		}
-		j.known[f.Key()] = true
+		j.tracked[f.Key()] = true
 		j.total++
 		s.add(j, c, f)
 	}
-	j.wakeIn(wake)
-	s.settle(j)
+	j.scheduleRequeue(wake)
+	s.release(j)
 }
 
 // add has a file wait for a transfer.
-func (s *schedule) add(j *job, c class, f avalon.File) {
+func (s *scheduler) add(j *job, c class, f avalon.File) {
 	for _, b := range j.pending {
 		if b.class == c {
 			b.files = append(b.files, f)
@@ -193,7 +193,7 @@ func (s *schedule) add(j *job, c class, f avalon.File) {
 }
 
 // push puts a batch at the end of its line.
-func (s *schedule) push(lane watcher.Lane, b *batch) {
+func (s *scheduler) push(lane watcher.Lane, b *batch) {
 	l := s.lines[lane][b.class]
 	if l == nil {
 		l = &line{}
@@ -206,7 +206,7 @@ func (s *schedule) push(lane watcher.Lane, b *batch) {
 }
 
 // pull takes a batch out of its line.
-func (s *schedule) pull(lane watcher.Lane, b *batch) {
+func (s *scheduler) pull(lane watcher.Lane, b *batch) {
 	l := s.lines[lane][b.class]
 	i := slices.Index(l.batches, b)
 	l.batches[i] = nil
@@ -220,20 +220,20 @@ func (s *schedule) pull(lane watcher.Lane, b *batch) {
 	}
 }
 
-// mayRun reports whether a file of a class may be handed out now. Of a storage that is slow to answer only so much is
+// isReady reports whether a file of a class may be handed out now. Of a storage that is slow to answer only so much is
 // begun that it can't take all transfers.
-func (s *schedule) mayRun(c class, spare bool) bool {
+func (s *scheduler) isReady(c class, spare bool) bool {
 	if c.large && (spare || s.large >= max(1, s.transfers*3/4)) {
 		return false
 	}
 	return s.slow[c.root] < max(1, s.transfers/4)
 }
 
-// next hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the spare
+// nextTask hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the spare
 // transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog or a large one to
 // end: what has just been published and is not large itself. A transfer whose storage is slow to answer makes room for
 // another one.
-func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
+func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.wait(ctx, func() bool {
 		if spare && s.backlog+s.large == 0 || !spare && s.busy-s.slowCalls() >= s.transfers {
@@ -245,12 +245,12 @@ func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
 			}
 			var first *batch
 			for c, l := range s.lines[lane] {
-				if (first == nil || l.batches[0].place < first.place) && s.mayRun(c, spare) {
+				if (first == nil || l.batches[0].place < first.place) && s.isReady(c, spare) {
 					first = l.batches[0]
 				}
 			}
 			if first != nil {
-				t = s.hand(first, watcher.Lane(lane))
+				t = s.handOut(first, watcher.Lane(lane))
 				if !spare {
 					s.busy++
 				}
@@ -263,8 +263,8 @@ func (s *schedule) next(ctx context.Context, spare bool) (task, error) {
 	return t, err
 }
 
-// hand hands out the first file of a batch, which is the first of its line.
-func (s *schedule) hand(b *batch, lane watcher.Lane) task {
+// handOut hands out the first file of a batch, which is the first of its line.
+func (s *scheduler) handOut(b *batch, lane watcher.Lane) task {
 	j, f := b.job, b.files[0]
 	s.pull(lane, b)
 	if b.files = b.files[1:]; len(b.files) > 0 {
@@ -284,15 +284,15 @@ func (s *schedule) hand(b *batch, lane watcher.Lane) task {
 }
 
 // free says that a transfer has nothing more to do with the file that it was handed.
-func (s *schedule) free() {
+func (s *scheduler) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy--
 	s.notify()
 }
 
-// slower takes note of calls of a root that take long; fewer, if n is negative.
-func (s *schedule) slower(root string, n int) {
+// addSlowCalls takes note of calls of a root that take long; fewer, if n is negative.
+func (s *scheduler) addSlowCalls(root string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.slow[root] += n; s.slow[root] <= 0 {
@@ -301,7 +301,7 @@ func (s *schedule) slower(root string, n int) {
 	s.notify()
 }
 
-func (s *schedule) slowCalls() (n int) {
+func (s *scheduler) slowCalls() (n int) {
 	for _, calls := range s.slow {
 		n += calls
 	}
@@ -309,19 +309,19 @@ func (s *schedule) slowCalls() (n int) {
 }
 
 // count is how many files of a lane could be handed out one after the other, and how many there are.
-func (s *schedule) count(lane watcher.Lane) (ready, all int) {
+func (s *scheduler) count(lane watcher.Lane) (ready, all int) {
 	for c, l := range s.lines[lane] {
 		all += l.files
-		if s.mayRun(c, false) {
+		if s.isReady(c, false) {
 			ready += l.files
 		}
 	}
 	return ready, all
 }
 
-// beside returns the files that are uploaded now or soon and are in the same folder as a task's: all of its
+// siblings returns the files that are uploaded now or soon and are in the same folder as a task's: all of its
 // representation, and as many of others as are planned ahead of a backlog.
-func (s *schedule) beside(t task) (out []task) {
+func (s *scheduler) siblings(t task) (out []task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	folder := folderOf(t.file.Path)
@@ -363,19 +363,19 @@ func (s *schedule) beside(t task) (out []task) {
 func folderOf(p string) string { return p[:strings.LastIndexAny(p, `/\`)+1] }
 
 // ahead is how many files of a backlog are planned before they are uploaded.
-func (s *schedule) ahead() int { return 8 * s.transfers }
+func (s *scheduler) ahead() int { return 8 * s.transfers }
 
 // room waits until a lane has few enough files waiting to be worth planning more. Once there are enough of a backlog, it
 // waits until half of them have been handed out, so that documents are read several at a time. What was published just
 // now does not wait for that: each of many representations has its turn.
-func (s *schedule) room(ctx context.Context, lane watcher.Lane) error {
+func (s *scheduler) room(ctx context.Context, lane watcher.Lane) error {
 	return s.wait(ctx, func() bool { return s.hasRoom(lane) })
 }
 
-func (s *schedule) hasRoom(lane watcher.Lane) bool {
+func (s *scheduler) hasRoom(lane watcher.Lane) bool {
 	ready, _ := s.count(lane)
 	if lane == watcher.Live {
-		return ready < mostLive
+		return ready < maxLive
 	}
 	switch limit := s.ahead(); {
 	case ready >= limit:
@@ -389,7 +389,7 @@ func (s *schedule) hasRoom(lane watcher.Lane) bool {
 // finish says that a file is done with, and what is to be recorded of it, if anything. wake is when to look
 // at the representation again; 0 if there is no need. It returns results that are to be recorded now, if it
 // is time; recorded must follow.
-func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
+func (s *scheduler) finish(t task, r *result, wake time.Duration) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j := t.job
@@ -402,42 +402,42 @@ func (s *schedule) finish(t task, r *result, wake time.Duration) []result {
 	if t.lane == watcher.Backlog {
 		s.backlog--
 	}
-	j.wakeIn(wake)
+	j.scheduleRequeue(wake)
 	if r != nil {
 		if len(j.results) == 0 {
 			j.oldest = time.Now()
 		}
 		j.results = append(j.results, *r)
 	}
-	out := s.take(j)
-	s.settle(j)
+	out := s.takeResults(j)
+	s.release(j)
 	return out
 }
 
 // recorded says that results which were handed out are written. It returns what has gathered meanwhile, if
 // it is time for that.
-func (s *schedule) recorded(j *job) []result {
+func (s *scheduler) recorded(j *job) []result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.recording = false
-	out := s.take(j)
-	s.settle(j)
+	out := s.takeResults(j)
+	s.release(j)
 	return out
 }
 
-// late waits for results that have become late and hands them out; recorded must follow.
-func (s *schedule) late(ctx context.Context) (*job, []result, error) {
+// awaitLate waits for results that have become awaitLate and hands them out; recorded must follow.
+func (s *scheduler) awaitLate(ctx context.Context) (*job, []result, error) {
 	for {
 		s.mu.Lock()
 		var first *job
-		for j := range s.held {
+		for j := range s.unflushed {
 			if first == nil || j.due().Before(first.due()) {
 				first = j
 			}
 		}
 		var timer <-chan time.Time
 		if first != nil {
-			if out := s.take(first); out != nil {
+			if out := s.takeResults(first); out != nil {
 				s.mu.Unlock()
 				return first, out, nil
 			}
@@ -454,27 +454,27 @@ func (s *schedule) late(ctx context.Context) (*job, []result, error) {
 	}
 }
 
-// rest hands out all results that are left, for when no more files are handed out.
-func (s *schedule) rest() map[*job][]result {
+// takeAll hands out all results that are left, for when no more files are handed out.
+func (s *scheduler) takeAll() map[*job][]result {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := map[*job][]result{}
-	for j := range s.held {
+	for j := range s.unflushed {
 		out[j] = j.results
 		j.results = nil
 	}
-	clear(s.held)
+	clear(s.unflushed)
 	return out
 }
 
-// take hands out a job's results if it is time to write them.
-func (s *schedule) take(j *job) []result {
-	delete(s.held, j)
+// takeResults hands out a job's results if it is time to write them.
+func (s *scheduler) takeResults(j *job) []result {
+	delete(s.unflushed, j)
 	if j.recording || len(j.results) == 0 {
 		return nil
 	}
 	if time.Now().Before(j.due()) {
-		s.held[j] = true
+		s.unflushed[j] = true
 		return nil
 	}
 	out := j.results
@@ -487,29 +487,29 @@ func (j *job) due() time.Time {
 	switch {
 	case len(j.pending)+len(j.running) == 0:
 		return time.Time{} // these are the last
-	case len(j.results) >= (j.total+recordParts-1)/recordParts:
-		return j.recorded.Add(recordEvery)
+	case len(j.results) >= (j.total+maxFlushes-1)/maxFlushes:
+		return j.recorded.Add(minFlushInterval)
 	}
-	return j.oldest.Add(recordLate)
+	return j.oldest.Add(maxFlushDelay)
 }
 
-// wakeIn has the job looked at again so long after it is over, or sooner if that is wanted.
-func (j *job) wakeIn(d time.Duration) {
-	if d > 0 && (j.wake == 0 || d < j.wake) {
-		j.wake = d
+// scheduleRequeue has the job looked at again so long after it is over, or sooner if that is wanted.
+func (j *job) scheduleRequeue(d time.Duration) {
+	if d > 0 && (j.requeueAfter == 0 || d < j.requeueAfter) {
+		j.requeueAfter = d
 	}
 }
 
-// again has a job looked at once more when it is over.
-func (s *schedule) again(j *job) {
+// requeueNow has a job looked at once more when it is over.
+func (s *scheduler) requeueNow(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.again = true
 }
 
-// settle takes a job out of the schedule if nothing is left of it, and tells who waits for a change. The job
+// release takes a job out of the schedule if nothing is left of it, and tells who waits for a change. The job
 // is back in the queue, if there is reason, before it has left the schedule.
-func (s *schedule) settle(j *job) {
+func (s *scheduler) release(j *job) {
 	defer s.notify()
 	if j.planning || j.recording || len(j.pending)+len(j.running)+len(j.results) > 0 || s.jobs[j.key] != j {
 		return
@@ -517,30 +517,30 @@ func (s *schedule) settle(j *job) {
 	switch {
 	case j.again:
 		s.queue.Add(j.key, j.lane)
-	case j.wake > 0:
-		s.queue.AddAfter(j.key, j.lane, j.wake)
+	case j.requeueAfter > 0:
+		s.queue.AddAfter(j.key, j.lane, j.requeueAfter)
 	}
 	delete(s.jobs, j.key)
 }
 
 // idle reports that nothing is under way, queued or delayed.
-func (s *schedule) idle() bool {
+func (s *scheduler) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.jobs) == 0 && s.queue.Idle()
 }
 
-// takeLeft reports whether files were left out since it was asked last, as there was no room for them.
-func (s *schedule) takeLeft() bool {
+// takeSkipped reports whether files were left out since it was asked last, as there was no room for them.
+func (s *scheduler) takeSkipped() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	left := s.left
-	s.left = false
+	left := s.skipped
+	s.skipped = false
 	return left
 }
 
 // move puts a job into another lane.
-func (s *schedule) move(j *job, lane watcher.Lane) {
+func (s *scheduler) move(j *job, lane watcher.Lane) {
 	for _, b := range j.pending {
 		s.pull(j.lane, b)
 		s.push(lane, b)
@@ -548,13 +548,13 @@ func (s *schedule) move(j *job, lane watcher.Lane) {
 	j.lane = lane
 }
 
-func (s *schedule) notify() {
+func (s *scheduler) notify() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }
 
 // wait calls try with the lock held, now and after every change, until it succeeds or ctx ends.
-func (s *schedule) wait(ctx context.Context, try func() bool) error {
+func (s *scheduler) wait(ctx context.Context, try func() bool) error {
 	for {
 		s.mu.Lock()
 		ok, changed := ctx.Err() == nil && try(), s.changed

@@ -11,9 +11,9 @@ import (
 	"sitesync/site"
 )
 
-// staleFor is how long a newer source is waited for that nothing announces. It comes milliseconds after the document, as a
+// staleGracePeriod is how long a newer source is waited for that nothing announces. It comes milliseconds after the document, as a
 // rule; where the clock of the storage is behind that of whoever publishes, none does.
-const staleFor = 10 * time.Second
+const staleGracePeriod = 10 * time.Second
 
 // How much older than published a source may be. Python 2 rounds the time in the hash to 10 ms. Some storages keep
 // whole seconds (FAT: two), but show more to who has just written.
@@ -30,14 +30,14 @@ func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.Source
 		return nil
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, src.ModTime().UTC().Format(time.RFC3339Nano))
-	patience := min(u.Settle, staleFor)
+	patience := min(u.SourceGracePeriod, staleGracePeriod)
 	if src.NewerAnnounced(ctx) {
-		patience = u.Settle // it is there already, and not renamed yet
+		patience = u.SourceGracePeriod // it is there already, and not renamed yet
 	}
-	if u.waits.over(t, time.Now(), patience) {
+	if u.waits.expired(t, time.Now(), patience) {
 		u.staleWarned.Do(func() {
-			u.about(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each after a wait; "+
-				"look at the clock of the storage if that goes on", zap.Duration("wait", staleFor), zap.Error(err))
+			u.logFor(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each after a wait; "+
+				"look at the clock of the storage if that goes on", zap.Duration("wait", staleGracePeriod), zap.Error(err))
 		})
 		return nil
 	}

@@ -13,32 +13,32 @@ import (
 // maxReports bounds how many documents are remembered as told of; beyond it, they are told of again.
 const maxReports = 100_000
 
-// reports tells of documents that can't be worked with, each once for as long as its trouble stays the same.
-type reports struct {
+// invalidDocs tells of documents that can't be worked with, each once for as long as its trouble stays the same.
+type invalidDocs struct {
 	log *zap.Logger
 
-	mu   sync.Mutex
-	seed maphash.Seed
-	told map[avalon.Key]uint64 // hash of the reasons
+	mu      sync.Mutex
+	seed    maphash.Seed
+	reasons map[avalon.Key]uint64 // hash of the reasons
 }
 
 // replace says what is wrong with a document now; no reason means that it is fine.
-func (r *reports) replace(key avalon.Key, reasons ...string) {
+func (r *invalidDocs) replace(key avalon.Key, reasons ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(reasons) == 0 {
-		delete(r.told, key)
+		delete(r.reasons, key)
 		return
 	}
-	if r.told == nil || len(r.told) >= maxReports {
-		r.told, r.seed = map[avalon.Key]uint64{}, maphash.MakeSeed()
+	if r.reasons == nil || len(r.reasons) >= maxReports {
+		r.reasons, r.seed = map[avalon.Key]uint64{}, maphash.MakeSeed()
 	}
 	reason := strings.Join(reasons, "; ")
 	sum := maphash.String(r.seed, reason)
-	if old, ok := r.told[key]; ok && old == sum {
+	if old, ok := r.reasons[key]; ok && old == sum {
 		return
 	}
-	r.told[key] = sum
+	r.reasons[key] = sum
 	if len(reason) > maxErrorText {
 		reason = truncate(reason) + " ..."
 	}
@@ -47,8 +47,8 @@ func (r *reports) replace(key avalon.Key, reasons ...string) {
 }
 
 // count is how many documents can't be worked with.
-func (r *reports) count() int64 {
+func (r *invalidDocs) count() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return int64(len(r.told))
+	return int64(len(r.reasons))
 }

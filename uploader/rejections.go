@@ -7,34 +7,34 @@ import (
 	"sitesync/avalon"
 )
 
-// refusedFor is how long a file is left alone whose record the database has refused, unless somebody touches its
+// rejectedFor is how long a file is left alone whose record the database has refused, unless somebody touches its
 // document. Without, it would be uploaded again with every poll.
-const refusedFor = time.Hour
+const rejectedFor = time.Hour
 
-// refusals remembers the files whose records the database has refused. Its zero value is ready.
-type refusals struct {
+// rejections remembers the files whose records the database has refused. Its zero value is ready.
+type rejections struct {
 	mu  sync.Mutex
-	all map[avalon.Key]refusal
+	all map[avalon.Key]rejection
 }
 
-type refusal struct {
+type rejection struct {
 	*avalon.RecordError
 	until time.Time
 }
 
 // add takes note of a refusal.
-func (r *refusals) add(key avalon.Key, err *avalon.RecordError) {
+func (r *rejections) add(key avalon.Key, err *avalon.RecordError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.all == nil || len(r.all) >= maxReports {
-		r.all = map[avalon.Key]refusal{}
+		r.all = map[avalon.Key]rejection{}
 	}
-	r.all[key] = refusal{err, time.Now().Add(refusedFor)}
+	r.all[key] = rejection{err, time.Now().Add(rejectedFor)}
 }
 
 // of returns the refusal of a representation, nil if there is none. touched says that somebody has changed the
 // document, so that it may be tried again.
-func (r *refusals) of(key avalon.Key, touched bool) *avalon.RecordError {
+func (r *rejections) of(key avalon.Key, touched bool) *avalon.RecordError {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	found, ok := r.all[key]

@@ -105,17 +105,17 @@ func TestWhoseFailure(t *testing.T) {
 	ill := failingRef("ill")
 
 	t.Run("an outage with files of all kinds", func(t *testing.T) {
-		var f failing
+		var f failureTracker
 		for round := range 100 {
 			for i := range 50 {
-				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), errTrouble, never); s.own != 0 || s.rest != throttledWait {
+				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), errTrouble, never); s.own != 0 || s.rest != transientDelay {
 					t.Fatalf("round %d: %+v", round, s)
 				}
 			}
 		}
 	})
 	t.Run("the time of an outage does not count", func(t *testing.T) {
-		var f failing
+		var f failureTracker
 		at := now
 		for range 60 {
 			f.failed(ctx, ill, at, errTrouble, func(context.Context) error { return errTrouble })
@@ -129,7 +129,7 @@ func TestWhoseFailure(t *testing.T) {
 		}
 	})
 	t.Run("several beside many", func(t *testing.T) {
-		var f failing
+		var f failureTracker
 		own := 0
 		for round := range 8 {
 			for i := range 3 {
@@ -149,7 +149,7 @@ func TestWhoseFailure(t *testing.T) {
 	})
 	t.Run("two beside one", func(t *testing.T) {
 		for _, out := range []bool{false, true} {
-			var f failing
+			var f failureTracker
 			own := 0
 			for round := range 8 {
 				for i := range 2 {
@@ -171,11 +171,11 @@ func TestWhoseFailure(t *testing.T) {
 		}
 	})
 	t.Run("memory", func(t *testing.T) {
-		var f failing
-		for i := range 10 * mostFailing {
+		var f failureTracker
+		for i := range 10 * maxFailing {
 			f.failed(ctx, failingRef(fmt.Sprint(i)), now, errTrouble, never)
 		}
-		if len(f.all) != mostFailing {
+		if len(f.all) != maxFailing {
 			t.Errorf("%d are remembered", len(f.all))
 		}
 		f.failed(ctx, ill, now.Add(2*forgetFailing), errTrouble, never)
