@@ -21,15 +21,15 @@ const (
 // maxExamples bounds the paths that an edit tells of.
 const maxExamples = 5
 
-// Edited is what an edit has changed, or would change, as counted just before it did.
-type Edited struct {
+// EditResult is what an edit has changed, or would change, as counted just before it did.
+type EditResult struct {
 	Representations int64
 	Files           int64
 	Examples        []string // paths of the first files
 }
 
 // Add counts another edit too.
-func (e *Edited) Add(more Edited) {
+func (e *EditResult) Add(more EditResult) {
 	e.Representations += more.Representations
 	e.Files += more.Files
 	e.Examples = append(e.Examples, more.Examples[:min(len(more.Examples), maxExamples-len(e.Examples))]...)
@@ -37,8 +37,8 @@ func (e *Edited) Add(more Edited) {
 
 // EditOptions say how an edit is done.
 type EditOptions struct {
-	DryRun bool         // only tell what would be changed
-	Told   func(Edited) // told what was changed so far, after each step; may be nil
+	DryRun     bool             // only tell what would be changed
+	OnProgress func(EditResult) // told what was changed so far, after each step; may be nil
 }
 
 // edit is one change of the records of a site, for many representations. Which files it applies to is decided by the
@@ -111,15 +111,15 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 
 // edit does an edit in a project. What was done before an error stays done, and is told beside the error. A document
 // that the database will not take does not keep the others from being changed.
-func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions) (Edited, error) {
-	var done Edited
+func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions) (EditResult, error) {
+	var done EditResult
 	var refused refusal
 	for _, filter := range e.filters {
 		err := s.find(ctx, project, &e, filter, func(batch []candidate) error {
 			changed, err := s.change(ctx, project, &e, batch, o.DryRun, &refused)
 			done.Add(changed)
-			if o.Told != nil {
-				o.Told(done)
+			if o.OnProgress != nil {
+				o.OnProgress(done)
 			}
 			return err
 		})
@@ -142,8 +142,8 @@ type refusal struct {
 }
 
 // change changes a batch of documents.
-func (s *Store) change(ctx context.Context, project string, e *edit, batch []candidate, dry bool, refused *refusal) (Edited, error) {
-	var out Edited
+func (s *Store) change(ctx context.Context, project string, e *edit, batch []candidate, dry bool, refused *refusal) (EditResult, error) {
+	var out EditResult
 	var ids []ID
 	for _, c := range batch {
 		ids = append(ids, c.id)
@@ -164,15 +164,15 @@ func (s *Store) change(ctx context.Context, project string, e *edit, batch []can
 	case err == nil:
 		return out, nil
 	case !isWriteError(err):
-		return Edited{}, err
+		return EditResult{}, err
 	case len(batch) == 1:
 		if refused.n++; refused.err == nil {
 			refused.first, refused.err = ids[0], err
 		}
-		return Edited{}, nil
+		return EditResult{}, nil
 	}
 	// One poisoned document must not keep the others from being changed. Some of them are already.
-	out = Edited{}
+	out = EditResult{}
 	for i := range batch {
 		one, err := s.change(ctx, project, e, batch[i:i+1], false, refused)
 		out.Add(one)
@@ -216,7 +216,7 @@ type Retry struct {
 
 // Retry takes failed files of a project back to pending, in both forms of sites: tries, error and last_failed_dt go from
 // the records of the site that have no created_dt and are not paused. Whoever watches the project is woken by that.
-func (s *Store) Retry(ctx context.Context, project string, r Retry) (Edited, error) {
+func (s *Store) Retry(ctx context.Context, project string, r Retry) (EditResult, error) {
 	least := max(r.MinTries, 1)
 	failed := func(rec string) bson.D {
 		return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil), isUnpaused(rec), call("$gte", triesOf(rec), least))
@@ -250,7 +250,7 @@ func byForm(list, dict, other any) bson.D {
 
 // AddSite says which published files get a record of a site.
 type AddSite struct {
-	Active string // the site that has the files
+	From   string // the site that has the files
 	Site   string // the one that is to get them; no "." in it
 	Subset string // name of the subsets, with * for any characters and ? for one; "" for all
 	Family string // one of those of the subset, or of the version; "" for all
@@ -264,7 +264,7 @@ type AddSite struct {
 // AddSite adds an empty record of a site to published files that have none of it and that the active site has, in both
 // forms of sites: from then on they are pending. Files without any sites, from before Pype knew them, are left alone:
 // nobody has said that the active site has them.
-func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (Edited, error) {
+func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditResult, error) {
 	has := func(rec string) bson.D {
 		all := bson.A{isOf(rec, "object"), call("$not", is(rec+".created_dt", nil))}
 		if !a.Since.IsZero() || !a.Before.IsZero() {
@@ -279,17 +279,17 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (Edited,
 		return call("$and", all...)
 	}
 	named := func(name string) bson.D { return is("$$s.name", name) }
-	active, inDict := "$$f.sites."+a.Active, "$$f.sites."+a.Site
+	active, inDict := "$$f.sites."+a.From, "$$f.sites."+a.Site
 	versions, err := s.versions(ctx, project, a)
 	if err != nil {
-		return Edited{}, s.wrap(err, "find the versions in project %s", project)
+		return EditResult{}, s.wrap(err, "find the versions in project %s", project)
 	}
 	return s.edit(ctx, project, edit{
 		doing:   "add site " + a.Site,
 		filters: versions,
 		applies: byForm(
 			call("$and", call("$not", call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", named(a.Site))})),
-				call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", call("$and", named(a.Active), has("$$s")))})),
+				call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", call("$and", named(a.From), has("$$s")))})),
 			call("$and", is(inDict, nil), has(active)),
 			false),
 		sites: byForm(call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),

@@ -17,7 +17,7 @@ func failed(tries any) []bson.E {
 	return []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: tries}, {Key: "last_failed_dt", Value: published}, {Key: "kept", Value: 1}}
 }
 
-func retry(t *testing.T, s *Store, r Retry) Edited {
+func retry(t *testing.T, s *Store, r Retry) EditResult {
 	t.Helper()
 	if r.Site == "" {
 		r.Site = gdrive
@@ -59,9 +59,9 @@ func TestRetry(t *testing.T) {
 				s, coll := newStore(t)
 				key := insert(t, coll, representation(entry("{root}/a", sites), entry("{root}/b", list())))[0]
 				before := document(t, coll, key)
-				want := Edited{}
+				want := EditResult{}
 				if test.want {
-					want = Edited{1, 1, []string{"{root}/a"}}
+					want = EditResult{1, 1, []string{"{root}/a"}}
 				}
 				if diff := cmp.Diff(want, retry(t, s, Retry{MinTries: test.min, EditOptions: EditOptions{DryRun: true}})); diff != "" {
 					t.Errorf("what would be changed (-want +got):\n%s", diff)
@@ -170,10 +170,10 @@ func TestRetryBesideAnUpload(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if rec, _ := new(read(t, s, keys[0])).On(gdrive); !rec.Created || rec.RemoteID != "x" {
+		if rec, _ := new(read(t, s, keys[0])).RecordFor(gdrive); !rec.Created || rec.RemoteID != "x" {
 			t.Errorf("%s: the success is lost: %+v", form, rec)
 		}
-		if rec, _ := new(read(t, s, keys[1])).On(gdrive); rec.Tries != 0 || rec.Error != "" {
+		if rec, _ := new(read(t, s, keys[1])).RecordFor(gdrive); rec.Tries != 0 || rec.Error != "" {
 			t.Errorf("%s: the fresh start is lost: %+v", form, rec)
 		}
 		// And the other way round: what was synced meanwhile is not touched.
@@ -208,8 +208,8 @@ func TestRetryOfMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	steps := 0
-	var last Edited
-	done, err := s.Retry(t.Context(), project, Retry{Site: gdrive, MinTries: 3, EditOptions: EditOptions{Told: func(e Edited) { steps++; last = e }}})
+	var last EditResult
+	done, err := s.Retry(t.Context(), project, Retry{Site: gdrive, MinTries: 3, EditOptions: EditOptions{OnProgress: func(e EditResult) { steps++; last = e }}})
 	if err == nil || !strings.Contains(err.Error(), "refuses to change 1 representation(s)") {
 		t.Errorf("the refused document is not told of: %v", err)
 	}
@@ -237,13 +237,13 @@ func TestEditIsInterrupted(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	add := AddSite{Active: "studio", Site: gdrive}
-	add.Told = func(Edited) { cancel() }
+	add := AddSite{From: "studio", Site: gdrive}
+	add.OnProgress = func(EditResult) { cancel() }
 	first, err := s.AddSite(ctx, project, add)
 	if err == nil || first.Representations != editDocuments {
 		t.Errorf("%v, %+v", err, first)
 	}
-	add.Told = nil
+	add.OnProgress = nil
 	if rest, err := s.AddSite(t.Context(), project, add); err != nil || rest.Representations != editDocuments {
 		t.Errorf("%v, %+v", err, rest)
 	}
@@ -308,10 +308,10 @@ func TestAddSite(t *testing.T) {
 		"since":                   {AddSite{Since: date(2021)}, "look2 render1"},
 		"before":                  {AddSite{Before: date(2020)}, "null1 old1 older1"},
 		"since and before":        {AddSite{Since: date(2019), Before: date(2021)}, "look1 old1"},
-		"another active site":     {AddSite{Active: "studio2"}, ""},
+		"another active site":     {AddSite{From: "studio2"}, ""},
 		"the site has been added": {AddSite{Site: "studio"}, ""},
 	} {
-		test.add.Active, test.add.Site, test.add.DryRun = orElse(test.add.Active, "studio"), orElse(test.add.Site, gdrive), true
+		test.add.From, test.add.Site, test.add.DryRun = orElse(test.add.From, "studio"), orElse(test.add.Site, gdrive), true
 		done, err := s.AddSite(t.Context(), project, test.add)
 		if err != nil {
 			t.Fatal(err)
@@ -330,7 +330,7 @@ func TestAddSite(t *testing.T) {
 	}
 
 	before := all(t, coll)
-	done, err := s.AddSite(t.Context(), project, AddSite{Active: "studio", Site: gdrive})
+	done, err := s.AddSite(t.Context(), project, AddSite{From: "studio", Site: gdrive})
 	if err != nil || done.Files != 6 || done.Representations != 4 {
 		t.Errorf("%+v, %v", done, err)
 	}
@@ -340,7 +340,7 @@ func TestAddSite(t *testing.T) {
 	if want, got := strings.ReplaceAll(skeletons.Replace(before), `,"gdrive": null`, ""), skeletons.Replace(after); want != got {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
 	}
-	if again, err := s.AddSite(t.Context(), project, AddSite{Active: "studio", Site: gdrive}); err != nil || again.Files != 0 || all(t, coll) != after {
+	if again, err := s.AddSite(t.Context(), project, AddSite{From: "studio", Site: gdrive}); err != nil || again.Files != 0 || all(t, coll) != after {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 }

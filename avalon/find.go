@@ -8,15 +8,15 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Named is a representation that names a path.
-type Named struct {
+// PathMatch is a representation that names a path.
+type PathMatch struct {
 	Key  Key
 	Path string // as its file's entry has it
 }
 
 // FindPath returns the representations of a project with a file whose path fits a regular expression (of MongoDB's
 // kind, PCRE), the newest first, but not more than so many. No index serves it: the server reads the project.
-func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCase bool, most int) ([]Named, error) {
+func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCase bool, most int) ([]PathMatch, error) {
 	regex := bson.Regex{Pattern: pattern}
 	if ignoreCase {
 		regex.Options = "i"
@@ -32,10 +32,10 @@ func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCas
 	if err != nil {
 		return nil, s.wrap(err, "find a path in project %s", project)
 	}
-	var list []Named
+	var list []PathMatch
 	for _, doc := range docs {
 		if id, ok := documentIDOf(doc.Lookup("_id")); ok {
-			list = append(list, Named{Key{project, id}, text(doc.Lookup("files", "0", "path"))})
+			list = append(list, PathMatch{Key{project, id}, text(doc.Lookup("files", "0", "path"))})
 		}
 	}
 	return list, nil

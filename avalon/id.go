@@ -59,7 +59,7 @@ func ParseIDs(s string) []ID {
 	return ids
 }
 
-// Find reads the representation that is meant by an id that a person typed. The error is [ErrGone] if there is none; the
+// Find reads the representation that is meant by an id that a person typed. The error is [ErrNotFound] if there is none; the
 // key is that of the document all the same if it can't be read.
 func (s *Store) Find(ctx context.Context, project, typed string) (Key, *Representation, error) {
 	var docs []bson.Raw
@@ -75,7 +75,7 @@ func (s *Store) Find(ctx context.Context, project, typed string) (Key, *Represen
 	// One that is a representation is meant, rather than another document.
 	slices.SortStableFunc(docs, func(a, b bson.Raw) int { return rank(a) - rank(b) })
 	if len(docs) == 0 {
-		return Key{Project: project, ID: ids[0]}, nil, ErrGone
+		return Key{Project: project, ID: ids[0]}, nil, ErrNotFound
 	}
 	id, _ := documentIDOf(docs[0].Lookup("_id"))
 	key := Key{Project: project, ID: id}

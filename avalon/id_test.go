@@ -42,7 +42,7 @@ func TestFind(t *testing.T) {
 	if key, _, err := s.Find(t.Context(), project, "10"); err != nil || key.ID.kind != bson.TypeString {
 		t.Errorf("got %v, %v, want the representation", key, err)
 	}
-	if _, _, err := s.Find(t.Context(), project, "none"); !errors.Is(err, ErrGone) {
-		t.Errorf("got %v, want ErrGone", err)
+	if _, _, err := s.Find(t.Context(), project, "none"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("got %v, want ErrNotFound", err)
 	}
 }

@@ -117,7 +117,7 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 			return nil
 		}
 		rep, err := s.Representation(ctx, key)
-		if err != nil && !errors.Is(err, ErrGone) && !errors.As(err, new(*MalformedError)) {
+		if err != nil && !errors.Is(err, ErrNotFound) && !errors.As(err, new(*MalformedError)) {
 			return err
 		}
 		var left []Outcome
@@ -125,7 +125,7 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 			var why string
 			applies := false
 			switch {
-			case errors.Is(err, ErrGone):
+			case errors.Is(err, ErrNotFound):
 				why = err.Error()
 			case err != nil:
 				why = "the representation can't be read any more"
@@ -151,7 +151,7 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 // stands looks at what has become of an outcome: it still applies, or it does not (why), or it has been written.
 func stands(rep *Representation, site string, o Outcome) (applies bool, why string) {
 	found := false
-	var rec Site
+	var rec SiteRecord
 	for i := range rep.Files {
 		f := &rep.Files[i]
 		if f.Key() != o.File.Key() {
@@ -162,12 +162,12 @@ func stands(rep *Representation, site string, o Outcome) (applies bool, why stri
 			continue
 		}
 		var ok bool
-		if rec, ok = f.On(site); !ok {
+		if rec, ok = f.RecordFor(site); !ok {
 			return false, "its record of the site is gone"
 		}
 		break
 	}
-	before, _ := o.File.On(site)
+	before, _ := o.File.RecordFor(site)
 	switch {
 	case !found:
 		return false, "the file is no longer in the representation"
@@ -260,7 +260,7 @@ type outcomeCase struct {
 // outcomeCases are outcomes as expressions, and the _ids of their files.
 func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bson.A) {
 	for _, o := range outcomes {
-		found, _ := o.File.On(site)
+		found, _ := o.File.RecordFor(site)
 		ids = append(ids, o.File.ID)
 		same := sameFile(o.File)
 		var sites bson.D
@@ -329,7 +329,7 @@ func sameFile(f File) bson.A {
 
 // applies is what must still be true of the site's record. A person who deleted tries while the upload ran
 // has asked for a fresh start, which a failure of the old one must not spoil.
-func applies(rec string, found Site, o Outcome) bson.D {
+func applies(rec string, found SiteRecord, o Outcome) bson.D {
 	open := is(rec+".created_dt", nil)
 	if o.Error == "" {
 		return open
@@ -338,7 +338,7 @@ func applies(rec string, found Site, o Outcome) bson.D {
 }
 
 // written is the site's record with the outcome in it.
-func written(rec string, found Site, o Outcome) bson.D {
+func written(rec string, found SiteRecord, o Outcome) bson.D {
 	if o.Error != "" {
 		return call("$mergeObjects", without(rec, "progress"), bson.D{
 			{Key: "error", Value: literal(o.Error)},

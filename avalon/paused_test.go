@@ -27,13 +27,13 @@ func TestWhateverWaitsIsFound(t *testing.T) {
 		key := Key{project, id}
 		if rep, err := decode(key, raw); err == nil {
 			for _, f := range rep.Files {
-				rec, ok := f.On(gdrive)
+				rec, ok := f.RecordFor(gdrive)
 				switch {
 				case !ok || rec.Created || f.Problem != "" || rec.Problem != "":
 				case rec.Paused, rec.rawTries.Type == bson.TypeArray: // a query looks into arrays
 				case rec.Tries < retryCount:
 					waiting[key] = true
-					if active, ok := f.On("studio"); ok && active.Created {
+					if active, ok := f.RecordFor("studio"); ok && active.Created {
 						due[key] = true
 					}
 				}

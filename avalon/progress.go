@@ -28,7 +28,7 @@ func (s *Store) DropProgress(ctx context.Context, key Key, site string, f File) 
 // progress changes one field by its place in the document. So MongoDB logs, and tells change streams, this field and
 // nothing else: of a change that is made by an expression it may tell the record as a whole, which would wake us.
 func (s *Store) progress(ctx context.Context, key Key, site string, f File, update func(field string) bson.D) error {
-	found, ok := f.On(site)
+	found, ok := f.RecordFor(site)
 	if !ok {
 		return nil
 	}

@@ -28,9 +28,9 @@ type Roots map[string]string
 // File is one entry of a representation's files. A sequence has one a frame.
 type File struct {
 	ID    ID
-	Path  string // a Python format string: "{root}/..." or "{root[NAME]}/..."
-	Size  int64  // bytes, or UnknownSize
-	Sites []Site // in the order of the document; a dict's in the order of its keys
+	Path  string       // a Python format string: "{root}/..." or "{root[NAME]}/..."
+	Size  int64        // bytes, or UnknownSize
+	Sites []SiteRecord // in the order of the document; a dict's in the order of its keys
 
 	// Modified is when the file that was published was last modified; zero if unknown. The file at its path may be
 	// newer: what is there already is copied over.
@@ -44,8 +44,8 @@ type File struct {
 	index            int // among the files
 }
 
-// Site is the record of one file on one site.
-type Site struct {
+// SiteRecord is the record of one file on one site.
+type SiteRecord struct {
 	Name       string
 	Created    bool      // created_dt is there and not null: the file is on this site
 	CreatedAt  time.Time // zero if created_dt is not a date
@@ -71,10 +71,10 @@ type FileKey struct {
 // Key is the file's key within its representation.
 func (f *File) Key() FileKey { return FileKey{ID: f.ID, Path: f.Path} }
 
-// On returns the file's record of a site. Of several records with one name the first that is not created
+// RecordFor returns the file's record of a site. Of several records with one name the first that is not created
 // counts, because that one makes the pending query find the document.
-func (f *File) On(site string) (Site, bool) {
-	var found *Site
+func (f *File) RecordFor(site string) (SiteRecord, bool) {
+	var found *SiteRecord
 	for i := range f.Sites {
 		s := &f.Sites[i]
 		if s.Name == site && (found == nil || found.Created && !s.Created) {
@@ -82,7 +82,7 @@ func (f *File) On(site string) (Site, bool) {
 		}
 	}
 	if found == nil {
-		return Site{}, false
+		return SiteRecord{}, false
 	}
 	return *found, true
 }
@@ -142,8 +142,8 @@ func file(v bson.RawValue) File {
 }
 
 // sites reads both forms: a list of {name: ...} and a dict {NAME: {...}}.
-func sites(v bson.RawValue) ([]Site, error) {
-	var list []Site
+func sites(v bson.RawValue) ([]SiteRecord, error) {
+	var list []SiteRecord
 	if arr, ok := v.ArrayOK(); ok {
 		values, err := arr.Values()
 		for i, e := range values {
@@ -172,8 +172,8 @@ func sites(v bson.RawValue) ([]Site, error) {
 	return list, err
 }
 
-func site(name string, rec bson.Raw) Site {
-	s := Site{Name: name}
+func site(name string, rec bson.Raw) SiteRecord {
+	s := SiteRecord{Name: name}
 	if len(rec) == 0 {
 		return s
 	}

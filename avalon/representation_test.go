@@ -40,7 +40,7 @@ func textID(t testing.TB, s string) ID {
 	return id
 }
 
-var decoded = cmp.Options{cmp.AllowUnexported(ID{}), cmpopts.IgnoreUnexported(File{}, Site{}), cmpopts.EquateEmpty()}
+var decoded = cmp.Options{cmp.AllowUnexported(ID{}), cmpopts.IgnoreUnexported(File{}, SiteRecord{}), cmpopts.EquateEmpty()}
 
 // What other writers are known to leave in files, and what they might.
 func TestDecodeFile(t *testing.T) {
@@ -94,9 +94,9 @@ func TestDecodeFile(t *testing.T) {
 			File{ID: id, Path: path, Size: 5, Problem: `its sites can't be read: they are "gdrive", neither a list nor a dict`}},
 		{"sites a list of anything", field("sites", bson.A{nil, "gdrive", 7, bson.A{}, bson.D{}, bson.D{{Key: "name", Value: nil}},
 			bson.D{{Key: "name", Value: 7}}, bson.D{{Key: "name", Value: gdrive}}}),
-			File{ID: id, Path: path, Size: 5, Sites: []Site{{}, {}, {}, {Name: gdrive}}}},
+			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{{}, {}, {}, {Name: gdrive}}}},
 		{"sites a dict of anything", field("sites", bson.D{{Key: "studio", Value: nil}, {Key: gdrive, Value: "x"}, {Key: "b", Value: bson.D{}}}),
-			File{ID: id, Path: path, Size: 5, Sites: []Site{
+			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{
 				{Name: "studio", Problem: "its sites.studio is null, not a record"},
 				{Name: gdrive, Problem: `its sites.gdrive is "x", not a record`},
 				{Name: "b"},
@@ -109,12 +109,12 @@ func TestDecodeFile(t *testing.T) {
 		{"a long text", strings.Repeat("x", 1000),
 			File{Size: UnknownSize, Problem: `the entry is "` + strings.Repeat("x", 40) + `...", not a document`}},
 		{"list", field("sites", list(bson.E{Key: "created_dt", Value: date}, bson.E{Key: "id", Value: "remote"})),
-			File{ID: id, Path: path, Size: 5, Sites: []Site{
+			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{
 				{Name: "studio", Created: true, CreatedAt: published},
 				{Name: gdrive, Created: true, CreatedAt: published, RemoteID: "remote"},
 			}}},
 		{"dict", field("sites", dict(bson.E{Key: "error", Value: "no"}, bson.E{Key: "tries", Value: 2}, bson.E{Key: "last_failed_dt", Value: date})),
-			File{ID: id, Path: path, Size: 5, Sites: []Site{
+			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{
 				{Name: "studio", Created: true, CreatedAt: published},
 				{Name: gdrive, Error: "no", Tries: 2, LastFailed: published},
 			}}},
@@ -137,38 +137,38 @@ func TestDecodeSite(t *testing.T) {
 		name  string
 		field string
 		value any
-		want  Site
+		want  SiteRecord
 	}{
-		{"created_dt null", "created_dt", nil, Site{}},
-		{"created_dt undefined", "created_dt", bson.Undefined{}, Site{}},
-		{"created_dt a text", "created_dt", "2020-06-18", Site{Created: true}},
-		{"created_dt false", "created_dt", false, Site{Created: true}},
-		{"created_dt a timestamp", "created_dt", bson.Timestamp{T: 1}, Site{Created: true}},
-		{"created_dt out of range", "created_dt", bson.DateTime(math.MaxInt64), Site{Created: true, CreatedAt: bson.DateTime(math.MaxInt64).Time().UTC()}},
-		{"id false", "id", false, Site{}},
-		{"error null", "error", nil, Site{}},
-		{"last_failed_dt a text", "last_failed_dt", "yesterday", Site{}},
-		{"progress", "progress", "", Site{}},
-		{"int32", "tries", int32(2), Site{Tries: 2}},
-		{"int64", "tries", int64(2), Site{Tries: 2}},
-		{"double", "tries", 2.0, Site{Tries: 2}},
-		{"double with a fraction", "tries", 2.9, Site{Tries: 2}},
-		{"decimal", "tries", decimal(t, "2"), Site{Tries: 2}},
-		{"decimal with an exponent", "tries", decimal(t, "2E+1"), Site{Tries: 20}},
-		{"text", "tries", " 2 ", Site{Tries: 2}},
-		{"null", "tries", nil, Site{}},
-		{"bool", "tries", true, Site{}},
-		{"document", "tries", bson.D{}, Site{}},
-		{"empty text", "tries", "", Site{}},
-		{"text that is no number", "tries", "many", Site{}},
-		{"NaN", "tries", math.NaN(), Site{}},
-		{"decimal NaN", "tries", decimal(t, "NaN"), Site{}},
-		{"negative", "tries", -2, Site{}},
-		{"negative infinity", "tries", math.Inf(-1), Site{}},
-		{"huge", "tries", int64(math.MaxInt64), Site{Tries: math.MaxInt32 - 1}},
-		{"infinity", "tries", math.Inf(1), Site{Tries: math.MaxInt32 - 1}},
-		{"huge decimal", "tries", decimal(t, "9E+6000"), Site{Tries: math.MaxInt32 - 1}},
-		{"huge text", "tries", "99999999999999999999", Site{Tries: math.MaxInt32 - 1}},
+		{"created_dt null", "created_dt", nil, SiteRecord{}},
+		{"created_dt undefined", "created_dt", bson.Undefined{}, SiteRecord{}},
+		{"created_dt a text", "created_dt", "2020-06-18", SiteRecord{Created: true}},
+		{"created_dt false", "created_dt", false, SiteRecord{Created: true}},
+		{"created_dt a timestamp", "created_dt", bson.Timestamp{T: 1}, SiteRecord{Created: true}},
+		{"created_dt out of range", "created_dt", bson.DateTime(math.MaxInt64), SiteRecord{Created: true, CreatedAt: bson.DateTime(math.MaxInt64).Time().UTC()}},
+		{"id false", "id", false, SiteRecord{}},
+		{"error null", "error", nil, SiteRecord{}},
+		{"last_failed_dt a text", "last_failed_dt", "yesterday", SiteRecord{}},
+		{"progress", "progress", "", SiteRecord{}},
+		{"int32", "tries", int32(2), SiteRecord{Tries: 2}},
+		{"int64", "tries", int64(2), SiteRecord{Tries: 2}},
+		{"double", "tries", 2.0, SiteRecord{Tries: 2}},
+		{"double with a fraction", "tries", 2.9, SiteRecord{Tries: 2}},
+		{"decimal", "tries", decimal(t, "2"), SiteRecord{Tries: 2}},
+		{"decimal with an exponent", "tries", decimal(t, "2E+1"), SiteRecord{Tries: 20}},
+		{"text", "tries", " 2 ", SiteRecord{Tries: 2}},
+		{"null", "tries", nil, SiteRecord{}},
+		{"bool", "tries", true, SiteRecord{}},
+		{"document", "tries", bson.D{}, SiteRecord{}},
+		{"empty text", "tries", "", SiteRecord{}},
+		{"text that is no number", "tries", "many", SiteRecord{}},
+		{"NaN", "tries", math.NaN(), SiteRecord{}},
+		{"decimal NaN", "tries", decimal(t, "NaN"), SiteRecord{}},
+		{"negative", "tries", -2, SiteRecord{}},
+		{"negative infinity", "tries", math.Inf(-1), SiteRecord{}},
+		{"huge", "tries", int64(math.MaxInt64), SiteRecord{Tries: math.MaxInt32 - 1}},
+		{"infinity", "tries", math.Inf(1), SiteRecord{Tries: math.MaxInt32 - 1}},
+		{"huge decimal", "tries", decimal(t, "9E+6000"), SiteRecord{Tries: math.MaxInt32 - 1}},
+		{"huge text", "tries", "99999999999999999999", SiteRecord{Tries: math.MaxInt32 - 1}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -179,7 +179,7 @@ func TestDecodeSite(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				got, _ := r.Files[0].On(gdrive)
+				got, _ := r.Files[0].RecordFor(gdrive)
 				if diff := cmp.Diff(tt.want, got, decoded); diff != "" {
 					t.Errorf("%s (-want +got):\n%s", form, diff)
 				}
@@ -254,11 +254,11 @@ func TestOnDuplicates(t *testing.T) {
 	tests := []struct {
 		name  string
 		sites bson.A
-		want  Site
+		want  SiteRecord
 	}{
-		{"done first", bson.A{done, first, second}, Site{Name: gdrive, Tries: 1}},
-		{"done last", bson.A{second, first, done}, Site{Name: gdrive, Tries: 2}},
-		{"all done", bson.A{done, done}, Site{Name: gdrive, Created: true, CreatedAt: published}},
+		{"done first", bson.A{done, first, second}, SiteRecord{Name: gdrive, Tries: 1}},
+		{"done last", bson.A{second, first, done}, SiteRecord{Name: gdrive, Tries: 2}},
+		{"all done", bson.A{done, done}, SiteRecord{Name: gdrive, Created: true, CreatedAt: published}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -266,11 +266,11 @@ func TestOnDuplicates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, _ := r.Files[0].On(gdrive)
+			got, _ := r.Files[0].RecordFor(gdrive)
 			if diff := cmp.Diff(tt.want, got, decoded); diff != "" {
 				t.Errorf("record (-want +got):\n%s", diff)
 			}
-			if got, ok := r.Files[0].On("elsewhere"); ok {
+			if got, ok := r.Files[0].RecordFor("elsewhere"); ok {
 				t.Errorf("a record of a site that has none: %+v", got)
 			}
 		})
@@ -364,7 +364,7 @@ func FuzzRepresentation(f *testing.F) {
 				if s.Tries < 0 || s.Tries == math.MaxInt32 || !s.CreatedAt.IsZero() && !s.Created {
 					t.Errorf("site %+v", s)
 				}
-				if on, ok := file.On(s.Name); !ok || on.Created && !s.Created {
+				if on, ok := file.RecordFor(s.Name); !ok || on.Created && !s.Created {
 					t.Errorf("site %+v counts, though %+v is pending", on, s)
 				}
 				if s.LastFailed.Location() != time.UTC {

@@ -56,8 +56,8 @@ type Decision struct {
 // Evaluate decides on one file. It is the only place where the rule is written in Go; the queries of this package agree
 // with it.
 func (r Rules) Evaluate(f *File, now time.Time) Decision {
-	to, tracked := f.On(r.To)
-	from, _ := f.On(r.From)
+	to, tracked := f.RecordFor(r.To)
+	from, _ := f.RecordFor(r.From)
 	switch {
 	case f.Problem != "" && (tracked && !to.Created || len(f.Sites) == 0):
 		return Decision{Status: Invalid, Problem: f.Problem}

@@ -8,33 +8,33 @@ import (
 func TestEvaluate(t *testing.T) {
 	now := time.Date(2020, 6, 18, 8, 0, 0, 0, time.UTC)
 	r := Rules{Route: route, RetryCount: 3, Backoff: ExponentialBackoff(10*time.Second, time.Hour)}
-	studio := Site{Name: "studio", Created: true}
-	failed := func(tries int, at time.Duration) Site {
-		return Site{Name: gdrive, Tries: tries, LastFailed: now.Add(at)}
+	studio := SiteRecord{Name: "studio", Created: true}
+	failed := func(tries int, at time.Duration) SiteRecord {
+		return SiteRecord{Name: gdrive, Tries: tries, LastFailed: now.Add(at)}
 	}
 	for name, test := range map[string]struct {
-		sites []Site
+		sites []SiteRecord
 		want  Status
 		wait  time.Duration
 	}{
-		"skeleton":                  {sites: []Site{studio, {Name: gdrive}}, want: Pending},
-		"synced":                    {sites: []Site{studio, {Name: gdrive, Created: true}}, want: Synced},
-		"not wanted":                {sites: []Site{studio}, want: Untracked},
-		"another site":              {sites: []Site{studio, {Name: "sftp"}}, want: Untracked},
-		"not at the studio":         {sites: []Site{{Name: "studio"}, {Name: gdrive}}, want: SourceMissing},
-		"nowhere":                   {sites: []Site{{Name: gdrive}}, want: SourceMissing},
+		"skeleton":                  {sites: []SiteRecord{studio, {Name: gdrive}}, want: Pending},
+		"synced":                    {sites: []SiteRecord{studio, {Name: gdrive, Created: true}}, want: Synced},
+		"not wanted":                {sites: []SiteRecord{studio}, want: Untracked},
+		"another site":              {sites: []SiteRecord{studio, {Name: "sftp"}}, want: Untracked},
+		"not at the studio":         {sites: []SiteRecord{{Name: "studio"}, {Name: gdrive}}, want: SourceMissing},
+		"nowhere":                   {sites: []SiteRecord{{Name: gdrive}}, want: SourceMissing},
 		"no sites":                  {want: Untracked},
-		"failed, wait is over":      {sites: []Site{studio, failed(1, -10*time.Second)}, want: Pending},
-		"failed once":               {sites: []Site{studio, failed(1, -4*time.Second)}, want: BackingOff, wait: 6 * time.Second},
-		"failed twice":              {sites: []Site{studio, failed(2, -4*time.Second)}, want: BackingOff, wait: 16 * time.Second},
-		"failed for good":           {sites: []Site{studio, failed(3, -time.Hour)}, want: Failed},
-		"failed in the future":      {sites: []Site{studio, failed(1, time.Hour)}, want: BackingOff, wait: 10 * time.Second},
-		"paused":                    {sites: []Site{studio, {Name: gdrive, Paused: true}}, want: Paused},
-		"paused after failures":     {sites: []Site{studio, {Name: gdrive, Paused: true, Tries: 3}}, want: Paused},
-		"paused while it waits":     {sites: []Site{studio, {Name: gdrive, Paused: true, Tries: 1, LastFailed: now}}, want: Paused},
-		"synced, once paused":       {sites: []Site{studio, {Name: gdrive, Paused: true, Created: true}}, want: Synced},
-		"paused at the studio":      {sites: []Site{{Name: "studio", Created: true, Paused: true}, {Name: gdrive}}, want: Pending},
-		"failed at an unknown time": {sites: []Site{studio, {Name: gdrive, Tries: 2}}, want: Pending},
+		"failed, wait is over":      {sites: []SiteRecord{studio, failed(1, -10*time.Second)}, want: Pending},
+		"failed once":               {sites: []SiteRecord{studio, failed(1, -4*time.Second)}, want: BackingOff, wait: 6 * time.Second},
+		"failed twice":              {sites: []SiteRecord{studio, failed(2, -4*time.Second)}, want: BackingOff, wait: 16 * time.Second},
+		"failed for good":           {sites: []SiteRecord{studio, failed(3, -time.Hour)}, want: Failed},
+		"failed in the future":      {sites: []SiteRecord{studio, failed(1, time.Hour)}, want: BackingOff, wait: 10 * time.Second},
+		"paused":                    {sites: []SiteRecord{studio, {Name: gdrive, Paused: true}}, want: Paused},
+		"paused after failures":     {sites: []SiteRecord{studio, {Name: gdrive, Paused: true, Tries: 3}}, want: Paused},
+		"paused while it waits":     {sites: []SiteRecord{studio, {Name: gdrive, Paused: true, Tries: 1, LastFailed: now}}, want: Paused},
+		"synced, once paused":       {sites: []SiteRecord{studio, {Name: gdrive, Paused: true, Created: true}}, want: Synced},
+		"paused at the studio":      {sites: []SiteRecord{{Name: "studio", Created: true, Paused: true}, {Name: gdrive}}, want: Pending},
+		"failed at an unknown time": {sites: []SiteRecord{studio, {Name: gdrive, Tries: 2}}, want: Pending},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := r.Evaluate(&File{Path: "{root}/a", Sites: test.sites}, now); got != (Decision{Status: test.want, Wait: test.wait}) {

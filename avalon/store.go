@@ -28,8 +28,8 @@ const (
 	codeUnknownField         = 40415
 )
 
-// ErrGone means that the representation or its project is no longer there: nothing is left to do.
-var ErrGone = errors.New("the representation is gone")
+// ErrNotFound means that the representation or its project is no longer there: nothing is left to do.
+var ErrNotFound = errors.New("the representation is gone")
 
 // What goes in one request at the most. Others wait for it meanwhile, so it must not take long.
 const (
@@ -109,7 +109,7 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 }
 
 // EnsureIndex makes sure that the pending query of the sites is answered from an index of the project. It
-// returns [ErrGone] if the project has gone.
+// returns [ErrNotFound] if the project has gone.
 //
 // createIndexes creates the collection if there is none, which would leave a phantom project behind when
 // one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
@@ -124,7 +124,7 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
 			case codeIndexOptionsConflict, codeIndexKeySpecsExist:
 				return nil // somebody made it by another name or with other options
 			case codeUUIDMismatch:
-				return ErrGone
+				return ErrNotFound
 			}
 		}
 		return err
@@ -138,7 +138,7 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
 	if hasCode(err, codeUnknownField) {
 		err = run(cmd)
 	}
-	if err != nil && !errors.Is(err, ErrGone) {
+	if err != nil && !errors.Is(err, ErrNotFound) {
 		return s.wrap(err, "create the index for pending files in project %s", p.Name)
 	}
 	return err
@@ -162,12 +162,12 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 	return true, nil
 }
 
-// Representation reads one representation as it stands now. The error is [ErrGone] if there is none, and
+// Representation reads one representation as it stands now. The error is [ErrNotFound] if there is none, and
 // one that names what is malformed if it can't be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
 	doc, err := s.read.do(ctx, key.Project, key.ID)
-	if errors.Is(err, ErrGone) {
-		return nil, ErrGone
+	if errors.Is(err, ErrNotFound) {
+		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, s.wrap(err, "read representation %s", key)
@@ -180,7 +180,7 @@ func (s *Store) readDocuments(ctx context.Context, project string, asked []*ques
 	var ids bson.A
 	for _, q := range asked {
 		ids = append(ids, q.asked)
-		q.err = ErrGone
+		q.err = ErrNotFound
 	}
 	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
 		options.Find().SetProjection(bson.D{

@@ -192,7 +192,7 @@ func TestErrorsNameTheMend(t *testing.T) {
 	}
 	var malformed *MalformedError
 	fail(t, mongod.Times(1), codeUnauthorized, "find")
-	if _, err := s.Representation(t.Context(), key); err == nil || errors.As(err, &malformed) || errors.Is(err, ErrGone) {
+	if _, err := s.Representation(t.Context(), key); err == nil || errors.As(err, &malformed) || errors.Is(err, ErrNotFound) {
 		t.Errorf("representation: error %v, want one that calls for trying again", err)
 	}
 }
@@ -310,8 +310,8 @@ func TestEnsureIndexNeverCreatesAProject(t *testing.T) {
 	if err := coll.Drop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.EnsureIndex(t.Context(), listed[0], route); !errors.Is(err, ErrGone) {
-		t.Errorf("index of a dropped project: %v, want ErrGone", err)
+	if err := s.EnsureIndex(t.Context(), listed[0], route); !errors.Is(err, ErrNotFound) {
+		t.Errorf("index of a dropped project: %v, want ErrNotFound", err)
 	}
 	if left := mustProjects(t, s); len(left) != 0 {
 		t.Errorf("projects after that: %v, want none", left)
@@ -475,8 +475,8 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 		if err != nil || lost[f.Key()] != "the representation is gone" {
 			t.Fatal(lost, err)
 		}
-		if _, err := s.Representation(t.Context(), key); !errors.Is(err, ErrGone) {
-			t.Errorf("read: %v, want ErrGone", err)
+		if _, err := s.Representation(t.Context(), key); !errors.Is(err, ErrNotFound) {
+			t.Errorf("read: %v, want ErrNotFound", err)
 		}
 	})
 }
@@ -594,7 +594,7 @@ func TestRecordMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, f := range r.Files {
-		if rec, _ := f.On(gdrive); !rec.Created || rec.RemoteID != f.Path {
+		if rec, _ := f.RecordFor(gdrive); !rec.Created || rec.RemoteID != f.Path {
 			t.Errorf("%s: created %v, id %q", f.Path, rec.Created, rec.RemoteID)
 		}
 	}
@@ -622,13 +622,13 @@ func TestRecordOddValues(t *testing.T) {
 					{Key: "size", Value: value}, {Key: "hash", Value: value}, {Key: "note", Value: value},
 					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "priority", Value: value})}}))[0]
 				before := read(t, s, key)
-				was, _ := before.On(gdrive)
+				was, _ := before.RecordFor(gdrive)
 				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				failed := read(t, s, key)
-				got, _ := failed.On(gdrive)
-				want := Site{Name: gdrive, Error: "$$ROOT", Tries: was.Tries + 1, LastFailed: published}
+				got, _ := failed.RecordFor(gdrive)
+				want := SiteRecord{Name: gdrive, Error: "$$ROOT", Tries: was.Tries + 1, LastFailed: published}
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a failure (-want +got):\n%s", diff)
 				}
@@ -636,8 +636,8 @@ func TestRecordOddValues(t *testing.T) {
 					t.Fatal(err)
 				}
 				synced := read(t, s, key)
-				got, _ = synced.On(gdrive)
-				want = Site{Name: gdrive, Created: true, CreatedAt: published, RemoteID: "$type"}
+				got, _ = synced.RecordFor(gdrive)
+				want = SiteRecord{Name: gdrive, Created: true, CreatedAt: published, RemoteID: "$type"}
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a success (-want +got):\n%s", diff)
 				}
@@ -674,7 +674,7 @@ func TestRecordAmongAnything(t *testing.T) {
 	for i := range r.Files {
 		for j := range r.Files[i].Sites {
 			if site := &r.Files[i].Sites[j]; site.Name == gdrive && site.Problem == "" {
-				*site = Site{Name: gdrive, Created: true, CreatedAt: published, RemoteID: site.RemoteID}
+				*site = SiteRecord{Name: gdrive, Created: true, CreatedAt: published, RemoteID: site.RemoteID}
 			}
 		}
 	}
@@ -711,7 +711,7 @@ func TestRecordPoisonedEntry(t *testing.T) {
 	}
 	var marked []string
 	for _, f := range r.Files {
-		if rec, _ := f.On(gdrive); rec.Created {
+		if rec, _ := f.RecordFor(gdrive); rec.Created {
 			marked = append(marked, f.Path)
 		}
 	}

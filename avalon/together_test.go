@@ -141,7 +141,7 @@ func TestManyTogether(t *testing.T) {
 			r, err := s.Representation(t.Context(), key)
 			switch {
 			case i == gone:
-				if !errors.Is(err, ErrGone) {
+				if !errors.Is(err, ErrNotFound) {
 					t.Errorf("of the one that is gone: %v", err)
 				}
 				return
@@ -163,7 +163,7 @@ func TestManyTogether(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			if rec, _ := r.Files[0].On(gdrive); rec.Created && rec.RemoteID == key.ID.String() {
+			if rec, _ := r.Files[0].RecordFor(gdrive); rec.Created && rec.RemoteID == key.ID.String() {
 				mu.Lock()
 				defer mu.Unlock()
 				recorded = append(recorded, i)
@@ -237,7 +237,7 @@ func TestFence(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, _ := r.Files[0].On(gdrive)
+		rec, _ := r.Files[0].RecordFor(gdrive)
 		if rec.Created != want {
 			t.Errorf("record %d is %+v", i, rec)
 		}

@@ -115,14 +115,14 @@ func (c addSiteCmd) do(ctx context.Context, e *env) (*edited, error) {
 	if _, err := e.projects(ctx, c.Project); err != nil {
 		return nil, err
 	}
-	add := avalon.AddSite{Active: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family}
+	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family}
 	if add.Since, add.Before, err = c.dates(); err != nil {
 		return nil, err
 	}
 	out := &edited{Site: site, DryRun: c.DryRun, Projects: []editedProject{}}
 	count := newCounter()
 	defer count.end()
-	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, Told: count.of(c.Project)}
+	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, OnProgress: count.of(c.Project)}
 	done, err := e.store.AddSite(ctx, c.Project, add)
 	var without int64
 	if err == nil {

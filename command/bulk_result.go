@@ -36,7 +36,7 @@ type editedProject struct {
 }
 
 // add takes note of what was done in a project.
-func (e *edited) add(project string, done avalon.Edited, err error) *editedProject {
+func (e *edited) add(project string, done avalon.EditResult, err error) *editedProject {
 	row := editedProject{Project: project, editedCount: editedCount{done.Representations, done.Files}, Examples: done.Examples}
 	if err != nil {
 		row.Error = err.Error()
@@ -102,8 +102,8 @@ func newCounter() *counter {
 }
 
 // of is told of each step in a project.
-func (c *counter) of(project string) func(avalon.Edited) {
-	return func(e avalon.Edited) {
+func (c *counter) of(project string) func(avalon.EditResult) {
+	return func(e avalon.EditResult) {
 		if c.terminal && time.Since(c.last) > 200*time.Millisecond {
 			c.last = time.Now()
 			fmt.Fprintf(c.out, "\r\x1b[K%s: %s file(s) of %s representation(s) ...", printable(project), humanize.Comma(e.Files), humanize.Comma(e.Representations))

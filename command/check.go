@@ -264,7 +264,7 @@ func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rul
 			continue // sitesync run tells of it
 		}
 		for i := range rep.Files {
-			if rec, ok := rep.Files[i].On(rules.To); ok && !rec.Created && rep.Files[i].Problem == "" {
+			if rec, ok := rep.Files[i].RecordFor(rules.To); ok && !rec.Created && rep.Files[i].Problem == "" {
 				return &rep.Files[i], rep.Roots, nil
 			}
 		}

@@ -76,7 +76,7 @@ func (c retryCmd) do(ctx context.Context, e *env) (*edited, error) {
 	var ids []avalon.ID
 	for _, text := range c.Representation {
 		key, _, err := e.store.Find(ctx, c.Project, text)
-		if errors.Is(err, avalon.ErrGone) {
+		if errors.Is(err, avalon.ErrNotFound) {
 			return nil, fmt.Errorf("project %s has no representation %s", c.Project, text)
 		}
 		if key.ID.IsZero() {
@@ -93,7 +93,7 @@ func (c retryCmd) do(ctx context.Context, e *env) (*edited, error) {
 	defer count.end()
 	for _, project := range projects {
 		done, err := e.store.Retry(ctx, project, avalon.Retry{Site: site, MinTries: least, Representations: ids,
-			EditOptions: avalon.EditOptions{DryRun: c.DryRun, Told: count.of(project)}})
+			EditOptions: avalon.EditOptions{DryRun: c.DryRun, OnProgress: count.of(project)}})
 		if ctx.Err() != nil {
 			err = errors.New("interrupted; do it again to go on")
 		}

@@ -121,7 +121,7 @@ func unfitFiles(ctx context.Context, store *avalon.Store, project string, cfg *c
 	return all, nil
 }
 
-// tally is an [avalon.Tally] for scripts.
+// tally is an [avalon.Stats] for scripts.
 type tally struct {
 	Pending  count      `json:"pending"`
 	Waiting  count      `json:"waiting"`
@@ -138,8 +138,8 @@ type count struct {
 	Bytes int64 `json:"bytes"`
 }
 
-func tallyOf(t avalon.Tally) tally {
-	out := tally{count(t.Pending), count(t.Waiting), count(t.Paused), count(t.Failed), count(t.Synced), count(t.Absent), count(t.Unusable), nil}
+func tallyOf(t avalon.Stats) tally {
+	out := tally{count(t.Pending), count(t.BackingOff), count(t.Paused), count(t.Failed), count(t.Synced), count(t.SourceMissing), count(t.Invalid), nil}
 	if !t.Oldest.IsZero() {
 		out.Oldest = &t.Oldest
 	}
@@ -207,7 +207,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 	rules := daemon.Rules(cfg)
 	p.total.Store(int64(len(projects)))
 	rows := make([]projectStatus, len(projects))
-	tallies := make([]avalon.Tally, len(projects))
+	tallies := make([]avalon.Stats, len(projects))
 	var reading errgroup.Group
 	reading.SetLimit(readAtOnce)
 	for i, project := range projects {
@@ -218,7 +218,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 		})
 	}
 	_ = reading.Wait() // each error is in its row
-	var total avalon.Tally
+	var total avalon.Stats
 	for i, row := range rows {
 		total.Add(tallies[i])
 		if !tallies[i].IsZero() || row.Error != "" || c.Project != "" {
@@ -245,13 +245,13 @@ func (c statusCmd) projects(listed []avalon.Project, database string) ([]string,
 }
 
 // project reads one project.
-func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, cfg *config.Config, rules avalon.Rules, now time.Time) (projectStatus, avalon.Tally) {
+func (c statusCmd) project(ctx context.Context, store *avalon.Store, name string, cfg *config.Config, rules avalon.Rules, now time.Time) (projectStatus, avalon.Stats) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	row := projectStatus{Project: name}
-	t, err := store.Tally(ctx, name, rules, now)
+	t, err := store.Stats(ctx, name, rules, now)
 	row.tally = tallyOf(t)
-	if err == nil && t.Pending.Files+t.Waiting.Files > 0 {
+	if err == nil && t.Pending.Files+t.BackingOff.Files > 0 {
 		row.Unfit, err = unfitFiles(ctx, store, name, cfg)
 	}
 	if err == nil && c.Project != "" && t.Failed.Files > 0 {
@@ -422,8 +422,8 @@ func (t *page) projects(s *status) {
 		if c.Oldest != nil {
 			oldest = duration.Rough(s.At.Sub(*c.Oldest))
 		}
-		left := avalon.Count(c.Pending)
-		left.Add(avalon.Count(c.Waiting))
+		left := avalon.FileCount(c.Pending)
+		left.Add(avalon.FileCount(c.Waiting))
 		rows = append(rows, []cell{{printable(name), how}, files(c.Pending.Files, ""), files(c.Waiting.Files, yellow), files(c.Failed.Files, red),
 			files(c.Synced.Files, green), {humanize.IBytes(uint64(left.Bytes)), ""}, {humanize.IBytes(uint64(c.Synced.Bytes)), ""}, {oldest, ""}})
 	}

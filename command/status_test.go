@@ -120,10 +120,10 @@ func TestStatusJSON(t *testing.T) {
 }
 
 func TestTallyForScripts(t *testing.T) {
-	if got := tallyOf(avalon.Tally{}); got != (tally{}) {
+	if got := tallyOf(avalon.Stats{}); got != (tally{}) {
 		t.Errorf("%+v", got)
 	}
-	got := tallyOf(avalon.Tally{Absent: avalon.Count{Files: 1, Bytes: 2}, Oldest: now})
+	got := tallyOf(avalon.Stats{SourceMissing: avalon.FileCount{Files: 1, Bytes: 2}, Oldest: now})
 	if got.Absent != (count{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
 		t.Errorf("%+v", got)
 	}

@@ -51,12 +51,12 @@ func (a *adapter) Projects(ctx context.Context) ([]avalon.Project, error) {
 }
 
 // Count counts the files of a project.
-func (a *adapter) Count(ctx context.Context, project string) (avalon.Tally, error) {
+func (a *adapter) Count(ctx context.Context, project string) (avalon.Stats, error) {
 	db, err := a.open()
 	if err != nil {
-		return avalon.Tally{}, err
+		return avalon.Stats{}, err
 	}
-	return db.store.Tally(ctx, project, Rules(a.cfg), time.Now())
+	return db.store.Stats(ctx, project, Rules(a.cfg), time.Now())
 }
 
 // Failed returns files that have no tries left.

@@ -12,7 +12,7 @@ import (
 )
 
 // compare checks whether a synced file is still where it was put, with the content of its source.
-func (x *explanation) compare(f *avalon.File, rec avalon.Site, out *File) {
+func (x *explanation) compare(f *avalon.File, rec avalon.SiteRecord, out *File) {
 	asItIs := *f
 	asItIs.Size = avalon.UnknownSize
 	seen, srcErr := x.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots)

@@ -21,7 +21,7 @@ import (
 // file evaluates the rules for one file, in the order in which the uploader does.
 func (x *explanation) file(f *avalon.File) (File, avalon.Status) {
 	decision := x.Rules.Evaluate(f, x.now)
-	rec, _ := f.On(x.remote.Name)
+	rec, _ := f.RecordFor(x.remote.Name)
 	out := File{ID: f.ID.String(), Path: f.Path, Size: f.Size, State: states[decision.Status], RemoteID: rec.RemoteID,
 		SyncedAt: date(rec.CreatedAt), Tries: rec.Tries, Error: rec.Error, LastFailed: date(rec.LastFailed)}
 	switch decision.Status {
@@ -68,7 +68,7 @@ func ShellQuote(word string) string {
 }
 
 // pending goes on with a file that the site waits for.
-func (x *explanation) pending(f *avalon.File, rec avalon.Site, decision avalon.Decision, out *File) {
+func (x *explanation) pending(f *avalon.File, rec avalon.SiteRecord, decision avalon.Decision, out *File) {
 	lastErr := cmp.Or(rec.Error, "no error is recorded")
 	if !rec.LastFailed.IsZero() {
 		lastErr = fmt.Sprintf("the last at %s: %s", clock(rec.LastFailed), lastErr)
@@ -82,7 +82,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, decision avalon.D
 	default:
 		out.Findings.add("tries", Waiting, Remedy{}, "%d of %d tries failed, %s", n, limit, lastErr).Cause = rec.Error
 	}
-	if from, ok := f.On(x.Rules.From); !ok || !from.Created {
+	if from, ok := f.RecordFor(x.Rules.From); !ok || !from.Created {
 		out.Findings.add("active site", Wrong,
 			Remedy{Text: fmt.Sprintf("bring it to site %s, which then sets created_dt in its record", x.Rules.From)},
 			"it is not on site %s, so there is nothing to upload", x.Rules.From)
@@ -109,7 +109,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.Site, decision avalon.D
 }
 
 // source looks at what is to be uploaded, and reports whether it is ready.
-func (x *explanation) source(f *avalon.File, rec avalon.Site, out *File) (ready bool) {
+func (x *explanation) source(f *avalon.File, rec avalon.SiteRecord, out *File) (ready bool) {
 	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	for _, h := range x.holds {

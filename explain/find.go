@@ -35,7 +35,7 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	switch {
 	case err == nil, problemOf(err) != "":
 		return e.read(ctx, key)
-	case !errors.Is(err, avalon.ErrGone):
+	case !errors.Is(err, avalon.ErrNotFound):
 		return nil, err
 	}
 	pattern, ignoreCase, err := pathPattern(asked)
@@ -50,14 +50,14 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 		return nil, e.nowhere(ctx, project, projects, asked)
 	}
 	// What follows the root counts in full: of /mnt/a/b, {root}/a/b is meant rather than {root}/b.
-	depth := func(n avalon.Named) int { return len(parts(n.Path)) }
-	deepest := depth(slices.MaxFunc(named, func(a, b avalon.Named) int { return depth(a) - depth(b) }))
+	depth := func(n avalon.PathMatch) int { return len(parts(n.Path)) }
+	deepest := depth(slices.MaxFunc(named, func(a, b avalon.PathMatch) int { return depth(a) - depth(b) }))
 	more := len(named) == maxFound
 	if len(parts(asked)) > 1 {
-		named = slices.DeleteFunc(named, func(n avalon.Named) bool { return depth(n) < deepest })
+		named = slices.DeleteFunc(named, func(n avalon.PathMatch) bool { return depth(n) < deepest })
 	}
 	f, err := e.read(ctx, named[0].Key)
-	if errors.Is(err, avalon.ErrGone) {
+	if errors.Is(err, avalon.ErrNotFound) {
 		return nil, notFound("representation %s was just removed, as it is being published again; try again",
 			named[0].Key)
 	}
@@ -79,7 +79,7 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	return f, nil
 }
 
-// read reads a representation. The error is avalon.ErrGone if there is none.
+// read reads a representation. The error is avalon.ErrNotFound if there is none.
 func (e *Explainer) read(ctx context.Context, key avalon.Key) (*found, error) {
 	f := &found{key: key, others: []string{}}
 	rep, err := e.Store.Representation(ctx, key)

@@ -169,7 +169,7 @@ func (w *world) twoRoots() {
 }
 
 func (w *world) created(i int) bool {
-	rec, _ := w.store.rep.Files[i].On("gdrive")
+	rec, _ := w.store.rep.Files[i].RecordFor("gdrive")
 	return rec.Created
 }
 
@@ -195,7 +195,7 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 		refused := site.Classed(site.Unavailable, errors.New("refused"))
 		s.set("/SHOW/work", refused)
 		s.set("/SHOW/publish", refused)
-		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.SiteRecord{Name: "gdrive"} })
 		w.up.Queue.Add(key("a"), watcher.Live)
 		w.run(5 * time.Second)
 		if w.up.SiteHeld() == nil {

@@ -137,7 +137,7 @@ func testWritten(t *testing.T, text []byte, want written) {
 		w.store.mu.Lock()
 		defer w.store.mu.Unlock()
 		for _, f := range w.store.rep.Files {
-			rec, _ := f.On("gdrive")
+			rec, _ := f.RecordFor("gdrive")
 			switch id := synced[f.Key()]; {
 			case rec.Tries > 0 && want.reported == "" || rec.RemoteID != id || rec.Created != (id != ""):
 				t.Errorf("%s: %+v, want %q", f.Path, rec, id)

@@ -48,8 +48,8 @@ func FuzzPlan(f *testing.F) {
 		}
 		seen := map[avalon.FileKey]bool{}
 		for _, file := range p.due {
-			remote, wanted := file.On("gdrive")
-			active, here := file.On("studio")
+			remote, wanted := file.RecordFor("gdrive")
+			active, here := file.RecordFor("studio")
 			if !wanted || remote.Created || remote.Tries >= 3 || !here || !active.Created || seen[file.Key()] ||
 				file.Problem != "" || remote.Problem != "" || file.ID.IsZero() || file.Path == "" {
 				t.Errorf("due is %+v", file)

@@ -64,7 +64,7 @@ func TestStorageHangs(t *testing.T) {
 		if n := w.up.Counts().HungCalls; n < 2 || n > int64(w.up.Transfers)+2 {
 			t.Errorf("%d calls hang", n)
 		}
-		w.store.set(func(m *memory) { m.rep.Files[40].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.store.set(func(m *memory) { m.rep.Files[40].Sites[1] = avalon.SiteRecord{Name: "gdrive"} })
 		w.up.Queue.Add(key("a"), watcher.Live)
 		w.run(time.Second)
 		if !w.created(40) {
@@ -132,7 +132,7 @@ func TestOneFileHangs(t *testing.T) {
 			t.Errorf("held %v, %+v", held, w.store.record()) // nothing else was read meanwhile
 		}
 		// The storage itself answers the probe.
-		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.store.set(func(m *memory) { m.rep.Files[1].Sites[1] = avalon.SiteRecord{Name: "gdrive"} })
 		w.run(2 * time.Second)
 		w.up.Queue.Add(key("a"), watcher.Live)
 		w.run(2 * time.Minute)

@@ -32,10 +32,10 @@ func (w *world) projects() (show string) {
 	return filepath.Join(root, "show")
 }
 
-func (w *world) recordOf(i int) avalon.Site {
+func (w *world) recordOf(i int) avalon.SiteRecord {
 	w.store.mu.Lock()
 	defer w.store.mu.Unlock()
-	rec, _ := w.store.rep.Files[i].On("gdrive")
+	rec, _ := w.store.rep.Files[i].RecordFor("gdrive")
 	return rec
 }
 

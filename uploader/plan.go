@@ -68,7 +68,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 		idle = true
 		u.reports.replace(item.Key, malformed.Error())
 		u.waits.retain(item.Key, nil)
-	case errors.Is(err, avalon.ErrGone):
+	case errors.Is(err, avalon.ErrNotFound):
 		u.reports.replace(item.Key)
 		u.waits.retain(item.Key, nil)
 	default:

@@ -15,20 +15,20 @@ var rules = avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, Retr
 
 func TestPlanOfSeveralFiles(t *testing.T) {
 	now := time.Now()
-	sites := func(remote avalon.Site) []avalon.Site {
+	sites := func(remote avalon.SiteRecord) []avalon.SiteRecord {
 		remote.Name = "gdrive"
-		return []avalon.Site{{Name: "studio", Created: true}, remote}
+		return []avalon.SiteRecord{{Name: "studio", Created: true}, remote}
 	}
 	got := newPlan(rules, &avalon.Representation{Files: []avalon.File{
-		{Path: "{root}/due", Sites: sites(avalon.Site{})},
-		{Path: "{root}/synced", Sites: sites(avalon.Site{Created: true})},
-		{Path: "{root}/later", Sites: sites(avalon.Site{Tries: 2, LastFailed: now})},
-		{Path: "{root}/sooner", Sites: sites(avalon.Site{Tries: 1, LastFailed: now})},
-		{Path: "{root}/due", Sites: sites(avalon.Site{})}, // the same once more
-		{Path: "", Sites: sites(avalon.Site{}), Problem: "its path is missing"},
-		{Path: "{root}/bad record", Sites: sites(avalon.Site{Problem: "its tries can't be read"})},
-		{Path: "", Sites: sites(avalon.Site{Created: true}), Problem: "nobody needs to care"},
-		{Path: "{root}/also due", Sites: sites(avalon.Site{})},
+		{Path: "{root}/due", Sites: sites(avalon.SiteRecord{})},
+		{Path: "{root}/synced", Sites: sites(avalon.SiteRecord{Created: true})},
+		{Path: "{root}/later", Sites: sites(avalon.SiteRecord{Tries: 2, LastFailed: now})},
+		{Path: "{root}/sooner", Sites: sites(avalon.SiteRecord{Tries: 1, LastFailed: now})},
+		{Path: "{root}/due", Sites: sites(avalon.SiteRecord{})}, // the same once more
+		{Path: "", Sites: sites(avalon.SiteRecord{}), Problem: "its path is missing"},
+		{Path: "{root}/bad record", Sites: sites(avalon.SiteRecord{Problem: "its tries can't be read"})},
+		{Path: "", Sites: sites(avalon.SiteRecord{Created: true}), Problem: "nobody needs to care"},
+		{Path: "{root}/also due", Sites: sites(avalon.SiteRecord{})},
 	}}, now)
 	var due []string
 	for _, f := range got.due {

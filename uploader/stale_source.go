@@ -26,7 +26,7 @@ const (
 // the document first and then copies over the file, which is of the same size often enough. A file that was waited
 // for counts as it is: not every storage keeps times. That is told once.
 func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.SourceFile) error {
-	if rec, _ := t.file.On(u.Rules.To); rec.Tries > 0 || !older(src.ModTime(), &t.file) {
+	if rec, _ := t.file.RecordFor(u.Rules.To); rec.Tries > 0 || !older(src.ModTime(), &t.file) {
 		return nil
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src, src.ModTime().UTC().Format(time.RFC3339Nano))

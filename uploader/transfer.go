@@ -71,7 +71,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 			bytes: size, took: now.Sub(start), seen: u.waits.finish(t)}, 0
 	case class == site.NotReady:
 		// A file that has failed has been waited for.
-		if rec, _ := t.file.On(u.Rules.To); rec.Tries == 0 {
+		if rec, _ := t.file.RecordFor(u.Rules.To); rec.Tries == 0 {
 			if wake := u.waits.nextCheck(t, now, u.SourceGracePeriod); wake > 0 {
 				u.logFor(t.job.key).Debug("source is waited for", zap.Error(err))
 				return nil, wake
@@ -203,7 +203,7 @@ func truncate(text string) string {
 // recordFailure spends a try.
 func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, time.Duration) {
 	u.waits.finish(t)
-	rec, _ := t.file.On(u.Rules.To)
+	rec, _ := t.file.RecordFor(u.Rules.To)
 	tries := rec.Tries + 1
 	u.failed.Add(1)
 	reason := truncate(err.Error())

@@ -21,7 +21,7 @@ const planners = 8
 
 // Store is what the uploader needs of the avalon database; [avalon.Store] is one.
 type Store interface {
-	// Representation reads a representation as it stands now. The error is avalon.ErrGone if there is none,
+	// Representation reads a representation as it stands now. The error is avalon.ErrNotFound if there is none,
 	// and an *avalon.MalformedError if no retry will make it readable.
 	Representation(ctx context.Context, key avalon.Key) (*avalon.Representation, error)
 

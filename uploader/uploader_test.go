@@ -84,22 +84,22 @@ func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes [
 			if f.Key() != o.File.Key() {
 				continue
 			}
-			rec := avalon.Site{Name: name, Created: true, RemoteID: o.RemoteID}
+			rec := avalon.SiteRecord{Name: name, Created: true, RemoteID: o.RemoteID}
 			if o.Error != "" {
-				old, _ := f.On(name)
-				rec = avalon.Site{Name: name, Tries: old.Tries + 1, Error: o.Error, LastFailed: o.At}
+				old, _ := f.RecordFor(name)
+				rec = avalon.SiteRecord{Name: name, Tries: old.Tries + 1, Error: o.Error, LastFailed: o.At}
 			}
-			m.rep.Files[i].Sites = []avalon.Site{{Name: "studio", Created: true}, rec}
+			m.rep.Files[i].Sites = []avalon.SiteRecord{{Name: "studio", Created: true}, rec}
 		}
 	}
 	return nil, nil
 }
 
 // record is the remote site's record of the only file.
-func (m *memory) record() avalon.Site {
+func (m *memory) record() avalon.SiteRecord {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	rec, _ := m.rep.Files[0].On("gdrive")
+	rec, _ := m.rep.Files[0].RecordFor("gdrive")
 	return rec
 }
 
@@ -180,7 +180,7 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 		core, logs := observer.New(zap.InfoLevel)
 		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{left: -1}, store: &memory{rep: avalon.Representation{
 			Key: key("a"), Roots: avalon.Roots{"": root},
-			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.Site{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
+			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.SiteRecord{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
 		}}}
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
@@ -270,7 +270,7 @@ func TestFileErrorsBackOffUntilRetryCount(t *testing.T) {
 func TestUrgent(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.run(time.Second)
-		w.store.set(func(m *memory) { m.rep.Files[0].Sites[1] = avalon.Site{Name: "gdrive"} })
+		w.store.set(func(m *memory) { m.rep.Files[0].Sites[1] = avalon.SiteRecord{Name: "gdrive"} })
 		w.up.Queue.Add(key("a"), watcher.Backlog)
 		w.run(time.Second)
 		if !slices.Equal(w.site.urgent, []bool{true, false}) {
@@ -531,7 +531,7 @@ func TestStopRecords(t *testing.T) {
 		w.stop()
 		created := 0
 		for _, f := range w.store.rep.Files {
-			if rec, _ := f.On("gdrive"); rec.Created {
+			if rec, _ := f.RecordFor("gdrive"); rec.Created {
 				created++
 			}
 		}

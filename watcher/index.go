@@ -64,7 +64,7 @@ func (x *Index) Once(ctx context.Context) {
 		switch {
 		case err == nil:
 			x.made[p], x.failed = true, false
-		case errors.Is(err, avalon.ErrGone), ctx.Err() != nil, x.failed:
+		case errors.Is(err, avalon.ErrNotFound), ctx.Err() != nil, x.failed:
 		default:
 			x.failed = true
 			x.Log.Warn("no index for the poll, which will be slow in large projects; let the user create indexes, or create "+

@@ -77,13 +77,13 @@ type ledger struct {
 
 type projectCounts struct {
 	Project string
-	avalon.Tally
+	avalon.Stats
 }
 
 // ToUpload is what is pending and waiting.
-func (c projectCounts) ToUpload() avalon.Count {
+func (c projectCounts) ToUpload() avalon.FileCount {
 	n := c.Pending
-	n.Add(c.Waiting)
+	n.Add(c.BackingOff)
 	return n
 }
 

@@ -23,7 +23,7 @@ type source struct {
 	mu       sync.Mutex
 	paused   []state.Pause
 	projects []string
-	counts   avalon.Tally
+	counts   avalon.Stats
 	failed   []avalon.FailedFile
 	room     site.Quota
 	err      error         // what the database answers
@@ -70,7 +70,7 @@ func (s *source) Projects(context.Context) (list []avalon.Project, err error) {
 	return list, s.err
 }
 
-func (s *source) Count(ctx context.Context, _ string) (avalon.Tally, error) {
+func (s *source) Count(ctx context.Context, _ string) (avalon.Stats, error) {
 	return s.counts, s.ask(ctx, &s.counted)
 }
 
@@ -119,7 +119,7 @@ func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
 // The database is asked while somebody looks, not more often than every few seconds, and not at all otherwise.
 func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, counts: avalon.Tally{Synced: avalon.Count{Files: 3, Bytes: 30}}}
+		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 3, Bytes: 30}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		time.Sleep(time.Hour)
@@ -137,7 +137,7 @@ func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 		if c, l, r := s.calls(); c > 3600/5+1 || c < 600 || l > 3600/2+1 || l < 1500 || r > 13 || r < 11 {
 			t.Errorf("asked %d, %d, %d times", c, l, r)
 		}
-		if got := b.look(); got.Total.Synced != (avalon.Count{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Away {
+		if got := b.look(); got.Total.Synced != (avalon.FileCount{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Away {
 			t.Errorf("%+v", got)
 		}
 		time.Sleep(2 * lookedFor)
@@ -190,11 +190,11 @@ func TestBooksAreNotCountedAtEachLook(t *testing.T) {
 // Sizes that are not true are no reason to show a negative sum.
 func TestBooksOfHugeSizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A", "B", "C"}, counts: avalon.Tally{Synced: avalon.Count{Files: 1, Bytes: math.MaxInt64 - 1}, Pending: avalon.Count{Files: 1, Bytes: math.MaxInt64}}}
+		s := &source{projects: []string{"A", "B", "C"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: math.MaxInt64 - 1}, Pending: avalon.FileCount{Files: 1, Bytes: math.MaxInt64}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		total := b.lookWithin(t.Context(), time.Second).Total
-		if total.Synced != (avalon.Count{Files: 3, Bytes: math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
+		if total.Synced != (avalon.FileCount{Files: 3, Bytes: math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
 			t.Errorf("%+v", total)
 		}
 	})
@@ -238,7 +238,7 @@ func TestBooksAfterAChange(t *testing.T) {
 // A database that is away is told of, and what was known stays.
 func TestBooksOfADatabaseThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, counts: avalon.Tally{Synced: avalon.Count{Files: 1, Bytes: 1}}}
+		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}}}
 		b := newBooks(s, zap.NewNop())
 		defer b.close()
 		b.lookWithin(t.Context(), time.Second)

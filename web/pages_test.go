@@ -145,7 +145,7 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 	const evil = `<script>alert("1")</script>'"><img src=x onerror=alert(1)>`
 	now := time.Now()
 	k, path := key(evil, evil), "{root}/"+evil+"/a"+evil
-	s := &source{projects: []string{evil}, counts: avalon.Tally{Failed: avalon.Count{Files: 1, Bytes: 1}}, paused: []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
+	s := &source{projects: []string{evil}, counts: avalon.Stats{Failed: avalon.FileCount{Files: 1, Bytes: 1}}, paused: []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
 		failed: []avalon.FailedFile{{Key: k, Path: path, Tries: 3, Error: evil, LastFailed: now}},
 		explain: func(string, string) (*explain.Report, error) {
 			remedy := explain.Remedy{Text: evil, Command: evil}
@@ -194,7 +194,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	now := time.Now()
 	k := key("Aurora", "6b050e7f95b3069bbeff69ac")
 	path := func(name string) string { return "{root}/Aurora/Assets/" + name }
-	s := &source{projects: []string{"Aurora", "Borealis"}, counts: avalon.Tally{Pending: avalon.Count{Files: 12, Bytes: 3 << 30}, Failed: avalon.Count{Files: 1, Bytes: 1}, Synced: avalon.Count{Files: 12345, Bytes: 1 << 40},
+	s := &source{projects: []string{"Aurora", "Borealis"}, counts: avalon.Stats{Pending: avalon.FileCount{Files: 12, Bytes: 3 << 30}, Failed: avalon.FileCount{Files: 1, Bytes: 1}, Synced: avalon.FileCount{Files: 12345, Bytes: 1 << 40},
 		Oldest: now.Add(-3 * time.Hour)}, paused: []state.Pause{{Project: "Borealis", By: "td", Since: now}},
 		failed: []avalon.FailedFile{{Key: k, Path: path("broken.ma"), Tries: 3, Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
 		room:   site.Quota{Known: true, Limit: 100 << 30, Used: 99 << 30}}

@@ -16,7 +16,7 @@ type Source interface {
 	Pauses(ctx context.Context) ([]state.Pause, error)
 	Projects(ctx context.Context) ([]avalon.Project, error)
 	// Count counts the files of a project. It may take long.
-	Count(ctx context.Context, project string) (avalon.Tally, error)
+	Count(ctx context.Context, project string) (avalon.Stats, error)
 	// Failed returns at most limit files of a project that have no tries left, the last to fail first.
 	Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error)
 	// Quota returns the space of the remote site.

@@ -510,7 +510,7 @@ func (tr *trial) run(want verdict, k request) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rec, _ := rep.Files[0].On("gdrive")
+	rec, _ := rep.Files[0].RecordFor("gdrive")
 	if !rec.Created || rec.Tries != 0 || rec.Error != "" || !rec.LastFailed.IsZero() {
 		t.Errorf("the record is %+v", rec)
 	}

@@ -19,19 +19,19 @@ var doubling = Rules{Route: route, RetryCount: 6, Backoff: func(tries int) time.
 }}
 
 // tallied counts the files of a document by its model, one after the other.
-func tallied(rep *Representation, r Rules, now time.Time) (t Tally, failed []FailedFile) {
+func tallied(rep *Representation, r Rules, now time.Time) (t Stats, failed []FailedFile) {
 	for _, f := range rep.Files {
-		rec, ok := f.On(r.To)
+		rec, ok := f.RecordFor(r.To)
 		if !ok {
 			continue
 		}
-		count := Count{Files: 1, Bytes: max(f.Size, 0)}
+		count := FileCount{Files: 1, Bytes: max(f.Size, 0)}
 		switch r.Evaluate(&f, now).Status {
 		case Synced:
 			t.Synced.Add(count)
 			continue
 		case Invalid:
-			t.Unusable.Add(count)
+			t.Invalid.Add(count)
 			continue
 		case Paused:
 			t.Paused.Add(count)
@@ -41,15 +41,15 @@ func tallied(rep *Representation, r Rules, now time.Time) (t Tally, failed []Fai
 			failed = append(failed, FailedFile{rep.Key, f.Path, rec.Tries, rec.Error, rec.LastFailed})
 			continue
 		case SourceMissing:
-			t.Absent.Add(count)
+			t.SourceMissing.Add(count)
 			continue
 		case BackingOff:
-			t.Waiting.Add(count)
+			t.BackingOff.Add(count)
 		case Pending:
 			t.Pending.Add(count)
 		}
 		if f.ID.kind == bson.TypeObjectID {
-			t.published(bson.ObjectID([]byte(f.ID.raw)).Timestamp().UTC())
+			t.noteOldest(bson.ObjectID([]byte(f.ID.raw)).Timestamp().UTC())
 		}
 	}
 	return t, failed
@@ -158,7 +158,7 @@ func (o odd) document() bson.D {
 }
 
 // Whatever is in the database, the server counts as the model decides.
-func TestTallyIsWhatTheModelDecides(t *testing.T) {
+func TestStatsAreWhatTheRulesDecide(t *testing.T) {
 	s, coll := newStore(t)
 	const seed = 1 // of the documents; any other must do too
 	now := time.Now().UTC().Truncate(time.Millisecond)
@@ -170,7 +170,7 @@ func TestTallyIsWhatTheModelDecides(t *testing.T) {
 		rules := doubling
 		rules.RetryCount = retryCount
 		var docs []any
-		var want Tally
+		var want Stats
 		var failed []FailedFile
 		for i := range 2000 {
 			doc := append(bson.D{{Key: "_id", Value: i}}, o.document()...)
@@ -186,15 +186,15 @@ func TestTallyIsWhatTheModelDecides(t *testing.T) {
 		if _, err := coll.InsertMany(t.Context(), docs); err != nil {
 			t.Fatal(err)
 		}
-		got, err := s.Tally(t.Context(), project, rules, now)
+		got, err := s.Stats(t.Context(), project, rules, now)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("seed %d, retry_cnt %d (-want +got):\n%s", seed, retryCount, diff)
 		}
-		if want.Pending.Files == 0 || want.Failed.Files == 0 || want.Synced.Files == 0 || want.Absent.Files == 0 || want.Paused.Files == 0 ||
-			want.Unusable.Files == 0 || retryCount > 1 && want.Waiting.Files == 0 {
+		if want.Pending.Files == 0 || want.Failed.Files == 0 || want.Synced.Files == 0 || want.SourceMissing.Files == 0 || want.Paused.Files == 0 ||
+			want.Invalid.Files == 0 || retryCount > 1 && want.BackingOff.Files == 0 {
 			t.Errorf("seed %d: there are too few of something: %+v", seed, want)
 		}
 

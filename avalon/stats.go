@@ -12,54 +12,54 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// Tally counts the files of a project that have a record of a site. A file that several representations name counts
+// Stats counts the files of a project that have a record of a site. A file that several representations name counts
 // each time: each of them has a record.
-type Tally struct {
-	Pending  Count     // what can be uploaded now, or is being uploaded
-	Waiting  Count     // for the next try
-	Paused   Count     // somebody has paused them in their records
-	Failed   Count     // no tries are left
-	Synced   Count     // on the site
-	Absent   Count     // neither on the site nor on the active one, so there is nothing to upload
-	Unusable Count     // the record can't be worked with
-	Oldest   time.Time // when the first of what is pending or waiting was published; zero if that is not known
+type Stats struct {
+	Pending       FileCount // what can be uploaded now, or is being uploaded
+	BackingOff    FileCount // for the next try
+	Paused        FileCount // somebody has paused them in their records
+	Failed        FileCount // no tries are left
+	Synced        FileCount // on the site
+	SourceMissing FileCount // neither on the site nor on the active one, so there is nothing to upload
+	Invalid       FileCount // the record can't be worked with
+	Oldest        time.Time // when the first of what is pending or waiting was published; zero if that is not known
 }
 
-// Count is a number of files.
-type Count struct {
+// FileCount is a number of files.
+type FileCount struct {
 	Files int64
 	Bytes int64 // without files of unknown size
 }
 
 // Add counts more.
-func (c *Count) Add(more Count) {
+func (c *FileCount) Add(more FileCount) {
 	c.Files += more.Files
 	if c.Bytes += more.Bytes; c.Bytes < 0 {
 		c.Bytes = math.MaxInt64 // sizes that are not true
 	}
 }
 
-// Add counts the files of another tally too.
-func (t *Tally) Add(more Tally) {
+// Add counts the files of other stats too.
+func (t *Stats) Add(more Stats) {
 	t.Pending.Add(more.Pending)
-	t.Waiting.Add(more.Waiting)
+	t.BackingOff.Add(more.BackingOff)
 	t.Paused.Add(more.Paused)
 	t.Failed.Add(more.Failed)
 	t.Synced.Add(more.Synced)
-	t.Absent.Add(more.Absent)
-	t.Unusable.Add(more.Unusable)
-	t.published(more.Oldest)
+	t.SourceMissing.Add(more.SourceMissing)
+	t.Invalid.Add(more.Invalid)
+	t.noteOldest(more.Oldest)
 }
 
-// published notes when something pending or waiting was published.
-func (t *Tally) published(at time.Time) {
+// noteOldest notes when something pending or waiting was noteOldest.
+func (t *Stats) noteOldest(at time.Time) {
 	if !at.IsZero() && (t.Oldest.IsZero() || at.Before(t.Oldest)) {
 		t.Oldest = at
 	}
 }
 
 // IsZero reports whether nothing was counted.
-func (t *Tally) IsZero() bool { return *t == Tally{} }
+func (t *Stats) IsZero() bool { return *t == Stats{} }
 
 // waits are the different waits before a next try, the shortest first.
 func (r Rules) waits() []time.Duration {
@@ -88,21 +88,21 @@ type group struct {
 	First bson.RawValue `bson:"first"` // the first _id, which begins with the time
 }
 
-// Tally counts the files of a project. The server reads all of the project's representations for it, and answers with
+// Stats counts the files of a project. The server reads all of the project's representations for it, and answers with
 // a few lines: what has the same tries is counted there, what that means is decided here, as for an upload.
-func (s *Store) Tally(ctx context.Context, project string, r Rules, now time.Time) (Tally, error) {
+func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Time) (Stats, error) {
 	waits := r.waits()
-	cur, err := s.db.Collection(project).Aggregate(ctx, tallyPipeline(r, waits, now))
+	cur, err := s.db.Collection(project).Aggregate(ctx, statsPipeline(r, waits, now))
 	var groups []group
 	if err == nil {
 		err = cur.All(ctx, &groups)
 	}
 	if err != nil {
-		return Tally{}, s.wrap(err, "count the files of project %s", project)
+		return Stats{}, s.wrap(err, "count the files of project %s", project)
 	}
-	var t Tally
+	var t Stats
 	for _, g := range groups {
-		count := Count{Files: g.Files, Bytes: math.MaxInt64}
+		count := FileCount{Files: g.Files, Bytes: math.MaxInt64}
 		if n, ok := integer(g.Bytes); ok && g.Bytes.Type != bson.TypeDouble {
 			count.Bytes = n
 		}
@@ -112,7 +112,7 @@ func (s *Store) Tally(ctx context.Context, project string, r Rules, now time.Tim
 			t.Synced.Add(count)
 			continue
 		case g.ID.Unusable:
-			t.Unusable.Add(count)
+			t.Invalid.Add(count)
 			continue
 		case g.ID.Paused:
 			t.Paused.Add(count)
@@ -121,22 +121,22 @@ func (s *Store) Tally(ctx context.Context, project string, r Rules, now time.Tim
 			t.Failed.Add(count)
 			continue
 		case !g.ID.Active:
-			t.Absent.Add(count)
+			t.SourceMissing.Add(count)
 			continue
 		case n > 0 && slices.Contains(waits[min(g.ID.Late, len(waits)):], r.Backoff(n)):
-			t.Waiting.Add(count)
+			t.BackingOff.Add(count)
 		default:
 			t.Pending.Add(count)
 		}
 		if id, ok := g.First.ObjectIDOK(); ok {
-			t.published(id.Timestamp().UTC())
+			t.noteOldest(id.Timestamp().UTC())
 		}
 	}
 	return t, nil
 }
 
-// tallyPipeline has the server read a project, as [Tally] says. It is what [File.On] and decode are for one document.
-func tallyPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline {
+// statsPipeline has the server read a project, as [Stats] says. It is what [File.RecordFor] and decode are for one document.
+func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline {
 	sized := call("$and", isOf("$f.size", "int", "long", "double", "decimal"), call("$gte", "$f.size", 0))
 	late := bson.A{} // of each wait 1 if it is over
 	for _, w := range waits {
@@ -177,7 +177,7 @@ func records(r Route, filters bson.A, keep ...string) mongo.Pipeline {
 		return bson.D{{Key: "$project", Value: fields}}
 	}
 	dict := "files.sites." + r.To
-	// Of several records with one name the first that is not created counts; see File.On.
+	// Of several records with one name the first that is not created counts; see File.RecordFor.
 	named := call("$filter", bson.D{{Key: "input", Value: "$files.sites"}, {Key: "as", Value: "s"},
 		{Key: "cond", Value: call("$eq", "$$s.name", literal(r.To))}})
 	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
