@@ -136,7 +136,7 @@ func (a *adapter) snapshot() web.Snapshot {
 	if c.uploader != nil {
 		s.Stream, s.Streams = c.stream.State(), c.stream.Counts()
 		s.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog), Delayed: c.queue.Delayed()}
-		s.Uploader, s.Activity, s.Paused = c.uploader.Counts(), c.uploader.Activity(), c.uploader.Paused()
+		s.Uploader, s.Activity, s.Paused = c.uploader.Stats(), c.uploader.Activity(), c.uploader.Paused()
 	}
 	if c.poll != nil {
 		s.Polling, s.Polls = true, c.poll.Counts()

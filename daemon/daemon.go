@@ -118,7 +118,7 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	_ = backend.Close() // nothing was asked of it
 	d.log.Info("sitesync starts", zap.Object("config", d.cfg))
 
-	var total uploader.Totals
+	var total uploader.Stats
 	var failed error
 	// What another process has done while it held the lease is not known, so each time all is built anew.
 	work := func(ctx, fenced context.Context) {
@@ -127,17 +127,17 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter,
 		}
 		failed = p.run(ctx, fenced)
-		total.Synced += p.totals.Synced
-		total.Failed += p.totals.Failed
-		total.GivenUp += p.totals.GivenUp
+		total.Synced += p.stats.Synced
+		total.FailedTries += p.stats.FailedTries
+		total.FailedFiles += p.stats.FailedFiles + p.stats.InvalidDocs
 	}
 	if d.once {
 		err = lease.TryRun(ctx, work)
 	} else {
 		lease.Run(ctx, work)
 	}
-	d.log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.Failed),
-		zap.Int64("given_up", total.GivenUp))
+	d.log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
+		zap.Int64("given_up", total.FailedFiles))
 	return errors.Join(failed, err)
 }
 

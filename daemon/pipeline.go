@@ -37,7 +37,7 @@ type pipeline struct {
 	journal *state.Journal
 	adapter *adapter
 
-	totals uploader.Totals // when it has ended
+	stats uploader.Stats // when it has ended
 }
 
 // run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced. When
@@ -105,7 +105,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		}
 	}
 	p.awaitShutdown(&wg)
-	p.totals = up.Totals()
+	p.stats = up.Stats()
 	return err
 }
 
@@ -183,8 +183,8 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 			if up.Left() {
 				return drain(ctx, poll, up)
 			}
-			if t := up.Totals(); t.GivenUp+t.Held > 0 {
-				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above", t.GivenUp, t.Held)
+			if s := up.Stats(); s.FailedFiles+s.InvalidDocs+s.Deferred > 0 {
+				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above", s.FailedFiles+s.InvalidDocs, s.Deferred)
 			}
 			return nil
 		default:

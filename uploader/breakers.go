@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -374,6 +375,13 @@ func (h *breakers) list() (all []Hold) {
 		return cmp.Or(strings.Compare(a.Subject(), b.Subject()), strings.Compare(a.Why, b.Why))
 	})
 	return all
+}
+
+// counts returns how many holds there are, and how many there have been.
+func (h *breakers) counts() (now, begun Holds) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return maps.Clone(h.kinds), maps.Clone(h.begun)
 }
 
 func (h *breakers) notify() {

@@ -110,12 +110,12 @@ func TestManyRootsAway(t *testing.T) {
 		if w.up.SiteHeld() == nil || len(w.up.Held()) < 140 { // the site may be held before all were looked at
 			t.Errorf("the site is held: %v; %d holds", w.up.SiteHeld(), len(w.up.Held()))
 		}
-		if w.store.reads > 10 || w.up.Totals().Held > 1000 {
-			t.Errorf("%d documents were read, %d files looked at", w.store.reads, w.up.Totals().Held)
+		if w.store.reads > 10 || w.totals().Held > 1000 {
+			t.Errorf("%d documents were read, %d files looked at", w.store.reads, w.totals().Held)
 		}
 		w.run(100 * time.Second)
-		if w.up.SiteHeld() != nil || w.up.Totals().Synced != 1 {
-			t.Errorf("the site is held: %v; %+v", w.up.SiteHeld(), w.up.Totals())
+		if w.up.SiteHeld() != nil || w.totals().Synced != 1 {
+			t.Errorf("the site is held: %v; %+v", w.up.SiteHeld(), w.totals())
 		}
 	})
 }
@@ -188,7 +188,7 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 		if w.created(0) || !w.created(1) {
 			t.Errorf("synced: %t, %t", w.created(0), w.created(1))
 		}
-		if c := w.up.Counts(); !maps.Equal(c.Holding, Holds{RemoteRoot: 1}) || c.FailedTries != 0 {
+		if c := w.up.Stats(); !maps.Equal(c.Holding, Holds{RemoteRoot: 1}) || c.FailedTries != 0 {
 			t.Errorf("%+v", c)
 		}
 		// The credentials are refused, and accepted again: the root that is still in trouble keeps nothing else.
@@ -286,7 +286,7 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 			}
 			s.set(1000)
 			w.run(4 * maxProbeDelay)
-			if !w.created(0) || len(w.up.Held()) != 0 || w.up.Totals().Failed != 0 {
+			if !w.created(0) || len(w.up.Held()) != 0 || w.totals().Failed != 0 {
 				t.Errorf("tells %t: with room for all, held %v", tells, w.up.Held())
 			}
 		})
@@ -369,7 +369,7 @@ func TestNoMoreItems(t *testing.T) {
 					w.run(time.Second)
 					w.up.Queue.Add(key("a"), watcher.Backlog)
 				}
-				if got := w.up.Totals(); got.Synced != 30 || got.Failed != 0 {
+				if got := w.totals(); got.Synced != 30 || got.Failed != 0 {
 					t.Errorf("%+v", got)
 				}
 				held := w.up.Held()
@@ -383,7 +383,7 @@ func TestNoMoreItems(t *testing.T) {
 				l.full = ""
 				l.mu.Unlock()
 				w.run(3 * maxProbeDelay)
-				if got := w.up.Totals(); got.Synced != 60 || got.Failed != 0 || len(w.up.Held()) != 0 {
+				if got := w.totals(); got.Synced != 60 || got.Failed != 0 || len(w.up.Held()) != 0 {
 					t.Errorf("%+v, held %v", got, w.up.Held())
 				}
 			})

@@ -56,12 +56,12 @@ func TestStorageHangs(t *testing.T) {
 		w.run(hungCall)
 		held := w.up.Held()
 		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !held[0].Hangs || !strings.Contains(held[0].Why, "does not answer") ||
-			w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 {
-			t.Errorf("held %v, logged %v, %+v", held, w.logs.All(), w.up.Totals())
+			w.logged("uploads are held") != 1 || w.totals().Failed != 0 {
+			t.Errorf("held %v, logged %v, %+v", held, w.logs.All(), w.totals())
 		}
 		w.run(time.Hour)
 		// What was tried at first, and the probe.
-		if n := w.up.Counts().HungCalls; n < 2 || n > int64(w.up.Transfers)+2 {
+		if n := w.up.Stats().StalledCalls; n < 2 || n > int64(w.up.Transfers)+2 {
 			t.Errorf("%d calls hang", n)
 		}
 		w.store.set(func(m *memory) { m.rep.Files[40].Sites[1] = avalon.SiteRecord{Name: "gdrive"} })
@@ -72,8 +72,8 @@ func TestStorageHangs(t *testing.T) {
 		}
 		answer()
 		w.run(2 * restHung) // some may be looked at before their calls have returned
-		if len(w.up.Held()) != 0 || w.up.Totals().Failed != 0 || !w.created(0) || w.up.Counts().HungCalls != 0 {
-			t.Errorf("once it answers: held %v, %+v", w.up.Held(), w.up.Counts())
+		if len(w.up.Held()) != 0 || w.totals().Failed != 0 || !w.created(0) || w.up.Stats().StalledCalls != 0 {
+			t.Errorf("once it answers: held %v, %+v", w.up.Held(), w.up.Stats())
 		}
 	})
 }
@@ -100,8 +100,8 @@ func TestReadHangs(t *testing.T) {
 			}
 		})
 		w.run(time.Minute)
-		if held := w.up.Held(); len(held) != 1 || held[0].Kind != LocalRoot || w.up.Totals().Failed != 0 {
-			t.Errorf("held %v, %+v", held, w.up.Totals())
+		if held := w.up.Held(); len(held) != 1 || held[0].Kind != LocalRoot || w.totals().Failed != 0 {
+			t.Errorf("held %v, %+v", held, w.totals())
 		}
 		close(gate)
 		w.run(time.Minute)
@@ -139,7 +139,7 @@ func TestOneFileHangs(t *testing.T) {
 		if rec := w.store.record(); rec.Tries == 0 || !strings.Contains(rec.Error, "other files of it are read meanwhile") {
 			t.Errorf("the record is %+v", rec)
 		}
-		if n := w.up.Counts().HungCalls; n != 1 || len(w.up.Held()) != 0 {
+		if n := w.up.Stats().StalledCalls; n != 1 || len(w.up.Held()) != 0 {
 			t.Errorf("%d calls hang, held %v", n, w.up.Held())
 		}
 	})

@@ -46,8 +46,8 @@ func TestSourceChangesWhileItIsRead(t *testing.T) {
 				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { meddle(t, path) }}}
 				w.run(time.Minute)
 				w.wantSynced()
-				if len(w.site.puts) != 2 || w.up.Totals() != (Totals{Synced: 1}) {
-					t.Errorf("uploaded %d times, totals %+v", len(w.site.puts), w.up.Totals())
+				if len(w.site.puts) != 2 || w.totals() != (totals{Synced: 1}) {
+					t.Errorf("uploaded %d times, totals %+v", len(w.site.puts), w.totals())
 				}
 			})
 		})
@@ -103,7 +103,7 @@ func TestStorageAway(t *testing.T) {
 				away := root + "-away"
 				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, take(root, away)) }}}
 				w.run(10 * time.Hour)
-				if w.logged("uploads are held") != 1 || w.up.Totals().Failed != 0 || len(w.up.Held()) != 1 ||
+				if w.logged("uploads are held") != 1 || w.totals().Failed != 0 || len(w.up.Held()) != 1 ||
 					!strings.HasPrefix(w.up.Held()[0].String(), root+": the storage is not mounted") {
 					t.Errorf("held: %v; logged %v", w.up.Held(), w.logs.All())
 				}

@@ -61,8 +61,8 @@ func TestOldSourceIsNotUploaded(t *testing.T) {
 		must(t, os.Chtimes(path, time.Now(), time.Now()))
 		w.run(2 * time.Second)
 		w.wantSynced()
-		if w.site.uploads() != 1 || w.up.Totals().Failed != 0 || w.logged("uploaded as it is") != 0 {
-			t.Errorf("%d uploads, %+v, logged %v", w.site.uploads(), w.up.Totals(), w.logs.All())
+		if w.site.uploads() != 1 || w.totals().Failed != 0 || w.logged("uploaded as it is") != 0 {
+			t.Errorf("%d uploads, %+v, logged %v", w.site.uploads(), w.totals(), w.logs.All())
 		}
 	})
 }
@@ -77,8 +77,8 @@ func TestOldSourceIsUploadedInTheEnd(t *testing.T) {
 		}
 		w.run(2 * time.Second)
 		w.wantSynced()
-		if w.site.uploads() != 1 || w.up.Totals().Failed != 0 || w.logged("uploaded as it is") != 1 {
-			t.Errorf("%d uploads, %+v, logged %v", w.site.uploads(), w.up.Totals(), w.logs.All())
+		if w.site.uploads() != 1 || w.totals().Failed != 0 || w.logged("uploaded as it is") != 1 {
+			t.Errorf("%d uploads, %+v, logged %v", w.site.uploads(), w.totals(), w.logs.All())
 		}
 	})
 }

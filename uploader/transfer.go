@@ -85,7 +85,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		if held.Target == siteTarget {
 			u.schedule.requeueNow(t.job) // nothing is planned before the hold ends
 		} else {
-			u.held.Add(1) // the poll that follows the hold finds it
+			u.deferred.Add(1) // the poll that follows the hold finds it
 		}
 		if held.Kind != "" { // else it is held already
 			u.holds.trip(held, err)
@@ -205,7 +205,7 @@ func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, tim
 	u.waits.finish(t)
 	rec, _ := t.file.RecordFor(u.Rules.To)
 	tries := rec.Tries + 1
-	u.failed.Add(1)
+	u.failedTries.Add(1)
 	reason := truncate(err.Error())
 	log := u.logFor(t.job.key).With(zap.String("path", truncate(t.file.Path)), zap.String("error", reason),
 		zap.Int("tries", tries), zap.Int("retry_cnt", u.Rules.RetryCount))
@@ -214,7 +214,7 @@ func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, tim
 		wake = u.Rules.Backoff(tries)
 		log.Warn("upload failed", zap.Duration("again_in", wake))
 	} else {
-		u.givenUp.Add(1)
+		u.failedFiles.Add(1)
 		log.Error("upload failed for good; repair the cause, then: sitesync retry")
 	}
 	return &result{Outcome: avalon.Outcome{File: t.file, Error: reason, At: now}}, wake

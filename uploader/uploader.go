@@ -77,8 +77,8 @@ type Uploader struct {
 	failing     failureTracker
 	staleWarned sync.Once
 
-	synced, bytes, failed, givenUp, held atomic.Int64
-	running                              atomic.Int64 // transfers
+	synced, bytes, failedTries, failedFiles, deferred atomic.Int64 // see Stats
+	running                                           atomic.Int64 // transfers
 
 	progressReports sync.WaitGroup // those who note progress
 }
@@ -105,20 +105,6 @@ func New(o Options) *Uploader {
 		staller.OnStall(u.schedule.addSlowCalls, func(root string) { u.holds.probeNow(Target{LocalRoot, root}) })
 	}
 	return u
-}
-
-// Totals count what has happened since the start.
-type Totals struct {
-	Synced  int64 // files uploaded and recorded
-	Failed  int64 // failed tries
-	GivenUp int64 // files that have failed so often that they are left alone, and documents that can't be worked with
-	Held    int64 // looks at files that were left alone as their storage, or the settings, are in trouble
-}
-
-// Totals returns the totals so far.
-func (u *Uploader) Totals() Totals {
-	return Totals{Synced: u.synced.Load(), Failed: u.failed.Load(), GivenUp: u.givenUp.Load() + u.reports.count(),
-		Held: u.held.Load()}
 }
 
 // Held tells what holds uploads up.

@@ -102,7 +102,7 @@ func (c *collector) addProcess() {
 		c.add(kind, name, help, nil, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
 	}
 	value(gauge, "storage_hung_calls", "Calls for files of the studio's storage that have not returned; they were given up.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.HungCalls) })
+		func(s *Snapshot) float64 { return float64(s.Uploader.StalledCalls) })
 	value(counter, "stream_opened_total", "How often the change stream was opened.",
 		func(s *Snapshot) float64 { return float64(s.Streams.Opened) })
 	value(counter, "polls_total", "Polls that have ended, successful or not.",
@@ -135,18 +135,18 @@ func (c *collector) addSite(site prometheus.Labels) {
 		add(kind, name, help, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
 	}
 	value(counter, "synced_files_total", "Files that were synced: confirmed by the site, and marked in the database.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Files) })
+		func(s *Snapshot) float64 { return float64(s.Uploader.Synced) })
 	value(counter, "synced_bytes_total", "Bytes of the files that were synced. Files that the site already had count "+
 		"too, though they were not sent.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Bytes) })
+		func(s *Snapshot) float64 { return float64(s.Uploader.SyncedBytes) })
 	value(counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.FailedTries) })
 	value(counter, "given_up_files_total", "Files that have failed retry_cnt times and are not tried again until "+
 		"sitesync retry.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.GivenUp) })
+		func(s *Snapshot) float64 { return float64(s.Uploader.FailedFiles) })
 	value(gauge, "unusable_documents", "Representations that are skipped as they are not as Pype writes them; the log "+
 		"says why.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Documents) })
+		func(s *Snapshot) float64 { return float64(s.Uploader.InvalidDocs) })
 	value(gauge, "transfers_running", "Files that are being uploaded.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.Transfers) })
 	value(gauge, "queue_delayed_keys", "Representations that are processed again later: after a failed try, or as a "+

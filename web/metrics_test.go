@@ -30,7 +30,7 @@ var full = Snapshot{
 	Polling: true,
 	Polls:   watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
 	Queue:   Queue{Live: 6, Backlog: 7, Delayed: 8},
-	Uploader: uploader.Counts{Files: 9, Bytes: 10, FailedTries: 11, GivenUp: 12, Documents: 13, Transfers: 14,
+	Uploader: uploader.Stats{Synced: 9, SyncedBytes: 10, FailedTries: 11, FailedFiles: 12, InvalidDocs: 13, Transfers: 14,
 		Holding: uploader.Holds{uploader.SiteTarget: 15, uploader.LocalRoot: 16, uploader.Settings: 17}, Holds: uploader.Holds{uploader.SiteTarget: 18, uploader.LocalRoot: 19, uploader.RemoteRoot: 26, uploader.ProjectFolder: 27, uploader.LargeFiles: 28, uploader.NewFiles: 29, uploader.Settings: 20}},
 	Paused: uploader.Paused{Site: true, Projects: map[string]bool{"A": true, "B": true}},
 	Site: site.Stats{Requests: map[site.Request]int64{{Kind: "files.list", Outcome: "ok"}: 21, {Kind: "upload.put", Outcome: "no_answer"}: 22},

@@ -141,7 +141,7 @@ func (s *Server) overview(books ledger, mayChange bool) *overview {
 
 	o.Hour = newChart(s.history.hour(now))
 	o.Synced = s.history.last(mostSynced)
-	o.Files, o.Bytes = snapshot.Uploader.Files, snapshot.Uploader.Bytes
+	o.Files, o.Bytes = snapshot.Uploader.Synced, snapshot.Uploader.SyncedBytes
 	o.Waiting, o.MoreWaiting = firsts(a.Waiting, mostWaiting)
 
 	o.Listed = !books.Listed.IsZero()
@@ -264,9 +264,9 @@ func (s *Server) facts(snapshot Snapshot, a uploader.Activity, books ledger) (fa
 		facts = append(facts, f)
 	}
 	if u := snapshot.Uploader; l.Held {
-		facts = append(facts, fact{Name: "Synced", Level: Neutral, Value: plural(u.Files, "file"), Note: size(u.Bytes) + " since it got to work"})
+		facts = append(facts, fact{Name: "Synced", Level: Neutral, Value: plural(u.Synced, "file"), Note: size(u.SyncedBytes) + " since it got to work"})
 	}
-	if n := snapshot.Uploader.Documents; n > 0 {
+	if n := snapshot.Uploader.InvalidDocs; n > 0 {
 		facts = append(facts, fact{Name: "Documents", Level: Warning, Value: humanize.Comma(n) + " unusable", Note: "the log says why"})
 	}
 	return facts

@@ -21,7 +21,7 @@ type Snapshot struct {
 	Polls   watcher.PollCounts
 	Queue   Queue
 
-	Uploader uploader.Counts
+	Uploader uploader.Stats
 	Activity uploader.Activity
 	Paused   uploader.Paused
 	Site     site.Stats

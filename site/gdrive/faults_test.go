@@ -25,6 +25,7 @@ import (
 	"sitesync/integration/drive"
 	"sitesync/integration/mongod"
 	"sitesync/site"
+	"sitesync/site/local"
 	"sitesync/uploader"
 	"sitesync/watcher"
 )
@@ -463,18 +464,18 @@ func (tr *trial) run(want verdict, k request) {
 		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
 		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-		Queue: q, Store: store, Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
+		Queue: q, Store: store, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { up.Run(ctx, t.Context()) })
 	defer func() { cancel(); running.Wait() }()
 	q.Add(key, watcher.Live)
-	for deadline := time.Now().Add(2 * time.Minute); up.Totals().Synced == 0; time.Sleep(5 * time.Millisecond) {
-		if up.Totals().GivenUp > 0 || time.Now().After(deadline) {
+	for deadline := time.Now().Add(2 * time.Minute); up.Stats().Synced == 0; time.Sleep(5 * time.Millisecond) {
+		if up.Stats().FailedFiles > 0 || time.Now().After(deadline) {
 			tr.mu.Lock()
 			defer tr.mu.Unlock()
-			t.Fatalf("not synced: %+v, held %v, uploads came to %v, checks to %v", up.Totals(), up.Held(), tr.puts, tr.checks)
+			t.Fatalf("not synced: %+v, held %v, uploads came to %v, checks to %v", up.Stats(), up.Held(), tr.puts, tr.checks)
 		}
 	}
 
@@ -498,8 +499,8 @@ func (tr *trial) run(want verdict, k request) {
 	if want == fileError {
 		tries = 1
 	}
-	if tr.failed != tries || up.Totals().Failed != int64(tries) {
-		t.Errorf("%d tries recorded, %d counted, want %d", tr.failed, up.Totals().Failed, tries)
+	if tr.failed != tries || up.Stats().FailedTries != int64(tries) {
+		t.Errorf("%d tries recorded, %d counted, want %d", tr.failed, up.Stats().FailedTries, tries)
 	}
 	holds, ends := logs.FilterMessageSnippet("uploads are held").Len(), logs.FilterMessageSnippet("uploads go on").Len()
 	if probed != (holds == 1 && ends == 1) || !probed && holds+ends > 0 || up.SiteHeld() != nil {

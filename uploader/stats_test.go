@@ -10,7 +10,7 @@ import (
 	"sitesync/site"
 )
 
-func TestCounts(t *testing.T) {
+func TestStats(t *testing.T) {
 	inBubble(t, func(w *world) {
 		told := make(chan SyncedFile, 10)
 		w.up.Synced = func(f SyncedFile) { told <- f }
@@ -19,7 +19,7 @@ func TestCounts(t *testing.T) {
 
 		// The first try fails; the second, 10 s later, meets a site in trouble.
 		w.run(10*time.Second + 500*time.Millisecond)
-		if got, want := w.up.Counts(), (Counts{FailedTries: 1, Holding: Holds{SiteTarget: 1}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
+		if got, want := w.up.Stats(), (Stats{FailedTries: 1, Holding: Holds{SiteTarget: 1}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		if len(told) != 0 {
@@ -27,7 +27,7 @@ func TestCounts(t *testing.T) {
 		}
 		w.run(time.Minute)
 		w.wantSynced()
-		if got, want := w.up.Counts(), (Counts{Files: 1, Bytes: 5, FailedTries: 1, Holding: Holds{}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
+		if got, want := w.up.Stats(), (Stats{Synced: 1, SyncedBytes: 5, FailedTries: 1, Holding: Holds{}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		// The clock of the bubble stands still while anything is done.
