@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	"site/registry": {"config", "site", "site/gdrive", "site/local"},
 	"state":         {"site"}, // for the journal of a site
 	"explain":       {"avalon", "config", "duration", "site", "state", "uploader"},
-	"web":           {"avalon", "duration", "explain", "site", "state", "uploader", "watcher"},
+	"web":           {"avalon", "config", "duration", "explain", "site", "state", "uploader", "watcher"},
 
 	"integration/registry":    {},
 	"integration/mongod":      {"integration/registry"},

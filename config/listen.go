@@ -24,14 +24,15 @@ func (s *settings) listen(flag *string) string {
 		s.report.wrong(v.where, "is %q but must be %s", v.text, want)
 		return def
 	}
-	if !isLoopback(host) {
+	if !IsLoopback(host) {
 		s.report.odd(v.where, "is %q, so other machines can read the page, health and metrics, without a password; "+
 			"let a firewall keep out those who need not", v.text)
 	}
 	return text
 }
 
-func isLoopback(host string) bool {
+// IsLoopback reports whether a host, by name or address, is this machine for itself only.
+func IsLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
+	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
 }

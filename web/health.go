@@ -17,7 +17,7 @@ type health struct {
 	Paused *paused        `json:"paused,omitempty"`
 }
 
-// holder is the sitesync that a standby waits for.
+// holder is the process that a standby waits for.
 type holder struct {
 	Host  string    `json:"host"`
 	PID   int       `json:"pid"`
@@ -66,7 +66,7 @@ func heldKey(kind uploader.TargetKind) string {
 	return string(kind)
 }
 
-// healthz is answered for as long as the process works. A restart would help nothing of what it tells.
+// healthz answers for as long as the process works. A restart would fix nothing of what it reports.
 func (s *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, healthOf(s.Snapshot()))
 }
@@ -78,16 +78,16 @@ type readiness struct {
 	Held    []string `json:"held,omitempty"`    // what is held; all else goes on
 }
 
-// mostHeld bounds the names that are told.
-const mostHeld = 20
+// maxHeld bounds the names of what is held.
+const maxHeld = 20
 
-// notReady tells what keeps sitesync from doing its work; for a standby, from taking over.
+// notReady says what keeps sitesync from working; for a standby, from taking over.
 func notReady(s Snapshot, databaseAnswers bool) []string {
 	if s.Stopping {
 		return []string{"sitesync is stopping"}
 	}
 	if s.Idle {
-		return nil // it does all that there is to do
+		return nil // there is nothing to do
 	}
 	var reasons []string
 	if !databaseAnswers {
@@ -116,14 +116,13 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	answer := readiness{Ready: len(reasons) == 0, Reasons: reasons}
-	held, _ := firsts(snapshot.Activity.Held, mostHeld)
-	for _, h := range held {
+	for _, h := range headOf(snapshot.Activity.Held, maxHeld).Rows {
 		answer.Held = append(answer.Held, h.Subject())
 	}
 	writeJSON(w, status, answer)
 }
 
-// ping asks the database whether it answers. The error is not told: it may name servers, and the log has it.
+// ping reports whether the database answers. The error is not served: it may name servers, and the log has it.
 func (s *Server) ping() bool {
 	_, err, _ := s.pings.Do("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -9,33 +10,34 @@ import (
 )
 
 const (
-	// mostRecent is how many representations are remembered as just synced.
-	mostRecent = 50
+	// maxRecent is how many representations are remembered as just synced.
+	maxRecent = 50
 
-	// together is the longest time between two files of a representation that are shown in one line.
-	together = time.Minute
+	// groupWithin is the maximum time between two files of a representation that are shown as one line. maxInterleaved is
+	// how many representations may be synced at the same time.
+	groupWithin    = time.Minute
+	maxInterleaved = 8
 
 	// chartMinutes is how long the chart is.
 	chartMinutes = 60
 )
 
-// history remembers what was synced: the last representations, and how much it was in each minute of the last hour. It
-// costs a file an addition; texts are made when somebody looks. Its zero value is ready.
+// history remembers what was synced: the last representations, and the totals of each minute of the last hour. Adding a
+// file is cheap; texts are made when a page is open. Its zero value is ready.
 type history struct {
 	mu      sync.Mutex
-	recent  []synced // the last one last
+	recent  []syncedGroup // the last one last
 	minutes [chartMinutes + 1]minute
 }
 
-// synced is a representation of which files were synced.
-type synced struct {
-	Key   avalon.Key
-	Path  string // of the last file
-	Files int64  // of the same representation, at about the same time
-	Bytes int64
-	First time.Duration // reaction of the fastest file
-	Last  time.Duration // reaction of the slowest file
-	At    time.Time
+// syncedGroup is files of a representation that were synced at about the same time.
+type syncedGroup struct {
+	Key              avalon.Key
+	Path             string // of the last file
+	Files            int64
+	Bytes            int64
+	Fastest, Slowest time.Duration // reactions
+	At               time.Time     // of the last file
 }
 
 // minute is what was synced in one minute.
@@ -44,7 +46,7 @@ type minute struct {
 	files, bytes int64
 }
 
-// add takes note of a file.
+// add adds a file.
 func (h *history) add(f uploader.SyncedFile, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -52,26 +54,25 @@ func (h *history) add(f uploader.SyncedFile, now time.Time) {
 	m.files++
 	m.bytes += f.Bytes
 
-	entry := synced{Key: f.Key, First: f.Reaction, Last: f.Reaction}
-	// A sequence comes one file after the other, mixed with a few other representations.
-	for i := len(h.recent) - 1; i >= max(0, len(h.recent)-8); i-- {
-		if r := &h.recent[i]; r.Key == f.Key && now.Sub(r.At) < together {
-			entry = *r
-			h.recent = append(h.recent[:i], h.recent[i+1:]...)
+	group := syncedGroup{Key: f.Key, Fastest: f.Reaction, Slowest: f.Reaction}
+	for i := len(h.recent) - 1; i >= max(0, len(h.recent)-maxInterleaved); i-- {
+		if r := h.recent[i]; r.Key == f.Key && now.Sub(r.At) < groupWithin {
+			group = r
+			h.recent = slices.Delete(h.recent, i, i+1)
 			break
 		}
 	}
-	entry.Files++
-	entry.Bytes += f.Bytes
-	entry.First, entry.Last = min(entry.First, f.Reaction), max(entry.Last, f.Reaction)
-	entry.Path, entry.At = f.Path, now
-	if len(h.recent) == mostRecent {
-		h.recent = append(h.recent[:0], h.recent[1:]...)
+	group.Files++
+	group.Bytes += f.Bytes
+	group.Fastest, group.Slowest = min(group.Fastest, f.Reaction), max(group.Slowest, f.Reaction)
+	group.Path, group.At = f.Path, now
+	if len(h.recent) == maxRecent {
+		h.recent = slices.Delete(h.recent, 0, 1)
 	}
-	h.recent = append(h.recent, entry)
+	h.recent = append(h.recent, group)
 }
 
-// minute is the place of a minute, emptied of an earlier hour.
+// minute returns the entry of a minute, cleared of an earlier hour.
 func (h *history) minute(at int64) *minute {
 	m := &h.minutes[at%int64(len(h.minutes))]
 	if m.at != at {
@@ -80,15 +81,13 @@ func (h *history) minute(at int64) *minute {
 	return m
 }
 
-// last returns what was synced last, the last one first.
-func (h *history) last(most int) []synced {
+// last returns at most limit groups, the last one first.
+func (h *history) last(limit int) []syncedGroup {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var out []synced
-	for i := len(h.recent) - 1; i >= 0 && len(out) < most; i-- {
-		out = append(out, h.recent[i])
-	}
-	return out
+	last := slices.Clone(h.recent[max(0, len(h.recent)-limit):])
+	slices.Reverse(last)
+	return last
 }
 
 // hour returns what was synced in each of the last minutes, this one last.
@@ -97,10 +96,7 @@ func (h *history) hour(now time.Time) (hour [chartMinutes]minute) {
 	defer h.mu.Unlock()
 	for i := range hour {
 		at := now.Unix()/60 - int64(len(hour)-1-i)
-		hour[i] = minute{at: at}
-		if m := h.minutes[at%int64(len(h.minutes))]; m.at == at {
-			hour[i] = m
-		}
+		hour[i] = *h.minute(at)
 	}
 	return hour
 }

@@ -27,7 +27,7 @@ func TestHistoryGathersSequences(t *testing.T) {
 		h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now)
 	}
 	h.add(syncedFile("Other", "a", "c.ma", 7, time.Second), now) // the same id in another project
-	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*together))
+	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*groupWithin))
 	var got []string
 	for _, r := range h.last(10) {
 		got = append(got, r.Key.Project+" "+r.Key.ID.String()+" "+plural(r.Files, "file")+" "+size(r.Bytes)+" "+r.Reaction())
@@ -42,10 +42,10 @@ func TestHistoryIsBounded(t *testing.T) {
 	t.Parallel()
 	var h history
 	now := time.Now()
-	for i := range 3 * mostRecent {
+	for i := range 3 * maxRecent {
 		h.add(syncedFile("Test", strings.Repeat("a", i+1), "a.ma", 1, 0), now)
 	}
-	if got := h.last(1000); len(got) != mostRecent || len(got[0].Key.ID.String()) != 3*mostRecent {
+	if got := h.last(1000); len(got) != maxRecent || len(got[0].Key.ID.String()) != 3*maxRecent {
 		t.Errorf("%d are remembered, the last one is %v", len(got), got[0].Key.ID)
 	}
 }
@@ -72,7 +72,7 @@ func TestHour(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	c := newChart(hour)
-	if c.SumFiles != 5 || c.MostFiles != 3 || c.SumBytes != 500 || c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
+	if c.SumFiles != 5 || c.MaxFiles != 3 || c.SumBytes != 500 || c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
 		t.Errorf("%+v", c)
 	}
 	if c := newChart([chartMinutes]minute{}); c.Files != "" || c.SumFiles != 0 {
@@ -89,7 +89,7 @@ func TestSpeeds(t *testing.T) {
 		for i, n := range sent {
 			all = append(all, uploader.Transfer{ID: uint64(i), Sent: n, Began: start})
 		}
-		return s.of(all, start.Add(time.Duration(seconds*float64(time.Second))))
+		return s.measure(all, start.Add(time.Duration(seconds*float64(time.Second))))
 	}
 	for _, step := range []struct {
 		after float64
@@ -108,8 +108,8 @@ func TestSpeeds(t *testing.T) {
 		}
 	}
 	at(10)
-	if len(s.seen) != 0 {
-		t.Errorf("%d that have ended are remembered", len(s.seen))
+	if len(s.samples) != 0 {
+		t.Errorf("%d that have ended are remembered", len(s.samples))
 	}
 }
 
@@ -123,11 +123,11 @@ func TestTransferText(t *testing.T) {
 		percent    int
 	}{
 		{100 << 20, 25 << 20, 5 << 20, 15 * time.Second, "25 MiB of 100 MiB, 5.0 MiB/s, 15 s left", 25},
-		{100, 0, 0, 0, "begins, 100 B", 0},
+		{100, 0, 0, 0, "starting, 100 B", 0},
 		{100, 100, 10, 0, "100 B sent, to be confirmed", 100},
 		{100, 150, 10, 0, "100 B sent, to be confirmed", 100}, // it has grown
 		{-1, 7, 0, 0, "7 B sent", 0},
-		{0, 0, 0, 0, "begins, 0 B", 0},
+		{0, 0, 0, 0, "starting, 0 B", 0},
 		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second, "1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
 	} {
 		row := transferRow{uploader.Transfer{Size: test.size, Sent: test.sent}, test.speed, test.left}

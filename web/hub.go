@@ -10,100 +10,103 @@ import (
 )
 
 const (
-	// newsEvery is the shortest time between two pieces of news.
-	newsEvery = 250 * time.Millisecond
+	// eventInterval is the minimum interval between two events.
+	eventInterval = 250 * time.Millisecond
 
-	// beatEvery is when something is sent though there is no news, so that both sides see that the other is there.
-	beatEvery = 15 * time.Second
+	// heartbeatInterval is when something is sent though nothing has changed, so that both sides notice when the
+	// connection breaks.
+	heartbeatInterval = 15 * time.Second
 
-	// mostListeners bounds who is told of news at the same time.
-	mostListeners = 64
+	maxSubscribers = 64
 
-	// newsRoom is how many pieces of news wait for a slow listener. One that is slower is sent away, and comes back.
-	newsRoom = 8
+	// eventBuffer is how many events wait for a slow subscriber. One that is slower is disconnected; it connects again.
+	eventBuffer = 8
 
-	// sendTimeout bounds the sending of one piece of news.
+	// sendTimeout bounds how long sending one event may take.
 	sendTimeout = 10 * time.Second
 )
 
 // sections are the parts of the page by name, as HTML.
 type sections map[string]string
 
-// hub tells everybody who looks at the page what has changed on it. It works only while somebody does: the page is
-// made once for all that see the same of it.
+// hub sends what changes on the page to all browsers that show it. It renders only while there are any, once for all
+// that see the same.
 type hub struct {
-	render func(mayChange bool) sections
-	hello  []byte // the first thing that is sent
-	every  time.Duration
-	beat   time.Duration
+	render    func(mayChange bool) sections
+	handshake []byte // the first event
+	interval  time.Duration
+	heartbeat time.Duration
 
-	mu        sync.Mutex
-	listeners map[*listener]struct{}
-	running   bool
-	closed    bool
-	stop      chan struct{}
-	ended     sync.WaitGroup
+	mu          sync.Mutex
+	subscribers map[*subscriber]struct{}
+	running     bool
+	closed      bool
+	stop        chan struct{}
+	done        sync.WaitGroup
 }
 
-// listener is one browser.
-type listener struct {
+// subscriber is one browser.
+type subscriber struct {
 	mayChange bool
-	news      chan []byte // closed when it is sent away
-	fresh     bool        // it has been told nothing yet
+	events    chan []byte // closed when it is disconnected
+	fresh     bool        // it has got no event yet
 }
 
 func newHub(render func(mayChange bool) sections, version string) *hub {
-	return &hub{render: render, hello: event("hello", version), every: newsEvery, beat: beatEvery,
-		listeners: map[*listener]struct{}{}, stop: make(chan struct{})}
+	return &hub{render: render, handshake: event("hello", version), interval: eventInterval, heartbeat: heartbeatInterval,
+		subscribers: map[*subscriber]struct{}{}, stop: make(chan struct{})}
 }
 
-// join has somebody told of news. It returns nil if there are too many.
-func (h *hub) join(mayChange bool) *listener {
+// Subscribe returns a subscriber, nil if there are too many. Unsubscribe must follow.
+func (h *hub) Subscribe(mayChange bool) *subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || len(h.listeners) >= mostListeners {
+	if h.closed || len(h.subscribers) >= maxSubscribers {
 		return nil
 	}
-	l := &listener{mayChange: mayChange, news: make(chan []byte, newsRoom), fresh: true}
-	h.listeners[l] = struct{}{}
+	s := &subscriber{mayChange: mayChange, events: make(chan []byte, eventBuffer), fresh: true}
+	h.subscribers[s] = struct{}{}
 	if !h.running {
 		h.running = true
-		h.ended.Go(h.run)
+		h.done.Go(h.run)
 	}
-	return l
+	return s
 }
 
-// leave ends that.
-func (h *hub) leave(l *listener) {
+// Unsubscribe ends what Subscribe has begun.
+func (h *hub) Unsubscribe(s *subscriber) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, ok := h.listeners[l]; ok {
-		delete(h.listeners, l)
-		close(l.news)
+	h.disconnect(s)
+}
+
+// disconnect ends the events of a subscriber. h.mu must be held.
+func (h *hub) disconnect(s *subscriber) {
+	if _, ok := h.subscribers[s]; ok {
+		delete(h.subscribers, s)
+		close(s.events)
 	}
 }
 
-// close sends everybody away.
-func (h *hub) close() {
+// Close disconnects all.
+func (h *hub) Close() {
 	h.mu.Lock()
 	if !h.closed {
 		h.closed = true
 		close(h.stop)
 	}
-	for l := range h.listeners {
-		delete(h.listeners, l)
-		close(l.news)
+	for s := range h.subscribers {
+		h.disconnect(s)
 	}
 	h.mu.Unlock()
-	h.ended.Wait()
+	h.done.Wait()
 }
 
-// run tells of news for as long as somebody listens.
+// run sends events for as long as there are subscribers.
 func (h *hub) run() {
-	tick := time.NewTicker(h.every)
+	tick := time.NewTicker(h.interval)
 	defer tick.Stop()
-	last := map[bool]sections{}
-	for h.tell(last) {
+	for last := map[bool]sections{}; h.update(last); {
 		select {
 		case <-tick.C:
 		case <-h.stop:
@@ -112,26 +115,21 @@ func (h *hub) run() {
 	}
 }
 
-// tell makes the page and sends each listener what is new for it. It reports false if there are none.
-func (h *hub) tell(last map[bool]sections) bool {
+// update renders the page and sends what has changed since the last time. It reports whether there are subscribers.
+func (h *hub) update(last map[bool]sections) bool {
+	wanted := map[bool]bool{} // by mayChange
 	h.mu.Lock()
-	var wanted [2]bool
-	for l := range h.listeners {
-		wanted[index(l.mayChange)] = true
+	for s := range h.subscribers {
+		wanted[s.mayChange] = true
 	}
-	if h.running = len(h.listeners) > 0; !h.running {
-		h.mu.Unlock()
-		return false
-	}
+	h.running = len(wanted) > 0
 	h.mu.Unlock()
-
 	for _, mayChange := range []bool{false, true} {
-		if !wanted[index(mayChange)] {
+		if !wanted[mayChange] {
 			delete(last, mayChange)
 			continue
 		}
-		now := h.render(mayChange)
-		changed := sections{}
+		now, changed := h.render(mayChange), sections{}
 		for name, html := range now {
 			if html != last[mayChange][name] {
 				changed[name] = html
@@ -140,51 +138,33 @@ func (h *hub) tell(last map[bool]sections) bool {
 		last[mayChange] = now
 		h.send(mayChange, now, changed)
 	}
-	return true
+	return len(wanted) > 0
 }
 
-func index(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-// send hands out the page to who has just come, and what has changed to all others.
+// send sends the whole page to new subscribers, and what has changed to all others.
 func (h *hub) send(mayChange bool, now, changed sections) {
-	var whole, part []byte
-	if len(changed) > 0 {
-		part = changed.event()
-	}
+	whole := sync.OnceValue(func() []byte { return event("news", now) })
+	part := sync.OnceValue(func() []byte { return event("news", changed) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for l := range h.listeners {
-		if l.mayChange != mayChange {
+	for s := range h.subscribers {
+		if s.mayChange != mayChange || !s.fresh && len(changed) == 0 {
 			continue
 		}
-		news := part
-		if l.fresh {
-			if whole == nil {
-				whole = now.event()
-			}
-			l.fresh, news = false, whole
-		}
-		if news == nil {
-			continue
+		data := part
+		if s.fresh {
+			s.fresh, data = false, whole
 		}
 		select {
-		case l.news <- news:
+		case s.events <- data():
 		default:
-			delete(h.listeners, l)
-			close(l.news)
+			h.disconnect(s)
 		}
 	}
 }
 
-// event is the parts as an event of a stream.
-func (s sections) event() []byte { return event("news", s) }
-
-// event is an event of a stream; see https://html.spec.whatwg.org/multipage/server-sent-events.html.
+// event is an event of a stream; see https://html.spec.whatwg.org/multipage/server-sent-events.html. Names stay: a page
+// that an older version has served reloads itself at "hello" with another version.
 func event(name string, data any) []byte {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "event: %s\ndata: ", name)
@@ -193,36 +173,36 @@ func event(name string, data any) []byte {
 	return b.Bytes()
 }
 
-// serve tells a browser of news until it leaves.
+// serve sends events to a browser until it disconnects.
 func (h *hub) serve(w http.ResponseWriter, r *http.Request, mayChange bool) {
-	l := h.join(mayChange)
-	if l == nil {
+	subscriber := h.Subscribe(mayChange)
+	if subscriber == nil {
 		w.Header().Set("Retry-After", "10")
-		http.Error(w, "too many look at this page", http.StatusServiceUnavailable)
+		http.Error(w, "too many browsers show this page", http.StatusServiceUnavailable)
 		return
 	}
-	defer h.leave(l)
+	defer h.Unsubscribe(subscriber)
 	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it to itself
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer it
 	c := http.NewResponseController(w)
-	send := func(news []byte) bool {
+	send := func(data []byte) bool {
 		// The server's limit is for answers that end. What can't be set is not limited.
 		_ = c.SetWriteDeadline(time.Now().Add(sendTimeout))
-		_, err := w.Write(news)
+		_, err := w.Write(data)
 		return err == nil && c.Flush() == nil
 	}
-	if !send(h.hello) {
+	if !send(h.handshake) {
 		return
 	}
-	beat := time.NewTicker(h.beat)
-	defer beat.Stop()
+	heartbeat := time.NewTicker(h.heartbeat)
+	defer heartbeat.Stop()
 	for {
 		select {
-		case news, ok := <-l.news:
-			if !ok || !send(news) {
+		case data, ok := <-subscriber.events:
+			if !ok || !send(data) {
 				return
 			}
-		case <-beat.C:
+		case <-heartbeat.C:
 			if !send([]byte(": still here\n\n")) {
 				return
 			}

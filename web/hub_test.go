@@ -22,25 +22,25 @@ func TestHubTellsWhatHasChanged(t *testing.T) {
 			made.Add(1)
 			return sections{"a": "same", "b": fmt.Sprint(n.Load())}
 		}, "1")
-		defer h.close()
+		defer h.Close()
 		time.Sleep(time.Hour)
 		if made.Load() != 0 {
 			t.Error("it works though nobody listens")
 		}
-		l := h.join(false)
-		if got := string(<-l.news); got != "event: news\ndata: {\"a\":\"same\",\"b\":\"0\"}\n\n" {
+		l := h.Subscribe(false)
+		if got := string(<-l.events); got != "event: news\ndata: {\"a\":\"same\",\"b\":\"0\"}\n\n" {
 			t.Errorf("the first news are %q", got)
 		}
 		time.Sleep(time.Minute)
-		if len(l.news) != 0 {
-			t.Errorf("%q is no news", <-l.news)
+		if len(l.events) != 0 {
+			t.Errorf("%q is no news", <-l.events)
 		}
 		start := time.Now()
 		for i := range 1000 { // a second of changes
 			n.Store(int64(i + 1))
 			time.Sleep(time.Millisecond)
 			select {
-			case got := <-l.news:
+			case got := <-l.events:
 				if strings.Contains(string(got), "same") {
 					t.Errorf("%q has not changed", got)
 				}
@@ -52,7 +52,7 @@ func TestHubTellsWhatHasChanged(t *testing.T) {
 		if made := made.Load(); made > 60*4+8 {
 			t.Errorf("it was made %d times", made)
 		}
-		h.leave(l)
+		h.Unsubscribe(l)
 		before := made.Load()
 		time.Sleep(time.Hour)
 		if made.Load() > before+1 {
@@ -66,14 +66,14 @@ func TestHubSendsSlowListenersAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
 		h := newHub(func(bool) sections { return sections{"a": fmt.Sprint(n.Add(1))} }, "1")
-		defer h.close()
-		slow, quick := h.join(false), h.join(false)
+		defer h.Close()
+		slow, quick := h.Subscribe(false), h.Subscribe(false)
 		got := 0
 		for range 100 {
-			time.Sleep(newsEvery)
+			time.Sleep(eventInterval)
 			synctest.Wait()
-			for len(quick.news) > 0 {
-				if _, ok := <-quick.news; ok {
+			for len(quick.events) > 0 {
+				if _, ok := <-quick.events; ok {
 					got++
 				}
 			}
@@ -82,28 +82,28 @@ func TestHubSendsSlowListenersAway(t *testing.T) {
 			t.Errorf("the quick one has got %d news", got)
 		}
 		left := 0
-		for range slow.news { // ends, as it is closed
+		for range slow.events { // ends, as it is closed
 			left++
 		}
-		if left != newsRoom {
+		if left != eventBuffer {
 			t.Errorf("%d news were kept for the slow one", left)
 		}
-		h.leave(slow)
+		h.Unsubscribe(slow)
 	})
 }
 
 func TestHubIsBounded(t *testing.T) {
 	h := newHub(func(bool) sections { return sections{"a": "b"} }, "1")
-	for range mostListeners {
-		if h.join(false) == nil {
+	for range maxSubscribers {
+		if h.Subscribe(false) == nil {
 			t.Fatal("refused too early")
 		}
 	}
-	if h.join(false) != nil {
+	if h.Subscribe(false) != nil {
 		t.Error("there are more than are allowed")
 	}
-	h.close()
-	if h.join(false) != nil {
+	h.Close()
+	if h.Subscribe(false) != nil {
 		t.Error("joined what is closed")
 	}
 }
@@ -111,9 +111,9 @@ func TestHubIsBounded(t *testing.T) {
 // Who may change something is shown other parts than who may not.
 func TestHubKnowsWhoMayChange(t *testing.T) {
 	h := newHub(func(may bool) sections { return sections{"a": fmt.Sprint(may)} }, "1")
-	defer h.close()
+	defer h.Close()
 	for _, may := range []bool{true, false} {
-		if got := string(<-h.join(may).news); !strings.Contains(got, fmt.Sprintf(`"a":"%t"`, may)) {
+		if got := string(<-h.Subscribe(may).events); !strings.Contains(got, fmt.Sprintf(`"a":"%t"`, may)) {
 			t.Errorf("%t is told %q", may, got)
 		}
 	}
@@ -123,8 +123,8 @@ func TestHubKnowsWhoMayChange(t *testing.T) {
 func TestEventsStayOpen(t *testing.T) {
 	t.Parallel()
 	s := New(Options{Listen: "127.0.0.1:0", Snapshot: always(working), Ping: well, Log: zap.NewNop()})
-	s.reading, s.writing = 100*time.Millisecond, 100*time.Millisecond
-	s.hub.beat = 20 * time.Millisecond
+	s.readTimeout, s.writeTimeout = 100*time.Millisecond, 100*time.Millisecond
+	s.hub.heartbeat = 20 * time.Millisecond
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -210,7 +210,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 		"Uploading 1 file, 3 more to go", ">large.vdb</a>", `value="25"`, `aria-label="large.vdb"`, "256 MiB of 1.0 GiB, 26 MiB/s, 30 s left",
 		">late.exr</a>", "the source is not there", "its source", "in 4 s</time>", "Next, just published: 3 files",
 		">broken.ma</a>", "there is a folder of that name on Drive", "3 tries, the last", "2 h ago</time>", `href="/r/Aurora/6b050e7f95b3069bbeff69ac"`,
-		"seen live", "done by this sitesync", "1.0 GiB left", "1 project paused", `Borealis <span class="tag">paused</span>`, "12,345", "1.0 TiB", "3 h ago</time>",
+		"seen live", "this one", "1.0 GiB left", "1 project paused", `Borealis <span class="tag">paused</span>`, "12,345", "1.0 TiB", "3 h ago</time>",
 		`<html lang="en">`, "<noscript>", `<main id="main"`, `href="#main"`,
 	} {
 		if !strings.Contains(text, want) {
@@ -244,8 +244,8 @@ func TestHeadlines(t *testing.T) {
 		"paused":       {working, &source{paused: []state.Pause{{By: "td@ws1"}}}, Warning, "Paused"},
 		"away":         {doing(uploader.Activity{Away: true}), &source{}, Warning, "gdrive is busy or out of reach"},
 		"no database":  {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Error, "The database does not answer"},
-		"standby":      {standby, &source{}, Neutral, "Standing by"},
-		"no lease":     {Snapshot{}, &source{}, Error, "The lease of the site"},
+		"standby":      {standby, &source{}, Neutral, "Standby"},
+		"no lease":     {Snapshot{}, &source{}, Error, "Cannot acquire the lease of the site"},
 		"idle":         {Snapshot{Idle: true}, &source{}, Warning, "remote_site is empty"},
 		"stopping":     {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Warning, "stopping"},
 		"waiting":      {doing(uploader.Activity{Waiting: []uploader.Waiting{{}}}), &source{}, InProgress, "Some files wait"},
@@ -334,8 +334,8 @@ func TestChanges(t *testing.T) {
 	b := open(t, withActions(&a))
 	form := url.Values{"form": {b.signIn()}, "back": {"/failed?page=1"}}
 	for _, test := range []struct{ path, done, said, logged string }{
-		{"/retry?project=A&id=1", "retry A 1", "2 failed files of A will be tried again.", "retry"},
-		{"/retry?project=A", "retry A ", "2 failed files of A will be tried again.", "retry"},
+		{"/retry?project=A&id=1", "retry A 1", "2 failed files of A will be retried.", "retry"},
+		{"/retry?project=A", "retry A ", "2 failed files of A will be retried.", "retry"},
 		{"/pause?project=", "pause ", "All uploads are paused.", "pause"},
 		{"/pause?project=A", "pause A", "Uploads of A are paused.", "pause"},
 		{"/resume?project=A", "resume A", "Uploads of A are resumed.", "resume"},
@@ -393,7 +393,7 @@ func TestSignIn(t *testing.T) {
 	if res, _ := b.do(req); len(res.Cookies()) != 1 || !res.Cookies()[0].Secure {
 		t.Errorf("behind TLS: %v", res.Header)
 	}
-	for range triesAtOnce {
+	for range attemptBurst {
 		res, _ = b.post("/login", url.Values{"token": {"guess"}})
 	}
 	if res.StatusCode != http.StatusTooManyRequests {
@@ -441,14 +441,14 @@ func TestSessionsEnd(t *testing.T) {
 		r.AddCookie(&http.Cookie{Name: s.cookie, Value: value})
 		return s.of(r, at)
 	}
-	first := s.begin(now)
-	if of(first, now.Add(signedIn-time.Second)) == nil || of(first, now.Add(signedIn+time.Second)) != nil || of(first+"x", now) != nil || of("", now) != nil {
+	first := s.create(now)
+	if of(first, now.Add(sessionTTL-time.Second)) == nil || of(first, now.Add(sessionTTL+time.Second)) != nil || of(first+"x", now) != nil || of("", now) != nil {
 		t.Error("a session lives too long, or too short")
 	}
-	for i := range mostSessions {
-		s.begin(now.Add(time.Duration(i+1) * time.Second))
+	for i := range maxSessions {
+		s.create(now.Add(time.Duration(i+1) * time.Second))
 	}
-	if len(s.all) != mostSessions || of(first, now) != nil {
+	if len(s.all) != maxSessions || of(first, now) != nil {
 		t.Errorf("%d sessions, the first one is kept: %t", len(s.all), of(first, now) != nil)
 	}
 }
@@ -480,8 +480,8 @@ func TestReadOnly(t *testing.T) {
 func TestPagesOfAnIdleOne(t *testing.T) {
 	t.Parallel()
 	b := open(t, func(o *Options) { o.Source, o.Snapshot = nil, always(Snapshot{Idle: true}) })
-	for path, want := range map[string]string{"/": "remote_site is empty", "/failed": "No file has failed for good", "/r/A/1": "nothing is synced"} {
-		if _, body := b.get(path); !strings.Contains(body, want) || strings.Contains(body, "being counted") || strings.Contains(body, "looked up") {
+	for path, want := range map[string]string{"/": "remote_site is empty", "/failed": "No file has failed for good", "/r/A/1": "Nothing is synced"} {
+		if _, body := b.get(path); !strings.Contains(body, want) || strings.Contains(body, "Counting") || strings.Contains(body, "Loading") {
 			t.Errorf("%s:\n%s", path, body)
 		}
 	}
@@ -514,7 +514,7 @@ func TestHosts(t *testing.T) {
 		}
 	}
 	// Where others may look, it is not known by which name.
-	wide := local("0.0.0.0:9105", http.NotFoundHandler())
+	wide := requireLocalHost("0.0.0.0:9105", http.NotFoundHandler())
 	if _, guarded := wide.(http.HandlerFunc); !guarded {
 		t.Error("what others may look at is guarded")
 	}
@@ -608,29 +608,31 @@ func TestExplanations(t *testing.T) {
 // One is made at a time, and not many a minute.
 func TestExplanationsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		x := newExplanations()
 		var at, most, asked atomic.Int64
-		ask := func(context.Context, string, string) (*explain.Report, error) {
+		gone := errors.New("gone")
+		c := newExplainCache(func(_ context.Context, _, id string) (*explain.Report, error) {
+			if id == "gone" {
+				return nil, gone
+			}
 			asked.Add(1)
 			most.Store(max(most.Load(), at.Add(1)))
 			time.Sleep(time.Second)
 			at.Add(-1)
 			return &explain.Report{}, nil
-		}
+		})
 		var wg sync.WaitGroup
 		for i := range 100 {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 				defer cancel()
-				_, _ = x.of(ctx, "A", fmt.Sprint(i), ask) // not all are told
+				_, _ = c.Get(ctx, "A", fmt.Sprint(i)) // not all are told
 			})
 		}
 		wg.Wait()
-		if n := asked.Load(); most.Load() != 1 || n < explainAtOnce || n > explainAtOnce+int64(time.Minute/explainEvery)+1 {
+		if n := asked.Load(); most.Load() != 1 || n < explainBurst || n > explainBurst+int64(time.Minute/explainInterval)+1 {
 			t.Errorf("asked %d times, %d at once", n, most.Load())
 		}
-		gone := errors.New("gone")
-		if _, err := x.of(t.Context(), "A", "gone", func(context.Context, string, string) (*explain.Report, error) { return nil, gone }); !errors.Is(err, gone) {
+		if _, err := c.Get(t.Context(), "A", "gone"); !errors.Is(err, gone) {
 			t.Errorf("%v", err)
 		}
 	})

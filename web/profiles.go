@@ -5,8 +5,7 @@ import (
 	"net/http/pprof"
 )
 
-// profiles serves what go tool pprof reads. Of the handlers that Go has ready, the one that tells the command line is
-// left out, as a password can stand there.
+// profiles serves what go tool pprof reads, but not the command line, which may contain a password.
 func profiles(mux *http.ServeMux) {
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)

@@ -17,8 +17,7 @@ import (
 )
 
 const (
-	// pingTimeout bounds how long the database is asked for readiness. A Kubernetes probe gives up after 1 s unless
-	// told otherwise.
+	// pingTimeout bounds how long readiness waits for the database. A Kubernetes probe has a timeout of 1 s by default.
 	pingTimeout = 800 * time.Millisecond
 
 	// How long a request, and its answer, may take on the way.
@@ -32,8 +31,8 @@ const (
 // Options say what is served, and where. All must be given but Pprof, and what is for the page.
 type Options struct {
 	Listen   string                      // HOST:PORT, port 0 for any free one; empty: nothing is served
-	Pprof    bool                        // whether profiles are served too
-	Snapshot func() Snapshot             // how sitesync is now; called for each request, so it must be quick
+	Pprof    bool                        // profiles are served too
+	Snapshot func() Snapshot             // called for each request, so it must be quick
 	Ping     func(context.Context) error // whether the database answers
 	Log      *zap.Logger
 
@@ -41,65 +40,65 @@ type Options struct {
 	About   About
 	Source  Source  // nil if nothing is synced
 	Actions Actions // nil: nothing can be changed
-	Token   string  // whoever knows it may change things; empty: nobody may
+	Token   string  // who knows it may change something; empty: nobody may
 }
 
 // Server serves the page, health and metrics.
 type Server struct {
 	Options
 	metrics *metrics
-	pings   singleflight.Group // however many ask, the database is asked once at a time
+	pings   singleflight.Group // one ping at a time
 
 	history      history
 	speeds       speeds
-	books        *books // nil without a source
+	stats        *statsCache   // nil without a source
+	explanations *explainCache // nil without a source
 	hub          *hub
 	sessions     *sessions // nil if nobody may change anything
-	explanations *explanations
 
 	http   *http.Server
 	addr   net.Addr
-	served chan struct{} // closed when it serves no more
+	served chan struct{} // closed when it has ended
 
 	// Constants that tests change.
-	patience time.Duration // stopTimeout
-	reading  time.Duration // readTimeout
-	writing  time.Duration // writeTimeout
+	stopTimeout, readTimeout, writeTimeout time.Duration
 }
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{Options: o, metrics: newMetrics(o.About.RemoteSite, o.Snapshot), sessions: newSessions(o.Token), patience: stopTimeout,
-		reading: readTimeout, writing: writeTimeout}
+	s := &Server{Options: o, metrics: newMetrics(o.About.RemoteSite, o.Snapshot), stopTimeout: stopTimeout,
+		readTimeout: readTimeout, writeTimeout: writeTimeout}
 	if o.Source != nil {
-		s.books = newBooks(o.Source, o.Log)
+		s.stats, s.explanations = newStatsCache(o.Source, o.Log), newExplainCache(o.Source.Explain)
 	}
-	s.explanations = newExplanations()
+	if o.Actions != nil {
+		s.sessions = newSessions(o.Token)
+	}
 	s.hub = newHub(s.sections, assets.version)
 	return s
 }
 
-// Start begins to listen and serve. Stop must follow if it succeeds.
+// Start listens and serves. Stop must follow if it succeeds.
 func (s *Server) Start() error {
 	if s.Listen == "" {
 		return nil
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
-		return fmt.Errorf("the page, health and metrics can't be served: %w; give another address by --listen HOST:PORT, "+
-			"or --listen off to serve none", err)
+		return fmt.Errorf("cannot serve the page, health and metrics: %w; give another address with --listen HOST:PORT, "+
+			"or --listen off", err)
 	}
 	s.addr = l.Addr()
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       s.reading,
-		WriteTimeout:      s.writing,
+		ReadTimeout:       s.readTimeout,
+		WriteTimeout:      s.writeTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
 	}
-	s.http.RegisterOnShutdown(s.hub.close) // or it would be waited for those who listen
-	// What clients do wrong is no news.
+	s.http.RegisterOnShutdown(s.hub.Close) // Shutdown would wait for the streams of events
+	// Errors of clients are of no interest to operators.
 	if s.http.ErrorLog, err = zap.NewStdLogAt(s.Log, zap.DebugLevel); err != nil {
 		_ = l.Close() // it has served nobody
 		return err
@@ -108,38 +107,36 @@ func (s *Server) Start() error {
 	go func() {
 		defer close(s.served)
 		if err := s.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			s.Log.Error("the page, health and metrics are not served any more", zap.Error(err))
+			s.Log.Error("the page, health and metrics are no longer served", zap.Error(err))
 		}
 	}()
 	s.Log.Info("the page, health and metrics are served", zap.Stringer("address", s.addr))
 	return nil
 }
 
-// Addr is where it listens, nil if it does not.
+// Addr is the address that it listens on, nil if it does not.
 func (s *Server) Addr() net.Addr { return s.addr }
 
-// Stop lets requests finish for a moment and ends the server.
+// Stop lets requests finish for up to 500 ms and stops the server.
 func (s *Server) Stop() {
 	if s.http == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), s.patience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.stopTimeout)
 	defer cancel()
 	if s.http.Shutdown(ctx) != nil {
-		_ = s.http.Close() // there is nothing left to be lost
+		_ = s.http.Close() // it has timed out, nothing more can be done
 	}
 	<-s.served
-	s.hub.close()
-	if s.books != nil {
-		s.books.close()
-	}
+	s.hub.Close()
+	s.stats.Close()
 }
 
-// Synced takes note of a file that was synced.
+// Synced adds a file that was synced to the history and the metrics.
 func (s *Server) Synced(f uploader.SyncedFile) {
 	s.metrics.upload.Observe(f.Upload.Seconds())
 	s.metrics.reaction.Observe(f.Reaction.Seconds())
-	if s.http != nil { // somebody may look
+	if s.http != nil { // the page may be open
 		s.history.add(f, time.Now())
 	}
 }
@@ -164,5 +161,5 @@ func (s *Server) handler() http.Handler {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // whoever asked has gone
+	_ = json.NewEncoder(w).Encode(v) // the client may have gone
 }

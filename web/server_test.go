@@ -251,7 +251,7 @@ func TestStop(t *testing.T) {
 		<-release
 		return nil
 	}})
-	s.patience = time.Minute
+	s.stopTimeout = time.Minute
 	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,36 +18,36 @@ const (
 	// something of its own: several on one host would sign each other out.
 	cookiePrefix = "sitesync_session_"
 
-	// signedIn is how long somebody stays signed in.
-	signedIn = 12 * time.Hour
+	sessionTTL = 12 * time.Hour
 
-	// mostSessions bounds how many are signed in at once; beyond it the oldest has to sign in again.
-	mostSessions = 100
+	// maxSessions bounds how many are signed in at once; beyond it the oldest has to sign in again.
+	maxSessions = 100
 
-	// Tries of a token that a machine has, and how often it gets another one.
-	triesAtOnce = 5
-	tryEvery    = 5 * time.Second
+	// Attempts to sign in that a host has, and how often it gets another one.
+	attemptBurst    = 5
+	attemptInterval = 5 * time.Second
 
-	// mostTriers bounds the machines that are remembered.
-	mostTriers = 1000
+	// maxLimiters bounds the hosts whose attempts are remembered.
+	maxLimiters = 1000
 )
 
-// session is somebody who may change things, in one browser.
+// session is a person who may change something, in one browser.
 type session struct {
 	form    string // what a form must send to be from our page
 	expires time.Time
-	flash   string // told once
+	flash   string // shown once
 }
 
-// sessions know who may change things. Whoever gives the token gets a random value in a cookie; only its hash is kept.
+// sessions are the people who may change something. Who gives the token gets a random value in a cookie, of which only
+// the hash is kept.
 type sessions struct {
 	token  [sha256.Size]byte // hash
 	key    [32]byte          // of the values in forms
 	cookie string            // name of our cookies
 
-	mu     sync.Mutex
-	all    map[[sha256.Size]byte]*session
-	triers map[string]*rate.Limiter // by host
+	mu       sync.Mutex
+	all      map[[sha256.Size]byte]*session
+	limiters map[string]*rate.Limiter // by host
 }
 
 // newSessions returns nil without a token: nobody may change anything.
@@ -56,34 +56,34 @@ func newSessions(token string) *sessions {
 		return nil
 	}
 	s := &sessions{token: sha256.Sum256([]byte(token)), cookie: cookiePrefix + rand.Text(),
-		all: map[[sha256.Size]byte]*session{}, triers: map[string]*rate.Limiter{}}
+		all: map[[sha256.Size]byte]*session{}, limiters: map[string]*rate.Limiter{}}
 	rand.Read(s.key[:])
 	return s
 }
 
-// mayTry reports whether a host may try a token now.
-func (s *sessions) mayTry(host string) bool {
+// allowAttempt reports whether a host may try a token now.
+func (s *sessions) allowAttempt(host string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.triers[host]
+	l := s.limiters[host]
 	if l == nil {
-		if len(s.triers) >= mostTriers {
-			clear(s.triers)
+		if len(s.limiters) >= maxLimiters {
+			clear(s.limiters)
 		}
-		l = rate.NewLimiter(rate.Every(tryEvery), triesAtOnce)
-		s.triers[host] = l
+		l = rate.NewLimiter(rate.Every(attemptInterval), attemptBurst)
+		s.limiters[host] = l
 	}
 	return l.Allow()
 }
 
-// fits reports whether the token is the right one, in a time that does not tell how much of it is.
-func (s *sessions) fits(token string) bool {
+// verify reports whether the token is the right one, in constant time.
+func (s *sessions) verify(token string) bool {
 	given := sha256.Sum256([]byte(token))
 	return subtle.ConstantTimeCompare(given[:], s.token[:]) == 1
 }
 
-// begin signs somebody in and returns the value of the cookie.
-func (s *sessions) begin(now time.Time) string {
+// create creates a session and returns the value of its cookie.
+func (s *sessions) create(now time.Time) string {
 	var value [32]byte
 	rand.Read(value[:])
 	text := base64.RawURLEncoding.EncodeToString(value[:])
@@ -100,14 +100,14 @@ func (s *sessions) begin(now time.Time) string {
 			oldest = h
 		}
 	}
-	if len(s.all) >= mostSessions {
+	if len(s.all) >= maxSessions {
 		delete(s.all, oldest)
 	}
-	s.all[hash] = &session{form: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), expires: now.Add(signedIn)}
+	s.all[hash] = &session{form: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), expires: now.Add(sessionTTL)}
 	return text
 }
 
-// of returns who makes a request, nil if nobody is signed in.
+// of returns the session of a request, nil if there is none.
 func (s *sessions) of(r *http.Request, now time.Time) *session {
 	if s == nil {
 		return nil
@@ -125,7 +125,7 @@ func (s *sessions) of(r *http.Request, now time.Time) *session {
 	return found
 }
 
-// end signs out who makes a request.
+// end ends the session of a request.
 func (s *sessions) end(r *http.Request) {
 	if cookie, err := r.Cookie(s.cookie); err == nil {
 		s.mu.Lock()
@@ -134,34 +134,31 @@ func (s *sessions) end(r *http.Request) {
 	}
 }
 
-// tell has the next page tell something.
-func (s *sessions) tell(who *session, text string) {
+// setFlash sets the message that the next page shows.
+func (s *sessions) setFlash(session *session, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	who.flash = text
+	session.flash = text
 }
 
-// told returns what is to be told, once.
-func (s *sessions) told(who *session) string {
-	if who == nil {
-		return ""
-	}
+// takeFlash returns the message to be shown, once.
+func (s *sessions) takeFlash(session *session) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	text := who.flash
-	who.flash = ""
+	text := session.flash
+	session.flash = ""
 	return text
 }
 
-// sent reports whether a form came from a page that this session was shown.
+// sent reports whether a form came from a page of this session.
 func (s *session) sent(r *http.Request) bool {
 	return subtle.ConstantTimeCompare([]byte(r.PostFormValue("form")), []byte(s.form)) == 1
 }
 
-// setCookie gives whoever makes a request the cookie of a session; without a value it is taken away.
+// setCookie sets the cookie of a session; without a value it deletes it.
 func (s *sessions) setCookie(w http.ResponseWriter, r *http.Request, value string) {
 	c := &http.Cookie{Name: s.cookie, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", MaxAge: int(signedIn / time.Second)}
+		Secure: r.TLS != nil || r.Header.Get("X-Forwarded-Proto") == "https", MaxAge: int(sessionTTL / time.Second)}
 	if value == "" {
 		c.MaxAge = -1
 	}

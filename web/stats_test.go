@@ -117,11 +117,11 @@ func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
 }
 
 // The database is asked while somebody looks, not more often than every few seconds, and not at all otherwise.
-func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
+func TestStatsAskOnlyWhileSomebodyLooks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 3, Bytes: 30}}}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
 		time.Sleep(time.Hour)
 		if c, l, r := s.calls(); c+l+r != 0 {
 			t.Errorf("asked though nobody looks: %d, %d, %d", c, l, r)
@@ -129,7 +129,7 @@ func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 		// An hour of somebody who looks all the time, and of many more.
 		for range 3600 {
 			for range 10 {
-				b.look()
+				c.Get(t.Context(), 0)
 			}
 			time.Sleep(time.Second)
 		}
@@ -137,10 +137,10 @@ func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 		if c, l, r := s.calls(); c > 3600/5+1 || c < 600 || l > 3600/2+1 || l < 1500 || r > 13 || r < 11 {
 			t.Errorf("asked %d, %d, %d times", c, l, r)
 		}
-		if got := b.look(); got.Total.Synced != (avalon.FileCount{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Away {
+		if got := c.Get(t.Context(), 0); got.Total.Synced != (avalon.FileCount{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Unavailable {
 			t.Errorf("%+v", got)
 		}
-		time.Sleep(2 * lookedFor)
+		time.Sleep(2 * statsTTL)
 		synctest.Wait()
 		s.calls()
 		time.Sleep(time.Hour)
@@ -151,13 +151,13 @@ func TestBooksAskOnlyWhileSomebodyLooks(t *testing.T) {
 }
 
 // A database that takes long is asked seldom, one question at a time.
-func TestBooksSpareALargeDatabase(t *testing.T) {
+func TestStatsSpareALargeDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, takes: 10 * time.Second}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
 		for range 3600 {
-			b.look()
+			c.Get(t.Context(), 0)
 			time.Sleep(time.Second)
 		}
 		if c, l, _ := s.calls(); c > 3600/200+1 || l > 3600/200+1 || c < 10 || l < 10 || s.most != 1 {
@@ -167,15 +167,15 @@ func TestBooksSpareALargeDatabase(t *testing.T) {
 }
 
 // A look now and then costs no more than one that lasts.
-func TestBooksAreNotCountedAtEachLook(t *testing.T) {
+func TestStatsAreNotCountedAtEachLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, takes: 10 * time.Second, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
 		for i := range 60 {
-			b.look()
-			time.Sleep(lookedFor / 2)
-			if got := b.look(); i > 0 && (len(got.Failed) != 1 || got.Counted.IsZero()) {
+			c.Get(t.Context(), 0)
+			time.Sleep(statsTTL / 2)
+			if got := c.Get(t.Context(), 0); i > 0 && (len(got.Failed) != 1 || got.Counted.IsZero()) {
 				t.Fatalf("at the look %d: %+v", i, got)
 			}
 			time.Sleep(time.Minute)
@@ -188,12 +188,12 @@ func TestBooksAreNotCountedAtEachLook(t *testing.T) {
 }
 
 // Sizes that are not true are no reason to show a negative sum.
-func TestBooksOfHugeSizes(t *testing.T) {
+func TestStatsOfHugeSizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A", "B", "C"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: math.MaxInt64 - 1}, Pending: avalon.FileCount{Files: 1, Bytes: math.MaxInt64}}}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
-		total := b.lookWithin(t.Context(), time.Second).Total
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
+		total := c.Get(t.Context(), time.Second).Total
 		if total.Synced != (avalon.FileCount{Files: 3, Bytes: math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
 			t.Errorf("%+v", total)
 		}
@@ -201,68 +201,68 @@ func TestBooksOfHugeSizes(t *testing.T) {
 }
 
 // Whoever comes first waits for the answers, but not for long.
-func TestBooksFirstLook(t *testing.T) {
+func TestStatsFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, takes: 10 * time.Millisecond, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
-		b := newBooks(s, zap.NewNop())
+		c := newStatsCache(s, zap.NewNop())
 		start := time.Now()
-		if got := b.lookWithin(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() || time.Since(start) > 100*time.Millisecond {
+		if got := c.Get(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() || time.Since(start) > 100*time.Millisecond {
 			t.Errorf("%+v after %s", got, time.Since(start))
 		}
-		b.close()
+		c.Close()
 		s.takes = time.Minute
-		b = newBooks(s, zap.NewNop())
+		c = newStatsCache(s, zap.NewNop())
 		start = time.Now()
-		if got := b.lookWithin(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() || time.Since(start) != 100*time.Millisecond {
+		if got := c.Get(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() || time.Since(start) != 100*time.Millisecond {
 			t.Errorf("%+v after %s", got, time.Since(start))
 		}
-		b.close() // in the middle of a question
+		c.Close() // in the middle of a question
 	})
 }
 
 // What a person has changed is shown at once.
-func TestBooksAfterAChange(t *testing.T) {
+func TestStatsAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
-		b.lookWithin(t.Context(), time.Second)
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
+		c.Get(t.Context(), time.Second)
 		s.set(func(s *source) { s.paused = []state.Pause{{Project: "A"}} })
-		b.changed()
-		if got := b.look(); len(got.Paused) != 1 {
+		c.Refresh()
+		if got := c.Get(t.Context(), 0); len(got.Paused) != 1 {
 			t.Errorf("%+v", got)
 		}
 	})
 }
 
 // A database that is away is told of, and what was known stays.
-func TestBooksOfADatabaseThatIsAway(t *testing.T) {
+func TestStatsOfADatabaseThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}}}
-		b := newBooks(s, zap.NewNop())
-		defer b.close()
-		b.lookWithin(t.Context(), time.Second)
+		c := newStatsCache(s, zap.NewNop())
+		defer c.Close()
+		c.Get(t.Context(), time.Second)
 		s.set(func(s *source) { s.err = errors.New("away") })
 		for range 10 {
-			b.look()
+			c.Get(t.Context(), 0)
 			time.Sleep(time.Second)
 		}
-		if got := b.look(); !got.Away || got.Total.Synced.Files != 1 {
+		if got := c.Get(t.Context(), 0); !got.Unavailable || got.Total.Synced.Files != 1 {
 			t.Errorf("%+v", got)
 		}
 		s.set(func(s *source) { s.err = nil })
 		for range 10 {
-			b.look()
+			c.Get(t.Context(), 0)
 			time.Sleep(time.Second)
 		}
-		if b.look().Away {
+		if c.Get(t.Context(), 0).Unavailable {
 			t.Error("it is back, and nobody has noticed")
 		}
 	})
 }
 
 // Failed files are gathered by representation, the last to fail first, and there is a limit.
-func TestBooksOfFailedFiles(t *testing.T) {
+func TestStatsOfFailedFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		s := &source{projects: []string{"A", "B"}, failed: []avalon.FailedFile{
@@ -270,23 +270,23 @@ func TestBooksOfFailedFiles(t *testing.T) {
 			failedFile("A", "old", "o.ma", time.Time{}),
 			failedFile("B", "seq", "b.ma", now),
 		}}
-		b := newBooks(s, zap.NewNop())
-		got := b.lookWithin(t.Context(), time.Second)
-		b.close()
+		c := newStatsCache(s, zap.NewNop())
+		got := c.Get(t.Context(), time.Second)
+		c.Close()
 		text := ""
 		for _, g := range got.Failed {
 			text += fmt.Sprint(g.Key.Project, " ", g.Key.ID, " ", g.Path, " ", g.Files, "|")
 		}
-		if want := "B seq b.ma 1|A seq s.1002.exr 2|A old o.ma 1|"; text != want || got.Files != 4 {
-			t.Errorf("%q, %d files, want %q", text, got.Files, want)
+		if want := "B seq b.ma 1|A seq s.1002.exr 2|A old o.ma 1|"; text != want || got.FailedFiles != 4 {
+			t.Errorf("%q, %d files, want %q", text, got.FailedFiles, want)
 		}
-		for i := range mostFailed + 10 {
+		for i := range maxFailed + 10 {
 			s.failed = append(s.failed, failedFile("A", fmt.Sprint(i), "x.ma", now))
 		}
-		b = newBooks(s, zap.NewNop())
-		defer b.close()
-		if got := b.lookWithin(t.Context(), time.Second); got.Files != mostFailed {
-			t.Errorf("%d files were read", got.Files)
+		c = newStatsCache(s, zap.NewNop())
+		defer c.Close()
+		if got := c.Get(t.Context(), time.Second); got.FailedFiles != maxFailed {
+			t.Errorf("%d files were read", got.FailedFiles)
 		}
 	})
 }

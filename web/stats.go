@@ -1,0 +1,297 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"sitesync/avalon"
+	"sitesync/site"
+	"sitesync/state"
+)
+
+const (
+	// Minimum intervals between two reads of the database while a page is open.
+	countInterval  = 5 * time.Second
+	failedInterval = 2 * time.Second
+
+	// quotaInterval is how often the remote site is asked for its quota while a page is open.
+	quotaInterval = 5 * time.Minute
+	quotaRetry    = 30 * time.Second // after an error
+	quotaTimeout  = 10 * time.Second
+
+	// costFactor is the minimum interval between two reads in multiples of the time that a read took, so that the page
+	// takes at most a twentieth of one core of the database.
+	costFactor = 20
+
+	// maxFailed bounds the failed files that are read, about 5 MB.
+	maxFailed = 10_000
+
+	// statsTTL is how long after the last Get the stats are kept up to date.
+	statsTTL = 30 * time.Second
+
+	// refreshTimeout bounds how long a button waits until its effect is known.
+	refreshTimeout = 2 * time.Second
+
+	// dbTimeout bounds one read of the database.
+	dbTimeout = 5 * time.Minute
+)
+
+// statsCache caches what the page shows of the database. However many pages are open, one goroutine reads, one question
+// at a time, and all get its last answers. A nil one has none.
+type statsCache struct {
+	source Source
+	log    *zap.Logger
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	changed chan struct{} // a person has changed something
+
+	mu      sync.Mutex
+	current stats
+	lastGet time.Time
+	running bool
+	ready   chan struct{} // closed when everything was read once
+
+	// When to read again at the earliest. Only the goroutine that runs uses them, and the next one goes on with them.
+	nextCount, nextList, nextQuota time.Time
+}
+
+// stats are what is cached. They are replaced, never changed.
+type stats struct {
+	Projects    []projectStats
+	Total       projectStats
+	Counted     time.Time // when the last count ended; zero if none has
+	Failed      []failedGroup
+	FailedFiles int64     // that were read
+	Listed      time.Time // when the failed ones were read; zero if they were not
+	Paused      []state.Pause
+	Quota       site.Quota
+	Unavailable bool // the database does not answer
+}
+
+type projectStats struct {
+	Project string
+	avalon.Stats
+}
+
+// ToUpload is what is pending and waiting.
+func (p projectStats) ToUpload() avalon.FileCount {
+	n := p.Pending
+	n.Add(p.BackingOff)
+	return n
+}
+
+// failedGroup is a representation with failed files.
+type failedGroup struct {
+	avalon.FailedFile       // the last to fail
+	Files             int64 // all of them
+}
+
+func newStatsCache(source Source, log *zap.Logger) *statsCache {
+	c := &statsCache{source: source, log: log, changed: make(chan struct{}, 1), ready: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Get returns the stats, and keeps them up to date for a while. It waits for the first ones, at most for maxWait.
+func (c *statsCache) Get(ctx context.Context, maxWait time.Duration) stats {
+	if c == nil {
+		return stats{}
+	}
+	ready := c.use()
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	select {
+	case <-ready:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// use starts the goroutine that reads, if it does not run. The channel is closed when everything was read once.
+func (c *statsCache) use() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.lastGet = time.Now()
+	if !c.running && c.ctx.Err() == nil {
+		c.running = true
+		c.workers.Go(c.run)
+	}
+	return c.ready
+}
+
+// Refresh reads what buttons change. It returns when that is known, or after refreshTimeout.
+func (c *statsCache) Refresh() {
+	ctx, cancel := context.WithTimeout(c.ctx, refreshTimeout)
+	defer cancel()
+	_ = c.list(ctx) // the goroutine that runs reads it again, and logs an error
+	c.use()
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Close ends the reads.
+func (c *statsCache) Close() {
+	if c == nil {
+		return
+	}
+	c.mu.Lock()
+	c.cancel() // nothing is started from now on
+	c.mu.Unlock()
+	c.workers.Wait()
+}
+
+// run keeps the stats up to date until they are not used any more.
+func (c *statsCache) run() {
+	ready := sync.OnceFunc(func() { close(c.ready) }) // replaced only when this goroutine ends
+	for unavailable := false; ; {
+		err := c.readIfDue(&c.nextList, failedInterval, c.list)
+		if err == nil {
+			err = c.readIfDue(&c.nextCount, countInterval, c.count)
+		}
+		if time.Until(c.nextQuota) <= 0 {
+			c.readQuota()
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		if err != nil && !unavailable {
+			c.log.Warn("cannot read what the page shows of the database; retrying", zap.Error(err))
+		}
+		unavailable = err != nil
+		c.update(func(s *stats) { s.Unavailable = unavailable })
+		ready()
+
+		timer := time.NewTimer(min(time.Until(c.nextCount), time.Until(c.nextList)))
+		select {
+		case <-timer.C:
+		case <-c.changed:
+			c.nextList = time.Time{}
+		case <-c.ctx.Done():
+		}
+		timer.Stop()
+		if c.endUnused() {
+			return
+		}
+	}
+}
+
+// readIfDue reads something, and says by what that has cost when it is due again.
+func (c *statsCache) readIfDue(due *time.Time, interval time.Duration, read func(context.Context) error) error {
+	start := time.Now()
+	if start.Before(*due) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, dbTimeout)
+	defer cancel()
+	err := read(ctx)
+	*due = start.Add(max(interval, costFactor*time.Since(start)))
+	return err
+}
+
+// readQuota reads the quota of the remote site. An error is not logged: it is one of a standby, or uploads meet it too.
+func (c *statsCache) readQuota() {
+	ctx, cancel := context.WithTimeout(c.ctx, quotaTimeout)
+	defer cancel()
+	quota, err := c.source.Quota(ctx)
+	if err != nil {
+		c.nextQuota = time.Now().Add(quotaRetry)
+		return
+	}
+	c.nextQuota = time.Now().Add(quotaInterval)
+	c.update(func(s *stats) { s.Quota = quota })
+}
+
+// endUnused reports whether nobody uses the stats any more. What takes memory is dropped then, unless it would be too
+// early to read it again. If somebody does, those who wait for the first stats go on.
+func (c *statsCache) endUnused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() == nil && time.Since(c.lastGet) < statsTTL {
+		return false
+	}
+	c.running, c.ready = false, make(chan struct{})
+	if !time.Now().Before(c.nextList) {
+		c.current.Failed, c.current.Listed = nil, time.Time{}
+	}
+	return true
+}
+
+func (c *statsCache) update(change func(*stats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.current)
+}
+
+// list reads the pauses and the failed files.
+func (c *statsCache) list(ctx context.Context) error {
+	start := time.Now()
+	paused, err := c.source.Pauses(ctx)
+	if err != nil {
+		return err
+	}
+	projects, err := c.source.Projects(ctx)
+	if err != nil {
+		return err
+	}
+	var groups []failedGroup
+	var files int64
+	index := map[avalon.Key]int{}
+	for _, p := range projects {
+		failed, err := c.source.Failed(ctx, p.Name, maxFailed-int(files))
+		if err != nil {
+			return err
+		}
+		for _, f := range failed {
+			files++
+			i, ok := index[f.Key]
+			if !ok {
+				i = len(groups)
+				index[f.Key] = i
+				groups = append(groups, failedGroup{FailedFile: f})
+			}
+			groups[i].Files++
+		}
+		if files >= maxFailed {
+			break
+		}
+	}
+	slices.SortStableFunc(groups, func(a, b failedGroup) int {
+		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Key.Project, b.Key.Project), cmp.Compare(a.Path, b.Path))
+	})
+	c.update(func(s *stats) { s.Paused, s.Failed, s.FailedFiles, s.Listed = paused, groups, files, start })
+	return nil
+}
+
+// count counts the files of all projects.
+func (c *statsCache) count(ctx context.Context) error {
+	start := time.Now()
+	projects, err := c.source.Projects(ctx)
+	if err != nil {
+		return err
+	}
+	var rows []projectStats
+	var total projectStats
+	for _, p := range projects {
+		n, err := c.source.Count(ctx, p.Name)
+		if err != nil {
+			return err
+		}
+		if !n.IsZero() {
+			rows = append(rows, projectStats{p.Name, n})
+			total.Add(n)
+		}
+	}
+	c.update(func(s *stats) { s.Projects, s.Total, s.Counted = rows, total, start })
+	return nil
+}
