@@ -19,7 +19,8 @@ var layers = map[string][]string{
 	".": {"command"},
 	"command": {"avalon", "config", "daemon", "duration", "explain", "mongodb", "site", "site/registry", "state",
 		"uploader"},
-	"daemon":        {"avalon", "config", "explain", "mongodb", "site", "site/registry", "state", "uploader", "watcher", "web"},
+	"daemon": {"avalon", "config", "explain", "mongodb", "site", "site/registry", "state", "uploader", "watcher",
+		"web"},
 	"config":        {"duration"},
 	"duration":      {},
 	"mongodb":       {"config"},
@@ -35,24 +36,27 @@ var layers = map[string][]string{
 	"explain":       {"avalon", "config", "duration", "site", "state", "uploader"},
 	"web":           {"avalon", "config", "duration", "explain", "site", "state", "uploader", "watcher"},
 
-	"integration/registry":    {},
-	"integration/mongod":      {"integration/registry"},
-	"integration/drive":       {},
-	"integration/studio":      {}, // not even avalon: a mistake in its model could hide by being on both sides
-	"integration/process":     {},
-	"integration/testenv":     {"integration/process", "integration/drive", "integration/mongod", "integration/studio"},
-	"integration/browser":     {"integration/registry"},
-	"integration/screenshots": {"integration/browser", "integration/process", "integration/drive", "integration/testenv", "integration/studio"},
+	"integration/registry": {},
+	"integration/mongod":   {"integration/registry"},
+	"integration/drive":    {},
+	"integration/studio":   {}, // not even avalon: a mistake in its model could hide by being on both sides
+	"integration/process":  {},
+	"integration/testenv":  {"integration/process", "integration/drive", "integration/mongod", "integration/studio"},
+	"integration/browser":  {"integration/registry"},
+	"integration/screenshots": {"integration/browser", "integration/process", "integration/drive",
+		"integration/testenv", "integration/studio"},
 	"integration/bench": {"integration/process", "integration/drive", "integration/testenv", "integration/studio",
 		"avalon", "watcher"}, // polls are measured without all else
-	"integration/chaos": {"integration/process", "integration/drive", "integration/mongod", "integration/testenv", "integration/studio"},
-	"integration/demo":  {"integration/process", "integration/drive", "integration/testenv", "integration/studio"},
+	"integration/chaos": {"integration/process", "integration/drive", "integration/mongod", "integration/testenv",
+		"integration/studio"},
+	"integration/demo": {"integration/process", "integration/drive", "integration/testenv", "integration/studio"},
 }
 
 // owners say which packages of the product may import a foreign one, or what is below it.
 var owners = map[string][]string{
-	"go.mongodb.org/mongo-driver":                  {"avalon", "command", "daemon", "mongodb", "state"},
-	"go.mongodb.org/mongo-driver/v2/mongo/options": {"avalon", "command", "config", "mongodb", "state"}, // config checks the connection string
+	"go.mongodb.org/mongo-driver": {"avalon", "command", "daemon", "mongodb", "state"},
+	// config checks the connection string
+	"go.mongodb.org/mongo-driver/v2/mongo/options": {"avalon", "command", "config", "mongodb", "state"},
 	"google.golang.org/api":                        {"site/gdrive"},
 	"golang.org/x/oauth2":                          {"site/gdrive"},
 	"github.com/alecthomas/kong":                   {"command"},

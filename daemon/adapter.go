@@ -19,7 +19,8 @@ import (
 	"sitesync/web"
 )
 
-// adapter shows what the daemon does on the page, as health and as metrics, and to other processes by the lease's report.
+// adapter shows what the daemon does on the page, as health and as metrics, and to other processes by the lease's
+// report.
 type adapter struct {
 	*web.Server
 	cfg  *config.Config
@@ -135,7 +136,8 @@ func (a *adapter) snapshot() web.Snapshot {
 	}
 	if c.uploader != nil {
 		s.Stream, s.Streams = c.stream.State(), c.stream.Counts()
-		s.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog), Delayed: c.queue.Delayed()}
+		s.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog),
+			Delayed: c.queue.Delayed()}
 		s.Uploader, s.Activity, s.Paused = c.uploader.Stats(), c.uploader.Activity(), c.uploader.Paused()
 	}
 	if c.poll != nil {

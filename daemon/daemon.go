@@ -23,7 +23,8 @@ const disconnectTimeout = time.Second
 
 // Options are what the settings do not say.
 type Options struct {
-	Once    bool   // sync what is pending, then end; nothing is served then, as a daemon on this machine may have the port
+	// Once has it sync what is pending, then end; nothing is served then, as a daemon on this machine may have the port
+	Once    bool
 	Version string // of sitesync, for the page
 }
 
@@ -39,8 +40,8 @@ type Daemon struct {
 	running  sync.Mutex // while Run runs
 }
 
-// New returns a daemon, which serves the page, health and metrics already. Run or Stop must follow. The error says why the
-// address can't be listened on.
+// New returns a daemon, which serves the page, health and metrics already. Run or Stop must follow. The error says why
+// the address can't be listened on.
 func New(cfg *config.Config, log *zap.Logger, o Options) (*Daemon, error) {
 	d := &Daemon{cfg: cfg, log: log, once: o.Once}
 	d.stopping, d.stop = context.WithCancel(context.Background())

@@ -74,8 +74,8 @@ func pauseFields(p state.Pause) []zap.Field {
 // pausesRetry is the wait after the pauses could not be read.
 const pausesRetry = time.Second
 
-// readPauses reads what is paused, and retries for ever: nothing of that may be begun. A run that ends by itself does not
-// wait for the database.
+// readPauses reads what is paused, and retries for ever: nothing of that may be begun. A run that ends by itself does
+// not wait for the database.
 func (p *pipeline) readPauses(ctx context.Context) ([]state.Pause, error) {
 	for logged := false; ; logged = true {
 		list, err := p.pauses.List(ctx)
@@ -105,7 +105,8 @@ func (p *pipeline) leftPaused(ctx context.Context, paused uploader.Paused) error
 			if err != nil {
 				return err
 			}
-			return fmt.Errorf("project %s is paused, and has files that are pending; sitesync resume %s ends that", explain.ShellQuote(project),
+			return fmt.Errorf("project %s is paused, and has files that are pending; sitesync resume %s ends that",
+				explain.ShellQuote(project),
 				explain.ShellQuote(project))
 		}
 	}

@@ -40,8 +40,8 @@ type pipeline struct {
 	stats uploader.Stats // when it has ended
 }
 
-// run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced. When
-// fenced ends, everything does at once, as another process may be at work.
+// run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced.
+// When fenced ends, everything does at once, as another process may be at work.
 func (p *pipeline) run(ctx, fenced context.Context) error {
 	backend, err := p.open(ctx)
 	if err != nil {
@@ -62,7 +62,8 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		Rules: rules, SourceGracePeriod: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
 		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
 		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10,
-		Queue: queue, Store: p.store, Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend, Poll: poll.Now, Log: log,
+		Queue: queue, Store: p.store, Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend,
+		Poll: poll.Now, Log: log,
 		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
 		NothingDue: poll.NothingDue,
 	})
@@ -109,8 +110,8 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	return err
 }
 
-// ensureStateIndexes creates the indexes of the state database, for as long as it takes. All works without them, but what
-// has expired stays.
+// ensureStateIndexes creates the indexes of the state database, for as long as it takes. All works without them, but
+// what has expired stays.
 func (p *pipeline) ensureStateIndexes(ctx context.Context) {
 	for err := p.journal.EnsureIndexes(ctx); err != nil && ctx.Err() == nil; err = p.journal.EnsureIndexes(ctx) {
 		p.log.Warn("cannot create the expiry indexes of the state database; retrying", zap.Duration("in", indexRetry),
@@ -122,7 +123,8 @@ func (p *pipeline) ensureStateIndexes(ctx context.Context) {
 	}
 }
 
-// awaitShutdown waits for everything to end, but not for a call that hangs, such as a read from a storage that has gone.
+// awaitShutdown waits for everything to end, but not for a call that hangs, such as a read from a storage that has
+// gone.
 func (p *pipeline) awaitShutdown(wg *sync.WaitGroup) {
 	ended := make(chan struct{})
 	go func() {
@@ -137,7 +139,8 @@ func (p *pipeline) awaitShutdown(wg *sync.WaitGroup) {
 }
 
 // drainAll drains until no pause has ended meanwhile. The error says what was not synced.
-func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader, pausing *pauseController) error {
+func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader,
+	pausing *pauseController) error {
 	for {
 		if err := drain(ctx, poll, up); err != nil {
 			return err
@@ -184,7 +187,8 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 				return drain(ctx, poll, up)
 			}
 			if s := up.Stats(); s.FailedFiles+s.InvalidDocs+s.Deferred > 0 {
-				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above", s.FailedFiles+s.InvalidDocs, s.Deferred)
+				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above",
+					s.FailedFiles+s.InvalidDocs, s.Deferred)
 			}
 			return nil
 		default:

@@ -20,10 +20,11 @@ func Rules(cfg *config.Config) avalon.Rules {
 
 // NewExplainer returns an explainer of these settings; by itself it reads no source to compare it.
 func NewExplainer(cfg *config.Config, store *avalon.Store, db *state.Database) *explain.Explainer {
-	return &explain.Explainer{Config: cfg, Rules: Rules(cfg), Store: store, State: db, Open: func(ctx context.Context) (site.Backend, error) {
-		remote, _ := cfg.Remote()
-		return registry.Open(ctx, remote, registry.Options{})
-	}, OpenSource: func() site.Source { return InspectionSource(cfg) }}
+	return &explain.Explainer{Config: cfg, Rules: Rules(cfg), Store: store, State: db,
+		Open: func(ctx context.Context) (site.Backend, error) {
+			remote, _ := cfg.Remote()
+			return registry.Open(ctx, remote, registry.Options{})
+		}, OpenSource: func() site.Source { return InspectionSource(cfg) }}
 }
 
 // InspectionSource opens the studio's storage for looking at it; it waits once for one that hangs.

@@ -10,8 +10,8 @@ import (
 )
 
 // authResetDialer opens the driver's connections, and closes them when the server has logged them out. It does that for
-// good when a user is dropped, also if the user is created again at once. The driver goes on using the connections, as they
-// are not broken, and would be refused for ever; those that it opens instead log in.
+// good when a user is dropped, also if the user is created again at once. The driver goes on using the connections, as
+// they are not broken, and would be refused for ever; those that it opens instead log in.
 type authResetDialer struct {
 	net.Dialer
 

@@ -63,9 +63,9 @@ func Connect(cfg config.Mongo, log *zap.Logger) (*Client, error) {
 	return &Client{client, topology}, nil
 }
 
-// ConnectWhenResolved is [Connect], but waits while DNS does not resolve the servers of a mongodb+srv connection string:
-// to the driver that is an invalid connection string, to a studio an outage like any other. The error is ctx's if that
-// ends first.
+// ConnectWhenResolved is [Connect], but waits while DNS does not resolve the servers of a mongodb+srv connection
+// string: to the driver that is an invalid connection string, to a studio an outage like any other. The error is ctx's
+// if that ends first.
 func ConnectWhenResolved(ctx context.Context, cfg config.Mongo, log *zap.Logger) (*Client, error) {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(firstLookupDelay),
 		backoff.WithMaxInterval(maxLookupDelay), backoff.WithMaxElapsedTime(0))
@@ -77,12 +77,13 @@ func ConnectWhenResolved(ctx context.Context, cfg config.Mongo, log *zap.Logger)
 		}
 		return client, err
 	}
-	client, err := backoff.RetryNotifyWithData(connect, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) {
-		if !logged {
-			log.Warn("the servers of MongoDB are not found in DNS; retrying, no try is spent", zap.Error(err))
-			logged = true
-		}
-	})
+	client, err := backoff.RetryNotifyWithData(connect, backoff.WithContext(policy, ctx),
+		func(err error, _ time.Duration) {
+			if !logged {
+				log.Warn("the servers of MongoDB are not found in DNS; retrying, no try is spent", zap.Error(err))
+				logged = true
+			}
+		})
 	if err == nil && logged {
 		log.Info("the servers of MongoDB were found in DNS")
 	}

@@ -19,8 +19,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// topologyMonitor follows the driver's events about MongoDB's servers. The driver retries for ever, whatever is wrong, so
-// a problem that only a person can fix is logged from here: once, until the server has answered.
+// topologyMonitor follows the driver's events about MongoDB's servers. The driver retries for ever, whatever is wrong,
+// so a problem that only a person can fix is logged from here: once, until the server has answered.
 type topologyMonitor struct {
 	log     *zap.Logger
 	wantTLS bool // the connection string asks for it
@@ -128,8 +128,8 @@ func (c *Client) LostMajority() *MajorityLoss {
 	return lostMajority(c.topology.topology, c.topology.failing)
 }
 
-// WaitForMembers waits until each member of the replica set has answered or failed, at the longest for as long as opening
-// a connection may take.
+// WaitForMembers waits until each member of the replica set has answered or failed, at the longest for as long as
+// opening a connection may take.
 func (c *Client) WaitForMembers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+time.Second)
 	defer cancel()
@@ -169,10 +169,12 @@ type MajorityLoss struct {
 // String says what has happened, without the names of hosts.
 func (l *MajorityLoss) String() string {
 	if l.noPrimary {
-		return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members can be reached from here, %d are needed to elect a "+
+		return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members can be reached from here, %d "+
+			"are needed to elect a "+
 			"primary, and nothing can be written before that", l.set, l.reachable, l.total, l.needed)
 	}
-	return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members with data can be reached from here (an arbiter has "+
+	return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members with data can be reached from "+
+		"here (an arbiter has "+
 		"none), so MongoDB confirms no write and its change streams stand still", l.set, l.reachable, l.total)
 }
 
@@ -181,8 +183,8 @@ func (l *MajorityLoss) Remedy() string {
 	return fmt.Sprintf("%s; start these again, or make them reachable: %s", l, strings.Join(l.away, ", "))
 }
 
-// lostMajority tells what a replica set lacks for taking writes that a majority confirms, nil if nothing; failing are the
-// hosts whose last heartbeat failed. How many members may vote is not known, so all are taken to. Sources:
+// lostMajority tells what a replica set lacks for taking writes that a majority confirms, nil if nothing; failing are
+// the hosts whose last heartbeat failed. How many members may vote is not known, so all are taken to. Sources:
 // https://www.mongodb.com/docs/manual/reference/write-concern/#calculating-majority-for-write-concern
 func lostMajority(t event.TopologyDescription, failing map[string]bool) *MajorityLoss {
 	if t.SetName == "" {
@@ -234,10 +236,12 @@ func handshakeProblem(err error, wantTLS, answered bool) string {
 	)
 	switch {
 	case errors.As(err, &unknown):
-		return "its certificate is signed by a CA that is not known here; name the file with the certificate of its CA " +
+		return "its certificate is signed by a CA that is not known here; name the file with the certificate of its " +
+			"CA " +
 			"in the connection string: tlsCAFile=/PATH/ca.pem"
 	case errors.As(err, &name):
-		return fmt.Sprintf("%v; its certificate must have the name that the connection string and the replica set's configuration give it", name)
+		return fmt.Sprintf("%v; its certificate must have the name that the connection string and the replica set's "+
+			"configuration give it", name)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("%v; give the server a new certificate, or set the clock right", invalid)
 	case errors.As(err, new(tls.RecordHeaderError)):
@@ -245,8 +249,10 @@ func handshakeProblem(err error, wantTLS, answered bool) string {
 	case answered || !closed:
 		return ""
 	case wantTLS:
-		return "it closes connections; if it speaks no TLS, take tls=true and tlsCAFile out of the connection string; if it " +
+		return "it closes connections; if it speaks no TLS, take tls=true and tlsCAFile out of the connection " +
+			"string; if it " +
 			"demands a client certificate, name it: tlsCertificateKeyFile=/PATH/client.pem"
 	}
-	return "it closes connections; if it demands TLS, add tls=true to the connection string, and tlsCAFile=/PATH/ca.pem if its CA is the studio's own"
+	return "it closes connections; if it demands TLS, add tls=true to the connection string, and " +
+		"tlsCAFile=/PATH/ca.pem if its CA is the studio's own"
 }

@@ -23,14 +23,16 @@ import (
 
 func TestHandshakeTrouble(t *testing.T) {
 	expired := x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{NotAfter: time.Now()}}
-	name := x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"mongo1.studio.example"}}, Host: "mongo1"}
+	name := x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"mongo1.studio.example"}},
+		Host: "mongo1"}
 	for _, test := range []struct {
 		err               error
 		wantTLS, answered bool
 		want              string // empty: nothing is told
 	}{
 		{err: x509.UnknownAuthorityError{}, wantTLS: true, want: "tlsCAFile=/PATH/ca.pem"},
-		{err: x509.UnknownAuthorityError{}, wantTLS: true, answered: true, want: "tlsCAFile=/PATH/ca.pem"}, // it has a new one
+		// it has a new one
+		{err: x509.UnknownAuthorityError{}, wantTLS: true, answered: true, want: "tlsCAFile=/PATH/ca.pem"},
 		{err: name, wantTLS: true, want: "valid for mongo1.studio.example, not mongo1; its certificate must"},
 		{err: expired, wantTLS: true, answered: true, want: "expired"},
 		{err: tls.RecordHeaderError{}, wantTLS: true, want: "does not speak TLS"},
@@ -84,17 +86,20 @@ func TestLostMajority(t *testing.T) {
 		arbiter int  // index, 0 for none
 		want    string
 	}{
-		"all well":                              {kinds: []string{primary, secondary, arbiter}, arbiter: 2},
-		"one member":                            {kinds: []string{primary}},
-		"one of three away":                     {kinds: []string{primary, secondary, away}, failing: true},
-		"just connected":                        {kinds: []string{primary, away, away}},
-		"an election":                           {kinds: []string{secondary, secondary, away}, failing: true},
-		"none can be reached":                   {kinds: []string{away, away, away}, failing: true},
-		"the other one with data away":          {kinds: []string{primary, away, arbiter}, failing: true, arbiter: 2, want: "1 of 2 members with data"},
-		"the arbiter away":                      {kinds: []string{primary, secondary, away}, failing: true, arbiter: 2},
-		"no primary, and one of three is there": {kinds: []string{secondary, away, away}, failing: true, want: "1 of 3 members can be reached from here, 2 are needed"},
-		"no primary of two":                     {kinds: []string{secondary, away}, failing: true, want: "1 of 2 members can be reached from here, 2 are needed"},
-		"secondary and arbiter, being elected":  {kinds: []string{away, secondary, arbiter}, failing: true, arbiter: 2},
+		"all well":            {kinds: []string{primary, secondary, arbiter}, arbiter: 2},
+		"one member":          {kinds: []string{primary}},
+		"one of three away":   {kinds: []string{primary, secondary, away}, failing: true},
+		"just connected":      {kinds: []string{primary, away, away}},
+		"an election":         {kinds: []string{secondary, secondary, away}, failing: true},
+		"none can be reached": {kinds: []string{away, away, away}, failing: true},
+		"the other one with data away": {kinds: []string{primary, away, arbiter}, failing: true, arbiter: 2,
+			want: "1 of 2 members with data"},
+		"the arbiter away": {kinds: []string{primary, secondary, away}, failing: true, arbiter: 2},
+		"no primary, and one of three is there": {kinds: []string{secondary, away, away}, failing: true,
+			want: "1 of 3 members can be reached from here, 2 are needed"},
+		"no primary of two": {kinds: []string{secondary, away}, failing: true,
+			want: "1 of 2 members can be reached from here, 2 are needed"},
+		"secondary and arbiter, being elected": {kinds: []string{away, secondary, arbiter}, failing: true, arbiter: 2},
 	} {
 		topology := event.TopologyDescription{SetName: "rs0", Kind: "ReplicaSetWithPrimary"}
 		failing := map[string]bool{}
@@ -115,7 +120,8 @@ func TestLostMajority(t *testing.T) {
 			t.Errorf("%s: %v", name, lost)
 		}
 	}
-	if lost := lostMajority(event.TopologyDescription{Kind: "Single", Servers: []event.ServerDescription{{Kind: "Standalone"}}}, nil); lost != nil {
+	if lost := lostMajority(event.TopologyDescription{Kind: "Single",
+		Servers: []event.ServerDescription{{Kind: "Standalone"}}}, nil); lost != nil {
 		t.Errorf("a standalone server: %v", lost)
 	}
 }
@@ -132,7 +138,8 @@ func TestServersThatAreNotInDNS(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if client, err := ConnectWhenResolved(ctx, cfg, zap.New(core)); client != nil || !errors.Is(err, context.Canceled) {
+		if client, err := ConnectWhenResolved(ctx, cfg, zap.New(core)); client != nil ||
+			!errors.Is(err, context.Canceled) {
 			t.Errorf("%v, %v", client, err)
 		}
 	}()

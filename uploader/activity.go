@@ -20,8 +20,8 @@ const (
 	// maxWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
 	maxWaiting = 500
 
-	// forgetWaitingAfter is how long a file whose wait is over is still told of, if nothing is done about it: its document
-	// may have gone.
+	// forgetWaitingAfter is how long a file whose wait is over is still told of, if nothing is done about it: its
+	// document may have gone.
 	forgetWaitingAfter = time.Minute
 )
 
@@ -179,7 +179,8 @@ func (a *activity) now() (running []Transfer, waiting []Waiting) {
 		running = append(running, Transfer{tr.id, tr.ref.key, tr.ref.file.Path, tr.size, tr.sent.Load(), tr.began})
 	}
 	for ref, w := range a.waiting {
-		waiting = append(waiting, Waiting{ref.key, ref.file.Path, w.size, w.failed, site.ClassOf(w.err) == site.Transient, truncate(w.err.Error()), w.until})
+		waiting = append(waiting, Waiting{ref.key, ref.file.Path, w.size, w.failed,
+			site.ClassOf(w.err) == site.Transient, truncate(w.err.Error()), w.until})
 	}
 	slices.SortFunc(running, func(a, b Transfer) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(waiting, func(a, b Waiting) int {

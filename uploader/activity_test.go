@@ -26,7 +26,8 @@ func TestActivity(t *testing.T) {
 	inBubble(t, func(w *world) {
 		started := time.Now()
 		w.site.put = []error{
-			site.Classed(site.Transient, errors.New("too fast")), errors.New("refused"), site.Classed(site.Unavailable, errors.New("drive is full"))}
+			site.Classed(site.Transient, errors.New("too fast")), errors.New("refused"),
+			site.Classed(site.Unavailable, errors.New("drive is full"))}
 		full := errors.New("drive is still full")
 		w.site.check = []error{full, full, full}
 		var during Activity
@@ -39,7 +40,8 @@ func TestActivity(t *testing.T) {
 		if len(during.Transfers) != 1 || len(during.Waiting) != 0 {
 			t.Fatalf("during an upload: %+v", during)
 		}
-		if got, want := during.Transfers[0], (Transfer{ID: 1, Key: key("a"), Path: "{root}/a.ma", Size: 5, Sent: 3, Began: started}); got != want {
+		if got, want := during.Transfers[0], (Transfer{ID: 1, Key: key("a"), Path: "{root}/a.ma", Size: 5, Sent: 3,
+			Began: started}); got != want {
 			t.Errorf("it runs: %+v, want %+v", got, want)
 		}
 		now := w.up.Activity()
@@ -57,13 +59,15 @@ func TestActivity(t *testing.T) {
 		}
 		w.run(10*time.Second + 500*time.Millisecond)
 		now = w.up.Activity()
-		if len(now.Waiting) != 0 || len(now.Held) != 1 || now.Held[0].Subject() != "site" || now.Held[0].Why != full.Error() ||
+		if len(now.Waiting) != 0 || len(now.Held) != 1 || now.Held[0].Subject() != "site" ||
+			now.Held[0].Why != full.Error() ||
 			now.Held[0].Next.IsZero() || now.Held[0].Since.IsZero() {
 			t.Errorf("the site is held: %+v", now)
 		}
 		w.run(time.Minute)
 		w.wantSynced()
-		if now = w.up.Activity(); len(now.Transfers)+len(now.Waiting)+len(now.Held)+now.Live+now.Backlog != 0 || now.Away {
+		if now = w.up.Activity(); len(now.Transfers)+len(now.Waiting)+len(now.Held)+now.Live+now.Backlog != 0 ||
+			now.Away {
 			t.Errorf("all is synced: %+v", now)
 		}
 	})

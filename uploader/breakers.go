@@ -46,8 +46,8 @@ const (
 // TargetKinds are all kinds.
 var TargetKinds = []TargetKind{SiteTarget, RemoteRoot, LocalRoot, ProjectFolder, Settings, LargeFiles, NewFiles}
 
-// maxBreakers bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond are
-// one hold.
+// maxBreakers bounds the holds of a kind: documents name local roots, and what the settings do not fit. Those beyond
+// are one hold.
 func maxBreakers(k TargetKind) int {
 	if k == Settings {
 		return 20
@@ -78,7 +78,8 @@ type trip struct {
 // what is held up, for people.
 func (t trip) what() string { return Hold{Target: t.Target, From: t.from}.Subject() }
 
-// breakers keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by itself.
+// breakers keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by
+// itself.
 type breakers struct {
 	log  *zap.Logger
 	poll func() // finds again what was held up
@@ -112,7 +113,8 @@ type closedBreaker struct {
 }
 
 func newBreakers(log *zap.Logger, poll func()) *breakers {
-	return &breakers{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*breaker{}, kinds: Holds{}, begun: Holds{},
+	return &breakers{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*breaker{}, kinds: Holds{},
+		begun: Holds{},
 		ended: map[Target]closedBreaker{}}
 }
 
@@ -140,11 +142,13 @@ func (h *breakers) trip(t trip, err error) {
 	if t.probe == nil {
 		delay = forgetAfter
 	}
-	h.held[t.Target] = &breaker{trip: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now, sizes: [2]int64{t.size, t.size}}
+	h.held[t.Target] = &breaker{trip: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now,
+		sizes: [2]int64{t.size, t.size}}
 	h.kinds[t.Kind]++
 	h.begun[t.Kind]++
 	h.notify()
-	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()), zap.Error(err))
+	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()),
+		zap.Error(err))
 }
 
 // slowest is the longest time between two probes.
@@ -222,11 +226,13 @@ func (h *breakers) fit(t Target, left int64) error {
 
 // roomLeft says why large files are held.
 func roomLeft(left int64) error {
-	return fmt.Errorf("there is room for %s only: free some (the trash counts too) or have the quota raised; smaller files are uploaded",
+	return fmt.Errorf("there is room for %s only: free some (the trash counts too) or have the quota raised; smaller "+
+		"files are uploaded",
 		humanize.IBytes(uint64(max(left, 0))))
 }
 
-// trialEnded says how the file fared that was trialEnded: well, or it was refused, or its end says nothing about the hold.
+// trialEnded says how the file fared that was trialEnded: well, or it was refused, or its end says nothing about the
+// hold.
 func (h *breakers) trialEnded(held *breaker, well bool, refused error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -34,7 +34,8 @@ func TestProbesRunSideBySide(t *testing.T) {
 			return ctx.Err()
 		}}, errors.New("away"))
 		for i := range 150 {
-			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { time.Sleep(time.Minute); return nil }}, errors.New("away"))
+			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)},
+				probe: func(context.Context) error { time.Sleep(time.Minute); return nil }}, errors.New("away"))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -56,7 +57,8 @@ func TestManyHolds(t *testing.T) {
 		h := newBreakers(zap.New(core), func() {})
 		away := errors.New("away")
 		for i := range 3000 {
-			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)}, probe: func(context.Context) error { return away }}, away)
+			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)},
+				probe: func(context.Context) error { return away }}, away)
 			h.trip(trip{Target: Target{Settings, fmt.Sprint("no root ", i)}}, away)
 		}
 		h.trip(trip{Target: siteTarget, probe: func(context.Context) error { return away }}, errors.New("full"))
@@ -163,7 +165,8 @@ func (w *world) twoRoots() {
 	w.store.set(func(m *memory) {
 		f, g := m.rep.Files[0], m.rep.Files[0]
 		f.Path, g.Path = "{root[a]}/a.ma", "{root[b]}/b.ma"
-		m.rep.Files, m.rep.Roots = []avalon.File{f, g}, avalon.Roots{"a": w.roots[""], "b": filepath.Join(w.roots[""], "b")}
+		m.rep.Files, m.rep.Roots = []avalon.File{f, g},
+			avalon.Roots{"a": w.roots[""], "b": filepath.Join(w.roots[""], "b")}
 	})
 	w.up.RemoteRoot = config.NamedRoots(map[string]string{"a": "/SHOW/work", "b": "/SHOW/publish"})
 }
@@ -173,7 +176,8 @@ func (w *world) created(i int) bool {
 	return rec.Created
 }
 
-// One remote root of several in trouble holds only what goes there, and what is well with the others does not depend on it.
+// One remote root of several in trouble holds only what goes there, and what is well with the others does not depend on
+// it.
 func TestOneRemoteRootInTrouble(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.twoRoots()
@@ -270,7 +274,8 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 				}
 			}
 			held := w.up.Held()
-			if len(held) != 1 || held[0].Kind != LargeFiles || w.up.SiteHeld() != nil || w.logged("uploads are held") != 1 {
+			if len(held) != 1 || held[0].Kind != LargeFiles || w.up.SiteHeld() != nil ||
+				w.logged("uploads are held") != 1 {
 				t.Fatalf("tells %t: held %v, logged %v", tells, held, w.logs.All())
 			}
 			if tells && held[0].From != 101 || !tells && held[0].From != 500 {
@@ -282,7 +287,8 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 			s.set(600)
 			w.run(4 * maxProbeDelay)
 			if !w.created(1) || w.created(0) {
-				t.Errorf("tells %t: with more room the smaller is synced: %t, the larger: %t", tells, w.created(1), w.created(0))
+				t.Errorf("tells %t: with more room the smaller is synced: %t, the larger: %t", tells, w.created(1),
+					w.created(0))
 			}
 			s.set(1000)
 			w.run(4 * maxProbeDelay)
@@ -373,7 +379,8 @@ func TestNoMoreItems(t *testing.T) {
 					t.Errorf("%+v", got)
 				}
 				held := w.up.Held()
-				if len(held) != 1 || held[0].Kind != NewFiles || held[0].Name != l.full || w.logged("uploads are held") != 1 {
+				if len(held) != 1 || held[0].Kind != NewFiles || held[0].Name != l.full ||
+					w.logged("uploads are held") != 1 {
 					t.Errorf("held %v, logged %v", held, w.logs.All())
 				}
 				if l.asked > 2+7 {

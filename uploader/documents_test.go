@@ -30,7 +30,8 @@ var (
 	plainRemote = map[string]string{"": "/SHOW/p"}
 	namedRemote = map[string]string{"work": "/SHOW/work", "publish": "/SHOW/publish"}
 	inDocument  = written{remote: plainRemote, places: [][3]string{{"{root}", "DIR", "/SHOW/p"}}}
-	foreign     = written{local: map[string]string{"": "DIR"}, remote: plainRemote, places: [][3]string{{"{root}", "DIR", "/SHOW/p"}}}
+	foreign     = written{local: map[string]string{"": "DIR"}, remote: plainRemote,
+		places: [][3]string{{"{root}", "DIR", "/SHOW/p"}}}
 )
 
 var writtenDocuments = map[string]written{
@@ -41,19 +42,24 @@ var writtenDocuments = map[string]written{
 	"empty file": inDocument,
 	"braces and percent in a resource's name": inDocument,
 	"dots: v1.0 as subset, no ending":         inDocument,
-	"multi-root, all in publish":              {remote: namedRemote, places: [][3]string{{"{root[publish]}", "DIR/p", "/SHOW/publish"}}},
+	"multi-root, all in publish": {remote: namedRemote,
+		places: [][3]string{{"{root[publish]}", "DIR/p", "/SHOW/publish"}}},
 	"multi-root, a resource in the other root (context.root has only publish)": {remote: namedRemote,
 		places: [][3]string{{"{root[publish]}", "DIR/p", "/SHOW/publish"}},
-		held: `context.root of the representation has no root "work", as in {root[work]}, which the path begins with; set local_root in ` +
+		held: `context.root of the representation has no root "work", as in {root[work]}, which the path ` +
+			`begins with; set local_root in ` +
 			`config.json to where all roots are mounted here, that of {root[work]} too`},
-	"multi-root, a resource in the other root, with local_root": {remote: namedRemote, local: map[string]string{"work": "DIR/w", "publish": "DIR/p"},
+	"multi-root, a resource in the other root, with local_root": {remote: namedRemote,
+		local:  map[string]string{"work": "DIR/w", "publish": "DIR/p"},
 		places: [][3]string{{"{root[publish]}", "DIR/p", "/SHOW/publish"}, {"{root[work]}", "DIR/w", "/SHOW/work"}}},
 	"roots /pro and /projects": {remote: map[string]string{"work": "/SHOW/pro", "publish": "/SHOW/projects"},
 		local:  map[string]string{"work": "DIR/pro", "publish": "DIR/projects"},
 		places: [][3]string{{"{root[work]}", "DIR/pro", "/SHOW/pro"}}},
-	"root publish inside of root work, work first": {remote: namedRemote, local: map[string]string{"work": "DIR", "publish": "DIR/publish"},
+	"root publish inside of root work, work first": {remote: namedRemote,
+		local:  map[string]string{"work": "DIR", "publish": "DIR/publish"},
 		places: [][3]string{{"{root[work]}", "DIR", "/SHOW/work"}}},
-	"roots of two levels":                              {remote: map[string]string{"disk1][work": "/SHOW/p"}, places: [][3]string{{"{root[disk1][work]}", "DIR", "/SHOW/p"}}},
+	"roots of two levels": {remote: map[string]string{"disk1][work": "/SHOW/p"},
+		places: [][3]string{{"{root[disk1][work]}", "DIR", "/SHOW/p"}}},
 	"artist at home, sitesync of the studio":           {remote: plainRemote, absent: true},
 	"publisher's clock in Asia/Tokyo":                  inDocument,
 	"publisher's clock in America/Los_Angeles":         inDocument,
@@ -72,7 +78,8 @@ var writtenDocuments = map[string]written{
 	"macOS publisher": foreign,
 }
 
-// Each document of testdata/pype2_documents.json, as the unchanged code of Pype 2 has written it, has the right outcome.
+// Each document of testdata/pype2_documents.json, as the unchanged code of Pype 2 has written it, has the right
+// outcome.
 func TestDocumentsOfPype2(t *testing.T) {
 	data, err := os.ReadFile("testdata/pype2_documents.json")
 	must(t, err)
@@ -108,7 +115,8 @@ func testWritten(t *testing.T, text []byte, want written) {
 		return config.NamedRoots(named)
 	}
 	var doc bson.Raw
-	must(t, bson.UnmarshalExtJSON(bytes.ReplaceAll(text, []byte("/mnt/studio"), []byte(filepath.ToSlash(dir))), true, &doc))
+	must(t, bson.UnmarshalExtJSON(bytes.ReplaceAll(text, []byte("/mnt/studio"), []byte(filepath.ToSlash(dir))), true,
+		&doc))
 	rep, err := avalon.Decode(key("a"), doc)
 	must(t, err)
 	synced := map[avalon.FileKey]string{} // where it is on Drive
@@ -146,7 +154,8 @@ func testWritten(t *testing.T, text []byte, want written) {
 			}
 		}
 		held := w.up.Held()
-		if (want.held == "") != (len(held) == 0) || len(held) > 1 || len(held) == 1 && (!strings.HasPrefix(held[0].Why, want.held) || held[0].Kind != Settings) {
+		if (want.held == "") != (len(held) == 0) || len(held) > 1 || len(held) == 1 &&
+			(!strings.HasPrefix(held[0].Why, want.held) || held[0].Kind != Settings) {
 			t.Errorf("held is %v", held)
 		}
 		if n := w.logged("uploads are held"); n != len(held) {

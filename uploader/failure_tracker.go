@@ -11,12 +11,14 @@ import (
 )
 
 const (
-	// ownFailureAfter is how long a file has to fail, and ownFailureRounds how often, while the site works otherwise, until that is the
-	// file's own trouble. Both are counted from the first failure that is known to be beside others' success.
+	// ownFailureAfter is how long a file has to fail, and ownFailureRounds how often, while the site works otherwise,
+	// until that is the file's own trouble. Both are counted from the first failure that is known to be beside others'
+	// success.
 	ownFailureAfter  = 2 * time.Minute
 	ownFailureRounds = 3
 
-	// maxTransientDelay bounds how long such a file is left alone: transientDelay, from ownFailureRounds on twice as long each time.
+	// maxTransientDelay bounds how long such a file is left alone: transientDelay, from ownFailureRounds on twice as
+	// long each time.
 	maxTransientDelay = time.Minute
 
 	// maxRetryAfter bounds what is believed of the site's word when to come back with one file.
@@ -55,10 +57,11 @@ type assessment struct {
 	rest   time.Duration // when to try again
 }
 
-// failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have succeeded since
-// the file began to fail than are failing too, and one of them since its last failure, or if check says so now. It
-// is asked where as many have succeeded as are failing too: also where no other file was tried.
-func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time, err error, check func(context.Context) error) assessment {
+// failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have
+// succeeded since the file began to fail than are failing too, and one of them since its last failure, or if check says
+// so now. It is asked where as many have succeeded as are failing too: also where no other file was tried.
+func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time, err error,
+	check func(context.Context) error) assessment {
 	works, ask, known := f.observe(ref, now)
 	if ask {
 		works = check(ctx) == nil
@@ -88,8 +91,8 @@ func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time,
 	return s
 }
 
-// observe takes observe of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked for
-// that, and whether anything can be said: the first failure of a file means nothing yet.
+// observe takes observe of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked
+// for that, and whether anything can be said: the first failure of a file means nothing yet.
 func (f *failureTracker) observe(ref fileRef, now time.Time) (works, ask, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -116,8 +119,8 @@ func (f *failureTracker) observe(ref fileRef, now time.Time) (works, ask, known 
 	return false, succeeded >= others, true
 }
 
-// remaining is how long a file is still to be remaining alone, as it fails while others get through: polls find it all the time.
-// The error is why.
+// remaining is how long a file is still to be remaining alone, as it fails while others get through: polls find it all
+// the time. The error is why.
 func (f *failureTracker) remaining(ref fileRef, now time.Time) (time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,5 +142,6 @@ func (f *failureTracker) ended(ref fileRef, succeeded bool) {
 
 // ownFailure is the error of a file that fails alone.
 func ownFailure(err error, lasted time.Duration) error {
-	return site.Classed(site.FileError, fmt.Errorf("%w (for %s, though the site works otherwise)", err, lasted.Round(time.Second)))
+	return site.Classed(site.FileError, fmt.Errorf("%w (for %s, though the site works otherwise)", err,
+		lasted.Round(time.Second)))
 }

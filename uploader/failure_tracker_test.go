@@ -38,7 +38,8 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 			t.Errorf("after a minute the record is %+v", rec)
 		}
 		w.run(3 * time.Minute)
-		if rec := w.store.record(); rec.Tries != 1 || !strings.Contains(rec.Error, "answered 500") || !strings.Contains(rec.Error, "though the site works otherwise") {
+		if rec := w.store.record(); rec.Tries != 1 || !strings.Contains(rec.Error, "answered 500") ||
+			!strings.Contains(rec.Error, "though the site works otherwise") {
 			t.Errorf("after four minutes the record is %+v", rec)
 		}
 		w.run(10 * time.Minute)
@@ -51,7 +52,8 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 		}
 		w.run(time.Hour)
 		if len(w.site.puts) != puts || len(w.site.checks) > 2 || len(w.up.failing.all) != 0 {
-			t.Errorf("%d uploads, then %d; %d checks; remembered %v", puts, len(w.site.puts), len(w.site.checks), w.up.failing.all)
+			t.Errorf("%d uploads, then %d; %d checks; remembered %v", puts, len(w.site.puts), len(w.site.checks),
+				w.up.failing.all)
 		}
 		cancel()
 		synctest.Wait()
@@ -88,7 +90,8 @@ func TestOnlyFileThatFails(t *testing.T) {
 func TestSharedTroubleIsNoFiles(t *testing.T) {
 	inBubble(t, func(w *world) {
 		for range 10_000 {
-			w.site.put = append(w.site.put, &site.Error{Class: site.Transient, Shared: true, Err: errors.New("rate limit")})
+			w.site.put = append(w.site.put, &site.Error{Class: site.Transient, Shared: true,
+				Err: errors.New("rate limit")})
 		}
 		w.run(5 * time.Hour)
 		if rec := w.store.record(); rec.Tries != 0 || len(w.site.checks) != 0 {
@@ -108,7 +111,8 @@ func TestWhoseFailure(t *testing.T) {
 		var f failureTracker
 		for round := range 100 {
 			for i := range 50 {
-				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), errTrouble, never); s.own != 0 || s.rest != transientDelay {
+				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*time.Minute), errTrouble,
+					never); s.own != 0 || s.rest != transientDelay {
 					t.Fatalf("round %d: %+v", round, s)
 				}
 			}
@@ -133,7 +137,8 @@ func TestWhoseFailure(t *testing.T) {
 		own := 0
 		for round := range 8 {
 			for i := range 3 {
-				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second), errTrouble, well); s.own > 0 {
+				if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second),
+					errTrouble, well); s.own > 0 {
 					own++
 				}
 			}
@@ -157,7 +162,8 @@ func TestWhoseFailure(t *testing.T) {
 					if out {
 						check = func(context.Context) error { return errTrouble }
 					}
-					if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second), errTrouble, check); s.own > 0 {
+					if s := f.failed(ctx, failingRef(fmt.Sprint(i)), now.Add(time.Duration(round)*30*time.Second),
+						errTrouble, check); s.own > 0 {
 						own++
 					}
 				}

@@ -16,12 +16,14 @@ import (
 func FuzzPlan(f *testing.F) {
 	for _, doc := range []string{
 		`{"type": "representation", "context": {"root": "/mnt/p"}, "files": [{"_id": 1, "path": "{root}/a", "size": 5,
-			"sites": [{"name": "studio", "created_dt": {"$date": "2020-01-01T00:00:00Z"}}, {"name": "gdrive", "tries": 1,
-			"last_failed_dt": {"$date": "2026-01-01T00:00:00Z"}}]}]}`,
-		`{"type": "representation", "context": {"root": {"work": "P:/x"}}, "files": [null, {"_id": "x", "path": "{root[work]}\\a",
-			"sites": {"studio": {"created_dt": true}, "gdrive": {"tries": "2"}}}, {"sites": {"gdrive": 7}}]}`,
-		`{"type": "representation", "files": [{"_id": 1, "path": "a", "sites": [{"name": "gdrive"}, {"name": "gdrive", "created_dt": 1},
-			{"name": "studio", "created_dt": 1}]}, {"_id": 1, "path": "a", "sites": [{"name": "gdrive"}, {"name": "studio", "created_dt": 1}]}]}`,
+			"sites": [{"name": "studio", "created_dt": {"$date": "2020-01-01T00:00:00Z"}}, {"name": "gdrive",
+			"tries": 1, "last_failed_dt": {"$date": "2026-01-01T00:00:00Z"}}]}]}`,
+		`{"type": "representation", "context": {"root": {"work": "P:/x"}}, "files": [null, {"_id": "x",
+			"path": "{root[work]}\\a", "sites": {"studio": {"created_dt": true}, "gdrive": {"tries": "2"}}},
+			{"sites": {"gdrive": 7}}]}`,
+		`{"type": "representation", "files": [{"_id": 1, "path": "a", "sites": [{"name": "gdrive"},
+			{"name": "gdrive", "created_dt": 1}, {"name": "studio", "created_dt": 1}]},
+			{"_id": 1, "path": "a", "sites": [{"name": "gdrive"}, {"name": "studio", "created_dt": 1}]}]}`,
 		`{"type": "representation", "files": {}}`,
 	} {
 		var parsed bson.D
@@ -55,7 +57,8 @@ func FuzzPlan(f *testing.F) {
 				t.Errorf("due is %+v", file)
 			}
 			seen[file.Key()] = true
-			if s, err := locate(&file, rep.Roots, config.OneRoot("/mnt/p"), config.OneRoot("/SHOW/p")); err == nil && (!filepath.IsLocal(s.rel) || path.Clean(s.rel) != s.rel) {
+			if s, err := locate(&file, rep.Roots, config.OneRoot("/mnt/p"), config.OneRoot("/SHOW/p")); err == nil &&
+				(!filepath.IsLocal(s.rel) || path.Clean(s.rel) != s.rel) {
 				t.Errorf("%q leads to %q", file.Path, s.rel)
 			}
 		}

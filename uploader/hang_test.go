@@ -55,7 +55,8 @@ func TestStorageHangs(t *testing.T) {
 		}
 		w.run(hungCall)
 		held := w.up.Held()
-		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !held[0].Hangs || !strings.Contains(held[0].Why, "does not answer") ||
+		if len(held) != 1 || held[0].Target != (Target{LocalRoot, w.roots[""]}) || !held[0].Hangs ||
+			!strings.Contains(held[0].Why, "does not answer") ||
 			w.logged("uploads are held") != 1 || w.totals().Failed != 0 {
 			t.Errorf("held %v, logged %v, %+v", held, w.logs.All(), w.totals())
 		}
@@ -136,7 +137,8 @@ func TestOneFileHangs(t *testing.T) {
 		w.run(2 * time.Second)
 		w.up.Queue.Add(key("a"), watcher.Live)
 		w.run(2 * time.Minute)
-		if rec := w.store.record(); rec.Tries == 0 || !strings.Contains(rec.Error, "other files of it are read meanwhile") {
+		if rec := w.store.record(); rec.Tries == 0 ||
+			!strings.Contains(rec.Error, "other files of it are read meanwhile") {
 			t.Errorf("the record is %+v", rec)
 		}
 		if n := w.up.Stats().StalledCalls; n != 1 || len(w.up.Held()) != 0 {

@@ -58,7 +58,8 @@ func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots a
 }
 
 // resolve finds out where a file comes from and goes, without opening it.
-func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (r roots, at site.Resolved, i Inspection, err error) {
+func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (r roots, at site.Resolved,
+	i Inspection, err error) {
 	if r, err = resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot); err != nil {
 		return r, at, i, err
 	}
@@ -108,17 +109,19 @@ func (n *Inspector) CheckSource(ctx context.Context, f *avalon.File, documentRoo
 
 // Unfit says why the settings do not fit a path, so that its file is held; nil if they do.
 func Unfit(path string, documentRoots avalon.Roots, local, remote config.Roots) error {
-	if _, err := resolveRoots(&avalon.File{Path: path}, documentRoots, local, remote); site.ClassOf(err) == site.Unavailable {
+	if _, err := resolveRoots(&avalon.File{Path: path}, documentRoots, local,
+		remote); site.ClassOf(err) == site.Unavailable {
 		return err
 	}
 	return nil
 }
 
-// Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be created
-// is not known.
+// Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be
+// created is not known.
 func (h Hold) Concerns(i Inspection, size int64) bool {
 	within := func(p string) bool {
-		return p != "" && (p == h.Name || strings.HasPrefix(p, strings.TrimRight(h.Name, `/\`)+"/") || strings.HasPrefix(p, h.Name+`\`))
+		return p != "" && (p == h.Name || strings.HasPrefix(p, strings.TrimRight(h.Name, `/\`)+"/") ||
+			strings.HasPrefix(p, h.Name+`\`))
 	}
 	switch h.Kind {
 	case SiteTarget:

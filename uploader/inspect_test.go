@@ -37,17 +37,27 @@ func TestInspect(t *testing.T) {
 		class site.Class
 		fails bool
 	}{
-		"there":       {file: avalon.File{Path: "{root}/a.ma", Size: 7}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
-		"of any size": {file: avalon.File{Path: "{root}/a.ma", Size: -1}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
+		"there": {file: avalon.File{Path: "{root}/a.ma", Size: 7},
+			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
+		"of any size": {file: avalon.File{Path: "{root}/a.ma", Size: -1},
+			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified}},
 		"older": {file: avalon.File{Path: "{root}/a.ma", Size: 7, Modified: modified.Add(time.Minute)},
-			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified, Stale: true}},
-		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8}, want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.NotReady},
-		"not there":       {file: avalon.File{Path: "{root}/b.ma", Size: 7}, want: Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"}, fails: true, class: site.NotReady},
-		"a folder":        {file: avalon.File{Path: "{root}/.", Size: 7}, want: Inspection{Root: root}, fails: true, class: site.FileError},
-		"unknown root":    {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true, class: site.Unavailable},
-		"another system":  {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"}, fails: true, class: site.Unavailable},
+			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma", Size: 7, Modified: modified,
+				Stale: true}},
+		"of another size": {file: avalon.File{Path: "{root}/a.ma", Size: 8},
+			want: Inspection{Root: root, Local: a, Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.NotReady},
+		"not there": {file: avalon.File{Path: "{root}/b.ma", Size: 7},
+			want:  Inspection{Root: root, Local: filepath.Join(root, "b.ma"), Remote: "/SHOW/projects/b.ma"},
+			fails: true, class: site.NotReady},
+		"a folder": {file: avalon.File{Path: "{root}/.", Size: 7}, want: Inspection{Root: root}, fails: true,
+			class: site.FileError},
+		"unknown root": {file: avalon.File{Path: "{root[work]}/a.ma", Size: 7}, fails: true,
+			class: site.Unavailable},
+		"another system": {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": "studio"},
+			fails: true, class: site.Unavailable},
 		"not mounted": {file: avalon.File{Path: "{root}/a.ma", Size: 7}, roots: avalon.Roots{"": root + "-away"},
-			want: Inspection{Root: root + "-away", Local: filepath.Join(root+"-away", "a.ma"), Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Unavailable},
+			want: Inspection{Root: root + "-away", Local: filepath.Join(root+"-away", "a.ma"),
+				Remote: "/SHOW/projects/a.ma"}, fails: true, class: site.Unavailable},
 	} {
 		if test.roots == nil {
 			test.roots = documents
@@ -127,7 +137,8 @@ func TestInspectAStorageThatHangs(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		// Nor is it asked at all where it is known to hang.
-		n = newInspector(config.OneRoot("/SHOW"), local.Options{Before: func(string, string) { t.Error("it is asked") }})
+		n = newInspector(config.OneRoot("/SHOW"),
+			local.Options{Before: func(string, string) { t.Error("it is asked") }})
 		start = time.Now()
 		n.Avoid("/mnt/studio")
 		_, err := n.Inspect(t.Context(), &avalon.File{Path: "{root}/a", Size: 7}, documents)

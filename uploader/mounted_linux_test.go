@@ -53,7 +53,8 @@ func TestProjectFolderAway(t *testing.T) {
 				must(t, left(show))
 				w.run(10 * time.Minute)
 				held := w.up.Held()
-				if len(held) != 1 || held[0].Target != (Target{ProjectFolder, show}) || !strings.Contains(held[0].Why, "is not mounted") {
+				if len(held) != 1 || held[0].Target != (Target{ProjectFolder, show}) ||
+					!strings.Contains(held[0].Why, "is not mounted") {
 					t.Errorf("held is %v", held)
 				}
 				if rec := w.recordOf(1); !rec.Created {
@@ -68,7 +69,8 @@ func TestProjectFolderAway(t *testing.T) {
 				if rec := w.recordOf(0); !rec.Created {
 					t.Errorf("the record is %+v", rec)
 				}
-				if w.logged("uploads are held") != 1 || w.logged("uploads go on") != 1 || w.logged("upload failed") != 0 {
+				if w.logged("uploads are held") != 1 || w.logged("uploads go on") != 1 ||
+					w.logged("upload failed") != 0 {
 					t.Errorf("the log has %v", w.logs.All())
 				}
 			})
@@ -82,7 +84,8 @@ func TestFileMissingInAProject(t *testing.T) {
 		show := w.projects()
 		must(t, os.Remove(filepath.Join(show, "publish", "a.ma")))
 		w.run(time.Hour)
-		if rec := w.recordOf(0); rec.Tries != 3 || !strings.Contains(rec.Error, "is not there") || len(w.up.Held()) > 0 {
+		if rec := w.recordOf(0); rec.Tries != 3 || !strings.Contains(rec.Error, "is not there") ||
+			len(w.up.Held()) > 0 {
 			t.Errorf("the record is %+v, held is %v", rec, w.up.Held())
 		}
 	})
@@ -137,8 +140,8 @@ func TestReadFails(t *testing.T) {
 	}
 }
 
-// A project folder may be a link to another mount if the settings allow its target. If not, nothing is uploaded and no try
-// is spent, and the log names the setting.
+// A project folder may be a link to another mount if the settings allow its target. If not, nothing is uploaded and no
+// try is spent, and the log names the setting.
 func TestProjectFolderIsALink(t *testing.T) {
 	for name, test := range map[string]struct {
 		allow  func(target string) []string
@@ -147,7 +150,8 @@ func TestProjectFolderIsALink(t *testing.T) {
 		"not allowed":    {func(string) []string { return nil }, false},
 		"another folder": {func(target string) []string { return []string{target + "-other", t.TempDir()} }, false},
 		"its target":     {func(target string) []string { return []string{target} }, true},
-		"a folder above": {func(target string) []string { return []string{"/nowhere/at/all", filepath.Dir(target)} }, true},
+		"a folder above": {func(target string) []string { return []string{"/nowhere/at/all", filepath.Dir(target)} },
+			true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			target := t.TempDir()
@@ -162,8 +166,9 @@ func TestProjectFolderIsALink(t *testing.T) {
 				if rec.Created != test.synced || rec.Tries > 0 || !w.recordOf(1).Created {
 					t.Errorf("the record is %+v", rec)
 				}
-				if !test.synced && (len(held) != 1 || held[0].Kind != Settings || !strings.Contains(held[0].Why, show+" is a symbolic link out of the root, to "+target+
-					"; add its target, or a folder above that, to local_root_links of config.json")) {
+				if !test.synced && (len(held) != 1 || held[0].Kind != Settings ||
+					!strings.Contains(held[0].Why, show+" is a symbolic link out of the root, to "+target+
+						"; add its target, or a folder above that, to local_root_links of config.json")) {
 					t.Errorf("held is %v", held)
 				}
 				rep := &w.store.rep // check tells it too

@@ -22,15 +22,17 @@ type template struct {
 	rel  string // what follows the root, with separators and braces as found
 }
 
-// parsePath reads a path as Pype writes it: "{root}/..." or "{root[NAME]}/...". A path without a root is accepted if one
-// of the publisher's roots is what it begins with, as some hosts publish it. What follows the root begins with a
-// separator, unless one root's text begins another's: publishing then writes {root[work]}jects/..., if work is /mnt/pro.
+// parsePath reads a path as Pype writes it: "{root}/..." or "{root[NAME]}/...". A path without a root is accepted if
+// one of the publisher's roots is what it begins with, as some hosts publish it. What follows the root begins with a
+// separator, unless one root's text begins another's: publishing then writes {root[work]}jects/..., if work is
+// /mnt/pro.
 func parsePath(p string, roots avalon.Roots) (template, error) {
 	if !strings.HasPrefix(p, "{root") {
 		if name, rel, ok := longestRoot(p, maps.All(roots)); ok {
 			return template{root: name, rel: rel}, nil
 		}
-		return template{}, fmt.Errorf("path %q does not begin with {root} or {root[NAME]}, nor with the root it was published under", p)
+		return template{}, fmt.Errorf("path %q does not begin with {root} or {root[NAME]}, nor with the root it was "+
+			"published under", p)
 	}
 	field, rest, ok := strings.Cut(p[len("{root"):], "}")
 	if !ok {
@@ -92,7 +94,8 @@ type roots struct {
 	here, there       string // the folder of this machine, and the one on the site
 	hereRel, thereRel string // what follows, with separators and braces as found; the same but for paths that have none
 
-	// suffix follows there directly: the file goes into a folder beside it whose name begins with its name. Mostly empty.
+	// suffix follows there directly: the file goes into a folder beside it whose name begins with its name. Mostly
+	// empty.
 	suffix string
 }
 
@@ -115,7 +118,8 @@ func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote conf
 	var ok bool
 	if local.IsZero() {
 		if r.here, ok = documentRoots[t.root]; !ok {
-			return r, unknownRoot("context.root of the representation has no %s; set local_root in config.json to where all roots "+
+			return r, unknownRoot("context.root of the representation has no %s; set local_root in config.json to "+
+				"where all roots "+
 				"are mounted here, that of %s too", rootName(t.root), field(t.root))
 		}
 	} else if r.here, ok = local.Lookup(t.root); !ok {
@@ -129,7 +133,8 @@ func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote conf
 		err = r.join(t, documentRoots, local, remote)
 	}
 	if err == nil && isForeign(r.here) {
-		err = unknownRoot("root %q is not a path of this system (%s): it was published from another one; set local_root "+
+		err = unknownRoot("root %q is not a path of this system (%s): it was published from another one; set "+
+			"local_root "+
 			"in config.json to where the storage is mounted here", r.here, runtime.GOOS)
 	}
 	return r, err
@@ -151,8 +156,10 @@ func (r *roots) join(t template, documentRoots avalon.Roots, local, remote confi
 		}
 	}
 	if !ok {
-		return unknownRoot("the path begins with %s and goes on without a separator, which makes it %s on this machine, beside all "+
-			"roots; make the folder in which that is a root too, in local_root of config.json and in gdrive.json", field(t.root), firstFolder(r.here, t.rel))
+		return unknownRoot("the path begins with %s and goes on without a separator, which makes it %s on this "+
+			"machine, beside all "+
+			"roots; make the folder in which that is a root too, in local_root of config.json and in gdrive.json",
+			field(t.root), firstFolder(r.here, t.rel))
 	}
 	if local.IsZero() {
 		r.here = documentRoots[name]
@@ -222,7 +229,8 @@ func rootName(name string) string {
 	if name == "" {
 		return "plain root, which the path begins with"
 	}
-	return fmt.Sprintf("root %q, as in %s, which the path begins with", strings.ReplaceAll(name, "][", "."), field(name))
+	return fmt.Sprintf("root %q, as in %s, which the path begins with", strings.ReplaceAll(name, "][", "."),
+		field(name))
 }
 
 // field is the root as paths begin with it.

@@ -48,8 +48,9 @@ func TestLocate(t *testing.T) {
 			want: source{root: "/mnt/r", rel: "Test/a.exr", remote: "/SHOW/render/Test/a.exr"},
 		},
 		"local root wins": {
-			path: "{root}/Test/a.ma", roots: avalon.Roots{"": `P:\projects`}, local: config.OneRoot("/mnt/p"), remote: one,
-			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+			path: "{root}/Test/a.ma", roots: avalon.Roots{"": `P:\projects`}, local: config.OneRoot("/mnt/p"),
+			remote: one,
+			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"Windows separators": {
 			path: `{root}\Test\sub\a.ma`, roots: avalon.Roots{"": "/mnt/p"}, remote: one,
@@ -64,8 +65,9 @@ func TestLocate(t *testing.T) {
 			want: source{root: "/mnt/p", rel: "Test/{{a}}{b}.ma", remote: "/SHOW/projects/Test/{{a}}{b}.ma"},
 		},
 		"no root in the path": {
-			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.OneRoot("/mnt/p"), remote: one,
-			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.OneRoot("/mnt/p"),
+			remote: one,
+			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"nested roots": {
 			path: "/mnt/p/publish/Test/a.ma", roots: avalon.Roots{"a": "/mnt/p", "b": "/mnt/p/publish", "c": "/mnt"},
@@ -73,7 +75,8 @@ func TestLocate(t *testing.T) {
 			want:   source{root: "/mnt/p/publish", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
 		},
 		"equal roots": {
-			path: `P:\Projects\Test\a.ma`, roots: avalon.Roots{"d": "P:/projects", "b": "p:/projects/", "c": `P:\projects`},
+			path: `P:\Projects\Test\a.ma`, roots: avalon.Roots{"d": "P:/projects", "b": "p:/projects/",
+				"c": `P:\projects`},
 			local:  config.NamedRoots(map[string]string{"b": "/mnt/b", "c": "/mnt/c", "d": "/mnt/d"}),
 			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b", "c": "/SHOW/c", "d": "/SHOW/d"}),
 			want:   source{root: "/mnt/b", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
@@ -112,8 +115,9 @@ func TestLocate(t *testing.T) {
 			want:   source{root: "/mnt/projects", rel: "Test/a.ma", remote: "/P/Test/a.ma"},
 		},
 		"a root with a separator at its end": {
-			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.OneRoot("/mnt/p"), remote: one,
-			want: source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
+			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.OneRoot("/mnt/p"),
+			remote: one,
+			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"dots in a name": {
 			path: "{root}/Test/..a..ma", roots: avalon.Roots{"": "/mnt/p"}, remote: one,
@@ -142,35 +146,51 @@ func TestLocateRefuses(t *testing.T) {
 		remote config.Roots
 		want   string
 	}{
-		"leaves the root":          {path: "{root}/Test/../../etc/passwd", roots: mounted, remote: one, want: `leaves its root by ".."`},
-		"leaves it by backslashes": {path: `{root}\..\etc\passwd`, roots: mounted, remote: one, want: `leaves its root by ".."`},
-		"NUL":                      {path: "{root}/a\x00b", roots: mounted, remote: one, want: "NUL"},
-		"not UTF-8":                {path: "{root}/a\xff.ma", roots: mounted, remote: one, want: "not UTF-8"},
-		"the root itself":          {path: "{root}/./", roots: mounted, remote: one, want: "is the root itself"},
+		"leaves the root": {path: "{root}/Test/../../etc/passwd", roots: mounted, remote: one,
+			want: `leaves its root by ".."`},
+		"leaves it by backslashes": {path: `{root}\..\etc\passwd`, roots: mounted, remote: one,
+			want: `leaves its root by ".."`},
+		"NUL":             {path: "{root}/a\x00b", roots: mounted, remote: one, want: "NUL"},
+		"not UTF-8":       {path: "{root}/a\xff.ma", roots: mounted, remote: one, want: "not UTF-8"},
+		"the root itself": {path: "{root}/./", roots: mounted, remote: one, want: "is the root itself"},
 		"beside all roots": {path: "{root}-old/a.ma", roots: mounted, remote: one,
-			want: "makes it /mnt/p-old on this machine, beside all roots; make the folder in which that is a root too, in local_root"},
+			want: "makes it /mnt/p-old on this machine, beside all roots; make the folder in which that is a root " +
+				"too, in local_root"},
 		"up from beside it": {path: "{root}-old/../../etc/passwd", roots: avalon.Roots{"": "/mnt/p", "b": "/mnt/p-old"},
 			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b"}), want: "gdrive.json has no plain root"},
-		"out of the root beside it": {path: "{root[a]}-old/../../etc/passwd", roots: avalon.Roots{"a": "/mnt/p", "b": "/mnt/p-old"},
-			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/a-old"}), want: `leaves its root by ".."`},
+		"out of the root beside it": {path: "{root[a]}-old/../../etc/passwd",
+			roots:  avalon.Roots{"a": "/mnt/p", "b": "/mnt/p-old"},
+			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/a-old"}),
+			want:   `leaves its root by ".."`},
 		"one level of two": {path: "{root[disk1]}/a", roots: avalon.Roots{"disk1][work": "/mnt/p"},
-			remote: config.NamedRoots(map[string]string{"disk1][work": "/SHOW/p"}), want: `no root "disk1", as in {root[disk1]}, which the path begins with; set local_root`},
-		"a root that only the path names": {path: "{root[work][a]}/a", roots: avalon.Roots{"publish": "/mnt/p"}, remote: one,
-			want: `context.root of the representation has no root "work.a", as in {root[work][a]}, which the path begins with; set local_root ` +
+			remote: config.NamedRoots(map[string]string{"disk1][work": "/SHOW/p"}),
+			want:   `no root "disk1", as in {root[disk1]}, which the path begins with; set local_root`},
+		"a root that only the path names": {path: "{root[work][a]}/a", roots: avalon.Roots{"publish": "/mnt/p"},
+			remote: one,
+			want: `context.root of the representation has no root "work.a", as in {root[work][a]}, which the path ` +
+				`begins with; set local_root ` +
 				`in config.json to where all roots are mounted here, that of {root[work][a]} too`},
-		"half a field":            {path: "{root[a][]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
-		"a network path":          {path: "{root}/a", roots: avalon.Roots{"": "//server/share"}, remote: one, want: "set local_root"},
-		"another network path":    {path: "{root}/a", roots: avalon.Roots{"": `\\server\share`}, remote: one, want: "set local_root"},
-		"open brace":              {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
-		"odd field":               {path: "{root.work}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
-		"empty name":              {path: "{root[]}/a.ma", roots: mounted, remote: one, want: "neither {root} nor {root[NAME]}"},
-		"another root":            {path: "/etc/passwd", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"a root's prefix":         {path: "/mnt/px/a", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"nothing":                 {path: "", roots: mounted, remote: one, want: "does not begin with {root}"},
-		"root of another system":  {path: "{root}/a", roots: avalon.Roots{"": `P:\projects`}, remote: one, want: "set local_root"},
+		"half a field": {path: "{root[a][]}/a.ma", roots: mounted, remote: one,
+			want: "neither {root} nor {root[NAME]}"},
+		"a network path": {path: "{root}/a", roots: avalon.Roots{"": "//server/share"}, remote: one,
+			want: "set local_root"},
+		"another network path": {path: "{root}/a", roots: avalon.Roots{"": `\\server\share`}, remote: one,
+			want: "set local_root"},
+		"open brace": {path: "{root/Test/a.ma", roots: mounted, remote: one, want: "not closed"},
+		"odd field": {path: "{root.work}/a.ma", roots: mounted, remote: one,
+			want: "neither {root} nor {root[NAME]}"},
+		"empty name": {path: "{root[]}/a.ma", roots: mounted, remote: one,
+			want: "neither {root} nor {root[NAME]}"},
+		"another root": {path: "/etc/passwd", roots: mounted, remote: one,
+			want: "does not begin with {root}"},
+		"a root's prefix": {path: "/mnt/px/a", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"nothing":         {path: "", roots: mounted, remote: one, want: "does not begin with {root}"},
+		"root of another system": {path: "{root}/a", roots: avalon.Roots{"": `P:\projects`}, remote: one,
+			want: "set local_root"},
 		"no root in the document": {path: "{root}/a", remote: one, want: "set local_root"},
 		"no such local_root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
-			local: config.NamedRoots(map[string]string{"work": "/mnt/w"}), remote: one, want: `local_root in config.json has no root "render"`},
+			local: config.NamedRoots(map[string]string{"work": "/mnt/w"}), remote: one,
+			want: `local_root in config.json has no root "render"`},
 		"no such remote root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
 			remote: config.NamedRoots(map[string]string{"work": "/SHOW"}), want: `gdrive.json has no root "render"`},
 	} {
@@ -197,7 +217,8 @@ func TestBackslashInAName(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(root, `a\b.ma`), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, err := locate(&avalon.File{Path: `{root}/a\b.ma`}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+	got, err := locate(&avalon.File{Path: `{root}/a\b.ma`}, avalon.Roots{"": root}, config.Roots{},
+		config.OneRoot("/SHOW"))
 	if err != nil || got.rel != `a\b.ma` {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -214,7 +235,8 @@ func TestBracesInAName(t *testing.T) {
 				must(t, os.WriteFile(filepath.Join(root, name), nil, 0o600))
 			}
 		}
-		got, err := locate(&avalon.File{Path: `{root}/a {{c}}.tx`}, avalon.Roots{"": root}, config.Roots{}, config.OneRoot("/SHOW"))
+		got, err := locate(&avalon.File{Path: `{root}/a {{c}}.tx`}, avalon.Roots{"": root}, config.Roots{},
+			config.OneRoot("/SHOW"))
 		if err != nil || got.rel != want || got.remote != "/SHOW/"+want {
 			t.Errorf("with %q there: %v, %v", on, got, err)
 		}
@@ -229,16 +251,19 @@ func must(t testing.TB, err error) {
 }
 
 func FuzzLocate(f *testing.F) {
-	for _, p := range []string{"{root}/a", `{root[work]}\a\b`, "{root}/../a", "/mnt/p/a", "{{root}}/a", "{root}/{{a}}"} {
+	for _, p := range []string{"{root}/a", `{root[work]}\a\b`, "{root}/../a", "/mnt/p/a", "{{root}}/a",
+		"{root}/{{a}}"} {
 		f.Add(p)
 	}
 	roots := avalon.Roots{"": "/mnt/p", "work": "/mnt/w"}
 	f.Fuzz(func(t *testing.T, p string) {
-		s, err := locate(&avalon.File{Path: p}, roots, config.Roots{}, config.NamedRoots(map[string]string{"work": "/SHOW/w"}))
+		s, err := locate(&avalon.File{Path: p}, roots, config.Roots{},
+			config.NamedRoots(map[string]string{"work": "/SHOW/w"}))
 		if err != nil {
 			return
 		}
-		if !filepath.IsLocal(s.rel) || !strings.HasPrefix(s.remote, "/SHOW/w/") || filepath.Join(s.root, s.rel) == s.root {
+		if !filepath.IsLocal(s.rel) || !strings.HasPrefix(s.remote, "/SHOW/w/") ||
+			filepath.Join(s.root, s.rel) == s.root {
 			t.Errorf("%q leads out of its root: %+v", p, s)
 		}
 	})

@@ -100,8 +100,10 @@ func TestPause(t *testing.T) {
 					w.up.Queue.Add(key("a"), watcher.Live)
 					w.run(time.Hour)
 				}
-				if rec := w.store.record(); len(w.site.puts) != 1 || w.store.reads != reads || rec.Tries != 1 || !w.up.Idle() {
-					t.Errorf("%d uploads, %d documents read, idle %v, %+v", len(w.site.puts), w.store.reads-reads, w.up.Idle(), rec)
+				if rec := w.store.record(); len(w.site.puts) != 1 || w.store.reads != reads || rec.Tries != 1 ||
+					!w.up.Idle() {
+					t.Errorf("%d uploads, %d documents read, idle %v, %+v", len(w.site.puts), w.store.reads-reads,
+						w.up.Idle(), rec)
 				}
 				w.up.Pause(Paused{Projects: projects("Other")})
 				w.up.Poll()

@@ -54,7 +54,8 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 		u.reading.observe(nil)
 		p, roots = newPlan(u.Rules, rep, time.Now()), rep.Roots
 		if len(p.due) > 0 && len(roots) == 0 && u.LocalRoot.IsZero() {
-			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no local_root")
+			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no "+
+				"local_root")
 			p.due = nil
 		}
 		idle = len(p.due) == 0 && p.next == 0

@@ -40,7 +40,8 @@ func TestPlanOfSeveralFiles(t *testing.T) {
 	if got.next != 10*time.Second {
 		t.Errorf("next look in %s", got.next)
 	}
-	if diff := cmp.Diff("files[5]: its path is missing; files[6]: its tries can't be read", strings.Join(got.problems, "; ")); diff != "" {
+	if diff := cmp.Diff("files[5]: its path is missing; files[6]: its tries can't be read",
+		strings.Join(got.problems, "; ")); diff != "" {
 		t.Errorf("problems, -want +got:\n%s", diff)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// progressInterval is the time between two notes of how far an upload is. Each is a small update of a document that may be
-// large.
+// progressInterval is the time between two notes of how far an upload is. Each is a small update of a document that may
+// be large.
 const progressInterval = 5 * time.Second
 
 // progressTimeout bounds the wait for the database to take a note: nobody needs an old one.

@@ -76,7 +76,8 @@ func (u *Uploader) logLost(j *job, results []result, lost avalon.Lost) {
 		}
 	}
 	for why, path := range first {
-		u.logFor(j.key).Info("uploaded, but not recorded: the record is no longer what it was", zap.Int("files", files[why]),
+		u.logFor(j.key).Info("uploaded, but not recorded: the record is no longer what it was",
+			zap.Int("files", files[why]),
 			zap.String("path", path), zap.String("why", why))
 	}
 }
@@ -94,7 +95,8 @@ func (u *Uploader) logSynced(j *job, results []result) {
 		if u.Synced != nil {
 			u.Synced(SyncedFile{j.key, r.File.Path, r.bytes, r.took, reaction})
 		}
-		u.Log.Info("synced", zap.String("project", j.key.Project), zap.Stringer("representation", j.key.ID), zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
+		u.Log.Info("synced", zap.String("project", j.key.Project), zap.Stringer("representation", j.key.ID),
+			zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),
 			zap.String("size", humanize.IBytes(uint64(r.bytes))), zap.Float64("seconds", r.took.Seconds()),
 			zap.Float64("reaction", reaction.Seconds()))
 	}

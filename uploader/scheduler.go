@@ -98,12 +98,13 @@ type line struct {
 // lane one file of each representation in turn, so that a sequence of 2,000 frames does not make a single
 // file wait. It gathers what came of them until it is time to write it.
 //
-// No transfer is idle while there is a file for it: what may not be handed out now, as there are large ones enough or its
-// storage does not answer, is stepped over, and more is planned beside it.
+// No transfer is idle while there is a file for it: what may not be handed out now, as there are large ones enough or
+// its storage does not answer, is stepped over, and more is planned beside it.
 type scheduler struct {
 	transfers int
 	queue     *watcher.Queue
-	rootOf    func(*avalon.File, avalon.Roots) string // which root of the storage a file is in; "" if that can't be told
+	// which root of the storage a file is in; "" if that can't be told
+	rootOf func(*avalon.File, avalon.Roots) string
 
 	mu        sync.Mutex
 	changed   chan struct{} // closed and replaced at every change that somebody may wait for
@@ -229,10 +230,10 @@ func (s *scheduler) isReady(c class, spare bool) bool {
 	return s.slow[c.root] < max(1, s.transfers/4)
 }
 
-// nextTask hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the spare
-// transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog or a large one to
-// end: what has just been published and is not large itself. A transfer whose storage is slow to answer makes room for
-// another one.
+// nextTask hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the
+// spare transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog or a large
+// one to end: what has just been published and is not large itself. A transfer whose storage is slow to answer makes
+// room for another one.
 func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.wait(ctx, func() bool {
@@ -365,9 +366,9 @@ func folderOf(p string) string { return p[:strings.LastIndexAny(p, `/\`)+1] }
 // ahead is how many files of a backlog are planned before they are uploaded.
 func (s *scheduler) ahead() int { return 8 * s.transfers }
 
-// room waits until a lane has few enough files waiting to be worth planning more. Once there are enough of a backlog, it
-// waits until half of them have been handed out, so that documents are read several at a time. What was published just
-// now does not wait for that: each of many representations has its turn.
+// room waits until a lane has few enough files waiting to be worth planning more. Once there are enough of a backlog,
+// it waits until half of them have been handed out, so that documents are read several at a time. What was published
+// just now does not wait for that: each of many representations has its turn.
 func (s *scheduler) room(ctx context.Context, lane watcher.Lane) error {
 	return s.wait(ctx, func() bool { return s.hasRoom(lane) })
 }

@@ -211,7 +211,8 @@ func TestBeside(t *testing.T) {
 		t.Errorf("of the one that is alone: %v", paths)
 	}
 	// All of its representation, and of others what runs and 16 at the most, three of which are elsewhere.
-	if n, paths := beside(tasks[2]); n != 100+1+16-3 || !paths["{root}/a/l0"] || !paths["{root}/a/s99"] || !paths["{root}/a/o0"] || !paths["{root}/a/m0"] {
+	if n, paths := beside(tasks[2]); n != 100+1+16-3 || !paths["{root}/a/l0"] || !paths["{root}/a/s99"] ||
+		!paths["{root}/a/o0"] || !paths["{root}/a/m0"] {
 		t.Errorf("%d beside the sequence: %v", n, paths)
 	}
 }
@@ -323,10 +324,12 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// However many large files wait, and in whichever lane: transfers that they may not have are not idle while there are others.
+// However many large files wait, and in whichever lane: transfers that they may not have are not idle while there are
+// others.
 func TestLargeFilesLeaveNoTransferIdle(t *testing.T) {
 	for _, test := range []struct{ large, small watcher.Lane }{
-		{watcher.Backlog, watcher.Backlog}, {watcher.Live, watcher.Backlog}, {watcher.Live, watcher.Live}, {watcher.Backlog, watcher.Live},
+		{watcher.Backlog, watcher.Backlog}, {watcher.Live, watcher.Backlog}, {watcher.Live, watcher.Live},
+		{watcher.Backlog, watcher.Live},
 	} {
 		s, _ := newTestSchedule(t, 4)
 		room := func() bool {

@@ -74,7 +74,8 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 
 // heldBy tells what an error of class [site.Unavailable] holds up.
 func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trip, error) {
-	ofRoot := trip{Target: u.rootTarget(root), probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
+	ofRoot := trip{Target: u.rootTarget(root),
+		probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
 	scope, folder := site.ScopeOf(err)
 	switch scope {
 	case site.OneRoot:

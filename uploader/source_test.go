@@ -76,7 +76,8 @@ func TestSourceVanishesWhileItIsRead(t *testing.T) {
 		"is not a regular file but a fol": func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) },
 	} {
 		inBubble(t, func(w *world) {
-			w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
+			w.up.Site = &meddled{Backend: w.site,
+				during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
 			must(t, os.WriteFile(filepath.Join(w.roots[""], "other.ma"), nil, 0o600)) // it stays mounted
 			w.run(time.Hour)
 			if rec := w.store.record(); rec.Created || rec.Tries != 3 || !strings.Contains(rec.Error, want) {
@@ -95,7 +96,11 @@ func TestStorageAway(t *testing.T) {
 	for name, take := range map[string]func(root, away string) error{
 		"missing":           func(root, away string) error { return os.Rename(root, away) },
 		"empty mount point": func(root, away string) error { _ = os.Rename(root, away); return os.Mkdir(root, 0o700) },
-		"a file":            func(root, away string) error { _ = os.Rename(root, away); return os.WriteFile(root, nil, 0o600) },
+		"a file": func(root, away string) error {
+			_ = os.Rename(root, away)
+			return os.WriteFile(root, nil,
+				0o600)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
@@ -139,7 +144,8 @@ func TestNoRootInTheDocument(t *testing.T) {
 			w.run(time.Second)
 			w.up.Queue.Add(key("a"), watcher.Backlog)
 		}
-		if w.logged("can't be worked with") != 1 || len(w.up.Held()) != 0 || len(w.site.puts) != 0 || w.store.record().Tries != 0 {
+		if w.logged("can't be worked with") != 1 || len(w.up.Held()) != 0 || len(w.site.puts) != 0 ||
+			w.store.record().Tries != 0 {
 			t.Errorf("held %v, logged %v", w.up.Held(), w.logs.All())
 		}
 	})

@@ -15,11 +15,12 @@ const (
 	maxSourceCheck = 2 * time.Second
 )
 
-// maxSourceWaits is how many sources are waited for in each lane at the most, about 5 MB: of a million records whose files
-// are not there, the others have their time when these are over.
+// maxSourceWaits is how many sources are waited for in each lane at the most, about 5 MB: of a million records whose
+// files are not there, the others have their time when these are over.
 const maxSourceWaits = 5_000
 
-// forgetInterval is how often it is looked for waits that nobody has looked at any more, while there is no room for others.
+// forgetInterval is how often it is looked for waits that nobody has looked at any more, while there is no room for
+// others.
 const forgetInterval = time.Minute
 
 // sourceWaits remembers the sources that are waited for, by representation. Its zero value is ready.

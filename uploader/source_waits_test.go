@@ -74,7 +74,8 @@ func TestWaitsAreBounded(t *testing.T) {
 	missing := func(lane watcher.Lane, i int) task {
 		return task{job: &job{key: key(fmt.Sprint(lane, i/10))}, file: avalon.File{Path: fmt.Sprint(i)}, lane: lane}
 	}
-	for lane, again := range map[watcher.Lane]time.Duration{watcher.Backlog: time.Minute, watcher.Live: maxSourceCheck} {
+	for lane, again := range map[watcher.Lane]time.Duration{watcher.Backlog: time.Minute,
+		watcher.Live: maxSourceCheck} {
 		// One lane takes no room from the other.
 		for i := range maxSourceWaits {
 			w.nextCheck(missing(lane, i), start, time.Minute)
@@ -87,7 +88,8 @@ func TestWaitsAreBounded(t *testing.T) {
 			t.Errorf("lane %d: %v files are waited for", lane, w.files)
 		}
 		w.finish(missing(lane, 0))
-		if w.nextCheck(more, start.Add(time.Hour), time.Minute); !w.expired(more, start.Add(time.Hour+time.Minute), time.Minute) {
+		if w.nextCheck(more, start.Add(time.Hour), time.Minute); !w.expired(more, start.Add(time.Hour+time.Minute),
+			time.Minute) {
 			t.Errorf("lane %d: it has no time when there is room", lane)
 		}
 	}

@@ -19,7 +19,8 @@ func TestStats(t *testing.T) {
 
 		// The first try fails; the second, 10 s later, meets a site in trouble.
 		w.run(10*time.Second + 500*time.Millisecond)
-		if got, want := w.up.Stats(), (Stats{FailedTries: 1, Holding: Holds{SiteTarget: 1}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
+		if got, want := w.up.Stats(), (Stats{FailedTries: 1, Holding: Holds{SiteTarget: 1},
+			Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		if len(told) != 0 {
@@ -27,7 +28,8 @@ func TestStats(t *testing.T) {
 		}
 		w.run(time.Minute)
 		w.wantSynced()
-		if got, want := w.up.Stats(), (Stats{Synced: 1, SyncedBytes: 5, FailedTries: 1, Holding: Holds{}, Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
+		if got, want := w.up.Stats(), (Stats{Synced: 1, SyncedBytes: 5, FailedTries: 1, Holding: Holds{},
+			Holds: Holds{SiteTarget: 1}}); !cmp.Equal(got, want) {
 			t.Errorf("counts %+v, want %+v", got, want)
 		}
 		// The clock of the bubble stands still while anything is done.

@@ -13,11 +13,12 @@ import (
 	"sitesync/watcher"
 )
 
-// transientDelay is how long a file is left alone when the site is busy or out of reach; see failing. The site itself has
-// tried several times before it says so.
+// transientDelay is how long a file is left alone when the site is busy or out of reach; see failing. The site itself
+// has tried several times before it says so.
 const transientDelay = 5 * time.Second
 
-// flushAhead is of how many files for each transfer the outcome may be left to be written when it goes on with the next.
+// flushAhead is of how many files for each transfer the outcome may be left to be written when it goes on with the
+// next.
 const flushAhead = 8
 
 // transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
@@ -97,8 +98,8 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	return u.recordFailure(t, now, err)
 }
 
-// throttled leaves a file alone for a while, as the site is busy or out of reach, unless that turns out to be the file's
-// own trouble.
+// throttled leaves a file alone for a while, as the site is busy or out of reach, unless that turns out to be the
+// file's own trouble.
 func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err error) (*result, time.Duration) {
 	if site.IsShared(err) {
 		u.service.observe(err)
@@ -109,7 +110,8 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	case s.own > 0:
 		return u.recordFailure(t, now, ownFailure(err, s.own))
 	case s.beside:
-		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for now",
+		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for "+
+			"now",
 			zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
 	default:
 		u.service.observe(err)
@@ -118,8 +120,8 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	return nil, jitter(s.rest)
 }
 
-// transferFile finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable] holds up, nothing if
-// that is held already.
+// transferFile finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable]
+// holds up, nothing if that is held already.
 func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size int64, obj site.Object, err error) {
 	if err := u.holds.check(siteTarget); err != nil {
 		return trip{Target: siteTarget, probe: u.probeSite}, 0, obj, site.Classed(site.Unavailable, err)
@@ -161,8 +163,8 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	return held, src.Size(), obj, err
 }
 
-// sourceTrouble is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or files
-// that the settings do not fit.
+// sourceTrouble is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or
+// files that the settings do not fit.
 func (u *Uploader) sourceTrouble(err error, root string) trip {
 	switch scope, folder := site.ScopeOf(err); scope {
 	case site.Settings:
@@ -171,7 +173,8 @@ func (u *Uploader) sourceTrouble(err error, root string) trip {
 		return trip{Target: Target{ProjectFolder, folder},
 			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, root, folder) }}
 	}
-	return trip{Target: Target{LocalRoot, root}, probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
+	return trip{Target: Target{LocalRoot, root},
+		probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
 }
 
 // upcomingSiblings returns where the files will go that are uploaded into the same folder soon.

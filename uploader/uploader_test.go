@@ -178,14 +178,17 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{left: -1}, store: &memory{rep: avalon.Representation{
-			Key: key("a"), Roots: avalon.Roots{"": root},
-			Files: []avalon.File{{Path: "{root}/a.ma", Size: 5, Sites: []avalon.SiteRecord{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
-		}}}
+		w := &world{t: t, logs: logs, roots: avalon.Roots{"": root}, site: &scripted{left: -1},
+			store: &memory{rep: avalon.Representation{
+				Key: key("a"), Roots: avalon.Roots{"": root},
+				Files: []avalon.File{{Path: "{root}/a.ma", Size: 5,
+					Sites: []avalon.SiteRecord{{Name: "studio", Created: true}, {Name: "gdrive"}}}},
+			}}}
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
 			Rules:             rules,
-			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
+			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"),
+			DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
 			Queue: q, Store: w.store, Site: w.site,
 			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
@@ -298,7 +301,8 @@ func TestThrottledCostsNoTry(t *testing.T) {
 		w.site.put = []error{busy, busy, busy, busy, busy}
 		w.run(time.Minute)
 		w.wantSynced()
-		if w.logged("remote site does not work") != 1 || w.logged("remote site works again") != 1 || w.totals().Failed != 0 {
+		if w.logged("remote site does not work") != 1 || w.logged("remote site works again") != 1 ||
+			w.totals().Failed != 0 {
 			t.Errorf("logged %v", w.logs.All())
 		}
 	})
@@ -328,7 +332,8 @@ func TestHeldSiteIsProbedEverMoreSlowly(t *testing.T) {
 			t.Errorf("probed after %v, want %v", waits, want)
 		}
 		w.wantSynced()
-		if len(w.up.Held()) != 0 || w.logged("uploads are held") != 1 || w.logged("uploads go on") != 1 || w.totals().Failed != 0 {
+		if len(w.up.Held()) != 0 || w.logged("uploads are held") != 1 || w.logged("uploads go on") != 1 ||
+			w.totals().Failed != 0 {
 			t.Errorf("held %v, logged %v", w.up.Held(), w.logs.All())
 		}
 	})
@@ -344,7 +349,8 @@ func TestDatabaseOutage(t *testing.T) {
 		w.store.set(func(m *memory) { m.fail = nil })
 		w.run(2 * time.Second)
 		w.wantSynced()
-		if w.logged("reading from the database does not work") != 1 || w.logged("reading from the database works again") != 1 {
+		if w.logged("reading from the database does not work") != 1 ||
+			w.logged("reading from the database works again") != 1 {
 			t.Errorf("logged %v", w.logs.All())
 		}
 	})
@@ -441,7 +447,8 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 func TestRefusedRecord(t *testing.T) {
 	inBubble(t, func(w *world) {
 		file := w.store.rep.Files[0].Key()
-		w.store.set(func(m *memory) { m.fail = &avalon.RecordError{Files: map[avalon.FileKey]error{file: errors.New("no")}} })
+		refused := &avalon.RecordError{Files: map[avalon.FileKey]error{file: errors.New("no")}}
+		w.store.set(func(m *memory) { m.fail = refused })
 		w.up.Store = refusing{w.store}
 		for range 30 {
 			w.run(time.Second)

@@ -25,8 +25,8 @@ const (
 	// restHung is how long a file rests one of whose calls hangs, while its storage seems to be well.
 	restHung = 10 * time.Second
 
-	// ownHang is after how long that is the file's own trouble even if no other file of the storage was read. It is longer
-	// than NFS remembers what there is in a folder, so that a storage that answers by then is well.
+	// ownHang is after how long that is the file's own trouble even if no other file of the storage was read. It is
+	// longer than NFS remembers what there is in a folder, so that a storage that answers by then is well.
 	ownHang = 10 * time.Minute
 
 	// maxHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
@@ -60,13 +60,15 @@ type hungCalls struct {
 }
 
 func newFileCalls() *fileCalls {
-	return &fileCalls{slots: semaphore.NewWeighted(maxCalls), timeout: hungCall, slow: func(string, int) {}, returned: func(string) {},
-		before: func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
+	return &fileCalls{slots: semaphore.NewWeighted(maxCalls), timeout: hungCall, slow: func(string, int) {},
+		returned: func(string) {},
+		before:   func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
 }
 
 // answer makes a call for a path of a root. If that does not return in time, or ctx ends first, the error is of class
 // [site.Unavailable], or the context's; what comes of the call later is dropped.
-func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T, error) {
+func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T,
+	error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
@@ -215,9 +217,9 @@ func (c *fileCalls) read(root string, began time.Time) {
 	}
 }
 
-// whose is an error of a call, for whom it concerns: one file that hangs and not its storage, as others of the root were
-// read meanwhile or it has answered for long, is that file's own trouble. What the system remembers of a storage is no
-// sign, as NFS does for a minute.
+// whose is an error of a call, for whom it concerns: one file that hangs and not its storage, as others of the root
+// were read meanwhile or it has answered for long, is that file's own trouble. What the system remembers of a storage
+// is no sign, as NFS does for a minute.
 func (c *fileCalls) whose(err error) error {
 	stall := new(site.StallError)
 	if !errors.As(err, &stall) {
@@ -242,7 +244,8 @@ func (c *fileCalls) mounted(ctx context.Context, root string) error {
 	hung := len(c.hung[root])
 	c.mu.Unlock()
 	if hung >= maxHungCalls {
-		return fmt.Errorf("the storage does not answer: %d calls for files of %s have not returned; look at the mount and its server", hung, root)
+		return fmt.Errorf("the storage does not answer: %d calls for files of %s have not returned; look at the "+
+			"mount and its server", hung, root)
 	}
 	return c.does(ctx, root, root, func() error { return mounted(root) })
 }

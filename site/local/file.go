@@ -12,8 +12,8 @@ import (
 	"sitesync/site"
 )
 
-// File is a file that is open for reading. Its calls are given up when they take too long, or when the context ends that it
-// was opened with.
+// File is a file that is open for reading. Its calls are given up when they take too long, or when the context ends
+// that it was opened with.
 type File struct {
 	location
 	key     string // of its calls
@@ -93,7 +93,8 @@ func (f *File) ReadError(ctx context.Context, used error) error {
 	return f.calls.whose(f.calls.does(ctx, f.root, f.key, func() error { return f.classify(failed) }))
 }
 
-// Changed is part of [site.SourceFile]. Inodes are not compared, as some network storages give a file a new one each time.
+// Changed is part of [site.SourceFile]. Inodes are not compared, as some network storages give a file a new one each
+// time.
 func (f *File) Changed(ctx context.Context) error {
 	stats := []func() (os.FileInfo, error){f.file.Stat, func() (os.FileInfo, error) { return os.Stat(f.String()) }}
 	return f.calls.whose(f.calls.does(ctx, f.root, f.key, func() error {
@@ -111,7 +112,8 @@ func (f *File) Changed(ctx context.Context) error {
 func (f *File) NewerAnnounced(ctx context.Context) bool {
 	next := f.location
 	next.rel += ".tmp"
-	there, err := answer(ctx, f.calls, f.root, f.key, func() (bool, error) { return exists(next.spelled().String()), nil }, nil)
+	there, err := answer(ctx, f.calls, f.root, f.key,
+		func() (bool, error) { return exists(next.spelled().String()), nil }, nil)
 	return there && err == nil
 }
 

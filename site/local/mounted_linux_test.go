@@ -25,7 +25,8 @@ func TestWhoFails(t *testing.T) {
 	writeBelow(t, root, "show/a.ma")
 	s := location{root: root, rel: "show/a.ma"}
 	for number, class := range map[syscall.Errno]site.Class{
-		syscall.EIO: site.FileError, syscall.EACCES: site.FileError, syscall.ESTALE: site.NotReady, syscall.ENOENT: site.NotReady,
+		syscall.EIO: site.FileError, syscall.EACCES: site.FileError, syscall.ESTALE: site.NotReady,
+		syscall.ENOENT: site.NotReady,
 	} {
 		why := &os.PathError{Op: "read", Path: s.String(), Err: number}
 		if err := s.classify(why); site.ClassOf(err) != class {
@@ -48,7 +49,8 @@ func TestLinksOfLinks(t *testing.T) {
 	must(t, os.Symlink("../"+filepath.Base(outside)+"/a.ma", filepath.Join(allowed, "up.ma")))
 	for rel, class := range map[string]site.Class{"show/out.ma": site.FileError, "show/up.ma": site.FileError} {
 		s := location{root: root, rel: rel, links: []string{allowed}}
-		if _, _, err := s.open(5); err == nil || site.ClassOf(err) != class || !strings.Contains(err.Error(), "local_root_links") {
+		if _, _, err := s.open(5); err == nil || site.ClassOf(err) != class ||
+			!strings.Contains(err.Error(), "local_root_links") {
 			t.Errorf("%s: %v", rel, err)
 		}
 	}

@@ -23,10 +23,12 @@ func TestOpenBelow(t *testing.T) {
 	}
 	for rel, want := range map[string]bool{
 		"a/b/file": true, "link": true, "folder/b/file": true, "a/up": true,
-		"out": false, "a/out": false, "absolute": false, "outer/outside": false, "loop": false, "nowhere": false, "magic": false,
+		"out": false, "a/out": false, "absolute": false, "outer/outside": false, "loop": false, "nowhere": false,
+		"magic":      false,
 		"../outside": false, "a/../../outside": false, "missing": false, "a/b/file/c": false,
 	} {
-		for way, open := range map[string]func(root, rel string) (*os.File, error){"openBelow": openBelow, "openInRoot": openInRoot} {
+		for way, open := range map[string]func(root, rel string) (*os.File, error){"openBelow": openBelow,
+			"openInRoot": openInRoot} {
 			f, err := open(root, rel)
 			if (err == nil) != want {
 				t.Errorf("%s %s: %v", way, rel, err)

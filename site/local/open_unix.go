@@ -20,8 +20,10 @@ func isStale(err error) bool { return errors.Is(err, syscall.ESTALE) }
 // isStorages reports whether an error is what a storage answers that fails or has gone, rather than what is wrong with
 // one file: NFS, SMB, FUSE and disks.
 func isStorages(err error) bool {
-	for _, number := range []syscall.Errno{syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.ENODEV, syscall.ENXIO, syscall.EHOSTDOWN,
-		syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ETIMEDOUT, syscall.ECONNABORTED, syscall.ECONNRESET} {
+	for _, number := range []syscall.Errno{syscall.EIO, syscall.ESTALE, syscall.ENOTCONN, syscall.ENODEV, syscall.ENXIO,
+		syscall.EHOSTDOWN,
+		syscall.EHOSTUNREACH, syscall.ENETDOWN, syscall.ENETUNREACH, syscall.ETIMEDOUT, syscall.ECONNABORTED,
+		syscall.ECONNRESET} {
 		if errors.Is(err, number) {
 			return true
 		}

@@ -92,7 +92,8 @@ func (s *Source) Open(ctx context.Context, at site.Location, size int64) (site.S
 func (s *Source) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
 	read, err := site.Reading(relative), error(nil)
 	if isAmbiguous(at.Rel) {
-		read, err = answer(ctx, s.calls, at.Root, at.Root+at.Rel, func() (site.Reading, error) { return readingOf(at.Root, at.Rel), nil }, nil)
+		read, err = answer(ctx, s.calls, at.Root, at.Root+at.Rel,
+			func() (site.Reading, error) { return readingOf(at.Root, at.Rel), nil }, nil)
 		if err != nil {
 			return site.Resolved{}, s.calls.whose(err)
 		}
@@ -114,8 +115,8 @@ func (s *Source) locate(at site.Location, r site.Reading) (location, error) {
 // CheckRoot is part of [site.Source].
 func (s *Source) CheckRoot(ctx context.Context, root string) error { return s.calls.mounted(ctx, root) }
 
-// CheckFolder is part of [site.Source]. The error of a project folder that is a symbolic link to where the settings allow
-// none is of scope [site.Settings].
+// CheckFolder is part of [site.Source]. The error of a project folder that is a symbolic link to where the settings
+// allow none is of scope [site.Settings].
 func (s *Source) CheckFolder(ctx context.Context, root, folder string) error {
 	rel, err := filepath.Rel(root, folder)
 	if err != nil {
@@ -198,7 +199,8 @@ func (l location) classify(err error) error {
 	case errors.Is(err, os.ErrNotExist):
 		return site.Classed(site.NotReady, fmt.Errorf("the source %s is not there", l))
 	case leased(err):
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s is still locked by the program that wrote it: %w", l, err))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s is still locked by the program that wrote it: %w",
+			l, err))
 	case isStale(err): // the folder is well, so it was replaced on the server
 		return site.Classed(site.NotReady, fmt.Errorf("the source %s was replaced while it was read: %w", l, err))
 	}
@@ -219,13 +221,14 @@ func (l location) matches(info os.FileInfo, size int64) error {
 		return err
 	}
 	if size >= 0 && info.Size() != size {
-		return site.Classed(site.NotReady, fmt.Errorf("the source %s has %d bytes, %d were published", l, info.Size(), size))
+		return site.Classed(site.NotReady, fmt.Errorf("the source %s has %d bytes, %d were published", l, info.Size(),
+			size))
 	}
 	return nil
 }
 
-// resolve returns where symbolic links lead to: a folder that they may lead to, which is the root or one of the settings,
-// and the path below it. Opening that follows no link out of it any more.
+// resolve returns where symbolic links lead to: a folder that they may lead to, which is the root or one of the
+// settings, and the path below it. Opening that follows no link out of it any more.
 func (l location) resolve() (folder, rel string, err error) {
 	target, err := filepath.EvalSymlinks(l.String())
 	if err != nil {

@@ -30,7 +30,8 @@ func TestNormalForms(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer f.Close()
-				if name, err := f.Reading()("/" + rel); name != rel || err != nil || f.String() != filepath.Join(root, there) {
+				if name, err := f.Reading()("/" + rel); name != rel || err != nil ||
+					f.String() != filepath.Join(root, there) {
 					t.Errorf("%+q is read as %+q, %v", f.String(), name, err)
 				}
 			})
@@ -38,8 +39,8 @@ func TestNormalForms(t *testing.T) {
 	}
 }
 
-// Whatever else is there: the document's own form goes first, a folder in one form does not hide the file that is in the
-// other, and what is in no form is still missing under its own name.
+// Whatever else is there: the document's own form goes first, a folder in one form does not hide the file that is in
+// the other, and what is in no form is still missing under its own name.
 func TestNormalFormsSideBySide(t *testing.T) {
 	nfc, nfd := norm.NFC.String("é/ü.ma"), norm.NFD.String("é/ü.ma")
 	for name, test := range map[string]struct {
