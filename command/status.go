@@ -327,7 +327,7 @@ func (s *status) text(color bool) string {
 			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n), s.ActiveSite)
 		}
 		if n := p.Unusable.Files; n > 0 {
-			t.line("%s: %s file(s) have a record that can't be worked with; the log of sitesync says why", t.paint(red, name), humanize.Comma(n))
+			t.line("%s: %s file(s) have an invalid record; the log of sitesync says why", t.paint(red, name), humanize.Comma(n))
 		}
 	}
 	for _, p := range s.Projects {

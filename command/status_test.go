@@ -48,7 +48,7 @@ total          3        1       2  12,346    3.0 KiB   5.0 GiB     3 h
 away: it can't be read
 b: 2 file(s) are paused in their records, and are left alone until that is taken away
 b: 1 file(s) are not on site studio, so there is nothing to upload yet
-b: 1,000 file(s) have a record that can't be worked with; the log of sitesync says why
+b: 1,000 file(s) have an invalid record; the log of sitesync says why
 
 failed files of Žižkov, the last to fail first; repair the cause, then: sitesync retry Žižkov
   {root}/a

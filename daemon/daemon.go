@@ -142,7 +142,7 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	return errors.Join(failed, err)
 }
 
-// open opens the remote site for whoever holds the lease.
+// open opens the remote site for the holder of the lease.
 func (p *pipeline) open(ctx context.Context) (site.Backend, error) {
 	return registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: p.journal,
 		Fence: p.journal.Lease.Check})

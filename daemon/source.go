@@ -88,7 +88,7 @@ func (a *adapter) Explain(ctx context.Context, project, id string) (*explain.Rep
 }
 
 // Retry takes failed files back to pending: of a project those without tries left, of a representation also those that
-// wait for their next try, as somebody points at it.
+// wait for their next try, as a person has chosen it.
 func (a *adapter) Retry(ctx context.Context, project, id string) (int64, error) {
 	db, err := a.open()
 	if err != nil {

@@ -67,7 +67,7 @@ func TestMalformedDocuments(t *testing.T) {
 	}
 
 	// What has to be told of each.
-	const reportedText, failedText, syncedText = "can't be worked with", "failed for good", "synced"
+	const reportedText, failedText, syncedText = "invalid document", "failed for good", "synced"
 	expected := map[studio.Expected][]string{studio.ExpectReported: {reportedText},
 		studio.ExpectPartial: {reportedText, syncedText}, studio.ExpectSynced: {syncedText},
 		studio.ExpectFailed: {failedText}}

@@ -412,7 +412,7 @@ func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
 	d := s.start("--settle", "50ms")
 	s.synced(s.publish(p, studio.Publish{Size: 100}))
 	s.log(d, func(l process.Line) bool {
-		return strings.Contains(l.Message, "can't be worked with") && l.Text("representation") == bad[1].ID.Hex() &&
+		return strings.Contains(l.Message, "invalid document") && l.Text("representation") == bad[1].ID.Hex() &&
 			l.Text("project") == "Test"
 	})
 }

@@ -501,12 +501,12 @@ func TestLargestDocuments(t *testing.T) {
 
 	// There is no room in the document for what became of the upload.
 	full := f.publish(studio.Publish{Change: filled(t, 10)})
-	line := f.log(f.d, process.Message("can't be worked with"))
+	line := f.log(f.d, process.Message("invalid document"))
 	if line.Text("representation") != full.ID.Hex() || !strings.Contains(line.Text("reason"), "16777216") {
 		t.Errorf("the log says %v", line.Fields)
 	}
 	f.synced(f.publish(studio.Publish{}))
-	if lines := f.logged("can't be worked with"); len(lines) != 1 {
+	if lines := f.logged("invalid document"); len(lines) != 1 {
 		t.Errorf("told %d times", len(lines))
 	}
 	update(full, bson.D{{Key: "$unset", Value: bson.D{{Key: "blob", Value: ""}}},

@@ -183,7 +183,7 @@ func (l *MajorityLoss) Remedy() string {
 	return fmt.Sprintf("%s; start these again, or make them reachable: %s", l, strings.Join(l.away, ", "))
 }
 
-// lostMajority tells what a replica set lacks for taking writes that a majority confirms, nil if nothing; failing are
+// lostMajority returns what a replica set lacks for taking writes that a majority confirms, nil if nothing; failing are
 // the hosts whose last heartbeat failed. How many members may vote is not known, so all are taken to. Sources:
 // https://www.mongodb.com/docs/manual/reference/write-concern/#calculating-majority-for-write-concern
 func lostMajority(t event.TopologyDescription, failing map[string]bool) *MajorityLoss {
@@ -218,7 +218,7 @@ func lostMajority(t event.TopologyDescription, failing map[string]bool) *Majorit
 	if l.noPrimary {
 		l.total, l.reachable, l.needed = len(t.Servers), len(t.Servers)-len(l.away), majority
 	}
-	if l.reachable >= l.needed || l.reachable == 0 { // none at all is another trouble
+	if l.reachable >= l.needed || l.reachable == 0 { // none at all is another problem
 		return nil
 	}
 	slices.Sort(l.away)

@@ -20,15 +20,15 @@ const (
 	// maxWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
 	maxWaiting = 500
 
-	// forgetWaitingAfter is how long a file whose wait is over is still told of, if nothing is done about it: its
-	// document may have gone.
+	// forgetWaitingAfter is how long a file whose wait is over is still listed if nothing happens to it: its
+	// document may be gone.
 	forgetWaitingAfter = time.Minute
 )
 
 // Activity is what is under way, for people. All of it is of this process, since it got the lease.
 type Activity struct {
 	Transfers []Transfer // the first to be begun first
-	Waiting   []Waiting  // the first to be looked at again first
+	Waiting   []Waiting  // the first to be retried first
 	Live      int        // files of fresh publishes that wait for a transfer
 	Backlog   int        // other files that do
 	Held      []Hold
@@ -37,7 +37,7 @@ type Activity struct {
 
 // Transfer is a file that is being uploaded.
 type Transfer struct {
-	ID    uint64 // tells it from other transfers of this uploader
+	ID    uint64 // unique among the transfers of this uploader
 	Key   avalon.Key
 	Path  string
 	Size  int64 // as recorded; [avalon.UnknownSize] if it is not
@@ -45,7 +45,7 @@ type Transfer struct {
 	Began time.Time
 }
 
-// Waiting is a file that is looked at again later.
+// Waiting is a file that is checked or tried again later.
 type Waiting struct {
 	Key    avalon.Key
 	Path   string
@@ -63,7 +63,7 @@ type Hold struct {
 	Hangs bool  // of LocalRoot: its storage does not answer
 	Why   string
 	Since time.Time
-	Next  time.Time // when it is looked at again; zero if only new settings can end it
+	Next  time.Time // probe; zero if only new settings can end it
 }
 
 // Subject is what is held, for people.
@@ -97,7 +97,7 @@ type SyncedFile struct {
 	Reaction time.Duration // from when it came to our notice until it was recorded
 }
 
-// activity knows what the transfers do. It costs each file an entry in a small map; texts are made when somebody asks.
+// activity tracks what the transfers do. It costs each file an entry in a small map; texts are made on demand.
 // Its zero value is ready.
 type activity struct {
 	mu      sync.Mutex
@@ -106,7 +106,7 @@ type activity struct {
 	waiting map[fileRef]waitingFile
 }
 
-// fileRef tells a file from all others.
+// fileRef identifies a file.
 type fileRef struct {
 	key  avalon.Key
 	file avalon.FileKey
@@ -129,7 +129,7 @@ type waitingFile struct {
 	until  time.Time
 }
 
-// begin takes note of a file that is about to be uploaded. end must follow.
+// begin registers a file that is about to be uploaded. end must follow.
 func (a *activity) begin(t task) *transfer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,7 +145,7 @@ func (a *activity) begin(t task) *transfer {
 	return tr
 }
 
-// end takes note of how an upload ended, and of when the file is looked at again; 0 if there is no need.
+// end registers how an upload ended, and when the file is processed again; 0 if it is not.
 func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,7 +162,7 @@ func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
 	}
 }
 
-// forget forgets what should have been looked at long ago.
+// forget removes files that should have been processed long ago.
 func (a *activity) forget(now time.Time) {
 	for ref, w := range a.waiting {
 		if now.Sub(w.until) > forgetWaitingAfter {

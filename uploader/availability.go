@@ -11,17 +11,17 @@ import (
 // told of each time.
 const logAgainAfter = 30 * time.Second
 
-// availability tells once that something is out of reach, and once that it is back.
+// availability logs once that a service is out of reach, and once that it is back.
 type availability struct {
 	log  *zap.Logger
 	what string
 
 	mu       sync.Mutex
 	down     bool      // that it is out of reach
-	loggedAt time.Time // when that was told last
+	loggedAt time.Time // when that was logged last
 }
 
-// observe takes note of how a use of it ended.
+// observe takes the result of a request; nil means that it works.
 func (o *availability) observe(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -69,7 +69,7 @@ type trip struct {
 	Target
 	probe func(context.Context) error // whether it has ended; nil if only a restart, or other documents, can end it
 
-	// A trial ends it: as no question tells whether it has ended, one file is tried when the probe has succeeded.
+	// Only a trial ends it: no probe shows whether it has ended, so one file is tried when the probe has succeeded.
 	trial bool
 	from  int64 // of LargeFiles: the smallest size that does not fit, bytes
 	size  int64 // of LargeFiles: of the file that was refused, bytes
@@ -78,8 +78,7 @@ type trip struct {
 // what is held up, for people.
 func (t trip) what() string { return Hold{Target: t.Target, From: t.from}.Subject() }
 
-// breakers keeps what is held up by a trouble. Each is probed, beside the others and ever more slowly, and ends by
-// itself.
+// breakers are what is out of order. Each is probed independently, at growing intervals, and closes by itself.
 type breakers struct {
 	log  *zap.Logger
 	poll func() // finds again what was held up
@@ -118,7 +117,7 @@ func newBreakers(log *zap.Logger, poll func()) *breakers {
 		ended: map[Target]closedBreaker{}}
 }
 
-// trip holds up what the trouble concerns. It is told once.
+// trip opens the breaker of a target, if it is not open already, and logs it.
 func (h *breakers) trip(t trip, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -202,13 +201,13 @@ func (h *breakers) try(t Target, size int64) (*breaker, error) {
 	return nil, held.err
 }
 
-// refuse takes note of a file that has to wait.
+// refuse registers a file that has to wait.
 func (held *breaker) refuse(size int64) {
 	held.asked = time.Now()
 	held.sizes[0], held.sizes[1] = min(held.sizes[0], size), max(held.sizes[1], size)
 }
 
-// fit takes note of how many bytes are left where large files are held. The error says why some still are.
+// fit takes how many bytes are left where large files are held. The error says why some still are.
 func (h *breakers) fit(t Target, left int64) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -231,15 +230,14 @@ func roomLeft(left int64) error {
 		humanize.IBytes(uint64(max(left, 0))))
 }
 
-// trialEnded says how the file fared that was trialEnded: well, or it was refused, or its end says nothing about the
-// hold.
-func (h *breakers) trialEnded(held *breaker, well bool, refused error) {
+// trialEnded takes the result of a trial: the file was uploaded, or it was refused, or its end is no evidence.
+func (h *breakers) trialEnded(held *breaker, uploaded bool, refused error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held.trying = false
 	switch {
 	case h.held[held.Target] != held:
-	case well:
+	case uploaded:
 		h.close(held)
 	case refused != nil:
 		h.backOff(held, refused)
@@ -276,7 +274,7 @@ func (h *breakers) probeNow(t Target) {
 	}
 }
 
-// run probes what is held until ctx ends. Probes run side by side: one that takes long is waited for by nobody.
+// run probes until ctx ends. Probes run side by side: one that takes long delays no other.
 func (h *breakers) run(ctx context.Context) {
 	var probes sync.WaitGroup
 	defer probes.Wait()
@@ -325,7 +323,7 @@ func (h *breakers) probe(ctx context.Context, held *breaker) {
 	now := time.Now()
 	switch {
 	case h.held[held.Target] != held: // it was ended meanwhile
-	case held.probe == nil && now.Before(held.next): // somebody ran into it meanwhile
+	case held.probe == nil && now.Before(held.next): // a file ran into it meanwhile
 	case held.trying:
 		held.next = now.Add(maxProbeDelay)
 	case err != nil:
@@ -365,7 +363,7 @@ func (h *breakers) close(held *breaker) {
 	h.poll()
 }
 
-// list tells of every hold, in an order that stays.
+// list returns every hold, in a stable order.
 func (h *breakers) list() (all []Hold) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

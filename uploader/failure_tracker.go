@@ -12,8 +12,8 @@ import (
 
 const (
 	// ownFailureAfter is how long a file has to fail, and ownFailureRounds how often, while the site works otherwise,
-	// until that is the file's own trouble. Both are counted from the first failure that is known to be beside others'
-	// success.
+	// until that counts as the file's own failure. Both are counted from the first failure that is known to be beside
+	// others' success.
 	ownFailureAfter  = 2 * time.Minute
 	ownFailureRounds = 3
 
@@ -27,12 +27,13 @@ const (
 	// maxFailing bounds the files that are remembered as failing. With more of them it is an outage.
 	maxFailing = 1000
 
-	// forgetFailing is when one is forgotten that was not looked at any more. It may have to wait for all of a backlog.
+	// forgetFailing is after how long without a further failure a file is forgotten. It may wait behind a whole
+	// backlog.
 	forgetFailing = 2 * time.Hour
 )
 
-// failureTracker remembers files whose uploads fail with errors that are nobody's in particular, such as 5xx, broken
-// connections and timeouts, and decides whether it is an outage or one file's own trouble. Its zero value is ready.
+// failureTracker remembers files whose uploads fail with errors that name no culprit, such as 5xx, broken connections
+// and timeouts, and decides whether that is an outage or one file's own failure. Its zero value is ready.
 type failureTracker struct {
 	mu       sync.Mutex
 	all      map[fileRef]*failingFile
@@ -46,18 +47,18 @@ type failingFile struct {
 	since       time.Time // from when on it has failed beside others' success; zero in an outage
 	rounds      int       // since then
 	seen        time.Time // its last failure
-	until       time.Time // it is left alone, whoever finds it meanwhile
+	until       time.Time // it is not tried again before
 	err         error     // of its last failure
 }
 
 // assessment is what a failure means.
 type assessment struct {
 	beside bool          // others get through
-	own    time.Duration // for so long already, so that it is the file's own trouble; 0 if it is not
+	own    time.Duration // how long it has been the file's own failure; 0 if it is not one
 	rest   time.Duration // when to try again
 }
 
-// failed takes in a failure and its error, and says what it means. The site works otherwise if more other files have
+// failed takes a failure and assesses it. The site works otherwise if more other files have
 // succeeded since the file began to fail than are failing too, and one of them since its last failure, or if check says
 // so now. It is asked where as many have succeeded as are failing too: also where no other file was tried.
 func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time, err error,
@@ -91,8 +92,8 @@ func (f *failureTracker) failed(ctx context.Context, ref fileRef, now time.Time,
 	return s
 }
 
-// observe takes observe of a failure. It tells whether the site is seen to work otherwise, whether it has to be asked
-// for that, and whether anything can be said: the first failure of a file means nothing yet.
+// observe registers a failure. It returns whether the site is seen to work otherwise, whether it has to be asked for
+// that, and whether anything is known at all: the first failure of a file is no evidence.
 func (f *failureTracker) observe(ref fileRef, now time.Time) (works, ask, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -119,8 +120,8 @@ func (f *failureTracker) observe(ref fileRef, now time.Time) (works, ask, known 
 	return false, succeeded >= others, true
 }
 
-// remaining is how long a file is still to be remaining alone, as it fails while others get through: polls find it all
-// the time. The error is why.
+// remaining returns how long a file that fails while others get through has to wait, and its last error: polls find it
+// all the time.
 func (f *failureTracker) remaining(ref fileRef, now time.Time) (time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

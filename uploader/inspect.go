@@ -116,7 +116,7 @@ func Unfit(path string, documentRoots avalon.Roots, local, remote config.Roots) 
 	return nil
 }
 
-// Concerns reports whether a hold concerns the file that was inspected, as far as can be told: whether it would be
+// Concerns reports whether a hold concerns the file that was inspected, as far as is known: whether it would be
 // created is not known.
 func (h Hold) Concerns(i Inspection, size int64) bool {
 	within := func(p string) bool {

@@ -10,10 +10,10 @@ import (
 	"sitesync/avalon"
 )
 
-// maxReports bounds how many documents are remembered as told of; beyond it, they are told of again.
+// maxReports bounds how many documents are remembered as logged; beyond it, they are logged again.
 const maxReports = 100_000
 
-// invalidDocs tells of documents that can't be worked with, each once for as long as its trouble stays the same.
+// invalidDocs logs invalid documents, each once for as long as its problems stay the same.
 type invalidDocs struct {
 	log *zap.Logger
 
@@ -42,11 +42,11 @@ func (r *invalidDocs) replace(key avalon.Key, reasons ...string) {
 	if len(reason) > maxErrorText {
 		reason = truncate(reason) + " ..."
 	}
-	r.log.Warn("document can't be worked with and is left alone until somebody mends it",
+	r.log.Warn("invalid document; skipped until it is fixed",
 		zap.String("project", key.Project), zap.Stringer("representation", key.ID), zap.String("reason", reason))
 }
 
-// count is how many documents can't be worked with.
+// count returns how many documents are invalid.
 func (r *invalidDocs) count() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()

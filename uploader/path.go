@@ -109,7 +109,7 @@ func (r roots) target(read site.Reading) (string, error) {
 }
 
 // resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class
-// [site.Unavailable] and scope [site.Settings] if the settings do not know the root, which is no file's own trouble.
+// [site.Unavailable] and scope [site.Settings] if the settings do not know the root, which is not the file's fault.
 func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote config.Roots) (r roots, err error) {
 	t, err := parsePath(f.Path, documentRoots)
 	if err != nil {
@@ -150,7 +150,7 @@ func (r *roots) join(t template, documentRoots avalon.Roots, local, remote confi
 	}
 	name, rel, ok := longestRoot(here, known)
 	if !ok {
-		// What is mounted here under other names the publisher's roots tell apart.
+		// Where roots are mounted here under other names, the publisher's roots decide.
 		if name, rel, ok = publishedRoot(t, documentRoots); ok && !local.IsZero() {
 			_, ok = local.Lookup(name)
 		}
@@ -200,7 +200,7 @@ func publishedRoot(t template, documentRoots avalon.Roots) (name, rel string, ok
 			continue
 		}
 		if ok {
-			return "", "", false // it can't be told which
+			return "", "", false // ambiguous
 		}
 		name, rel, ok = n, t.rel[end:], true
 	}

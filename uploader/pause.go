@@ -25,14 +25,14 @@ func (p Paused) ended(now Paused) bool {
 }
 
 // Pause sets what is paused from now on. No upload of it is begun any more; those that run go on. What waits for an
-// upload is forgotten, which costs no try, so that it stands in nobody's way. It reports whether a pause has ended:
+// upload is forgotten, which costs no try, so that it blocks nothing. It reports whether a pause has ended:
 // then a poll has to find again what was forgotten.
 func (u *Uploader) Pause(p Paused) (ended bool) {
 	p.Projects = maps.Clone(p.Projects)
 	return u.schedule.pause(p)
 }
 
-// Paused tells what is paused.
+// Paused returns what is paused.
 func (u *Uploader) Paused() Paused {
 	u.schedule.mu.Lock()
 	defer u.schedule.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 type plan struct {
 	due      []avalon.File
 	next     time.Duration // when to look again, as a file backs off; 0 if there is no need
-	problems []string      // files that can't be worked with, each with its reason
+	problems []string      // invalid files, each with its reason
 }
 
 // newPlan decides, file by file.

@@ -12,7 +12,7 @@ import (
 // be large.
 const progressInterval = 5 * time.Second
 
-// progressTimeout bounds the wait for the database to take a note: nobody needs an old one.
+// progressTimeout bounds each write: an old figure is of no use.
 const progressTimeout = 5 * time.Second
 
 // progress is that of one upload. A nil one is not noted anywhere.

@@ -54,7 +54,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 			return
 		}
 		if ctx.Err() != nil {
-			u.logFor(j.key).Warn("results not recorded; the files are looked at again later", zap.Error(err))
+			u.logFor(j.key).Warn("results not recorded; the files are checked again later", zap.Error(err))
 			return
 		}
 		u.writing.observe(err)

@@ -7,7 +7,7 @@ import (
 	"sitesync/avalon"
 )
 
-// rejectedFor is how long a file is left alone whose record the database has refused, unless somebody touches its
+// rejectedFor is how long a file is left alone whose record the database has refused, unless a person changes its
 // document. Without, it would be uploaded again with every poll.
 const rejectedFor = time.Hour
 
@@ -22,7 +22,7 @@ type rejection struct {
 	until time.Time
 }
 
-// add takes note of a refusal.
+// add registers a rejection.
 func (r *rejections) add(key avalon.Key, err *avalon.RecordError) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -32,7 +32,7 @@ func (r *rejections) add(key avalon.Key, err *avalon.RecordError) {
 	r.all[key] = rejection{err, time.Now().Add(rejectedFor)}
 }
 
-// of returns the refusal of a representation, nil if there is none. touched says that somebody has changed the
+// of returns the rejection of a representation, nil if there is none. touched says that a person has changed the
 // document, so that it may be tried again.
 func (r *rejections) of(key avalon.Key, touched bool) *avalon.RecordError {
 	r.mu.Lock()

@@ -19,7 +19,7 @@ const largeFile = 64 << 20
 const maxLive = 10_000
 
 // maxBlocked is how many files that may not be handed out are remembered of a lane, about 5 MB. Others are planned
-// beside them, and what there is no room for is looked at again after blockedRetry.
+// beside them, and what there is no room for is planned again after blockedRetry.
 const (
 	maxBlocked   = 10_000
 	blockedRetry = 30 * time.Second
@@ -46,7 +46,7 @@ type task struct {
 
 func (t task) ref() fileRef { return fileRef{t.job.key, t.file.Key()} }
 
-// result is an outcome, with what is told of it once it is recorded.
+// result is an outcome, with what is logged once it is recorded.
 type result struct {
 	avalon.Outcome
 	bytes int64
@@ -103,11 +103,11 @@ type line struct {
 type scheduler struct {
 	transfers int
 	queue     *watcher.Queue
-	// which root of the storage a file is in; "" if that can't be told
+	// which root of the storage a file is in; "" if that is unknown
 	rootOf func(*avalon.File, avalon.Roots) string
 
 	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced at every change that somebody may wait for
+	changed   chan struct{} // closed and replaced at every change
 	jobs      map[avalon.Key]*job
 	lines     [2]map[class]*line // by lane
 	places    uint64             // handed out
@@ -149,7 +149,7 @@ func (s *scheduler) begin(item watcher.Item) *job {
 }
 
 // end ends the planning with the files that are due. Those that are under way already are left out. wake is
-// when to look at the representation again; 0 if there is no need.
+// when to plan the representation again; 0 if there is no need.
 func (s *scheduler) end(j *job, roots avalon.Roots, due []avalon.File, wake time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -292,7 +292,7 @@ func (s *scheduler) free() {
 	s.notify()
 }
 
-// addSlowCalls takes note of calls of a root that take long; fewer, if n is negative.
+// addSlowCalls counts n more calls of a root that take long; fewer, if n is negative.
 func (s *scheduler) addSlowCalls(root string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -494,21 +494,21 @@ func (j *job) due() time.Time {
 	return j.oldest.Add(maxFlushDelay)
 }
 
-// scheduleRequeue has the job looked at again so long after it is over, or sooner if that is wanted.
+// scheduleRequeue has the job planned again after d at the latest, once it is over.
 func (j *job) scheduleRequeue(d time.Duration) {
 	if d > 0 && (j.requeueAfter == 0 || d < j.requeueAfter) {
 		j.requeueAfter = d
 	}
 }
 
-// requeueNow has a job looked at once more when it is over.
+// requeueNow has a job planned again as soon as it is over.
 func (s *scheduler) requeueNow(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	j.again = true
 }
 
-// release takes a job out of the schedule if nothing is left of it, and tells who waits for a change. The job
+// release takes a job out of the schedule if nothing is left of it, and wakes the waiters. The job
 // is back in the queue, if there is reason, before it has left the schedule.
 func (s *scheduler) release(j *job) {
 	defer s.notify()

@@ -17,7 +17,7 @@ func (u *Uploader) rootTarget(root string) Target {
 	return siteTarget
 }
 
-// probeSite tells whether the site as a whole is well. One root of several is no trouble of the others.
+// probeSite returns an error if the site as a whole is out of order. One root of several does not count.
 func (u *Uploader) probeSite(ctx context.Context) error {
 	for _, root := range u.RemoteRoot.All() {
 		err := u.Site.CheckRoot(ctx, root)
@@ -72,7 +72,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 	return held, obj, err
 }
 
-// heldBy tells what an error of class [site.Unavailable] holds up.
+// heldBy returns what an error of class [site.Unavailable] holds.
 func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trip, error) {
 	ofRoot := trip{Target: u.rootTarget(root),
 		probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}

@@ -144,7 +144,7 @@ func TestNoRootInTheDocument(t *testing.T) {
 			w.run(time.Second)
 			w.up.Queue.Add(key("a"), watcher.Backlog)
 		}
-		if w.logged("can't be worked with") != 1 || len(w.up.Held()) != 0 || len(w.site.puts) != 0 ||
+		if w.logged("invalid document") != 1 || len(w.up.Held()) != 0 || len(w.site.puts) != 0 ||
 			w.store.record().Tries != 0 {
 			t.Errorf("held %v, logged %v", w.up.Held(), w.logs.All())
 		}

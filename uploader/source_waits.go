@@ -19,7 +19,7 @@ const (
 // files are not there, the others have their time when these are over.
 const maxSourceWaits = 5_000
 
-// forgetInterval is how often it is looked for waits that nobody has looked at any more, while there is no room for
+// forgetInterval is how often waits that have been abandoned are looked for, while there is no room for
 // others.
 const forgetInterval = time.Minute
 
@@ -39,9 +39,9 @@ type wait struct {
 	looked time.Time    // when it was last looked for
 }
 
-// nextCheck says when to look at the source again: a fifth of the time waited so far from now or, where nobody has just
-// published it, when it has been waited for twice as long. It is 0 if the time to settle is over, which does not begin
-// before there is room for the wait.
+// nextCheck returns when to check the source again: a fifth of the time waited so far from now or, where it was not
+// just published it, when it has been waited for twice as long. It is 0 if the time to settle is over, which does not
+// begin before there is room for the wait.
 func (w *sourceWaits) nextCheck(t task, now time.Time, settle time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,8 +76,8 @@ func (w *sourceWaits) nextCheck(t task, now time.Time, settle time.Duration) tim
 	return min(max(waited/5, minSourceCheck), maxSourceCheck, settle-waited)
 }
 
-// forget ends waits that should have been looked at again long ago, but the representation is gone, or was synced by
-// somebody else. It reports whether there were any.
+// forget ends waits that should have been checked long ago: the representation is gone, or was synced by another
+// process. It reports whether there were any.
 func (w *sourceWaits) forget(now time.Time, settle time.Duration) bool {
 	if now.Sub(w.forgotten) < forgetInterval {
 		return false

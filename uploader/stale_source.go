@@ -12,7 +12,7 @@ import (
 )
 
 // staleGracePeriod is how long a newer source is waited for that nothing announces. It comes milliseconds after the
-// document, as a rule; where the clock of the storage is behind that of whoever publishes, none does.
+// document, as a rule; where the clock of the storage is behind the publisher's, none does.
 const staleGracePeriod = 10 * time.Second
 
 // How much older than published a source may be. Python 2 rounds the time in the hash to 10 ms. Some storages keep
@@ -24,7 +24,7 @@ const (
 
 // checkStaleSource returns an error if the source still is what was there before: when a path is published again,
 // IntegrateNew inserts the document first and then copies over the file, which is of the same size often enough. A file
-// that was waited for counts as it is: not every storage keeps times. That is told once.
+// that was waited for counts as it is: not every storage keeps times. That is logged once.
 func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.SourceFile) error {
 	if rec, _ := t.file.RecordFor(u.Rules.To); rec.Tries > 0 || !older(src.ModTime(), &t.file) {
 		return nil

@@ -57,7 +57,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	now := time.Now()
 	t.transfer.err = err
 	if err != nil && ctx.Err() != nil {
-		u.logFor(t.job.key).Info("upload stopped; it is taken up again later", zap.String("path", t.file.Path))
+		u.logFor(t.job.key).Info("upload interrupted; it resumes later", zap.String("path", t.file.Path))
 		return nil, 0
 	}
 	class := site.ClassOf(err)
@@ -99,7 +99,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 }
 
 // throttled leaves a file alone for a while, as the site is busy or out of reach, unless that turns out to be the
-// file's own trouble.
+// file's own failure.
 func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err error) (*result, time.Duration) {
 	if site.IsShared(err) {
 		u.service.observe(err)
@@ -196,7 +196,7 @@ func (u *Uploader) upcomingSiblings(ctx context.Context, t task) []string {
 	return paths
 }
 
-// maxErrorText bounds what is told of an error in a document or a log, bytes.
+// maxErrorText bounds the text of an error in a document or a log, bytes.
 const maxErrorText = 1000
 
 func truncate(text string) string {

@@ -43,10 +43,10 @@ type Options struct {
 	Rules             avalon.Rules
 	SourceGracePeriod time.Duration // how long a source that is not there yet is waited for without costing a try
 	Transfers         int           // files uploaded at once, not counting one that was just published
-	RecordProgress    bool          // whether records of large files tell how far they are
+	RecordProgress    bool          // whether the progress of large files is written to their records
 	LocalRoot         config.Roots  // where the storage is mounted here; zero: the documents say so
 	RemoteRoot        config.Roots  // where files go on the site
-	DrainTimeout      time.Duration // how long uploads may go on once Run is told to stop
+	DrainTimeout      time.Duration // how long running uploads may go on once Run has to stop
 	FlushTimeout      time.Duration // how long results may be written then; longer than Grace
 	Queue             *watcher.Queue
 	Store             Store
@@ -55,10 +55,10 @@ type Options struct {
 	Poll              func() // asks for a poll, after a hold has ended
 	Log               *zap.Logger
 
-	// NothingDue is told of each representation that there is nothing to do about, and nothing to wait for. May be nil.
+	// NothingDue is called with each representation that has nothing to do or to wait for. May be nil.
 	NothingDue func(avalon.Key)
 
-	// Synced is told of each file that is synced. It must be quick.
+	// Synced is called with each file that is synced. It must not block. May be nil.
 	Synced func(SyncedFile)
 }
 
@@ -107,7 +107,7 @@ func New(o Options) *Uploader {
 	return u
 }
 
-// Held tells what holds uploads up.
+// Held returns what holds uploads.
 func (u *Uploader) Held() []Hold { return u.holds.list() }
 
 // SiteHeld returns what holds up all uploads, nil if nothing does.
@@ -120,8 +120,8 @@ func (u *Uploader) Left() bool { return u.schedule.takeSkipped() }
 // Idle reports that nothing is under way, queued or backing off.
 func (u *Uploader) Idle() bool { return u.schedule.idle() }
 
-// Run works until ctx ends. Then no new file is begun, uploads have Grace to finish, and what came of them
-// is recorded until Stop is over. When fenced ends, everything does at once, as somebody else may be at work.
+// Run works until ctx ends. Then no new file is begun, uploads have DrainTimeout to finish, and their results are
+// recorded until FlushTimeout is over. When fenced ends, everything does at once, as another process may be at work.
 func (u *Uploader) Run(ctx, fenced context.Context) {
 	working, abort := detachedAfter(ctx, u.DrainTimeout)
 	defer abort()

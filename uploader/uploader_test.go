@@ -363,7 +363,7 @@ func TestMalformedDocumentIsToldOfOnce(t *testing.T) {
 			w.up.Queue.Add(key("a"), watcher.Backlog)
 			w.run(time.Second)
 		}
-		if n := w.logged("can't be worked with"); n != 1 {
+		if n := w.logged("invalid document"); n != 1 {
 			t.Errorf("told %d times", n)
 		}
 		if got := w.totals().GivenUp; got != 1 {
@@ -454,7 +454,7 @@ func TestRefusedRecord(t *testing.T) {
 			w.run(time.Second)
 			w.up.Queue.Add(key("a"), watcher.Backlog)
 		}
-		if len(w.site.puts) != 1 || w.logged("can't be worked with") != 1 {
+		if len(w.site.puts) != 1 || w.logged("invalid document") != 1 {
 			t.Errorf("%d uploads, logged %v", len(w.site.puts), w.logs.All())
 		}
 		w.up.Queue.Add(key("a"), watcher.Live) // somebody has touched it

@@ -22,11 +22,11 @@ const (
 	// hungCall is how long a call may take at all. A disk that was asleep needs some 10 s.
 	hungCall = 15 * time.Second
 
-	// restHung is how long a file rests one of whose calls hangs, while its storage seems to be well.
+	// restHung is the wait before a file is tried again one of whose calls hangs, while its storage answers.
 	restHung = 10 * time.Second
 
-	// ownHang is after how long that is the file's own trouble even if no other file of the storage was read. It is
-	// longer than NFS remembers what there is in a folder, so that a storage that answers by then is well.
+	// ownHang is after how long that counts against the file even if no other file of the storage was read. It is
+	// longer than NFS remembers what there is in a folder, so a storage that answers by then works.
 	ownHang = 10 * time.Minute
 
 	// maxHungCalls bounds the calls of one root that were given up and have not returned, each a thread. With more of
@@ -42,8 +42,8 @@ type fileCalls struct {
 	slots   *semaphore.Weighted
 	timeout time.Duration // hungCall
 
-	slow     func(root string, n int) // told of so many more calls that take long; fewer, if it is negative
-	returned func(root string)        // told when a call returns that was given up
+	slow     func(root string, n int) // called with how many more calls take long; fewer, if it is negative
+	returned func(root string)        // called when a call returns that was given up
 	before   func(root, path string)  // begins each call; may hang
 
 	avoidStalled bool // nothing is asked of a root one of whose calls hangs
@@ -151,7 +151,7 @@ func (c *fileCalls) does(ctx context.Context, root, path string, call func() err
 	return err
 }
 
-// isGone takes note of a call that was given up.
+// isGone registers a call that was given up.
 func (c *fileCalls) isGone(e *site.StallError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -165,7 +165,7 @@ func (c *fileCalls) isGone(e *site.StallError) {
 	c.hung[e.Root][e.Path] = calls
 }
 
-// isBack takes note of one that has returned after all.
+// isBack registers that one has returned after all.
 func (c *fileCalls) isBack(root, path string) {
 	c.mu.Lock()
 	calls := c.hung[root][path]
@@ -208,7 +208,7 @@ func (c *fileCalls) count() (n int) {
 	return n
 }
 
-// read takes note that a file of a root was read, by a call that began then.
+// read registers that a file of a root was read, by a call that began then.
 func (c *fileCalls) read(root string, began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -218,7 +218,7 @@ func (c *fileCalls) read(root string, began time.Time) {
 }
 
 // whose is an error of a call, for whom it concerns: one file that hangs and not its storage, as others of the root
-// were read meanwhile or it has answered for long, is that file's own trouble. What the system remembers of a storage
+// were read meanwhile or it has answered for long, counts against that file. What the system remembers of a storage
 // is no sign, as NFS does for a minute.
 func (c *fileCalls) whose(err error) error {
 	stall := new(site.StallError)
@@ -232,13 +232,13 @@ func (c *fileCalls) whose(err error) error {
 	switch {
 	case len(c.hung[stall.Root]) < maxHungCalls && asked >= c.timeout && answers:
 		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read meanwhile", stall))
-	case stall.Repeated: // its storage is well otherwise, or it would be held
+	case stall.Repeated: // its storage answers, or it would be held
 		return &site.Error{Class: site.Unavailable, Scope: site.OneFile, RetryAfter: restHung, Err: stall}
 	}
 	return err
 }
 
-// mounted tells whether a root is there and answers.
+// mounted returns an error if a root is not mounted, or does not answer.
 func (c *fileCalls) mounted(ctx context.Context, root string) error {
 	c.mu.Lock()
 	hung := len(c.hung[root])

@@ -11,7 +11,7 @@ import (
 	"sitesync/site"
 )
 
-// mounted tells an empty mount point, and a missing one, from a storage that is there.
+// mounted returns an error if a root is missing, or is an empty mount point.
 func mounted(root string) error {
 	err := entered(root)
 	if err == nil {
@@ -20,7 +20,7 @@ func mounted(root string) error {
 	return fmt.Errorf("the storage is not mounted: %s is empty or can't be read (%v)", root, err)
 }
 
-// entered tells whether something is in a folder.
+// entered returns an error if a folder can't be read, or is empty ([io.EOF]).
 func entered(folder string) error {
 	d, err := os.Open(folder)
 	if err != nil {
@@ -38,7 +38,7 @@ func entered(folder string) error {
 }
 
 // away looks why a source could not be had: a folder on the way to it may be on a storage of its own, which is away. It
-// is nil if all of them are well, and the trouble is the file's.
+// is nil if all of them are there: then it is the file's own failure.
 func (l location) away(why error) error {
 	if err := mounted(l.root); err != nil {
 		return site.UnavailableIn(site.OneRoot, err)
@@ -82,8 +82,8 @@ func (l location) folders() (all []string) {
 	return all
 }
 
-// projectThere tells whether a project folder is there, and not only a mount point. In a folder that may be entered
-// but not listed it can't be told what is missing.
+// projectThere returns an error if a project folder is missing, or only a mount point. In a folder that may be entered
+// but not listed, what is missing is unknown.
 func (l location) projectThere(folder string) error {
 	there := location{root: l.root, rel: filepath.Base(folder)}.spelled().String()
 	err := entered(there)
@@ -105,7 +105,7 @@ func (l location) projectThere(folder string) error {
 	return nil // no folder, or no name for one
 }
 
-// answers tells whether a folder can be read, if it is there.
+// answers returns an error if the storage of a folder fails.
 func answers(folder string) error {
 	if err := entered(folder); isStorages(err) {
 		return fmt.Errorf("the folder %s is not mounted, or its storage fails (%v)", folder, err)
@@ -113,7 +113,7 @@ func answers(folder string) error {
 	return nil
 }
 
-// there tells whether a folder below the root that was away is back.
+// there returns an error if a folder below the root is away.
 func (l location) there(folder string) error {
 	if err := mounted(l.root); err != nil {
 		return err

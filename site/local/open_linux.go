@@ -12,7 +12,7 @@ import (
 func openBelow(root, rel string) (*os.File, error) {
 	folder, err := unix.Open(root, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return openInRoot(root, rel) // which tells why, or tries again if it was interrupted
+		return openInRoot(root, rel) // it returns why, or succeeds if the call was interrupted
 	}
 	defer unix.Close(folder) //nolint:errcheck // nothing was written by it
 	file, err := unix.Openat2(folder, rel, &unix.OpenHow{

@@ -178,7 +178,7 @@ func (l location) open(size int64) (*os.File, os.FileInfo, error) {
 }
 
 // openInRoot opens a file below a root for reading. What is opened stays inside of it, symbolic links included. It does
-// not wait: the file may be a FIFO, which nobody may ever write to.
+// not wait: the file may be a FIFO, which may never be written to.
 func openInRoot(root, rel string) (*os.File, error) {
 	r, err := os.OpenRoot(root)
 	if err != nil {
@@ -188,7 +188,7 @@ func openInRoot(root, rel string) (*os.File, error) {
 	return r.OpenFile(rel, os.O_RDONLY|nonblock, 0)
 }
 
-// classify says why the file could not be found, opened or read, and whose trouble that is.
+// classify says why the file could not be found, opened or read, and classes that error.
 func (l location) classify(err error) error {
 	if away := l.away(err); away != nil {
 		return away
@@ -201,7 +201,7 @@ func (l location) classify(err error) error {
 	case leased(err):
 		return site.Classed(site.NotReady, fmt.Errorf("the source %s is still locked by the program that wrote it: %w",
 			l, err))
-	case isStale(err): // the folder is well, so it was replaced on the server
+	case isStale(err): // the folder works, so it was replaced on the server
 		return site.Classed(site.NotReady, fmt.Errorf("the source %s was replaced while it was read: %w", l, err))
 	}
 	return fmt.Errorf("the source %s: %w", l, err)

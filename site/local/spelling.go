@@ -13,7 +13,7 @@ import (
 // A letter with an accent can be written as one character (NFC) or as two (NFD). macOS hands on names in the second
 // way, most others in the first, so a document and the storage may have the same name in different forms.
 
-// Bounds of the search for a name in another form, which is made with every look at a source that is missing.
+// Bounds of the search for a name in another form, which is made each time that a missing source is checked.
 const (
 	mostSpellings = 200    // questions to the file system
 	mostListed    = 20_000 // entries of folders
