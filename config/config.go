@@ -1,11 +1,7 @@
-// Package config turns the studio's two preset files (config.json and
-// gdrive.json, unchanged from Pype), the environment and the command line into
-// one validated Config. It is the only place that knows where a setting comes
-// from and which one wins: flag, then environment, then file, then default.
-// Everything is checked here, before anything is started, and all problems are
-// told at once, each with the place it was found in and what would be right.
-// Whatever needs the network or the studio's storage is not checked here: that
-// is the work of `sitesync check`.
+// Package config turns the studio's two preset files (config.json and gdrive.json, unchanged from Pype), the
+// environment and the command line into one validated Config. Only this package knows where a setting comes from and
+// which source wins: flag, environment, file, default. All problems are reported at once, each with its place and the
+// fix. What needs the network or the studio's storage is checked by `sitesync check` instead.
 package config
 
 import (
@@ -17,16 +13,15 @@ import (
 	"strings"
 	"time"
 
-	"sitesync/duration"
-
 	"go.uber.org/zap/zapcore"
+
+	"sitesync/duration"
 )
 
-// Config is everything that sitesync can be told, complete and valid. It is
-// made by Load and not changed afterwards. Its printed forms hold no secret.
+// Config has all settings, complete and valid. Load makes it; nothing changes it afterwards. Its printed forms hold no
+// secret.
 type Config struct {
-	// Presets is the folder that the preset files were read from, absolute;
-	// it ends in sync_server when that sub-folder exists.
+	// Presets is the absolute path of the folder with the preset files: its subfolder sync_server where that exists.
 	Presets string
 
 	// LocalID is the name of this machine's own site, which "local" stands for in ActiveSite and RemoteSite, as in
@@ -38,16 +33,13 @@ type Config struct {
 	LoopDelay time.Duration
 	// ActiveSite is the name of the site that files come from.
 	ActiveSite string
-	// RemoteSite is the name of the site that files go to, a key of Sites.
-	// Empty means that nothing is synced.
+	// RemoteSite is the name of the site that files go to, a key of Sites. If it is empty, nothing is synced.
 	RemoteSite string
-	// LocalRoot is where the studio's storage is mounted on this machine. It
-	// overrides context.root of the documents; zero if the documents decide.
-	// Its Links are the folders that symbolic links in it may lead to.
+	// LocalRoot is where the studio's storage is mounted on this machine. It overrides context.root of the documents;
+	// zero if the documents decide. Its Links are the folders that symbolic links in it may lead to.
 	LocalRoot Roots
 
-	// Sites are all sites of gdrive.json by name. Only the one called
-	// RemoteSite is checked for being complete.
+	// Sites are all sites of gdrive.json by name. Only RemoteSite's is known to be complete.
 	Sites map[string]Site
 
 	// Mongo says where the documents are.
@@ -55,23 +47,21 @@ type Config struct {
 
 	// Transfers is how many files are uploaded at once, 1 to 256.
 	Transfers int
-	// Listen is where the page, health and metrics are served, HOST:PORT; empty if they
-	// are not.
+	// Listen is the HOST:PORT of the page, health and metrics; empty if they are off.
 	Listen string
-	// Pprof is whether profiles for go tool pprof are served there too.
+	// Pprof adds profiles for go tool pprof there.
 	Pprof bool
-	// WebToken lets whoever knows it change things from the page; empty: nobody
-	// may.
+	// WebToken is the secret that allows changes from the page; if it is empty, the page is read-only.
 	WebToken Token
 	// LogFormat is auto, console or json.
 	LogFormat string
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
-	// Settle is how long a source file that is missing or incomplete is waited
-	// for before that counts as a failure, 0 to 24h. The default is LoopDelay.
-	Settle time.Duration
-	// RetryDelay is the wait before a failed file's second try, 1ms to 24h. It
-	// doubles with each try, up to MaxRetryDelay.
+	// SourceGracePeriod is how long a source file may be missing or incomplete before that counts as a failure, 0 to
+	// 24h. The default is LoopDelay.
+	SourceGracePeriod time.Duration
+	// RetryDelay is the wait before a failed file's second try, 1ms to 24h. It doubles with each try, up to
+	// MaxRetryDelay.
 	RetryDelay time.Duration
 	// MaxRetryDelay is the longest wait between two tries, RetryDelay to 720h.
 	MaxRetryDelay time.Duration
@@ -81,20 +71,34 @@ type Config struct {
 	Stream bool
 	// Poll is whether the fallback poll is used.
 	Poll bool
-	// RecordProgress is whether records of large files tell how far they are.
+	// RecordProgress is whether the records of large files show the progress of their upload.
 	RecordProgress bool
-	// ShutdownTimeout is how long running uploads may go on after the first
-	// signal to stop, 0 to 1h.
+	// ShutdownTimeout is how long running uploads may go on after the first signal to stop, 0 to 1h.
 	ShutdownTimeout time.Duration
 }
 
-// configKeys are what config.json may have. local_root and local_root_links are
-// additions of sitesync, the others are Pype's.
-var configKeys = []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "local_root_links"}
+// configKeys are the keys of config.json. local_root and local_root_links are additions of sitesync to Pype's.
+var configKeys = []string{
+	"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "local_root_links",
+}
 
-// A Warning is a sentence about something that does no harm but is hardly
-// meant, such as a key that is not known.
+// A Warning is a sentence about a harmless but probably unintended setting, such as an unknown key.
 type Warning string
+
+// problems collects all errors and warnings, a line each, so that one start reports them together. An origin names the
+// place: `config.json: retry_cnt`, `--retry-cnt` or `SITESYNC_RETRY_CNT`.
+type problems struct {
+	errs     []error
+	warnings []Warning
+}
+
+func (p *problems) addError(origin, format string, args ...any) {
+	p.errs = append(p.errs, fmt.Errorf("%s %s", origin, fmt.Sprintf(format, args...)))
+}
+
+func (p *problems) addWarning(origin, format string, args ...any) {
+	p.warnings = append(p.warnings, Warning(origin+" "+fmt.Sprintf(format, args...)))
+}
 
 // Remote is the site that files go to; false if nothing is synced.
 func (c *Config) Remote() (Site, bool) {
@@ -102,44 +106,39 @@ func (c *Config) Remote() (Site, bool) {
 	return site, ok
 }
 
-// Load reads, merges and checks all settings. env looks up one environment
-// variable: os.LookupEnv in production. The error joins every problem, one line
-// each; the warnings are complete also when there is an error.
+// Load reads, merges and checks all settings. env looks up an environment variable: os.LookupEnv in production. The
+// error joins all problems, a line each; the warnings are complete even if there is an error.
 func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, error) {
-	r := &report{}
-	s := &settings{env: env, report: r}
+	p := &problems{}
+	s := &settings{env: env, problems: p}
 	c := &Config{Sites: map[string]Site{}}
 
-	haveSites := false
 	if folder, ok := s.presets(flags.Presets); ok {
 		c.Presets = folder
-		s.file, _ = readFile(folder, configFile, required, r)
+		s.file, _ = readFile(folder, configFile, true, p)
 		s.file.warnUnknown(configKeys...)
 	}
-	c.LocalID = s.siteName(setting{name: "local-id", flag: flags.LocalID, key: "local_id", mayBeEmpty: true}, "")
+	c.LocalID = s.siteName(setting{name: "local-id", flag: flags.LocalID, key: "local_id", allowEmpty: true}, "")
 	c.RetryCount = s.integer(setting{name: "retry-cnt", flag: flags.RetryCnt, key: "retry_cnt"}, 3, 1, 1000)
 	c.LoopDelay = s.duration(setting{name: "loop-delay", flag: flags.LoopDelay, key: "loop_delay"},
-		60*time.Second, 10*time.Millisecond, 24*time.Hour)
-	c.ActiveSite = c.resolveLocal(s.siteName(setting{name: "active-site", flag: flags.ActiveSite, key: "active_site"}, "studio"))
-	remote := setting{name: "remote-site", flag: flags.RemoteSite, key: "remote_site", mayBeEmpty: true}
+		time.Minute, 10*time.Millisecond, 24*time.Hour)
+	active := setting{name: "active-site", flag: flags.ActiveSite, key: "active_site"}
+	c.ActiveSite = c.resolveLocal(s.siteName(active, "studio"))
+	remote := setting{name: "remote-site", flag: flags.RemoteSite, key: "remote_site", allowEmpty: true}
 	c.RemoteSite = c.resolveLocal(s.siteName(remote, ""))
 	if c.RemoteSite != "" && c.RemoteSite == c.ActiveSite {
-		r.wrong(s.where(remote), "is %q, the same as active_site, but must be another site, one of gdrive.json, or empty to sync nothing", c.RemoteSite)
+		p.addError(s.origin(remote), "is %q, the same as active_site, but must be another site, one of gdrive.json, "+
+			"or empty to sync nothing", c.RemoteSite)
 	}
 	c.LocalRoot = s.localRoot(flags.LocalRoot).WithLinks(s.localRootLinks(flags.LocalRootLinks))
 
 	if c.Presets != "" {
-		need := optional
-		if c.RemoteSite != "" {
-			need = required
-		}
-		var file object
-		file, haveSites = readFile(c.Presets, gdriveFile, need, r)
+		file, ok := readFile(c.Presets, gdriveFile, c.RemoteSite != "", p)
 		c.Sites = readSites(file, c.Presets, c.RemoteSite)
-	}
-	if _, ok := c.Remote(); haveSites && !ok && c.RemoteSite != "" {
-		r.wrong(s.where(remote), "is %q, which is not a site of gdrive.json; %s",
-			c.RemoteSite, choices("it has", slices.Sorted(maps.Keys(c.Sites)), c.RemoteSite))
+		if _, known := c.Remote(); ok && !known && c.RemoteSite != "" {
+			p.addError(s.origin(remote), "is %q, which is not a site of gdrive.json; %s",
+				c.RemoteSite, choices("it has", slices.Sorted(maps.Keys(c.Sites)), c.RemoteSite))
+		}
 	}
 
 	c.Mongo = s.mongo(flags)
@@ -150,52 +149,49 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 	c.WebToken = s.webToken(flags.WebTokenFile)
 	c.LogFormat = s.oneOf(setting{name: "log-format", flag: flags.LogFormat}, "auto", "auto", "console", "json")
 	c.LogLevel = s.oneOf(setting{name: "log-level", flag: flags.LogLevel}, "info", "debug", "info", "warn", "error")
-	c.Settle = s.duration(setting{name: "settle", flag: flags.Settle}, c.LoopDelay, 0, 24*time.Hour)
+	c.SourceGracePeriod = s.duration(setting{name: "settle", flag: flags.SourceGracePeriod},
+		c.LoopDelay, 0, 24*time.Hour)
 	c.RetryDelay = s.duration(setting{name: "retry-delay", flag: flags.RetryDelay},
 		10*time.Second, time.Millisecond, 24*time.Hour)
-	longest := setting{name: "max-retry-delay", flag: flags.MaxRetryDelay}
-	c.MaxRetryDelay = s.duration(longest, max(time.Hour, c.RetryDelay), time.Millisecond, 720*time.Hour)
+	maxRetryDelay := setting{name: "max-retry-delay", flag: flags.MaxRetryDelay}
+	c.MaxRetryDelay = s.duration(maxRetryDelay, max(time.Hour, c.RetryDelay), time.Millisecond, 720*time.Hour)
 	if c.MaxRetryDelay < c.RetryDelay {
-		r.wrong(s.where(longest), "is %s but must not be less than retry-delay, %s",
+		p.addError(s.origin(maxRetryDelay), "is %s but must not be less than retry-delay, %s",
 			duration.Exact(c.MaxRetryDelay), duration.Exact(c.RetryDelay))
 	}
 	c.Index = !s.boolean("no-index", flags.NoIndex)
 	c.Stream = !s.boolean("no-stream", flags.NoStream)
 	c.Poll = !s.boolean("no-poll", flags.NoPoll)
 	if !c.Stream && !c.Poll {
-		r.wrong("no-stream and no-poll", "are both set, so nothing would ever be found to sync; drop one of them")
+		p.addError("no-stream and no-poll", "are both set, so nothing would ever be found to sync; remove one of them")
 	}
 	c.RecordProgress = s.boolean("record-progress", flags.RecordProgress)
 	c.ShutdownTimeout = s.duration(setting{name: "shutdown-timeout", flag: flags.ShutdownTimeout},
 		10*time.Second, 0, time.Hour)
 
-	if err := errors.Join(r.errs...); err != nil {
-		return nil, r.warnings, err
+	if err := errors.Join(p.errs...); err != nil {
+		return nil, p.warnings, err
 	}
-	return c, r.warnings, nil
+	return c, p.warnings, nil
 }
 
-// localSite is what settings call the machine's own site.
-const localSite = "local"
-
-// resolveLocal returns the name that records have for a site of the settings. Without a local_id a site may well be
-// called local.
+// resolveLocal returns the name that records have for a site of the settings, in which "local" is the machine's own.
+// Without a local_id a site may well be called local.
 func (c *Config) resolveLocal(site string) string {
-	if site == localSite && c.LocalID != "" {
-		return c.LocalID
+	if site == "local" {
+		return cmp.Or(c.LocalID, site)
 	}
 	return site
 }
 
-// Listen is the address of Config.Listen alone, which no preset file has a say in: it is known whatever is wrong with
-// them.
+// Listen is Config.Listen alone. It does not need the preset files, so problems in them do no harm.
 func Listen(flags Flags, env func(string) (string, bool)) (string, error) {
-	s := &settings{env: env, report: &report{}}
+	s := &settings{env: env, problems: &problems{}}
 	address := s.listen(flags.Listen)
-	return address, errors.Join(s.report.errs...)
+	return address, errors.Join(s.problems.errs...)
 }
 
-// Settings are the names and values that the printed forms show, in their order, without secrets.
+// Settings are the names and values of all settings, in the order of the log, without secrets.
 func (c *Config) Settings() [][2]string {
 	f := [][2]string{
 		{"presets", c.Presets},
@@ -215,7 +211,7 @@ func (c *Config) Settings() [][2]string {
 		{"web_token", c.WebToken.String()},
 		{"log_format", c.LogFormat},
 		{"log_level", c.LogLevel},
-		{"settle", duration.Exact(c.Settle)},
+		{"settle", duration.Exact(c.SourceGracePeriod)},
 		{"retry_delay", duration.Exact(c.RetryDelay)},
 		{"max_retry_delay", duration.Exact(c.MaxRetryDelay)},
 		{"index", fmt.Sprint(c.Index)},
@@ -225,29 +221,17 @@ func (c *Config) Settings() [][2]string {
 		{"shutdown_timeout", duration.Exact(c.ShutdownTimeout)},
 	}
 	if site, ok := c.Remote(); ok {
-		f = append(f,
-			[2]string{"remote_root", site.Root.String()},
-			[2]string{"credentials", site.Credentials},
-			[2]string{"subject", site.Subject},
-			[2]string{"endpoint", site.Endpoint},
-		)
+		f = append(f, [][2]string{
+			{"remote_root", site.Root.String()},
+			{"credentials", site.Credentials},
+			{"subject", site.Subject},
+			{"endpoint", site.Endpoint},
+		}...)
 	}
 	return f
 }
 
-// String is the whole configuration on one line, without secrets.
-func (c *Config) String() string {
-	var b strings.Builder
-	for i, f := range c.Settings() {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		fmt.Fprintf(&b, "%s=%q", f[0], f[1])
-	}
-	return b.String()
-}
-
-// MarshalLogObject is the whole configuration for the log, without secrets.
+// MarshalLogObject logs the Settings that are not empty.
 func (c *Config) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	for _, f := range c.Settings() {
 		if f[1] != "" {
@@ -256,5 +240,3 @@ func (c *Config) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 	}
 	return nil
 }
-
-var _ zapcore.ObjectMarshaler = (*Config)(nil)

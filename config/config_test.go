@@ -119,7 +119,7 @@ func TestLoadDefaults(t *testing.T) {
 		}},
 		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
 		Transfers: 8, Listen: "127.0.0.1:9105", LogFormat: "auto", LogLevel: "info",
-		Settle: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
+		SourceGracePeriod: time.Minute, RetryDelay: 10 * time.Second, MaxRetryDelay: time.Hour,
 		Index: true, Stream: true, Poll: true, ShutdownTimeout: 10 * time.Second,
 	}
 	got := s.mustLoad(Flags{})
@@ -154,7 +154,7 @@ func TestPresetsFolder(t *testing.T) {
 		s.env["PYPE_CONFIG"] = s.dir
 		s.write("presets/config.json", `{"local_id": "x"}`)
 		if c := s.mustLoad(Flags{}); c.LocalID != "x" || c.Presets != filepath.Join(s.dir, "presets") {
-			t.Errorf("read %s", c)
+			t.Errorf("read %q", c.Settings())
 		}
 	})
 	t.Run("sync_server", func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestNumbers(t *testing.T) {
 		s := newStudio(t)
 		s.write(configFile, fmt.Sprintf(`{"retry_cnt": %s, "loop_delay": %s}`, test.retry, test.delay))
 		c := s.mustLoad(Flags{})
-		if c.RetryCount != test.wantRetry || c.LoopDelay != test.wantDelay || c.Settle != test.wantDelay {
+		if c.RetryCount != test.wantRetry || c.LoopDelay != test.wantDelay || c.SourceGracePeriod != test.wantDelay {
 			t.Errorf("%s and %s are %d and %s", test.retry, test.delay, c.RetryCount, c.LoopDelay)
 		}
 	}
@@ -207,7 +207,7 @@ func TestByteOrderMark(t *testing.T) {
 	s.write("account.json", "\ufeff"+account())
 	c, warnings, errs := s.load(Flags{})
 	if len(errs) > 0 || c.LocalID != "art-17" {
-		t.Errorf("read %s, errors %q", c, errs)
+		t.Errorf("read %+v, errors %q", c, errs)
 	}
 	var want []string
 	for _, name := range []string{configFile, gdriveFile} {
@@ -298,7 +298,8 @@ func TestPrintedForms(t *testing.T) {
 	}
 	fields := zapcore.NewMapObjectEncoder()
 	zap.Object("config", c).AddTo(fields)
-	printed := []string{string(asJSON), fmt.Sprint(fields.Fields), c.String()}
+	settings := fmt.Sprint(c.Settings())
+	printed := []string{string(asJSON), fmt.Sprint(fields.Fields), settings}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		printed = append(printed, fmt.Sprintf(verb, *c), fmt.Sprintf(verb, c), fmt.Sprintf(verb, c.Mongo), fmt.Sprintf(verb, c.Mongo.URI))
 	}
@@ -307,9 +308,10 @@ func TestPrintedForms(t *testing.T) {
 			t.Errorf("shows the password: %s", text)
 		}
 	}
-	const want = `retry_cnt="3" loop_delay="1m" active_site="studio" remote_site="gdrive" local_root="" local_root_links="" mongo="mongodb://pype:***@db.studio.example/?replicaSet=rs0"`
-	if !strings.Contains(c.String(), want) {
-		t.Errorf("%s\nlacks %s", c, want)
+	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] [local_root ] [local_root_links ] ` +
+		`[mongo mongodb://pype:***@db.studio.example/?replicaSet=rs0]`
+	if !strings.Contains(settings, want) {
+		t.Errorf("%s\nlacks %s", settings, want)
 	}
 }
 
@@ -347,7 +349,7 @@ func FuzzLoad(f *testing.F) {
 		switch {
 		case ok != (c.RemoteSite != ""), ok && (site.Root.IsZero() || !filepath.IsAbs(site.Credentials)),
 			c.RetryCount < 1, c.LoopDelay <= 0, !validSiteName(c.ActiveSite), c.ActiveSite == c.RemoteSite:
-			t.Errorf("not valid: %s", c)
+			t.Errorf("not valid: %+v", c)
 		}
 		for _, roots := range []Roots{site.Root, c.LocalRoot} {
 			for _, path := range roots.All() {

@@ -79,9 +79,9 @@ func TestPrecedence(t *testing.T) {
 			get: func(c *Config) string { return fmt.Sprint(c.Transfers) },
 		},
 		{
-			name: "settle", flag: func(f *Flags, v string) { f.Settle = &v }, env: "SITESYNC_SETTLE",
+			name: "settle", flag: func(f *Flags, v string) { f.SourceGracePeriod = &v }, env: "SITESYNC_SETTLE",
 			inEnv: "0", byFlag: "1m", def: "1m0s", fromEnv: "0s", fromFlag: "1m0s",
-			get: func(c *Config) string { return c.Settle.String() },
+			get: func(c *Config) string { return c.SourceGracePeriod.String() },
 		},
 		{
 			name: "no-index", flag: func(f *Flags, v string) { f.NoIndex = new(v == "true") }, env: "SITESYNC_NO_INDEX",

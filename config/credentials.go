@@ -6,11 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
-	"fmt"
-	"io/fs"
 	"net/url"
-	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -25,22 +21,29 @@ const (
 	authorizedUser credentialsKind = "authorized_user"
 )
 
-// credentialsPath is the absolute path that credentials_url means: a path,
-// relative to folder, or a file:// URL. Empty if it is wrong.
-func credentialsPath(v value, folder string, r *report) string {
+// neededFields are those that Google's client needs of each type.
+var neededFields = map[credentialsKind][]string{
+	serviceAccount: {"client_email", "private_key", "token_uri"},
+	authorizedUser: {"client_id", "client_secret", "refresh_token"},
+}
+
+// credentialsPath is the absolute path for a credentials_url: a path, relative to folder, or a file:// URL. Empty if it
+// is neither.
+func (p *problems) credentialsPath(v value, folder string) string {
 	path := v.text
 	scheme, _, isURL := strings.Cut(path, "://")
 	switch {
 	case strings.HasPrefix(strings.TrimSpace(path), "{"):
-		r.wrong(v.where, "holds the credentials themselves but must be the path of a file with them")
+		p.addError(v.origin, "holds the credentials themselves but must be the path of a file with them")
 		return ""
 	case strings.ContainsFunc(path, unicode.IsControl):
-		r.wrong(v.where, "has a line break or another control character in it but must be the path of a file")
+		p.addError(v.origin, "has a line break or another control character in it but must be the path of a file")
 		return ""
 	case isURL && strings.EqualFold(scheme, "file"):
 		u, err := url.Parse(path)
 		if err != nil || u.Host != "" && u.Host != "localhost" || u.Path == "" {
-			r.wrong(v.where, "is %q but must be a path or a URL of this machine, e.g. file:///run/secrets/gdrive.json", v.text)
+			p.addError(v.origin, "is %q but must be a path or a URL of this machine, "+
+				"e.g. file:///run/secrets/gdrive.json", v.text)
 			return ""
 		}
 		path = filepath.FromSlash(u.Path)
@@ -48,7 +51,8 @@ func credentialsPath(v value, folder string, r *report) string {
 			path = strings.TrimPrefix(path, `\`)
 		}
 	case isURL:
-		r.wrong(v.where, "is an address of %s but must be the path of a file on this machine", strings.ToLower(scheme))
+		p.addError(v.origin, "is an address of %s but must be the path of a file on this machine",
+			strings.ToLower(scheme))
 		return ""
 	}
 	if !filepath.IsAbs(path) {
@@ -57,77 +61,54 @@ func credentialsPath(v value, folder string, r *report) string {
 	return filepath.Clean(path)
 }
 
-// checkCredentials looks into the file. Nothing of its content is ever printed.
-func checkCredentials(where, path string, r *report) credentialsKind {
-	data, info, err := readBounded(path)
-	if err != nil {
-		mend := ""
-		if errors.Is(err, fs.ErrPermission) {
-			mend = fmt.Sprintf("; sitesync runs as user %d", os.Getuid())
-		}
-		r.wrong(where, "names the credentials file %s, which cannot be read: %s%s", path, plain(err), mend)
+// checkCredentials checks the credentials file at a path without printing any of its content.
+func (p *problems) checkCredentials(origin, path string) credentialsKind {
+	file := origin + " names the credentials file " + path + ", which"
+	data, info, ok := p.readNamed(file, path)
+	if !ok {
 		return ""
 	}
-	warnReadable(where+" names the credentials file "+path, info, r)
-	return checkCredentialsContent(where+" names the credentials file "+path+", which", data, r)
-}
+	p.warnFileMode(file, info)
+	const again = "; download the key from Google again"
 
-// warnReadable warns of a file with a secret that others can read. The mode is that of the file itself: Kubernetes
-// mounts links to it. A file of another user can only be read by us through its group or an access list, whose bits
-// are the group's; Kubernetes (fsGroup) and systemd (LoadCredential) hand out secrets so.
-func warnReadable(file string, info fs.FileInfo, r *report) {
-	others := fs.FileMode(0o077)
-	if !isOurs(info) {
-		others = 0o007
-	}
-	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&others != 0 {
-		r.odd(file+",", "which others can read (mode %04o); run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)", mode)
-	}
-}
-
-func checkCredentialsContent(where string, data []byte, r *report) credentialsKind {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
 		line, column := position(data, syntaxOffset(data, err))
-		r.wrong(where, "is not valid JSON (line %d, column %d); download the key from Google anew", line, column)
+		p.addError(file, "is not valid JSON (line %d, column %d)"+again, line, column)
 		return ""
 	}
 	if json.Unmarshal(data, &fields) != nil || fields == nil {
-		r.wrong(where, "is not a JSON object; download the key from Google anew")
+		p.addError(file, "is not a JSON object"+again)
 		return ""
 	}
 	field := func(name string) string {
 		var s string
-		_ = json.Unmarshal(fields[name], &s) // absent or of another type: not there
+		_ = json.Unmarshal(fields[name], &s) // missing or of another type: empty
 		return s
 	}
-	var needed []string
 	kind := credentialsKind(field("type"))
-	switch kind {
-	case serviceAccount:
-		needed = []string{"client_email", "private_key", "token_uri"}
-	case authorizedUser:
-		needed = []string{"client_id", "client_secret", "refresh_token"}
-	default:
-		if fields["installed"] != nil || fields["web"] != nil {
-			r.wrong(where, "describes an OAuth client, not an account; it must be the key of a service account, with type %s", serviceAccount)
-		} else {
-			r.wrong(where, "must have type %s or %s", serviceAccount, authorizedUser)
-		}
+	switch needed := neededFields[kind]; {
+	case needed == nil && (fields["installed"] != nil || fields["web"] != nil):
+		p.addError(file, "describes an OAuth client, not an account; "+
+			"it must be the key of a service account, with type %s", serviceAccount)
+		return ""
+	case needed == nil:
+		p.addError(file, "must have type %s or %s", serviceAccount, authorizedUser)
 		return ""
 	}
-	for _, name := range needed {
+	for _, name := range neededFields[kind] {
 		if field(name) == "" {
-			r.wrong(where, "lacks %s, which type %s needs; download the key from Google anew", name, kind)
+			p.addError(file, "lacks %s, which type %s needs"+again, name, kind)
 		}
 	}
 	if key := field("private_key"); kind == serviceAccount && key != "" && !isPrivateKey(key) {
-		r.wrong(where, "has a private_key that is not an RSA key in PEM form; were its line breaks (\\n) lost on the way?")
+		p.addError(file, "has a private_key that is not an RSA key in PEM format; "+
+			"were its line breaks (\\n) lost on the way?")
 	}
 	if uri := field("token_uri"); uri != "" {
 		if u, err := url.Parse(uri); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			r.wrong(where, "has a token_uri that is not an http or https URL")
+			p.addError(file, "has a token_uri that is not an http or https URL")
 		}
 	}
 	return kind

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,16 +19,8 @@ import (
 const (
 	configFile = "config.json"
 	gdriveFile = "gdrive.json"
-	// maxFile bounds every file read here, in bytes: far more than any real
-	// one has, far less than hurts.
+	// maxFile bounds every file read here, in bytes; real ones are far smaller.
 	maxFile = 1 << 20
-)
-
-type need bool
-
-const (
-	optional need = false
-	required need = true
 )
 
 // A kind is a JSON type, in words.
@@ -58,86 +51,78 @@ func kindOf(raw json.RawMessage) kind {
 	return aNumber
 }
 
-// An object is one JSON object of a preset file. A null counts as not given.
-// The zero object is empty.
+// An object is one JSON object of a preset file. A null counts as not set. The zero object is empty.
 type object struct {
+	*problems
 	file   string   // config.json or gdrive.json
 	path   []string // of keys to this object
-	keys   []string // in the file's order, without doubles
+	keys   []string // in the file's order, without duplicates
 	values map[string]json.RawMessage
-	report *report
-	lines  func(offset int64) int // the line of an offset in this object
-	starts map[string]int64       // offsets of the values
+	data   []byte         // the whole file
+	starts map[string]int // offsets of the values in data
 }
 
-// readFile reads a preset file; false if there is nothing to go on with.
-func readFile(folder, name string, need need, r *report) (object, bool) {
+// readFile reads a preset file; false if it is not there or not usable.
+func readFile(folder, name string, required bool, p *problems) (object, bool) {
 	data, _, err := readBounded(filepath.Join(folder, name))
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && need == optional:
-		return object{}, false
+	case errors.Is(err, fs.ErrNotExist) && required:
+		p.addError(name+":", "there is no such file in %s; that must be the folder with the presets of the sync server",
+			folder)
+		fallthrough
 	case errors.Is(err, fs.ErrNotExist):
-		r.wrong(name+":", "there is no such file in %s; that must be the folder with the presets of the sync server", folder)
 		return object{}, false
 	case err != nil:
-		r.wrong(name+":", "cannot be read in %s: %s", folder, plain(err))
+		p.addError(name+":", "cannot be read in %s: %s", folder, withoutPath(err))
 		return object{}, false
 	}
-	return parseFile(name, data, r)
+	return parseFile(name, data, p)
 }
 
-// parseFile reads the text of a preset file as Pype's loader does, which takes a comma before a closing bracket.
-// Whatever else keeps it from being JSON is named with its line and what to do. A byte order mark of UTF-8 is
-// tolerated with a warning, since editors on Windows write one.
-func parseFile(name string, data []byte, r *report) (object, bool) {
+// parseFile parses a preset file as Pype's loader does, which accepts trailing commas. Any other syntax error is
+// reported with its line and the fix. A byte order mark of UTF-8, which editors on Windows write, is accepted with a
+// warning.
+func parseFile(name string, data []byte, p *problems) (object, bool) {
 	if without, found := bytes.CutPrefix(data, []byte("\ufeff")); found {
 		data = without
-		r.odd(name+":", "begins with a byte order mark, which Pype does not read; save it as UTF-8 without one")
+		p.addWarning(name+":", "begins with a byte order mark, which Pype does not read; save it as UTF-8 without one")
 	}
 	if !utf8.Valid(data) {
-		r.wrong(name+":", "%s", notUTF8(data))
+		p.addError(name+":", "%s", notUTF8(data))
 		return object{}, false
 	}
 	data = withoutTrailingCommas(data)
 	if err := json.Unmarshal(data, new(json.RawMessage)); err != nil {
-		at, fix := syntaxHint(data, err)
+		at, hint := syntaxHint(data, err)
 		line, column := position(data, at)
-		r.wrong(name+":", "line %d, column %d: not valid JSON: %s", line, column, fix)
+		p.addError(name+":", "line %d, column %d: not valid JSON: %s", line, column, hint)
 		return object{}, false
 	}
-	raw := json.RawMessage(bytes.TrimSpace(data))
-	if k := kindOf(raw); k != anObject {
-		r.wrong(name+":", "is %s but must be an object, { ... }", k)
+	if k := kindOf(bytes.TrimSpace(data)); k != anObject {
+		p.addError(name+":", "is %s but must be an object, { ... }", k)
 		return object{}, false
 	}
-	skipped := int64(bytes.IndexByte(data, '{'))
-	lines := func(offset int64) int { return 1 + bytes.Count(data[:skipped+offset], []byte("\n")) }
-	return parseObject(raw, name, nil, lines, r), true
+	return object{problems: p, file: name, data: data}.parse(bytes.IndexByte(data, '{')), true
 }
 
-// parseObject takes an object apart. raw is known to be valid.
-func parseObject(raw json.RawMessage, file string, path []string, lines func(int64) int, r *report) object {
-	o := object{
-		file: file, path: path, report: r, lines: lines,
-		values: map[string]json.RawMessage{}, starts: map[string]int64{},
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
+// parse reads the keys and values of the object that starts at an offset of data, which is valid JSON.
+func (o object) parse(start int) object {
+	o.values, o.starts = map[string]json.RawMessage{}, map[string]int{}
+	dec := json.NewDecoder(bytes.NewReader(o.data[start:]))
 	_, _ = dec.Token() // {
 	for dec.More() {
-		token, err := dec.Token()
-		key, ok := token.(string)
-		end := dec.InputOffset()
+		token, _ := dec.Token()
+		key := token.(string)
+		line, _ := position(o.data, start+int(dec.InputOffset()))
 		var value json.RawMessage
-		if err != nil || !ok || dec.Decode(&value) != nil {
-			break // cannot be: raw is valid
-		}
-		if o.has(key) {
-			r.odd(o.at(key), "is given twice, again in line %d; the last one counts", lines(end))
+		_ = dec.Decode(&value)
+		if _, twice := o.values[key]; twice {
+			o.addWarning(o.at(key), "is given twice, again in line %d; the last one counts", line)
 		} else {
 			o.keys = append(o.keys, key)
 		}
 		o.values[key] = value
-		o.starts[key] = dec.InputOffset() - int64(len(value))
+		o.starts[key] = start + int(dec.InputOffset()) - len(value)
 	}
 	return o
 }
@@ -153,33 +138,33 @@ func (o object) at(keys ...string) string {
 	return o.file + ": " + strings.Join(parts, ".")
 }
 
-func (o object) has(key string) bool {
-	_, ok := o.values[key]
-	return ok
+// get is the value of a key that is set.
+func (o object) get(key string) (json.RawMessage, bool) {
+	raw, ok := o.values[key]
+	return raw, ok && kindOf(raw) != aNull
 }
 
 // scalar is the text of a string, number or boolean of one of the given kinds.
 func (o object) scalar(key, want string, kinds ...kind) (value, bool) {
-	raw, ok := o.values[key]
-	if !ok || kindOf(raw) == aNull {
+	raw, ok := o.get(key)
+	if !ok {
 		return value{}, false
 	}
-	if k := kindOf(raw); !slices.Contains(kinds, k) {
+	if !slices.Contains(kinds, kindOf(raw)) {
 		o.wrongKind(key, want)
 		return value{}, false
 	}
 	return value{o.at(key), text(raw)}, true
 }
 
-// wrongKind shows numbers and booleans; lists and objects may hold anything,
-// also credentials pasted to a wrong place.
+// wrongKind shows numbers and booleans; lists and objects may contain misplaced credentials.
 func (o object) wrongKind(key, want string) {
 	raw := o.values[key]
 	switch k := kindOf(raw); k {
 	case aNumber, aBool:
-		o.report.wrong(o.at(key), "is %s (%s) but must be %s", raw, k, want)
+		o.addError(o.at(key), "is %s (%s) but must be %s", raw, k, want)
 	default:
-		o.report.wrong(o.at(key), "is %s but must be %s", k, want)
+		o.addError(o.at(key), "is %s but must be %s", k, want)
 	}
 }
 
@@ -193,35 +178,32 @@ func text(raw json.RawMessage) string {
 
 // object is the object under a key; false if there is none.
 func (o object) object(key, want string) (object, bool) {
-	raw, ok := o.values[key]
-	if !ok || kindOf(raw) == aNull {
+	raw, ok := o.get(key)
+	if !ok {
 		return object{}, false
 	}
 	if kindOf(raw) != anObject {
 		o.wrongKind(key, want)
 		return object{}, false
 	}
-	start := o.starts[key]
-	lines := func(offset int64) int { return o.lines(start + offset) }
-	return parseObject(raw, o.file, append(slices.Clone(o.path), key), lines, o.report), true
+	inner := object{problems: o.problems, file: o.file, path: append(slices.Clone(o.path), key), data: o.data}
+	return inner.parse(o.starts[key]), true
 }
 
 // texts are those of a list of strings, or of one string.
 func (o object) texts(key, want string) []string {
-	raw := o.values[key]
-	if kindOf(raw) == aNull {
+	raw, ok := o.get(key)
+	if !ok {
 		return nil
 	}
-	var list []json.RawMessage
+	list := []json.RawMessage{raw}
 	if kindOf(raw) == aList {
 		_ = json.Unmarshal(raw, &list) // raw is valid
-	} else {
-		list = []json.RawMessage{raw}
 	}
 	var texts []string
 	for _, item := range list {
 		if kindOf(item) != aString {
-			o.report.wrong(o.at(key), "has %s in it but must be %s", kindOf(item), want)
+			o.addError(o.at(key), "has %s in it but must be %s", kindOf(item), want)
 			return nil
 		}
 		texts = append(texts, text(item))
@@ -229,70 +211,86 @@ func (o object) texts(key, want string) []string {
 	return texts
 }
 
-// roots reads a string, or {NAME: string}, to any depth. An empty string or object counts as not given.
+// roots reads a string, or {NAME: string} nested to any depth. An empty string or object counts as not set.
 func (o object) roots(key string, check func(string) (string, error)) Roots {
-	raw, ok := o.values[key]
-	if !ok || kindOf(raw) == aNull {
-		return Roots{}
+	paths := map[string]string{}
+	if raw, ok := o.get(key); ok && string(raw) != `""` {
+		o.addRoots(key, nil, paths, check)
 	}
-	if kindOf(raw) == aString {
-		path := text(raw)
-		if path == "" {
-			return Roots{}
-		}
-		path, err := check(path)
-		if err != nil {
-			o.report.wrong(o.at(key), "is %q but %s", text(raw), err)
-			return Roots{}
-		}
-		return OneRoot(path)
-	}
-	dict, ok := o.object(key, `a path, or an object {"NAME": "PATH"}`)
-	if !ok {
-		return Roots{}
-	}
-	named := map[string]string{}
-	dict.namedRoots(nil, check, named)
-	return NamedRoots(named)
+	return NamedRoots(paths)
 }
 
-// namedRoots adds the roots of an object and of those in it, whose keys so far are given, to named.
-func (o object) namedRoots(keys []string, check func(string) (string, error), named map[string]string) {
-	for _, key := range o.keys {
-		if problem := checkRootName(key); problem != "" {
-			o.report.wrong(o.at(key), "%s; a root's name is the NAME of {root[NAME]} in the paths", problem)
-			continue
-		}
-		keys := append(slices.Clone(keys), key)
-		if kindOf(o.values[key]) == anObject {
-			if inner, ok := o.object(key, ""); ok {
-				inner.namedRoots(keys, check, named)
-			}
-			continue
-		}
-		v, ok := o.scalar(key, "a path", aString)
-		if !ok { // null, or reported already
-			continue
+// addRoots adds the root under key to paths, or the roots of the object there. names are the keys that name it.
+func (o object) addRoots(key string, names []string, paths map[string]string, check func(string) (string, error)) {
+	want := "a path"
+	if names == nil {
+		want = `a path, or an object {"NAME": "PATH"}`
+	}
+	if kindOf(o.values[key]) != anObject {
+		v, ok := o.scalar(key, want, aString)
+		if !ok {
+			return
 		}
 		path, err := check(v.text)
 		if err != nil {
-			o.report.wrong(v.where, "is %q but %s", v.text, err)
-			continue
+			o.addError(v.origin, "is %q but %s", v.text, err)
+			return
 		}
-		named[RootName(keys...)] = path
+		paths[RootName(names...)] = path
+		return
+	}
+	inner, _ := o.object(key, want)
+	for _, name := range inner.keys {
+		const means = "a root's name is the NAME of {root[NAME]} in the paths"
+		switch {
+		case name == "":
+			o.addError(inner.at(name), "has an empty name; "+means)
+		case strings.ContainsAny(name, "[]{}"):
+			o.addError(inner.at(name), "has a bracket or brace in its name; "+means)
+		default:
+			inner.addRoots(name, append(slices.Clone(names), name), paths, check)
+		}
 	}
 }
 
-// warnUnknown tells of keys that nobody reads.
+// warnUnknown warns of keys that have no meaning here.
 func (o object) warnUnknown(known ...string) {
 	for _, key := range o.keys {
 		if !slices.Contains(known, key) {
-			where := o.file + ":"
+			origin := o.file + ":"
 			if len(o.path) > 0 {
-				where = o.at() + ":"
+				origin = o.at() + ":"
 			}
-			o.report.odd(where, "unknown key %q is ignored%s", key, didYouMean(key, known))
+			o.addWarning(origin, "unknown key %q is ignored%s", key, didYouMean(key, known))
 		}
+	}
+}
+
+// readNamed reads a file that a setting names; false if it cannot, which is reported. name is the file in errors, such
+// as `--web-token-file names the file /run/token, which`.
+func (p *problems) readNamed(name, path string) ([]byte, fs.FileInfo, bool) {
+	data, info, err := readBounded(path)
+	if err != nil {
+		hint := ""
+		if errors.Is(err, fs.ErrPermission) {
+			hint = fmt.Sprintf("; sitesync runs as user %d", os.Getuid())
+		}
+		p.addError(name, "cannot be read: %s%s", withoutPath(err), hint)
+	}
+	return data, info, err == nil
+}
+
+// warnFileMode warns if other users can read a file with a secret. We can read another user's file only through its
+// group or an access list, whose bits are the group's, so the group is allowed there: Kubernetes (fsGroup) and systemd
+// (LoadCredential) pass secrets that way. The mode is that of the file itself, as Kubernetes mounts links.
+func (p *problems) warnFileMode(name string, info fs.FileInfo) {
+	others := fs.FileMode(0o077)
+	if !ownedByUs(info) {
+		others = 0o007
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&others != 0 {
+		p.addWarning(name, "others can read (mode %04o); run chmod 600 on it "+
+			"(Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)", mode)
 	}
 }
 
@@ -317,8 +315,8 @@ func readBounded(path string) ([]byte, fs.FileInfo, error) {
 	return data, info, err
 }
 
-// plain is an error of the file system without the path, which is named anyway.
-func plain(err error) string {
+// withoutPath is an error of the file system without the path, which the message names already.
+func withoutPath(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err.Error()

@@ -22,14 +22,14 @@ type Flags struct {
 	StateDB   *string `group:"Database" name:"state-db" placeholder:"NAME" help:"Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)"`
 	NoIndex   *bool   `group:"Database" help:"Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)"`
 
-	Transfers       *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8; one more where a small file is just published. ($SITESYNC_TRANSFERS)"`
-	Settle          *string `group:"Transfer" placeholder:"TIME" help:"How long a file that is missing or incomplete is waited for without costing a try, default loop_delay. ($SITESYNC_SETTLE)"`
-	RetryDelay      *string `group:"Transfer" placeholder:"TIME" help:"Wait before a failed file's second try; doubles with each try; default 10s. ($SITESYNC_RETRY_DELAY)"`
-	MaxRetryDelay   *string `group:"Transfer" placeholder:"TIME" help:"Longest wait between two tries, default 1h. ($SITESYNC_MAX_RETRY_DELAY)"`
-	NoStream        *bool   `group:"Transfer" help:"Do not use change streams, only the poll. For tests and debugging. ($SITESYNC_NO_STREAM)"`
-	NoPoll          *bool   `group:"Transfer" help:"Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)"`
-	RecordProgress  *bool   `group:"Transfer" help:"Write into the records of large files how far their upload is, every 5 s, as OpenPype does. ($SITESYNC_RECORD_PROGRESS)"`
-	ShutdownTimeout *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
+	Transfers         *string `group:"Transfer" placeholder:"N" help:"Files uploaded at once, 1 to 256, default 8; one more where a small file is just published. ($SITESYNC_TRANSFERS)"`
+	SourceGracePeriod *string `group:"Transfer" name:"settle" placeholder:"TIME" help:"How long a file that is missing or incomplete is waited for without costing a try, default loop_delay. ($SITESYNC_SETTLE)"`
+	RetryDelay        *string `group:"Transfer" placeholder:"TIME" help:"Wait before a failed file's second try; doubles with each try; default 10s. ($SITESYNC_RETRY_DELAY)"`
+	MaxRetryDelay     *string `group:"Transfer" placeholder:"TIME" help:"Longest wait between two tries, default 1h. ($SITESYNC_MAX_RETRY_DELAY)"`
+	NoStream          *bool   `group:"Transfer" help:"Do not use change streams, only the poll. For tests and debugging. ($SITESYNC_NO_STREAM)"`
+	NoPoll            *bool   `group:"Transfer" help:"Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)"`
+	RecordProgress    *bool   `group:"Transfer" help:"Write into the records of large files how far their upload is, every 5 s, as OpenPype does. ($SITESYNC_RECORD_PROGRESS)"`
+	ShutdownTimeout   *string `group:"Transfer" placeholder:"TIME" help:"How long running uploads may go on after a signal to stop, default 10s. ($SITESYNC_SHUTDOWN_TIMEOUT)"`
 
 	Listen       *string `group:"Output" placeholder:"HOST:PORT" help:"Where the page, health and metrics are served, default 127.0.0.1:9105; off: nowhere. ($SITESYNC_LISTEN)"`
 	WebTokenFile *string `group:"Output" name:"web-token-file" placeholder:"FILE" help:"File with a secret of 16 characters or more; whoever knows it may retry, pause and resume from the page. Without one the page is read-only. ($SITESYNC_WEB_TOKEN_FILE, or $SITESYNC_WEB_TOKEN for the secret itself)"`

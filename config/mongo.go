@@ -1,12 +1,10 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -18,50 +16,39 @@ type Mongo struct {
 	URI URI
 	// Database is the one whose collections are the projects.
 	Database string
-	// State is sitesync's own database; another one than Database.
+	// State is sitesync's own database, another than Database.
 	State string
 }
 
-// A URI is a MongoDB connection string. However it is printed or encoded, its
-// password does not show; only Reveal gives it away.
+// A URI is a MongoDB connection string. No printed or encoded form shows its password; only Reveal does.
 type URI string
 
 // Reveal is the connection string with its password, for the driver.
 func (u URI) Reveal() string { return string(u) }
 
-var secretOption = regexp.MustCompile(`(?i)\b(tlsCertificateKeyFilePassword|sslClientCertificateKeyPassword|authMechanismProperties)=[^&;]*`)
+var secretOption = regexp.MustCompile(
+	`(?i)\b(tlsCertificateKeyFilePassword|sslClientCertificateKeyPassword|authMechanismProperties)=[^&;]*`)
 
-// Redacted is the connection string with *** for all that is secret.
+// Redacted is the connection string with *** for each secret in it.
 func (u URI) Redacted() string {
 	text := secretOption.ReplaceAllString(string(u), "$1=***")
 	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		scheme, rest = "", text
-	} else {
+	if ok {
 		scheme += "://"
+	} else {
+		scheme, rest = "", text
 	}
-	// The last @, not the first: an unescaped one may stand in the password.
-	at := strings.LastIndexByte(rest, '@')
-	if at < 0 {
-		return scheme + rest
-	}
-	if user, _, ok := strings.Cut(rest[:at], ":"); ok {
-		return scheme + user + ":***" + rest[at:]
+	// The last @, as an unescaped one may be part of the password.
+	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
+		if user, _, ok := strings.Cut(rest[:at], ":"); ok {
+			rest = user + ":***" + rest[at:]
+		}
 	}
 	return scheme + rest
 }
 
-// String is Redacted.
-func (u URI) String() string { return u.Redacted() }
-
-// Format prints Redacted, whatever the verb.
-func (u URI) Format(f fmt.State, verb rune) {
-	if verb == 'q' || f.Flag('#') {
-		_, _ = io.WriteString(f, strconv.Quote(u.Redacted()))
-		return
-	}
-	_, _ = io.WriteString(f, u.Redacted())
-}
+// Format prints Redacted for all verbs.
+func (u URI) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, u.Redacted()) }
 
 // MarshalText is Redacted, for JSON.
 func (u URI) MarshalText() ([]byte, error) { return []byte(u.Redacted()), nil }
@@ -70,22 +57,24 @@ func (s *settings) mongo(flags Flags) Mongo {
 	m := Mongo{}
 	switch v, ok := s.connection(flags); {
 	case !ok:
-		s.report.wrong("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, or give --mongo or --mongo-file, e.g. mongodb://HOST:27017/?replicaSet=NAME")
-	case v.where != "": // else what is wrong is told
+		s.addError("the MongoDB address", "is not given; set AVALON_MONGO or SITESYNC_MONGO, "+
+			"or give --mongo or --mongo-file, e.g. mongodb://HOST:27017/?replicaSet=NAME")
+	case v.origin != "": // otherwise the problem is reported already
 		m.URI = URI(strings.TrimSpace(v.text))
-		s.checkURI(v.where, m.URI)
+		s.checkURI(v.origin, m.URI)
 	}
-	m.Database = s.database(setting{name: "db", flag: flags.DB, also: []string{"AVALON_DB"}}, "avalon")
+	m.Database = s.database(setting{name: "db", flag: flags.DB, aliases: []string{"AVALON_DB"}}, "avalon")
 	state := setting{name: "state-db", flag: flags.StateDB}
 	m.State = s.database(state, "sitesync")
 	if strings.EqualFold(m.State, m.Database) {
-		s.report.wrong(s.where(state), "is %q, the database of the projects, but must be another one, as each collection of that is a project", m.State)
+		s.addError(s.origin(state), "is %q, the database of the projects, but must be another one, "+
+			"as each collection of that is a project", m.State)
 	}
 	return m
 }
 
-// connection finds the connection string. One that was made for sitesync, also
-// in a file, goes before the one that all of Pype has.
+// connection finds the connection string. One for sitesync alone, also in a file, goes before AVALON_MONGO, which all
+// of Pype uses.
 func (s *settings) connection(flags Flags) (value, bool) {
 	if flags.Mongo == nil && flags.MongoFile != nil {
 		return s.connectionIn(value{"--mongo-file", *flags.MongoFile}), true
@@ -96,39 +85,39 @@ func (s *settings) connection(flags Flags) (value, bool) {
 	if v, ok := s.fromEnv(setting{name: "mongo-file"}); ok {
 		return s.connectionIn(v), true
 	}
-	if text, ok := s.env("AVALON_MONGO"); ok && text != "" {
-		return value{"AVALON_MONGO", text}, true
-	}
-	return value{}, false
+	text, ok := s.env("AVALON_MONGO")
+	return value{"AVALON_MONGO", text}, ok && text != ""
 }
 
-// connectionIn reads the connection string in a file; none if something is
-// wrong with it, which is told.
-func (s *settings) connectionIn(file value) value {
-	data, info, err := readBounded(file.text)
-	text := strings.TrimSpace(string(data))
-	if err == nil && text == "" {
-		err = errors.New("is empty")
-	}
-	if err != nil {
-		s.report.wrong(file.where, "is %q but must be a file with the connection string of MongoDB: %s", file.text, plain(err))
+// connectionIn reads the connection string from a file. It returns no value after it has reported a problem.
+func (s *settings) connectionIn(v value) value {
+	file := v.origin + " names the file " + v.text + ", which"
+	data, info, ok := s.readNamed(file, v.text)
+	if !ok {
 		return value{}
 	}
-	v := value{file.where + ": " + file.text, text}
-	if URI(text).Redacted() != text {
-		warnReadable(v.where, info, s.report)
+	text := strings.TrimSpace(string(data))
+	if text == "" {
+		s.addError(file, "is empty but must hold the connection string of MongoDB")
+		return value{}
 	}
-	return v
+	if URI(text).Redacted() != text {
+		s.warnFileMode(file, info)
+	}
+	return value{v.origin + ": " + v.text, text}
 }
 
-func (s *settings) checkURI(where string, u URI) {
-	if !checkTLS(where, u, s.report) {
-		return // the driver would not say which file it is
+func (s *settings) checkURI(origin string, u URI) {
+	if !s.checkTLS(origin, u) {
+		return // the driver would report the same files without their names
 	}
 	if reason := u.check(); reason != "" {
-		s.report.wrong(where, "is %q but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %%XX for special characters in the password: %s", u, reason)
-	} else if where == "--mongo" && u.Redacted() != u.Reveal() {
-		s.report.odd(where, "has a password in it, which everybody on this machine can see in the list of processes; give it by SITESYNC_MONGO")
+		s.addError(origin, "is %q but must be a MongoDB connection string such as "+
+			"mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %%XX for special characters in the password: %s",
+			u.Redacted(), reason)
+	} else if origin == "--mongo" && u.Redacted() != u.Reveal() {
+		s.addWarning(origin, "has a password in it, which everyone on this machine can see in the list of processes; "+
+			"give it by SITESYNC_MONGO")
 	}
 }
 
@@ -139,24 +128,25 @@ func (s *settings) database(st setting, def string) string {
 	}
 	switch {
 	case v.text == "" || len(v.text) > 63 || strings.ContainsAny(v.text, "/\\. \"$*<>:|?\x00"):
-		s.report.wrong(v.where, "is %q but must be the name of a database, 1 to 63 bytes without spaces or any of %s, e.g. %s", v.text, `/\."$*<>:|?`, def)
-		return def
+		s.addError(v.origin, "is %q but must be the name of a database, 1 to 63 bytes without spaces or any of %s, "+
+			"e.g. %s", v.text, `/\."$*<>:|?`, def)
 	case slices.Contains([]string{"admin", "config", "local"}, strings.ToLower(v.text)):
-		s.report.wrong(v.where, "is %q, which belongs to MongoDB itself, but must be another database, e.g. %s", v.text, def)
-		return def
+		s.addError(v.origin, "is %q, which belongs to MongoDB itself, but must be another database, e.g. %s",
+			v.text, def)
+	default:
+		return v.text
 	}
-	return v.text
+	return def
 }
 
 var quotedText = regexp.MustCompile(`"(\\.|[^"\\])*"`)
 
-// check is why the driver would refuse the connection string; empty if it
-// would not. What it quotes may be part of a password and is left out.
+// check is why the driver would reject the connection string; empty if it would not. Quoted words that may be part of a
+// password are left out.
 func (u URI) check() string {
 	text := string(u)
 	if rest, ok := strings.CutPrefix(text, "mongodb+srv://"); ok {
-		// The driver would ask the DNS for the hosts and options, which is too
-		// early here: check only what comes before the options.
+		// The driver would ask the DNS for hosts and options, which is too early here. Check only what precedes them.
 		rest, _, _ = strings.Cut(rest, "?")
 		text = "mongodb://" + rest
 	}
@@ -164,19 +154,15 @@ func (u URI) check() string {
 	if err == nil {
 		return ""
 	}
-	reason := err.Error()
-	for _, noise := range []string{"error parsing uri: ", "error validating uri: "} {
-		reason = strings.TrimPrefix(reason, noise)
-	}
+	reason := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "error parsing uri: "), "error validating uri: ")
+	harmless := []string{"mongodb", "mongodb+srv"}
 	_, query, _ := strings.Cut(u.Redacted(), "?")
+	for pair := range strings.FieldsFuncSeq(query, isOptionSeparator) {
+		key, _, _ := strings.Cut(pair, "=")
+		harmless = append(harmless, strings.ToLower(key))
+	}
 	return quotedText.ReplaceAllStringFunc(reason, func(quoted string) string {
-		word := strings.ToLower(strings.Trim(quoted, `"`))
-		for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
-			if key, _, _ := strings.Cut(pair, "="); strings.ToLower(key) == word {
-				return quoted
-			}
-		}
-		if word == "mongodb" || word == "mongodb+srv" {
+		if slices.Contains(harmless, strings.ToLower(strings.Trim(quoted, `"`))) {
 			return quoted
 		}
 		return `"..."`

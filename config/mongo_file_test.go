@@ -45,8 +45,8 @@ func TestConnectionInAWrongFile(t *testing.T) {
 	s.write("empty", " \n")
 	s.write("broken", "mongodb://u:S3cr3t%@h")
 	for name, want := range map[string]string{
-		"missing": "SITESYNC_MONGO_FILE is \"DIR/missing\" but must be a file with the connection string of MongoDB: ",
-		"empty":   "SITESYNC_MONGO_FILE is \"DIR/empty\" but must be a file with the connection string of MongoDB: is empty",
+		"missing": "SITESYNC_MONGO_FILE names the file DIR/missing, which cannot be read: no such file",
+		"empty":   "SITESYNC_MONGO_FILE names the file DIR/empty, which is empty but must hold the connection string of MongoDB",
 		"broken":  "SITESYNC_MONGO_FILE: DIR/broken is \"mongodb://u:***@h\" but must be a MongoDB connection string",
 	} {
 		s.env["SITESYNC_MONGO_FILE"] = s.dir + "/" + name

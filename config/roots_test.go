@@ -11,21 +11,20 @@ func TestRoots(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		roots  Roots
-		named  bool
 		zero   bool
 		string string
 		all    map[string]string
 		misses []string
 	}{
-		{"none", Roots{}, false, true, "", map[string]string{}, []string{"", "a"}},
-		{"no names", NamedRoots(nil), false, true, "", map[string]string{}, []string{"", "a"}},
-		{"one", OneRoot("/x"), false, false, "/x", map[string]string{"": "/x"}, []string{"a"}},
-		{"named", NamedRoots(map[string]string{"b": "/y", "a": "/x"}), true, false, "a=/x;b=/y", map[string]string{"a": "/x", "b": "/y"}, []string{"", "c"}},
+		{"none", Roots{}, true, "", map[string]string{}, []string{"", "a"}},
+		{"no names", NamedRoots(nil), true, "", map[string]string{}, []string{"", "a"}},
+		{"one", OneRoot("/x"), false, "/x", map[string]string{"": "/x"}, []string{"a"}},
+		{"named", NamedRoots(map[string]string{"b": "/y", "a": "/x"}), false, "a=/x;b=/y", map[string]string{"a": "/x", "b": "/y"}, []string{"", "c"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := test.roots
-			if r.Named() != test.named || r.IsZero() != test.zero || r.String() != test.string || !r.Equal(r) {
-				t.Errorf("named %v, zero %v, string %q", r.Named(), r.IsZero(), r)
+			if r.IsZero() != test.zero || r.String() != test.string || !r.Equal(r) {
+				t.Errorf("zero %v, string %q", r.IsZero(), r)
 			}
 			if diff := cmp.Diff(test.all, maps.Collect(r.All())); diff != "" {
 				t.Errorf("all (-want +got):\n%s", diff)

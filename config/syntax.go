@@ -5,38 +5,34 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// withoutTrailingCommas replaces each comma that only a closing bracket follows by a blank, so that every offset stays
-// what it is. Pype's loader takes such commas too.
+// withoutTrailingCommas replaces each comma before a closing bracket by a blank, which keeps all offsets. Pype's loader
+// accepts such commas.
 func withoutTrailingCommas(data []byte) []byte {
-	var out []byte
+	out := bytes.Clone(data)
 	for i, c := range outsideStrings(data) {
 		if c != ',' {
 			continue
 		}
-		rest := bytes.TrimLeft(data[i+1:], " \t\r\n")
+		rest := bytes.TrimLeft(data[i+1:], blanks)
 		if len(rest) == 0 || rest[0] != '}' && rest[0] != ']' {
 			continue
 		}
-		// A comma with nothing before it is a slip of another kind.
-		before := bytes.TrimRight(data[:i], " \t\r\n")
-		if len(before) == 0 || bytes.IndexByte([]byte("{[,:"), before[len(before)-1]) >= 0 {
-			continue
+		// A comma with nothing before it is an error of another kind.
+		before := bytes.TrimRight(data[:i], blanks)
+		if len(before) > 0 && !strings.ContainsRune("{[,:", rune(before[len(before)-1])) {
+			out[i] = ' '
 		}
-		if out == nil {
-			out = bytes.Clone(data)
-		}
-		out[i] = ' '
-	}
-	if out == nil {
-		return data
 	}
 	return out
 }
+
+const blanks = " \t\r\n" // of JSON
 
 // outsideStrings yields the bytes that are in no string, each with its offset.
 func outsideStrings(data []byte) func(yield func(int, byte) bool) {
@@ -60,15 +56,8 @@ func notUTF8(data []byte) string {
 	if bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		return "is UTF-16 text, as some editors on Windows write it, not UTF-8; save it as UTF-8"
 	}
-	at := 0
-	for at < len(data) {
-		r, size := utf8.DecodeRune(data[at:])
-		if r == utf8.RuneError && size == 1 {
-			break
-		}
-		at += size
-	}
-	return fmt.Sprintf("is not UTF-8 text (the first other byte is in line %d); save it as UTF-8", 1+bytes.Count(data[:at], []byte("\n")))
+	line, _ := position(data, max(0, bytes.IndexRune(data, utf8.RuneError))) // matches any invalid byte
+	return fmt.Sprintf("is not UTF-8 text (the first invalid byte is in line %d); save it as UTF-8", line)
 }
 
 // position is the line and the column, both from 1, of an offset.
@@ -90,8 +79,8 @@ func syntaxOffset(data []byte, err error) int {
 
 func endsEarly(err error) bool { return strings.Contains(err.Error(), "unexpected end") }
 
-// syntaxHint says what is wrong where data stops being JSON, by an error of package json, and what to do about it. It
-// repeats nothing of the data that could be a secret. The offset it returns is where that is.
+// syntaxHint says what is wrong at the offset where data stops being JSON, by an error of package json, and how to fix
+// it. It shows nothing of the data that could be a secret.
 func syntaxHint(data []byte, err error) (at int, hint string) {
 	at, early := syntaxOffset(data, err), endsEarly(err)
 	if at > 0 && at < len(data) && data[at-1] == '-' && data[at] == '-' { // the first could have begun a number
@@ -104,11 +93,16 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 		return open, "the quote that opens here is never closed"
 	}
 	if early {
-		return at, fmt.Sprintf("the text ends too early: a closing bracket is missing, of the %s", unclosedBracket(data))
+		if open := openBrackets(data); len(open) > 0 {
+			last := open[len(open)-1]
+			line, _ := position(data, last)
+			return at, fmt.Sprintf("the text ends too early: the %c in line %d is never closed", data[last], line)
+		}
+		return at, "the text ends too early"
 	}
 	rest := data[at:]
 	r, _ := utf8.DecodeRune(rest)
-	before := bytes.TrimRight(data[:at], " \t\r\n")
+	before := bytes.TrimRight(data[:at], blanks)
 	inString := unclosedString(data, at) >= 0
 	switch {
 	case inString && strings.Contains(err.Error(), "in string escape code"):
@@ -116,10 +110,10 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 	case inString && r == '\n', inString && r == '\r':
 		return at, "the line ends within a string; a closing quote is missing"
 	case inString && r == '\t':
-		return at, `a tab within a string; write \t, or blanks`
+		return at, `a tab within a string; write \t or spaces`
 	case inString:
 		return at, fmt.Sprintf("the control character %U within a string; remove it", r)
-	case isComment(rest):
+	case comment.Match(rest):
 		return at, "JSON has no comments; remove this one"
 	case strings.ContainsRune("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2018\u2019\u201a\u201b", r):
 		return at, fmt.Sprintf("the curly quote %c, which a word processor writes; write \"", r)
@@ -130,7 +124,7 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 	case len(before) == 0:
 	case r == '"' || unicode.IsLetter(r) || unicode.IsDigit(r) || r == '{' || r == '[':
 		switch last := before[len(before)-1]; {
-		case depth(before) == 0:
+		case len(openBrackets(before)) == 0:
 			return at, "there is more text after the end, which is the closing brace before it; remove one or the other"
 		case last == ',' || last == '{' || last == '[' || last == ':':
 			return at, literalHint(rest)
@@ -140,8 +134,8 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 		}
 		return at, "a comma is missing before it"
 	case r == ',':
-		return at, "a comma too many; remove it"
-	case depth(before) == 0:
+		return at, "there is a comma too many; remove it"
+	case len(openBrackets(before)) == 0:
 		return at, "there is more text after the end; remove it, or a closing brace too many before it"
 	case r == '}' || r == ']':
 		return at, fmt.Sprintf("%c comes too early: a value, or another closing bracket, is missing before it", r)
@@ -151,35 +145,26 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 	return at, err.Error()
 }
 
-// isComment reports whether a comment begins here, as people know them from other languages.
-func isComment(text []byte) bool {
-	for _, mark := range []string{"//", "/*", "#", "--", ";", "<!--"} {
-		if bytes.HasPrefix(text, []byte(mark)) {
-			return true
-		}
-	}
-	return false
-}
+// comment matches the beginning of a comment in other languages.
+var comment = regexp.MustCompile(`^(//|/\*|#|--|;|<!--)`)
 
 // lacksBraces reports whether the text goes on where it should have ended, as an object without its braces would:
 // "key": ...
 func lacksBraces(data []byte, at int) bool {
-	return bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)) && data[at] == ':' && depth(data[:at]) == 0
+	return bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)) && data[at] == ':' && len(openBrackets(data[:at])) == 0
 }
 
-// literalHint says what is wrong with a word that is none of JSON's.
+var bareWord = regexp.MustCompile(`^[\pL\pN_.]*`)
+
+// literalHint says how to fix a word that is none of JSON's.
 func literalHint(text []byte) string {
-	end := bytes.IndexFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '_' && r != '.' })
-	if end < 0 {
-		end = len(text)
-	}
-	switch word := string(text[:min(end, 20)]); word {
+	switch word := string(bareWord.Find(text)); word {
 	case "True", "False":
 		return fmt.Sprintf("%s, as Python writes it; write %s", word, strings.ToLower(word))
 	case "None":
 		return "None, as Python writes it; write null"
 	}
-	return "what begins here is no value of JSON; a text, and each key, must stand in double quotes"
+	return "what begins here is not a JSON value; text and keys must be in double quotes"
 }
 
 // unclosedString is the offset of the quote that opens the string which at is in; -1 if that is in none.
@@ -198,10 +183,9 @@ func unclosedString(data []byte, at int) int {
 	return open
 }
 
-// unclosedBracket describes the innermost bracket that is never closed.
-func unclosedBracket(data []byte) string {
-	var open []int
-	for i, c := range outsideStrings(data) {
+// openBrackets are the offsets of the brackets that are still open at the end of the text.
+func openBrackets(text []byte) (open []int) {
+	for i, c := range outsideStrings(text) {
 		switch c {
 		case '{', '[':
 			open = append(open, i)
@@ -209,23 +193,5 @@ func unclosedBracket(data []byte) string {
 			open = open[:max(0, len(open)-1)]
 		}
 	}
-	if len(open) == 0 {
-		return "file"
-	}
-	last := open[len(open)-1]
-	line, _ := position(data, last)
-	return fmt.Sprintf("%c in line %d", data[last], line)
-}
-
-// depth is how many brackets are open at the end of the text.
-func depth(text []byte) (n int) {
-	for _, c := range outsideStrings(text) {
-		switch c {
-		case '{', '[':
-			n++
-		case '}', ']':
-			n--
-		}
-	}
-	return n
+	return open
 }

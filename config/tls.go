@@ -6,36 +6,37 @@ import (
 	"strings"
 )
 
-// Options of a connection string that name files, by the names that the driver knows, in small letters.
+// Options of a connection string that name files, in lower case, as the driver knows them.
 var (
 	keyFiles = []string{"tlscertificatekeyfile", "sslclientcertificatekeyfile", "tlsprivatekeyfile"}
 	tlsFiles = append([]string{"tlscafile", "sslcertificateauthorityfile", "tlscertificatefile"}, keyFiles...)
 )
 
-// checkTLS looks at what a connection string says of TLS. It reports whether all files that it names can be read; the
-// driver, which reads them too, would say why not but not whose they are.
-func checkTLS(where string, u URI, r *report) bool {
+// checkTLS checks the TLS options of a connection string and reports whether all files that it names can be read. The
+// driver reads them too, but its error does not name the file.
+func (p *problems) checkTLS(origin string, u URI) bool {
 	_, query, _ := strings.Cut(string(u), "?")
 	readable := true
-	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+	for pair := range strings.FieldsFuncSeq(query, isOptionSeparator) {
 		name, text, _ := strings.Cut(pair, "=")
 		value, err := url.QueryUnescape(text)
 		if err != nil {
-			continue // told of by URI.check
+			continue // reported by URI.check
 		}
 		switch key := strings.ToLower(name); {
 		case slices.Contains(tlsFiles, key):
-			_, info, err := readBounded(value)
-			if err != nil {
-				r.wrong(where, "names the file %s in %s, which cannot be read: %s", value, name, plain(err))
-				readable = false
-			} else if slices.Contains(keyFiles, key) {
-				warnReadable(where+" names the file "+value+" in "+name, info, r)
+			file := origin + " names the file " + value + " in " + name + ", which"
+			_, info, ok := p.readNamed(file, value)
+			readable = readable && ok
+			if ok && slices.Contains(keyFiles, key) {
+				p.warnFileMode(file, info)
 			}
 		case (key == "tlsinsecure" || key == "sslinsecure") && value == "true":
-			r.odd(where, "has %s=true, so whoever is on the way to the database can read and change everything; "+
-				"name the file of the servers' CA by tlsCAFile instead", name)
+			p.addWarning(origin, "has %s=true, so anyone between here and the database can read and change everything"+
+				"; name the CA file of the servers by tlsCAFile instead", name)
 		}
 	}
 	return readable
 }
+
+func isOptionSeparator(r rune) bool { return r == '&' || r == ';' }

@@ -43,7 +43,7 @@ func TestTLSByURI(t *testing.T) {
 	const (
 		uri    = ` but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %XX for special characters in the password: `
 		mend   = `; run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)`
-		anyone = `=true, so whoever is on the way to the database can read and change everything; name the file of the servers' CA by tlsCAFile instead`
+		anyone = `=true, so anyone between here and the database can read and change everything; name the CA file of the servers by tlsCAFile instead`
 	)
 	for name, test := range map[string]struct {
 		uri            string // DIR is the folder
@@ -63,7 +63,7 @@ func TestTLSByURI(t *testing.T) {
 		"insecure, old": {uri: "mongodb://h/?ssl=true;sslInsecure=true", warnings: []string{"AVALON_MONGO has sslInsecure" + anyone}},
 		"secure":        {uri: "mongodb://h/?tls=true&tlsInsecure=false"},
 		"on the command line": {uri: "mongodb://u:S3cr3t@h/?tls=true", flag: true, warnings: []string{
-			"--mongo has a password in it, which everybody on this machine can see in the list of processes; give it by SITESYNC_MONGO"}},
+			"--mongo has a password in it, which everyone on this machine can see in the list of processes; give it by SITESYNC_MONGO"}},
 		"on the command line, no password": {uri: "mongodb://u@h/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=DIR/both.pem", flag: true},
 	} {
 		t.Run(name, func(t *testing.T) {

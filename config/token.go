@@ -1,26 +1,22 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"strings"
 	"unicode"
 )
 
-// leastToken is how long a token must be, in characters. Whoever has it can't be told from an administrator.
-const leastToken = 16
+// minTokenLength is how long a token must be, in characters: anyone who guesses it has the rights of an administrator.
+const minTokenLength = 16
 
-// A Token is what somebody has to know to change something from the page. However it is printed or encoded, it does not
-// show; only Reveal gives it away.
+// A Token is the secret that allows changes from the page. No printed or encoded form shows it; only Reveal does.
 type Token string
 
 // Reveal is the token itself.
 func (t Token) Reveal() string { return string(t) }
 
-// String says only whether there is one.
+// String is *** for a token and empty for none.
 func (t Token) String() string {
 	if t == "" {
 		return ""
@@ -28,7 +24,7 @@ func (t Token) String() string {
 	return "***"
 }
 
-// Format prints String, whatever the verb.
+// Format prints String for all verbs.
 func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
 
 // MarshalText is String, for JSON.
@@ -36,33 +32,29 @@ func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 
 // webToken reads the token from its file or, so that containers need no file, from the environment.
 func (s *settings) webToken(flag *string) Token {
-	file := setting{name: "web-token-file", flag: flag}
-	const inEnvironment = "SITESYNC_WEB_TOKEN"
-	if text, ok := s.env(inEnvironment); ok && text != "" && flag == nil {
-		return s.checkToken(inEnvironment, text)
+	const variable = "SITESYNC_WEB_TOKEN"
+	if text, ok := s.env(variable); ok && text != "" && flag == nil {
+		return s.checkToken(variable, text)
 	}
-	v, ok := s.find(file, "")
+	v, ok := s.find(setting{name: "web-token-file", flag: flag}, "")
 	if !ok || v.text == "" {
 		return ""
 	}
-	where := v.where + " names the file " + v.text + ", which"
-	data, info, err := readBounded(v.text)
-	if err != nil {
-		mend := ""
-		if errors.Is(err, fs.ErrPermission) {
-			mend = fmt.Sprintf("; sitesync runs as user %d", os.Getuid())
-		}
-		s.report.wrong(where, "cannot be read: %s%s", plain(err), mend)
+	file := v.origin + " names the file " + v.text + ", which"
+	data, info, ok := s.readNamed(file, v.text)
+	if !ok {
 		return ""
 	}
-	warnReadable(v.where+" names the file "+v.text, info, s.report)
-	return s.checkToken(where, string(data))
+	s.warnFileMode(file, info)
+	return s.checkToken(file, string(data))
 }
 
-func (s *settings) checkToken(where, text string) Token {
+func (s *settings) checkToken(origin, text string) Token {
 	text = strings.TrimSpace(text)
-	if len([]rune(text)) < leastToken || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) {
-		s.report.wrong(where, "must hold the token of the page: %d characters or more, without spaces; openssl rand -hex 24 makes one", leastToken)
+	isBlank := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+	if len([]rune(text)) < minTokenLength || strings.ContainsFunc(text, isBlank) {
+		s.addError(origin, "must hold the token of the page: %d characters or more, without spaces; "+
+			"openssl rand -hex 24 makes one", minTokenLength)
 		return ""
 	}
 	return Token(text)

@@ -65,7 +65,7 @@ func TestWebToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all := string(asJSON) + c.String() + fmt.Sprintf("%v %+v %#v %q %x", c, *c, *c, c.WebToken, c.WebToken); test.want != "" && strings.Contains(all, test.want) {
+			if all := string(asJSON) + fmt.Sprintf("%v %v %+v %#v %q %x", c.Settings(), c, *c, *c, c.WebToken, c.WebToken); test.want != "" && strings.Contains(all, test.want) {
 				t.Errorf("the token shows: %s", all)
 			}
 		})

@@ -136,13 +136,13 @@ func TestWrong(t *testing.T) {
 		{
 			name: "subject of a user", gdrive: oneSite(credentials + `, ` + root + `, "subject": "ann@b.example"`),
 			account: `{"type": "authorized_user", "client_id": "a", "client_secret": "b", "refresh_token": "c"}`,
-			want:    []string{`gdrive.json: gdrive.subject is "ann@b.example", but acting for a user takes a service account, and credentials_url has a user's own credentials; drop subject`},
+			want:    []string{`gdrive.json: gdrive.subject is "ann@b.example", but only a service account can act for a user, and credentials_url has a user's own credentials; remove subject`},
 		},
 		{name: "endpoint relative", gdrive: oneSite(credentials + `, ` + root + `, "endpoint": "localhost:9"`), want: []string{`gdrive.json: gdrive.endpoint is "localhost:9"` + proxy}},
 		{name: "endpoint password", gdrive: oneSite(credentials + `, ` + root + `, "endpoint": "http://a:S3cr3t@b"`), want: []string{`gdrive.json: gdrive.endpoint has a user or password in it, which is not supported,` + proxy}},
 		{name: "endpoint malformed", gdrive: oneSite(credentials + `, ` + root + `, "endpoint": "http://a:S3c%zzr3t@b"`), want: []string{`gdrive.json: gdrive.endpoint is not a URL` + proxy}},
 
-		{name: "local_root address", config: with("local_root", `{"work": {"a": "//server/share"}}`), want: []string{`config.json: local_root.work.a is "//server/share" but must be where that share is mounted on this machine, e.g. "/mnt/studio", and not its address in the network`}},
+		{name: "local_root address", config: with("local_root", `{"work": {"a": "//server/share"}}`), want: []string{`config.json: local_root.work.a is "//server/share" but must be where that share is mounted on this machine, e.g. "/mnt/studio", not its address in the network`}},
 		{name: "local_root tab", config: with("local_root", `"/mnt\test"`), want: []string{`config.json: local_root is "/mnt\test" but must not contain a tab, a line break or another control character; write / or \\ for the backslash of a Windows path`}},
 		{name: "local_root_links number", config: with("local_root_links", `["/a", 7]`), want: []string{`config.json: local_root_links has a number in it but must be a path, or a list of paths`}},
 		{name: "local_root_links everything", config: with("local_root_links", `"/"`), want: []string{`config.json: local_root_links is "/" but must not be everything; name the folders that links lead to`}},
@@ -156,24 +156,24 @@ func TestWrong(t *testing.T) {
 		{name: "credentials host", gdrive: oneSite(`"credentials_url": "file://nas/a.json", ` + root), want: []string{`gdrive.json: gdrive.credentials_url is "file://nas/a.json" but must be a path or a URL of this machine, e.g. file:///run/secrets/gdrive.json`}},
 		{name: "credentials gone", gdrive: oneSite(`"credentials_url": "gone.json", ` + root), want: []string{`gdrive.json: gdrive.credentials_url names the credentials file DIR/gone.json, which cannot be read: no such file or directory`}},
 		{name: "credentials folder", gdrive: oneSite(`"credentials_url": ".", ` + root), want: []string{`gdrive.json: gdrive.credentials_url names the credentials file DIR, which cannot be read: is not a file`}},
-		{name: "credentials not JSON", account: "{\n\"S3cr3t\"", want: []string{keyFile + `is not valid JSON (line 2, column 9); download the key from Google anew`}},
-		{name: "credentials list", account: `["S3cr3t"]`, want: []string{keyFile + `is not a JSON object; download the key from Google anew`}},
-		{name: "credentials null", account: `null`, want: []string{keyFile + `is not a JSON object; download the key from Google anew`}},
+		{name: "credentials not JSON", account: "{\n\"S3cr3t\"", want: []string{keyFile + `is not valid JSON (line 2, column 9); download the key from Google again`}},
+		{name: "credentials list", account: `["S3cr3t"]`, want: []string{keyFile + `is not a JSON object; download the key from Google again`}},
+		{name: "credentials null", account: `null`, want: []string{keyFile + `is not a JSON object; download the key from Google again`}},
 		{name: "credentials type", account: `{"type": "S3cr3t"}`, want: []string{keyFile + `must have type service_account or authorized_user`}},
 		{name: "credentials client", account: `{"installed": {"client_secret": "S3cr3t"}}`, want: []string{keyFile + `describes an OAuth client, not an account; it must be the key of a service account, with type service_account`}},
 		{
 			name: "credentials service account", account: `{"type": "service_account", "client_email": 5, "private_key": "S3cr3t"}`,
 			want: []string{
-				keyFile + `lacks client_email, which type service_account needs; download the key from Google anew`,
-				keyFile + `lacks token_uri, which type service_account needs; download the key from Google anew`,
-				keyFile + `has a private_key that is not an RSA key in PEM form; were its line breaks (\n) lost on the way?`,
+				keyFile + `lacks client_email, which type service_account needs; download the key from Google again`,
+				keyFile + `lacks token_uri, which type service_account needs; download the key from Google again`,
+				keyFile + `has a private_key that is not an RSA key in PEM format; were its line breaks (\n) lost on the way?`,
 			},
 		},
 		{
 			name: "credentials user", account: `{"type": "authorized_user", "client_id": "S3cr3t", "token_uri": "S3cr3t"}`,
 			want: []string{
-				keyFile + `lacks client_secret, which type authorized_user needs; download the key from Google anew`,
-				keyFile + `lacks refresh_token, which type authorized_user needs; download the key from Google anew`,
+				keyFile + `lacks client_secret, which type authorized_user needs; download the key from Google again`,
+				keyFile + `lacks refresh_token, which type authorized_user needs; download the key from Google again`,
 				keyFile + `has a token_uri that is not an http or https URL`,
 			},
 		},
@@ -192,12 +192,12 @@ func TestWrong(t *testing.T) {
 		{name: "transfers", flags: Flags{Transfers: new("257")}, want: []string{`--transfers is "257" but must be a whole number from 1 to 256, e.g. 8`}},
 		{name: "log format", flags: Flags{LogFormat: new("jsn")}, want: []string{`--log-format is "jsn" but must be auto, console or json; did you mean "json"?`}},
 		{name: "log level", env: map[string]string{"SITESYNC_LOG_LEVEL": "trace"}, want: []string{`SITESYNC_LOG_LEVEL is "trace" but must be debug, info, warn or error`}},
-		{name: "settle", flags: Flags{Settle: new("-1")}, want: []string{`--settle is "-1" but must be a number of seconds or a duration such as 90s, 5m or 1h, from 0s to 24h`}},
+		{name: "settle", flags: Flags{SourceGracePeriod: new("-1")}, want: []string{`--settle is "-1" but must be a number of seconds or a duration such as 90s, 5m or 1h, from 0s to 24h`}},
 		{name: "retry delay", flags: Flags{RetryDelay: new("0")}, want: []string{`--retry-delay is "0" but must be a number of seconds or a duration such as 90s, 5m or 1h, from 1ms to 24h`}},
 		{name: "max retry delay", flags: Flags{MaxRetryDelay: new("9s")}, want: []string{`--max-retry-delay is 9s but must not be less than retry-delay, 10s`}},
 		{name: "shutdown timeout", flags: Flags{ShutdownTimeout: new("soon")}, want: []string{`--shutdown-timeout is "soon" but must be a number of seconds or a duration such as 90s, 5m or 1h, from 0s to 1h`}},
 		{name: "no index", env: map[string]string{"SITESYNC_NO_INDEX": "maybe"}, want: []string{`SITESYNC_NO_INDEX is "maybe" but must be true or false`}},
-		{name: "neither", flags: Flags{NoPoll: new(true)}, env: map[string]string{"SITESYNC_NO_STREAM": "1"}, want: []string{`no-stream and no-poll are both set, so nothing would ever be found to sync; drop one of them`}},
+		{name: "neither", flags: Flags{NoPoll: new(true)}, env: map[string]string{"SITESYNC_NO_STREAM": "1"}, want: []string{`no-stream and no-poll are both set, so nothing would ever be found to sync; remove one of them`}},
 
 		// the folder
 		{name: "no folder", env: map[string]string{"SITESYNC_PRESETS": ""}, want: []string{`the presets folder is not given; name the folder of config.json and gdrive.json by --presets or SITESYNC_PRESETS, or set PYPE_CONFIG to the folder above presets`}},
@@ -248,7 +248,7 @@ func TestWrong(t *testing.T) {
 				`config.json: local_id is " art-17"; the blanks around "art-17" are ignored, as Pype does`,
 				`config.json: active_site is "studio\t"; the blanks around "studio" are ignored, as Pype does`,
 				`config.json: remote_site is " gdrive "; the blanks around "gdrive" are ignored, as Pype does`,
-				`gdrive.json: "gdrive " is taken for "gdrive"; the blanks around it are ignored, as Pype does`,
+				`gdrive.json: "gdrive " is read as "gdrive"; the blanks around it are ignored, as Pype does`,
 			},
 		},
 		{
@@ -259,7 +259,7 @@ func TestWrong(t *testing.T) {
 		{
 			name:   "one site twice, but for blanks",
 			gdrive: `{"gdrive": {` + credentials + ", " + root + `}, " gdrive": {}}`,
-			want:   []string{`gdrive.json: " gdrive" is the site "gdrive" again, but for the blanks around it, which do not count; remove one`},
+			want:   []string{`gdrive.json: " gdrive" is the site "gdrive" again, except for the blanks around it, which do not count; remove one`},
 		},
 		{
 			name:   "nested roots",
@@ -377,10 +377,10 @@ func TestReadableByOthers(t *testing.T) {
 		{mode: 0o440, user: us + 1}: false,
 		{mode: 0o444, user: us + 1}: true,
 	} {
-		r := &report{}
-		warnReadable("key.json", file, r)
-		if got := len(r.warnings) == 1; got != want {
-			t.Errorf("mode %04o of user %d (we are %d): %q", file.mode, file.user, us, r.warnings)
+		p := &problems{}
+		p.warnFileMode("key.json", file)
+		if got := len(p.warnings) == 1; got != want {
+			t.Errorf("mode %04o of user %d (we are %d): %q", file.mode, file.user, us, p.warnings)
 		}
 	}
 }

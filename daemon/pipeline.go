@@ -59,7 +59,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	poll := watcher.NewPoll(p.store, rules, queue, log)
 	poll.Interval = cfg.LoopDelay
 	up := uploader.New(uploader.Options{
-		Rules: rules, SourceGracePeriod: cfg.Settle, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
+		Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
 		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
 		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: p.store, Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend,

@@ -58,7 +58,7 @@ func newStage(t *testing.T) *stage {
 	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL, Root: config.OneRoot("/SHOW/projects")}
 	s.Explainer = &Explainer{
 		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute, MaxRetryDelay: time.Hour,
-			Settle: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote}, Mongo: config.Mongo{Database: s.db.Name()}},
+			SourceGracePeriod: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote}, Mongo: config.Mongo{Database: s.db.Name()}},
 		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Minute, time.Hour)},
 		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"), MaxRead: 1 << 20,

@@ -154,7 +154,7 @@ func (x *explanation) source(f *avalon.File, rec avalon.SiteRecord, out *File) (
 		if rec.Tries == 0 {
 			severity = Waiting
 			remedy.Text = fmt.Sprintf("nothing if it is still being published; otherwise put the file there. "+
-				"After %s of waiting each check costs a try", duration.Exact(x.Config.Settle))
+				"After %s of waiting each check costs a try", duration.Exact(x.Config.SourceGracePeriod))
 		}
 	case site.Unavailable:
 		remedy.Text = "fix the storage or the settings: " + err.Error()
