@@ -106,19 +106,12 @@ const (
 // created, by which [Changes] knows what was recorded here.
 func changesPipeline(r Route) mongo.Pipeline {
 	doc := "fullDocument."
-	dict := doc + "files.sites." + r.To
 	inserted := bson.D{
 		{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"insert", "replace"}}}},
 		{Key: doc + "type", Value: "representation"},
 		{Key: "$or", Value: bson.A{
-			bson.D{{Key: doc + "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-				{Key: "name", Value: r.To}, {Key: "created_dt", Value: nil}, {Key: "paused", Value: unpaused()},
-			}}}}},
-			bson.D{
-				{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}},
-				{Key: dict + ".created_dt", Value: nil},
-				{Key: dict + ".paused", Value: unpaused()},
-			},
+			openInList(doc+"files", r.To, unpaused("paused")),
+			openInDict(doc+"files", r.To, unpaused("sites."+r.To+".paused")),
 		}},
 	}
 
@@ -134,12 +127,16 @@ func changesPipeline(r Route) mongo.Pipeline {
 		return call("$or", call("$eq", value+".name", literal(site)), matches("$$e.k", `\.sites\.`+regexp.QuoteMeta(site)+`$`))
 	}
 	isSet := func(field string) bson.D { return call("$not", is(field, nil)) }
+	// isDue is true of sites in which the record of To is not created and not paused.
+	isDue := func(sites string) bson.D {
+		return let("r", recordFor(sites, r.To), call("$and", isOpen("$$r"), isUnpaused("$$r")))
+	}
 	ourFailure := call("$and", isSet(value+".last_failed_dt"), isSet(value+".tries"))
 	woken := call("$or",
 		set(filePath+`\.path$`),
-		set(`^files$`, call("$isArray", value), some(elements(value), waits("$$e.sites", r.To))),
-		set(filePath+`$`, waits(value+".sites", r.To)),
-		set(filePath+`\.sites$`, waits(value, r.To)),
+		set(`^files$`, call("$isArray", value), some(elements(value), isDue("$$e.sites"))),
+		set(filePath+`$`, isDue(value+".sites")),
+		set(filePath+`\.sites$`, isDue(value)),
 		set(recordPath+`$`, call("$not", call("$isArray", value)), named(r.To), is(value+".created_dt", nil), isUnpaused(value),
 			call("$not", ourFailure)),
 		set(recordPath+`$`, named(r.From), isSet(value+".created_dt")),
@@ -151,8 +148,8 @@ func changesPipeline(r Route) mongo.Pipeline {
 		set(recordPath+`\.paused$`, call("$in", value, unpausedValues)),
 		unset(recordPath+`\.paused$`),
 	)
-	created := call("$filter", bson.D{{Key: "input", Value: updated}, {Key: "as", Value: "e"}, {Key: "cond", Value: call("$and",
-		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`), isSet(value))}})
+	created := filtered(updated, "e", call("$and", isSet(value),
+		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`)))
 
 	moved := bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"rename", "drop", "dropDatabase"}}}}}
 	update := bson.D{{Key: "operationType", Value: "update"}}
@@ -172,37 +169,4 @@ func changesPipeline(r Route) mongo.Pipeline {
 			{Key: "created", Value: call("$cond", "$woken", "$$REMOVE", "$created")},
 		}}},
 	}
-}
-
-// waits is true if one of the sites, in either form, is the site and waits for its file.
-func waits(sites, site string) bson.D {
-	open := func(rec string) bson.D { return call("$and", is(rec+".created_dt", nil), isUnpaused(rec)) }
-	inList := mapped(elements(sites), "s", call("$and", isOf("$$s", "object"), call("$eq", "$$s.name", literal(site)), open("$$s")))
-	inDict := sites + "." + site
-	return call("$cond", call("$isArray", sites), call("$anyElementTrue", bson.A{inList}), call("$and", isOf(inDict, "object"), open(inDict)))
-}
-
-// elements is the list, or an empty one for what is none.
-func elements(list string) bson.D { return call("$cond", call("$isArray", list), list, bson.A{}) }
-
-// call builds an aggregation expression: one argument as it is, several as a list.
-func call(op string, args ...any) bson.D {
-	if len(args) == 1 {
-		return bson.D{{Key: op, Value: args[0]}}
-	}
-	return bson.D{{Key: op, Value: bson.A(args)}}
-}
-
-// some is true if the condition holds for an element, $$e, of the list.
-func some(list, cond any) bson.D {
-	return call("$anyElementTrue", bson.A{mapped(list, "e", cond)})
-}
-
-// mapped is the list with each element, called as, replaced by what the expression says.
-func mapped(list any, as string, expr any) bson.D {
-	return call("$map", bson.D{{Key: "input", Value: list}, {Key: "as", Value: as}, {Key: "in", Value: expr}})
-}
-
-func matches(input, regex string) bson.D {
-	return call("$regexMatch", bson.D{{Key: "input", Value: input}, {Key: "regex", Value: regex}})
 }

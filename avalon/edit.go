@@ -67,14 +67,14 @@ type candidate struct {
 
 // find yields the documents that the edit applies to, a batch at a time.
 func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D, yield func([]candidate) error) error {
-	applied := call("$filter", bson.D{{Key: "input", Value: "$files"}, {Key: "as", Value: "f"}, {Key: "cond", Value: e.applied()}})
+	applied := filtered("$files", "f", e.applied())
 	found := let("hit", applied, bson.D{
 		{Key: "n", Value: call("$size", "$$hit")},
 		{Key: "paths", Value: call("$slice", mapped("$$hit", "f", "$$f.path"), maxExamples)},
 	})
 	cur, err := s.db.Collection(project).Aggregate(ctx, mongo.Pipeline{
 		{{Key: "$match", Value: append(bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, filter...)}},
-		{{Key: "$project", Value: bson.D{{Key: "found", Value: call("$cond", call("$isArray", "$files"), found, nil)}}}},
+		{{Key: "$project", Value: bson.D{{Key: "found", Value: call("$cond", isReadable(), found, nil)}}}},
 		{{Key: "$match", Value: bson.D{{Key: "found.n", Value: bson.D{{Key: "$gt", Value: 0}}}}}},
 	}, options.Aggregate().SetBatchSize(editDocuments))
 	if err != nil {
@@ -183,29 +183,6 @@ func (s *Store) change(ctx context.Context, project string, e *edit, batch []can
 	return out, nil
 }
 
-// triesOf is the number of failed tries in a record, for the server; see tries.
-func triesOf(rec string) bson.D {
-	found := rec + ".tries"
-	return call("$switch", bson.D{
-		{Key: "branches", Value: bson.A{
-			bson.D{{Key: "case", Value: isOf(found, "int", "long", "double", "decimal")}, {Key: "then", Value: found}},
-			bson.D{{Key: "case", Value: isOf(found, "string")}, {Key: "then", Value: call("$convert", bson.D{
-				{Key: "input", Value: call("$trim", bson.D{{Key: "input", Value: found}})}, {Key: "to", Value: "double"}, {Key: "onError", Value: 0},
-			})}},
-		}},
-		{Key: "default", Value: 0},
-	})
-}
-
-// without is the record without the fields.
-func without(rec string, fields ...string) bson.D {
-	kept := call("$filter", bson.D{
-		{Key: "input", Value: call("$objectToArray", rec)}, {Key: "as", Value: "e"},
-		{Key: "cond", Value: call("$not", call("$in", "$$e.k", fields))},
-	})
-	return call("$arrayToObject", kept)
-}
-
 // Retry says which failed files get a fresh start.
 type Retry struct {
 	Site            string // whose records
@@ -219,33 +196,22 @@ type Retry struct {
 func (s *Store) Retry(ctx context.Context, project string, r Retry) (EditResult, error) {
 	least := max(r.MinTries, 1)
 	failed := func(rec string) bson.D {
-		return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil), isUnpaused(rec), call("$gte", triesOf(rec), least))
+		return call("$and", isValid("$$f", rec), isOpen(rec), isUnpaused(rec), call("$gte", triesOf(rec), least))
 	}
 	fresh := func(rec string) bson.D { return without(rec, "tries", "error", "last_failed_dt", "progress") }
-	inList := call("$and", is("$$s.name", r.Site), failed("$$s"))
+	inList := call("$cond", call("$and", is("$$s.name", r.Site), failed("$$s")), fresh("$$s"), "$$s")
 	inDict := "$$f.sites." + r.Site
-	filter := bson.D{{Key: "$or", Value: openFilters(r.Site)}}
+	filter := bson.D{{Key: "$or", Value: triedFilters(r.Site)}}
 	if r.Representations != nil {
 		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: r.Representations}}})
 	}
 	return s.edit(ctx, project, edit{
 		doing:   "take failed files back to pending",
 		filters: []bson.D{filter},
-		applies: byForm(call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", inList)}), failed(inDict), false),
-		sites: byForm(mapped("$$f.sites", "s", call("$cond", inList, fresh("$$s"), "$$s")),
+		applies: let("r", recordFor("$$f.sites", r.Site), failed("$$r")),
+		sites: byForm("$$f.sites", mapped("$$f.sites", "s", inList),
 			call("$mergeObjects", "$$f.sites", bson.D{{Key: r.Site, Value: fresh(inDict)}}), "$$f.sites"),
 	}, r.EditOptions)
-}
-
-// byForm is one expression for files whose sites are a list, one for a dict, and one for all others.
-func byForm(list, dict, other any) bson.D {
-	return call("$switch", bson.D{
-		{Key: "branches", Value: bson.A{
-			bson.D{{Key: "case", Value: call("$isArray", "$$f.sites")}, {Key: "then", Value: list}},
-			bson.D{{Key: "case", Value: isOf("$$f.sites", "object")}, {Key: "then", Value: dict}},
-		}},
-		{Key: "default", Value: other},
-	})
 }
 
 // AddSite says which published files get a record of a site.
@@ -266,7 +232,7 @@ type AddSite struct {
 // nobody has said that the active site has them.
 func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditResult, error) {
 	has := func(rec string) bson.D {
-		all := bson.A{isOf(rec, "object"), call("$not", is(rec+".created_dt", nil))}
+		all := bson.A{isCreated(rec)}
 		if !a.Since.IsZero() || !a.Before.IsZero() {
 			all = append(all, isOf(rec+".created_dt", "date"))
 		}
@@ -278,8 +244,6 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditRes
 		}
 		return call("$and", all...)
 	}
-	named := func(name string) bson.D { return is("$$s.name", name) }
-	active, inDict := "$$f.sites."+a.From, "$$f.sites."+a.Site
 	versions, err := s.versions(ctx, project, a)
 	if err != nil {
 		return EditResult{}, s.wrap(err, "find the versions in project %s", project)
@@ -287,12 +251,9 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditRes
 	return s.edit(ctx, project, edit{
 		doing:   "add site " + a.Site,
 		filters: versions,
-		applies: byForm(
-			call("$and", call("$not", call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", named(a.Site))})),
-				call("$anyElementTrue", bson.A{mapped("$$f.sites", "s", call("$and", named(a.From), has("$$s")))})),
-			call("$and", is(inDict, nil), has(active)),
-			false),
-		sites: byForm(call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
+		applies: call("$and", is(recordFor("$$f.sites", a.Site), nil),
+			let("from", recordFor("$$f.sites", a.From), has("$$from"))),
+		sites: byForm("$$f.sites", call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
 			call("$mergeObjects", "$$f.sites", bson.D{{Key: a.Site, Value: literal(bson.D{})}}), "$$f.sites"),
 	}, a.EditOptions)
 }

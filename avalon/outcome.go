@@ -283,10 +283,10 @@ func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bso
 }
 
 // ofFile is an expression that picks one for a file, $$f: that of the outcome that applies to it, or the other.
-func ofFile(cases []outcomeCase, ids bson.A, then func(i int) any, other any) bson.D {
+func ofFile(cases []outcomeCase, ids bson.A, value func(i int) any, other any) bson.D {
 	var branches bson.A
 	for i, c := range cases {
-		branches = append(branches, bson.D{{Key: "case", Value: c.applies}, {Key: "then", Value: then(i)}})
+		branches = append(branches, then(c.applies, value(i)))
 	}
 	picked := call("$switch", bson.D{{Key: "branches", Value: branches}, {Key: "default", Value: other}})
 	if len(cases) > 1 {
@@ -364,15 +364,6 @@ func cleared(rec string) bson.Raw {
 	encoded.Store(rec, bson.Raw(doc))
 	return doc
 }
-
-// is compares a field with a value, whatever that is. Null equals a field that is missing.
-func is(field string, v any) bson.D { return call("$eq", call("$ifNull", field, nil), literal(v)) }
-
-// literal is a value that is not to be read as an expression.
-func literal(v any) bson.D { return bson.D{{Key: "$literal", Value: v}} }
-
-// eq compares by value, whatever the value is: a pattern or a document would mean something else.
-func eq(v any) bson.D { return bson.D{{Key: "$eq", Value: v}} }
 
 // asFound is a value for comparing with what was read; null also matches a missing field.
 func asFound(v bson.RawValue) any {

@@ -24,11 +24,3 @@ func isPaused(v bson.RawValue) bool {
 	}
 	return !missing(v)
 }
-
-// unpaused is a condition of a query: the field does not pause. It is also met by some arrays, which do.
-func unpaused() bson.D { return bson.D{{Key: "$in", Value: unpausedValues}} }
-
-// isUnpaused is the expression for a record, which must be a document.
-func isUnpaused(rec string) bson.D {
-	return call("$in", call("$ifNull", rec+".paused", nil), unpausedValues)
-}

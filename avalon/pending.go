@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"strconv"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -179,68 +178,39 @@ func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *
 	return cur.Err()
 }
 
-// triesLeft is the condition that there may be tries left. Of texts those are left out that people and programs write;
-// of odd ones, such as " 3 ", the document decides.
-func triesLeft(retryCount int) bson.D {
-	used := bson.A{}
-	for n := retryCount; n < 100; n++ {
-		used = append(used, strconv.Itoa(n))
-	}
-	return bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: retryCount}}}, {Key: "$nin", Value: used}}
-}
-
-// inList is a condition on the record of a site where sites are a list.
-func inList(site string, created, paused, tries any) bson.D {
-	return bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-		{Key: "name", Value: site}, {Key: "created_dt", Value: created}, {Key: "paused", Value: paused}, {Key: "tries", Value: tries},
-	}}}}}
-}
-
 // pendingInList finds, without the index, what is pending where sites are a list.
 func pendingInList(r Rules) bson.D {
-	return inList(r.To, nil, unpaused(), triesLeft(r.RetryCount))
+	return openInList("files", r.To, unpaused("paused"), bson.E{Key: "tries", Value: triesLeft(r.RetryCount)})
 }
 
 // oddInList finds what is pending and not as Pype writes it: with a paused that does not pause, or tries that are neither
 // missing nor a number. Each condition has its own bounds in the index.
 func oddInList(r Rules) bson.A {
-	ofType := func(types ...string) bson.D { return bson.D{{Key: "$type", Value: types}} }
-	left := triesLeft(r.RetryCount)
-	odd := append(ofType("string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp", "javascript", "symbol", "maxKey"), left...)
+	ofType := func(field string, types ...string) bson.E {
+		return bson.E{Key: field, Value: bson.D{{Key: "$type", Value: types}}}
+	}
+	left := bson.E{Key: "tries", Value: triesLeft(r.RetryCount)}
+	odd := ofType("tries", "string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp", "javascript",
+		"symbol", "maxKey")
+	odd.Value = append(odd.Value.(bson.D), triesLeft(r.RetryCount)...)
 	return bson.A{
-		inList(r.To, nil, bson.D{{Key: "$in", Value: unpausedValues[1:]}}, left),
-		inList(r.To, nil, ofType("undefined"), left),
-		inList(r.To, nil, nil, odd),
-		inList(r.To, ofType("undefined"), unpaused(), left),
+		openInList("files", r.To, bson.E{Key: "paused", Value: bson.D{{Key: "$in", Value: unpausedValues[1:]}}}, left),
+		openInList("files", r.To, ofType("paused", "undefined"), left),
+		openInList("files", r.To, bson.E{Key: "paused", Value: nil}, odd),
+		openInList("files", r.To, ofType("created_dt", "undefined"), unpaused("paused"), left),
 	}
 }
 
 // pendingInDict finds what is pending where sites are a dict. There both records are in one entry, so that one condition
 // asks for both.
-//
-// Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists: false, and also
-// finds the nulls that other writers leave.
 func pendingInDict(r Rules) bson.D {
 	rec := "sites." + r.To
-	return bson.D{
-		{Key: "files." + rec, Value: bson.D{{Key: "$exists", Value: true}}}, // else the partial index is not used
-		{Key: "files", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-			{Key: rec, Value: bson.D{{Key: "$exists", Value: true}}},
-			{Key: rec + ".created_dt", Value: nil},
-			{Key: rec + ".tries", Value: triesLeft(r.RetryCount)},
-			{Key: rec + ".paused", Value: unpaused()},
-			{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}},
-		}}}},
-	}
+	return openInDict("files", r.To, bson.E{Key: rec + ".tries", Value: triesLeft(r.RetryCount)}, unpaused(rec+".paused"),
+		bson.E{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}})
 }
 
-// openFilters find, from the index, representations with a file that is not on the site and may have failed.
-func openFilters(site string) bson.A {
-	dict := "files.sites." + site
-	return bson.A{
-		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{
-			{Key: "name", Value: site}, {Key: "created_dt", Value: nil}, {Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}},
-		}}}}},
-		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}, {Key: dict + ".created_dt", Value: nil}},
-	}
+// triedFilters find, from the index, representations with a file that is not on the site and may have failed.
+func triedFilters(site string) bson.A {
+	return bson.A{openInList("files", site, bson.E{Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}}),
+		openInDict("files", site)}
 }

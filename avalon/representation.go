@@ -226,7 +226,10 @@ func (r Roots) add(keys string, dict bson.Raw) {
 func tries(v bson.RawValue) int {
 	n, ok := integer(v)
 	if !ok {
-		n, _ = strconv.ParseInt(strings.TrimSpace(text(v)), 10, 64)
+		var err error
+		if n, err = strconv.ParseInt(strings.TrimSpace(text(v)), 10, 64); err != nil {
+			return 0
+		}
 	}
 	return int(min(max(n, 0), math.MaxInt32-1))
 }

@@ -16,15 +16,13 @@ type RootUse struct {
 
 // RootUses tells by which roots files of a project that wait for the remote site are named.
 func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUse, error) {
-	dict := "files.sites." + r.To
 	// By bytes: patterns and characters fail at a path that is not UTF-8.
 	field := call("$cond", call("$eq", call("$indexOfBytes", "$f.path", "{root"), 0),
 		call("$substrBytes", "$f.path", 0, call("$add", call("$indexOfBytes", "$f.path", "}"), 1)), "")
-	pipeline := append(records(r, bson.A{
-		bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: r.To}, {Key: "created_dt", Value: nil}}}}}},
-		bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}},
-	}, "context.root"),
-		bson.D{{Key: "$match", Value: bson.D{{Key: "r.created_dt", Value: nil}, {Key: "$expr", Value: call("$and", usable(), active(r.From))}}}},
+	filters := bson.A{openInList("files", r.To), openInDict("files", r.To)}
+	due := call("$and", isOpen("$r"), isValid("$f", "$r"), let("from", recordFor("$f.sites", r.From), isCreated("$$from")))
+	pipeline := append(records(r, filters, "context.root"),
+		bson.D{{Key: "$match", Value: bson.D{{Key: "$expr", Value: due}}}},
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: bson.D{{Key: "root", Value: "$context.root"}, {Key: "field", Value: field}}},
 			{Key: "path", Value: bson.D{{Key: "$first", Value: "$f.path"}}},

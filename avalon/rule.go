@@ -1,6 +1,11 @@
 package avalon
 
-import "time"
+import (
+	"strconv"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+)
 
 // Route is from where to where files are synced.
 type Route struct {
@@ -53,8 +58,8 @@ type Decision struct {
 	Wait    time.Duration // until the next try of one that is backing off
 }
 
-// Evaluate decides on one file. It is the only place where the rule is written in Go; the queries of this package agree
-// with it.
+// Evaluate decides on one file. Below it the same rule is written once more, as fragments of MongoDB's queries and
+// expressions, each with the line of Evaluate that it mirrors. All queries of this package are made of them.
 func (r Rules) Evaluate(f *File, now time.Time) Decision {
 	to, tracked := f.RecordFor(r.To)
 	from, _ := f.RecordFor(r.From)
@@ -82,4 +87,81 @@ func (r Rules) Evaluate(f *File, now time.Time) Decision {
 		}
 	}
 	return Decision{Status: Pending}
+}
+
+// As an expression, the record of a site is $$r, its file $$f. As a query, a condition applies to documents; there are
+// two of each, as sites are a list or a dict.
+
+// recordFor is [File.RecordFor]: the record of the site among sites, which is missing if there is none.
+func recordFor(sites, site string) bson.D {
+	named := filtered(sites, "s", call("$eq", "$$s.name", literal(site)))
+	open := filtered("$$named", "s", is("$$s.created_dt", nil))
+	return byForm(sites, let("named", named, call("$ifNull", first(open), first("$$named"))), sites+"."+site, "$$REMOVE")
+}
+
+// isValid mirrors "f.Problem" and "to.Problem" of a file that has a record; see newFile and newSites.
+func isValid(f, rec string) bson.D {
+	return call("$and", isOf(rec, "object"), isOf(f+".path", "string"), call("$gt", f+".path", ""),
+		isOf(f+"._id", "objectId", "string", "int", "long", "double", "binData", "object", "date", "bool", "timestamp",
+			"decimal", "symbol"))
+}
+
+// isCreated mirrors "to.Created" and "from.Created".
+func isCreated(rec string) bson.D {
+	return call("$and", isOf(rec, "object"), call("$not", is(rec+".created_dt", nil)))
+}
+
+// isOpen is the opposite, of a record that is a document.
+func isOpen(rec string) bson.D { return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil)) }
+
+// isUnpaused is the opposite of "to.Paused", of a record that is a document.
+func isUnpaused(rec string) bson.D {
+	return call("$in", call("$ifNull", rec+".paused", nil), unpausedValues)
+}
+
+// triesOf mirrors "to.Tries"; see tries.
+func triesOf(rec string) bson.D {
+	found := rec + ".tries"
+	text := call("$trim", bson.D{{Key: "input", Value: found}})
+	number := bson.D{{Key: "input", Value: text}, {Key: "to", Value: "long"}, {Key: "onError", Value: 0}}
+	return call("$cond", isOf(found, "int", "long", "double", "decimal"), found,
+		call("$cond", isOf(found, "string"), call("$convert", number), 0))
+}
+
+// openInList finds documents with a list of sites in which a record of the site is not created and meets the conditions.
+// The prefix is "files", or where that stands.
+func openInList(files, site string, conditions ...bson.E) bson.D {
+	rec := append(bson.D{{Key: "name", Value: site}, {Key: "created_dt", Value: nil}}, conditions...)
+	return bson.D{{Key: files + ".sites", Value: bson.D{{Key: "$elemMatch", Value: rec}}}}
+}
+
+// openInDict finds documents with a dict of sites in which the record of the site is not created and meets the
+// conditions, which begin with a field of the file.
+//
+// Measured on MongoDB 6.0: {created_dt: null} is answered by the same bounds of the index as $exists: false, and also
+// finds the nulls that other writers leave.
+func openInDict(files, site string, conditions ...bson.E) bson.D {
+	rec := "sites." + site
+	file := append(bson.D{exists(rec), {Key: rec + ".created_dt", Value: nil}}, conditions...)
+	// Without the first condition the partial index is not used.
+	return bson.D{exists(files + "." + rec), {Key: files, Value: bson.D{{Key: "$elemMatch", Value: file}}}}
+}
+
+func exists(field string) bson.E {
+	return bson.E{Key: field, Value: bson.D{{Key: "$exists", Value: true}}}
+}
+
+// unpaused is isUnpaused as a condition of a query. It is also met by some arrays, which do pause.
+func unpaused(field string) bson.E {
+	return bson.E{Key: field, Value: bson.D{{Key: "$in", Value: unpausedValues}}}
+}
+
+// triesLeft is the opposite of "to.Tries >= r.RetryCount" as a condition of a query. Of texts those are left out that
+// people and programs write; of odd ones, such as " 3 ", the document decides. An array is looked into.
+func triesLeft(retryCount int) bson.D {
+	used := bson.A{}
+	for n := retryCount; n < 100; n++ {
+		used = append(used, strconv.Itoa(n))
+	}
+	return bson.D{{Key: "$not", Value: bson.D{{Key: "$gte", Value: retryCount}}}, {Key: "$nin", Value: used}}
 }

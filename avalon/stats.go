@@ -58,6 +58,25 @@ func (t *Stats) noteOldest(at time.Time) {
 	}
 }
 
+// of is where files of a status that have a record are counted.
+func (t *Stats) of(status Status) *FileCount {
+	switch status {
+	case Pending:
+		return &t.Pending
+	case BackingOff:
+		return &t.BackingOff
+	case Paused:
+		return &t.Paused
+	case Failed:
+		return &t.Failed
+	case Synced:
+		return &t.Synced
+	case SourceMissing:
+		return &t.SourceMissing
+	}
+	return &t.Invalid
+}
+
 // IsZero reports whether nothing was counted.
 func (t *Stats) IsZero() bool { return *t == Stats{} }
 
@@ -75,17 +94,30 @@ func (r Rules) waits() []time.Duration {
 // group is what the server counts as one: files that only their number, sizes and ages tell apart.
 type group struct {
 	ID struct {
-		Created  bool          `bson:"created"`
-		Unusable bool          `bson:"unusable"`
-		Paused   bool          `bson:"paused"`
-		Active   bool          `bson:"active"` // the active site has them
-		Tries    bson.RawValue `bson:"tries"`  // as found
+		Created bool          `bson:"created"`
+		Invalid bool          `bson:"invalid"`
+		Paused  bool          `bson:"paused"`
+		Source  bool          `bson:"source"` // the site From has them
+		Tries   bson.RawValue `bson:"tries"`  // as found
 		// Late is how many of the waits are over since last_failed_dt. The server need not know which one counts.
 		Late int `bson:"late"`
 	} `bson:"_id"`
 	Files int64         `bson:"files"`
 	Bytes bson.RawValue `bson:"bytes"` // a double if an int64 can't hold it
 	First bson.RawValue `bson:"first"` // the first _id, which begins with the time
+}
+
+// file is a file for which [Rules.Evaluate] says what it says of each in the group.
+func (g *group) file(r Rules, waits []time.Duration, now time.Time) *File {
+	to := SiteRecord{Name: r.To, Created: g.ID.Created, Paused: g.ID.Paused, Tries: tries(g.ID.Tries)}
+	if to.Tries > 0 && to.Tries < r.RetryCount && slices.Contains(waits[g.ID.Late:], r.Backoff(to.Tries)) {
+		to.LastFailed = now
+	}
+	f := &File{Sites: []SiteRecord{to, {Name: r.From, Created: g.ID.Source}}}
+	if g.ID.Invalid {
+		f.Problem = "invalid"
+	}
+	return f
 }
 
 // Stats counts the files of a project. The server reads all of the project's representations for it, and answers with
@@ -106,27 +138,10 @@ func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Tim
 		if n, ok := integer(g.Bytes); ok && g.Bytes.Type != bson.TypeDouble {
 			count.Bytes = n
 		}
-		n := tries(g.ID.Tries)
-		switch {
-		case g.ID.Created:
-			t.Synced.Add(count)
+		status := r.Evaluate(g.file(r, waits, now), now).Status
+		t.of(status).Add(count)
+		if status != Pending && status != BackingOff {
 			continue
-		case g.ID.Unusable:
-			t.Invalid.Add(count)
-			continue
-		case g.ID.Paused:
-			t.Paused.Add(count)
-			continue
-		case n >= r.RetryCount:
-			t.Failed.Add(count)
-			continue
-		case !g.ID.Active:
-			t.SourceMissing.Add(count)
-			continue
-		case n > 0 && slices.Contains(waits[min(g.ID.Late, len(waits)):], r.Backoff(n)):
-			t.BackingOff.Add(count)
-		default:
-			t.Pending.Add(count)
 		}
 		if id, ok := g.First.ObjectIDOK(); ok {
 			t.noteOldest(id.Timestamp().UTC())
@@ -146,19 +161,21 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 	if len(waits) > 0 {
 		allLate = call("$cond", isOf("$r.last_failed_dt", "date"), call("$add", late...), len(waits))
 	}
-	created := call("$and", isOf("$r", "object"), call("$not", is("$r.created_dt", nil)))
-	return append(records(r.Route, bson.A{
-		bson.D{{Key: "files.sites.name", Value: r.To}},
-		bson.D{{Key: "files.sites." + r.To, Value: bson.D{{Key: "$exists", Value: true}}}},
-	}),
+	flag := func(name string) bson.D { return bson.D{{Key: name, Value: literal(true)}} }
+	return append(records(r.Route, bson.A{bson.D{{Key: "files.sites.name", Value: r.To}}, bson.D{exists("files.sites." + r.To)}}),
 		bson.D{{Key: "$group", Value: bson.D{
-			{Key: "_id", Value: call("$cond", created, bson.D{{Key: "created", Value: literal(true)}},
-				call("$cond", call("$not", usable()), bson.D{{Key: "unusable", Value: literal(true)}},
-					call("$cond", call("$not", isUnpaused("$r")), bson.D{{Key: "paused", Value: literal(true)}}, bson.D{
-						{Key: "active", Value: active(r.From)},
-						{Key: "tries", Value: "$r.tries"},
-						{Key: "late", Value: allLate},
-					})))},
+			{Key: "_id", Value: call("$switch", bson.D{
+				{Key: "branches", Value: bson.A{
+					then(isCreated("$r"), flag("created")),
+					then(call("$not", isValid("$f", "$r")), flag("invalid")),
+					then(call("$not", isUnpaused("$r")), flag("paused")),
+				}},
+				{Key: "default", Value: bson.D{
+					{Key: "source", Value: let("from", recordFor("$f.sites", r.From), isCreated("$$from"))},
+					{Key: "tries", Value: "$r.tries"},
+					{Key: "late", Value: allLate},
+				}},
+			})},
 			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
 			{Key: "bytes", Value: bson.D{{Key: "$sum", Value: call("$cond", sized, call("$convert", bson.D{
 				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"}, {Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
@@ -176,60 +193,19 @@ func records(r Route, filters bson.A, keep ...string) mongo.Pipeline {
 		}
 		return bson.D{{Key: "$project", Value: fields}}
 	}
-	dict := "files.sites." + r.To
-	// Of several records with one name the first that is not created counts; see File.RecordFor.
-	named := call("$filter", bson.D{{Key: "input", Value: "$files.sites"}, {Key: "as", Value: "s"},
-		{Key: "cond", Value: call("$eq", "$$s.name", literal(r.To))}})
-	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
-	inList := let("named", named, call("$ifNull", first(open), first("$$named")))
 	return mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}}},
 		project(bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}),
 		project(bson.D{
-			{Key: "files", Value: call("$cond", call("$and", isOf("$type", "string"), call("$isArray", "$files")), "$files", bson.A{})},
+			{Key: "files", Value: call("$cond", isReadable(), "$files", bson.A{})},
 		}),
 		{{Key: "$unwind", Value: "$files"}},
 		project(bson.D{
 			{Key: "f", Value: "$files"},
-			{Key: "r", Value: call("$switch", bson.D{{Key: "branches", Value: bson.A{
-				bson.D{{Key: "case", Value: call("$not", isOf("$files", "object"))}, {Key: "then", Value: "$$REMOVE"}},
-				bson.D{{Key: "case", Value: call("$isArray", "$files.sites")}, {Key: "then", Value: inList}},
-				bson.D{{Key: "case", Value: isOf("$files.sites", "object")}, {Key: "then", Value: "$" + dict}},
-			}}, {Key: "default", Value: "$$REMOVE"}})},
+			{Key: "r", Value: call("$cond", isOf("$files", "object"), recordFor("$files.sites", r.To), "$$REMOVE")},
 		}),
-		{{Key: "$match", Value: bson.D{{Key: "r", Value: bson.D{{Key: "$exists", Value: true}}}}}},
+		{{Key: "$match", Value: bson.D{exists("r")}}},
 	}
-}
-
-// usable is true if the record of a file can be worked with; see file and sites.
-func usable() bson.D {
-	return call("$and", isOf("$r", "object"), call("$gt", "$f.path", ""), isOf("$f.path", "string"),
-		isOf("$f._id", "objectId", "string", "int", "long", "double", "binData", "object", "date", "bool", "timestamp", "decimal", "symbol"))
-}
-
-// active is true if the active site has the file: it has records, and all are created.
-func active(site string) bson.D {
-	named := call("$filter", bson.D{{Key: "input", Value: "$f.sites"}, {Key: "as", Value: "s"},
-		{Key: "cond", Value: call("$eq", "$$s.name", literal(site))}})
-	open := call("$filter", bson.D{{Key: "input", Value: "$$named"}, {Key: "as", Value: "s"}, {Key: "cond", Value: is("$$s.created_dt", nil)}})
-	rec := "$f.sites." + site
-	return call("$cond", call("$isArray", "$f.sites"),
-		let("named", named, call("$and", call("$gt", call("$size", "$$named"), 0), call("$eq", call("$size", open), 0))),
-		call("$and", isOf(rec, "object"), call("$not", is(rec+".created_dt", nil))))
-}
-
-// isOf is true if the field has one of the types.
-func isOf(field string, types ...string) bson.D {
-	if len(types) == 1 {
-		return call("$eq", call("$type", field), types[0])
-	}
-	return call("$in", call("$type", field), types)
-}
-
-func first(list any) bson.D { return call("$arrayElemAt", list, 0) }
-
-func let(name string, value, in any) bson.D {
-	return call("$let", bson.D{{Key: "vars", Value: bson.D{{Key: name, Value: value}}}, {Key: "in", Value: in}})
 }
 
 // FailedFile is a file without tries left.
@@ -247,11 +223,11 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) (
 		return nil, nil
 	}
 	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
-	pipeline := append(records(r.Route, openFilters(r.To)),
+	pipeline := append(records(r.Route, triedFilters(r.To)),
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
 			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
-			{Key: "$expr", Value: call("$and", usable(), isUnpaused("$r"))},
+			{Key: "$expr", Value: call("$and", isValid("$f", "$r"), isUnpaused("$r"))},
 		}}},
 		bson.D{{Key: "$project", Value: bson.D{{Key: "path", Value: "$f.path"}, {Key: "r", Value: 1}}}},
 		bson.D{{Key: "$sort", Value: bson.D{{Key: "r.last_failed_dt", Value: -1}, {Key: "path", Value: 1}}}})
