@@ -107,7 +107,7 @@ func without(doc bson.D, key string) bson.D {
 // A large project gets the site while sitesync works, and fresh publishes are synced beside it.
 func TestAddSiteToManyWhileTheyAreSynced(t *testing.T) {
 	t.Parallel()
-	const representations, shared = 10_000, 100
+	const representations, shared = 4000, 100
 	s := newTestStudio(t)
 	p := s.project("Test")
 	// So many documents name few files, as with shared textures: what is tested are the documents.

@@ -17,6 +17,7 @@ import (
 // 10,000 malformed documents, half of them there at the start, half of them coming while sitesync runs, among 1,000
 // good ones.
 func TestMalformedDocuments(t *testing.T) {
+	t.Parallel()
 	const seed, malformed, good, batch = 1, 10_000, 1_000, 50
 	s := newTestStudio(t)
 	p := s.project("Test")

@@ -11,6 +11,7 @@ import (
 // When a path is published again, the record is there before the new content. The old content is not taken for it,
 // even if it is of the same size.
 func TestOverwriteBySameSize(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	d := s.start("--settle", "1m")
 	p := s.project("Test")

@@ -16,6 +16,7 @@ import (
 )
 
 func TestPublishThroughTheStream(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	d := s.start(streamOnly...)
@@ -33,6 +34,7 @@ func TestPublishThroughTheStream(t *testing.T) {
 }
 
 func TestPublishFoundByThePoll(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	before := s.publish(p, studio.Publish{Size: 100})
@@ -44,6 +46,7 @@ func TestPublishFoundByThePoll(t *testing.T) {
 
 // What was published before the start is nothing that the stream would tell of.
 func TestPublishBeforeTheStart(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.LoopDelay = "3600"
@@ -52,6 +55,7 @@ func TestPublishBeforeTheStart(t *testing.T) {
 }
 
 func TestProjectCreatedWhileRunning(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"stream": streamOnly, "poll": pollOnly} {
 		t.Run(name, func(t *testing.T) {
 			s := newTestStudio(t)
@@ -71,6 +75,7 @@ func eachForm(t *testing.T, test func(t *testing.T, s *testStudio, pub studio.Pu
 }
 
 func TestTriesDeleted(t *testing.T) {
+	t.Parallel()
 	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		rep := s.publish(s.project("Test"), pub)
 		check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "tries", Value: int32(3)}, {Key: "error", Value: "no"},
@@ -87,6 +92,7 @@ func TestTriesDeleted(t *testing.T) {
 }
 
 func TestCreatedDateRemoved(t *testing.T) {
+	t.Parallel()
 	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		s.start(streamOnly...)
 		rep := s.publish(s.project("Test"), pub)
@@ -105,6 +111,7 @@ func TestCreatedDateRemoved(t *testing.T) {
 }
 
 func TestSkeletonPushed(t *testing.T) {
+	t.Parallel()
 	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		pub.NoRemote, pub.Frames = true, 3
 		rep := s.publish(s.project("Test"), pub)
@@ -116,6 +123,7 @@ func TestSkeletonPushed(t *testing.T) {
 
 // A file that was never synced from the active site is left alone until it is there.
 func TestActiveSiteWithoutDate(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	s.start(streamOnly...)
@@ -130,6 +138,7 @@ func TestActiveSiteWithoutDate(t *testing.T) {
 }
 
 func TestRecordIsWrittenAsPypeDoes(t *testing.T) {
+	t.Parallel()
 	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
 		s.start(streamOnly...)
 		before := time.Now().Add(-time.Second)
@@ -157,6 +166,7 @@ func TestRecordIsWrittenAsPypeDoes(t *testing.T) {
 }
 
 func TestFailingFileStopsAtRetryCount(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.presets.RetryCnt = 4
 	p := s.project("Test")
@@ -219,6 +229,7 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 
 // IntegrateNew inserts the record before it renames the files.
 func TestLateRename(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	d := s.start(append(streamOnly, "--settle", "1m")...)
 	p := s.project("Test")
@@ -233,6 +244,7 @@ func TestLateRename(t *testing.T) {
 
 // A file that never comes costs its tries once it had time to settle.
 func TestRenameThatNeverComes(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(append(streamOnly, "--settle", "200ms", "--retry-delay", "50ms")...)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, Frames: 3, RenameFails: true})
@@ -250,6 +262,7 @@ func TestRenameThatNeverComes(t *testing.T) {
 }
 
 func TestSequence(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 1000, Name: "exr", Frames: 300}))
@@ -262,6 +275,7 @@ func TestSequence(t *testing.T) {
 }
 
 func TestSequenceCostsFewCalls(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	const frames = 100
@@ -274,6 +288,7 @@ func TestSequenceCostsFewCalls(t *testing.T) {
 }
 
 func TestSeveralRoots(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	roots := map[string]string{"work": t.TempDir(), "render": t.TempDir()}
 	s.studio = studio.New(s.db, studio.Options{Roots: roots})
@@ -291,6 +306,7 @@ func TestSeveralRoots(t *testing.T) {
 
 // In a container the storage is mounted elsewhere than artists have it.
 func TestLocalRoot(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.presets.LocalRoot = s.root
 	s.start(streamOnly...)
@@ -300,6 +316,7 @@ func TestLocalRoot(t *testing.T) {
 }
 
 func TestMyDriveOfAUser(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	s.drive.Mkdir(user, "sync/projects")
@@ -312,6 +329,7 @@ func TestMyDriveOfAUser(t *testing.T) {
 
 // A folder that a person has shared with the service account is found below /My Drive.
 func TestFolderSharedWithTheAccount(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	folder := s.drive.Mkdir(user, "for sitesync")
@@ -326,6 +344,7 @@ func TestFolderSharedWithTheAccount(t *testing.T) {
 
 // With domain-wide delegation the service account acts as a person, and uses the person's storage.
 func TestSubject(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	user := s.drive.AddUser("td@studio.example")
 	s.drive.Delegate(s.account, user)
@@ -341,6 +360,7 @@ func TestSubject(t *testing.T) {
 }
 
 func TestOverwriteKeepsTheID(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
@@ -355,6 +375,7 @@ func TestOverwriteKeepsTheID(t *testing.T) {
 }
 
 func TestTwoRepresentationsWithOnePath(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
@@ -373,6 +394,7 @@ func TestTwoRepresentationsWithOnePath(t *testing.T) {
 }
 
 func TestOddNames(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	p := s.project("Test")
@@ -383,6 +405,7 @@ func TestOddNames(t *testing.T) {
 }
 
 func TestEmptyFile(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 0}))
@@ -390,12 +413,14 @@ func TestEmptyFile(t *testing.T) {
 
 // Above 5 MB a resumable session is used.
 func TestLargeFile(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 30 << 20}))
 }
 
 func TestPoisonedDocumentStopsNothingElse(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	var bad []*studio.Representation
@@ -430,6 +455,7 @@ func with(doc bson.D, key string, value any) bson.D {
 
 // Every collection of the avalon database is a project, so sitesync creates none.
 func TestNoCollectionIsCreated(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 100}))
@@ -443,6 +469,7 @@ func TestNoCollectionIsCreated(t *testing.T) {
 
 // An unmounted storage is no file's fault.
 func TestStorageNotMounted(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	rep := s.publish(p, studio.Publish{Size: 100})
@@ -466,6 +493,7 @@ func TestStorageNotMounted(t *testing.T) {
 }
 
 func TestManyPublishesAtOnce(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start()
 	p := s.project("Test")

@@ -18,6 +18,7 @@ import (
 )
 
 func TestEmptyRemoteSiteIdles(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.RemoteSite = "-"
@@ -57,6 +58,7 @@ func (s *testStudio) environment() []string {
 }
 
 func TestRefusedConfiguration(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		change func(config map[string]any)
 		want   []string
@@ -92,6 +94,7 @@ func TestRefusedConfiguration(t *testing.T) {
 
 // A standalone server has no change streams: one warning, and the poll works.
 func TestStandalone(t *testing.T) {
+	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Standalone: true})
 	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	d := s.launch()
@@ -105,6 +108,7 @@ func TestStandalone(t *testing.T) {
 
 // An upload that can't finish in time is stopped and done at the next start.
 func TestStopWhileUploading(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
 	d := s.start(append(streamOnly, "--shutdown-timeout", "2s")...)
@@ -125,6 +129,7 @@ func TestStopWhileUploading(t *testing.T) {
 
 // What is under way when SIGTERM comes is finished and recorded if there is time.
 func TestStopFinishesUploads(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 300 * time.Millisecond })
 	d := s.start(streamOnly...)
@@ -136,6 +141,7 @@ func TestStopFinishesUploads(t *testing.T) {
 
 // A second signal ends it at once, whatever runs.
 func TestSecondSignal(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 1 << 20 })
 	d := s.start(append(streamOnly, "--shutdown-timeout", "10m")...)
@@ -156,6 +162,7 @@ func TestSecondSignal(t *testing.T) {
 
 // The log is for machines unless it goes to a terminal or is asked for otherwise.
 func TestLogFormat(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	for format, wantJSON := range map[string]bool{"auto": true, "json": true, "console": false} {
@@ -169,6 +176,7 @@ func TestLogFormat(t *testing.T) {
 }
 
 func TestOnce(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	one, many := s.publish(p, studio.Publish{Size: 100}),
@@ -195,6 +203,7 @@ func TestOnce(t *testing.T) {
 
 // A site that can't be used is told of, and costs no file a try.
 func TestOnceWithTheSiteHeld(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.remoteRoot("/SHOW/no such folder", s.account)
@@ -210,6 +219,7 @@ func TestOnceWithTheSiteHeld(t *testing.T) {
 
 // A storage that is away does not keep the rest from being synced, but is told of in the end.
 func TestOnceWithOneRootAway(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
 	away := s.publish(p, studio.Publish{Size: 100, RecordOnly: true, ContextRoot: filepath.Join(t.TempDir(), "away")})
@@ -227,6 +237,7 @@ func TestOnceWithOneRootAway(t *testing.T) {
 
 // Publishers on Windows, and no local_root: a trouble of the settings, which costs no try.
 func TestSettingsThatDoNotFit(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
 	d := s.start("--retry-delay", "10ms")
@@ -245,6 +256,7 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 
 // A database that hangs does not keep it from stopping in time; d.Stop watches over that.
 func TestStopWhileMongoHangs(t *testing.T) {
+	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{})
 	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.Latency = 100 * time.Millisecond })
@@ -259,6 +271,7 @@ func TestStopWhileMongoHangs(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.publish(s.project("Test"), studio.Publish{Size: 100})
 	s.presets.LocalRoot = s.root
@@ -303,6 +316,7 @@ func TestCheck(t *testing.T) {
 }
 
 func TestCheckLooksForTheSources(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.publish(s.project("Windows"), studio.Publish{Size: 100, ContextRoot: "P:/projects"})
 	s.publish(s.project("Away"), studio.Publish{Size: 100, ContextRoot: filepath.Join(t.TempDir(), "away")})
@@ -318,6 +332,7 @@ func TestCheckLooksForTheSources(t *testing.T) {
 }
 
 func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
+	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	db := set.Client().Database("avalon")
 	for name, test := range map[string]struct {
@@ -346,6 +361,7 @@ func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 
 // A service account has no storage of its own, which shows only at the first upload.
 func TestCheckKnowsThatAServiceAccountHasNoStorage(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.drive.Mkdir(s.account, "projects")
 	s.remoteRoot("/My Drive/projects", s.account)
@@ -358,6 +374,7 @@ func TestCheckKnowsThatAServiceAccountHasNoStorage(t *testing.T) {
 
 // The database may not be there yet when the container starts.
 func TestMongoNotThere(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.mongo = "mongodb://127.0.0.1:1/?replicaSet=rs0&serverSelectionTimeoutMS=300"
 	d := s.launch()

@@ -158,6 +158,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 
 // A test that looks for secrets must be able to find one.
 func TestSecretsAreFound(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.start()
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 8 << 20}))

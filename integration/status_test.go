@@ -280,6 +280,7 @@ func TestStatusOfFailures(t *testing.T) {
 // A project that can't be read does not hide the others, and is told of by the exit status too. (Not parallel: there is
 // one failpoint in a server.)
 func TestStatusWithoutAProject(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.publish(s.project("Bad"), studio.Publish{Size: 100})
 	s.publish(s.project("Good"), studio.Publish{Size: 100})

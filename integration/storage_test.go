@@ -78,6 +78,7 @@ func TestOneStorageAway(t *testing.T) {
 
 // A storage that goes away under running uploads, and comes back with something else under the name of one.
 func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	roots := s.twoStorages()
 	p := s.project("Test")

@@ -173,12 +173,13 @@ func (s *testStudio) wait(rep *studio.Representation) {
 // their content and the id that their record names.
 func (s *testStudio) onDrive(place drive.Place, folder string, rep *studio.Representation) {
 	s.t.Helper()
+	records := must(rep.Records(s.ctx, "gdrive"))(s.t)
 	for i, f := range rep.Files {
 		found := s.drive.Find(place, path.Join(folder, f.Rel))
 		if len(found) != 1 {
 			s.t.Fatalf("%s is on Drive %d times", f.Rel, len(found))
 		}
-		id, _ := s.record(rep, i).Lookup("id").StringValueOK()
+		id, _ := records[i].Lookup("id").StringValueOK()
 		if found[0].ID != id {
 			s.t.Errorf("%s has the id %s on Drive and %q in its record", f.Rel, found[0].ID, id)
 		}

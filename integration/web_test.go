@@ -92,6 +92,7 @@ func (p page) shows(want map[string]float64) {
 }
 
 func TestHealthAndMetrics(t *testing.T) {
+	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{})
 	s := newTestStudioOn(t, set.URI(), set.Client().Database("avalon"))
 	d := s.start(append(serve, "--retry-delay", "10ms")...)
@@ -146,6 +147,7 @@ func TestHealthAndMetrics(t *testing.T) {
 
 // Nothing to sync is no reason not to be there.
 func TestIdlePage(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.presets.RemoteSite = "-"
 	page := s.page(s.launch(serve...))
@@ -161,6 +163,7 @@ func TestIdlePage(t *testing.T) {
 
 // A site in trouble is told of; a restart or another machine would not help.
 func TestHeldPage(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	s.remoteRoot("/SHOW/later", s.account)
 	page := s.page(s.start(serve...))
@@ -177,6 +180,7 @@ func TestHeldPage(t *testing.T) {
 }
 
 func TestPortInUse(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
@@ -193,6 +197,7 @@ func TestPortInUse(t *testing.T) {
 
 // A page that other machines can read is a matter of choice, and told of.
 func TestListeningToOtherMachines(t *testing.T) {
+	t.Parallel()
 	s := newTestStudio(t)
 	d := s.start("--listen", "0.0.0.0:0")
 	if line := s.log(d, process.Message("other machines can read")); line.Level != "warn" ||

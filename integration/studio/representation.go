@@ -56,6 +56,19 @@ func (rep *Representation) Record(ctx context.Context, file int, site string) (b
 	return rep.record(doc, file, site), nil
 }
 
+// Records reads the records of a site for all files, nil where there is none.
+func (rep *Representation) Records(ctx context.Context, site string) ([]bson.Raw, error) {
+	doc, err := rep.Document(ctx)
+	if err != nil {
+		return nil, err
+	}
+	records := make([]bson.Raw, len(rep.Files))
+	for i := range records {
+		records[i] = rep.record(doc, i, site)
+	}
+	return records, nil
+}
+
 func (rep *Representation) record(doc bson.Raw, file int, site string) bson.Raw {
 	sites := doc.Lookup("files", strconv.Itoa(file), "sites")
 	if dict, ok := sites.DocumentOK(); ok {
