@@ -50,9 +50,7 @@ func (s *testStudio) goOn(d *process.Process, rep *studio.Representation) {
 	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 		s.t.Errorf("told %d times", n)
 	}
-	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-		s.t.Errorf("tries are spent: %v", failed)
-	}
+	s.checkNoTries(d)
 }
 
 // A file that is larger than the room left waits alone, whether Drive tells how much that is or not.
@@ -105,9 +103,7 @@ func TestNoMoreItems(t *testing.T) {
 			s.waits(d, fresh, "new_files", "new files and folders in /SHOW/projects")
 			s.drive.UpdateSettings(func(set *drive.Settings) { limit(set, 0) })
 			s.goOn(d, fresh)
-			if dup := s.drive.Duplicates(); len(dup) > 0 {
-				t.Error("duplicates:", dup)
-			}
+			s.checkNoDuplicates()
 		})
 	}
 }

@@ -101,12 +101,8 @@ func TestSiteHeld(t *testing.T) {
 			if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 				t.Errorf("told %d times", n)
 			}
-			if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-				t.Errorf("tries are spent: %v", failed)
-			}
-			if dup := s.drive.Duplicates(); len(dup) > 0 {
-				t.Error("duplicates:", dup)
-			}
+			s.checkNoTries(d)
+			s.checkNoDuplicates()
 		})
 	}
 }

@@ -27,11 +27,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if binary, err = process.Build(context.Background(), dir, buildFlags...); err != nil {
+	if binary, err = process.Build(context.Background(), dir); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	// The tests wait more than they work. What -parallel says comes later, and so counts more.
+	// The tests wait more than they work. The value of -parallel is set later, and so wins.
 	if err := flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0))); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

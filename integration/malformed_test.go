@@ -161,9 +161,7 @@ func TestMalformedDocuments(t *testing.T) {
 			t.Errorf("%q is told %d times, first %v", message, len(lines), lines[0])
 		}
 	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoDuplicates()
 }
 
 // pendingRecords counts the records of the remote site that have no date.

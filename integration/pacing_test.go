@@ -59,9 +59,7 @@ func TestPacing(t *testing.T) {
 
 	limit(0)
 	s.synced(rep)
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Error("duplicates:", dup)
-	}
+	s.checkNoDuplicates()
 	if n := must(rep.Document(s.ctx))(t); hasTries(t, n) {
 		t.Error("a file has paid with a try")
 	}

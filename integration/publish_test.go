@@ -266,9 +266,7 @@ func TestSequence(t *testing.T) {
 	s := newTestStudio(t)
 	s.start(streamOnly...)
 	s.synced(s.publish(s.project("Test"), studio.Publish{Size: 1000, Name: "exr", Frames: 300}))
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoDuplicates()
 	if n := s.creates(); n != 300 {
 		t.Errorf("%d uploads for 300 frames", n)
 	}
@@ -388,9 +386,7 @@ func TestTwoRepresentationsWithOnePath(t *testing.T) {
 	for _, rep := range reps {
 		s.synced(rep)
 	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoDuplicates()
 }
 
 func TestOddNames(t *testing.T) {
@@ -487,9 +483,7 @@ func TestStorageNotMounted(t *testing.T) {
 	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
 		t.Errorf("told %d times", n)
 	}
-	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-		t.Errorf("tries were spent: %v", failed)
-	}
+	s.checkNoTries(d)
 }
 
 func TestManyPublishesAtOnce(t *testing.T) {
@@ -505,9 +499,7 @@ func TestManyPublishesAtOnce(t *testing.T) {
 	for _, rep := range must(p.PublishAll(s.ctx, pubs...))(t) {
 		s.synced(rep)
 	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoDuplicates()
 	if n := s.creates(); n != 200 {
 		t.Errorf("%d uploads for 200 files", n)
 	}

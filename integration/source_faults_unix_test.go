@@ -219,9 +219,7 @@ func TestSourceFaults(t *testing.T) {
 			}
 		}
 	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoDuplicates()
 	if held := d.Lines(process.Message("uploads are held")); len(held) > 0 {
 		t.Errorf("the site was held: %v", held)
 	}
@@ -268,9 +266,7 @@ func TestSourceThatComesLate(t *testing.T) {
 		check(t, rep.Finish())
 		s.synced(rep)
 	}
-	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-		t.Errorf("tries were spent: %v", failed)
-	}
+	s.checkNoTries(d)
 }
 
 // What ends on Drive is what is there in the end, once, whatever happens to a source while it is read.
@@ -320,19 +316,15 @@ func TestSourceChangesWhileItIsUploaded(t *testing.T) {
 	for _, rep := range reps {
 		s.synced(rep)
 	}
-	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-		t.Errorf("tries were spent: %v", failed)
-	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoTries(d)
+	s.checkNoDuplicates()
 }
 
 // Beyond what 32 bits count. On disk it is a hole, at the studio and on the emulated Drive.
 func TestHugeFile(t *testing.T) {
 	t.Parallel()
 	const (
-		size = 4<<30 + 1 // more than 32 bits
+		size = 4<<30 + 1                          // more than 32 bits
 		sum  = "81b55d91cc991abfc68837a28fdd2a05" // of md5sum, which takes as long as the upload
 	)
 	s := newTestStudio(t)

@@ -105,12 +105,8 @@ func TestStorageGoesAwayUnderAnUpload(t *testing.T) {
 		must(s.studio.WaitSynced(s.ctx, rep))(t)
 		s.onDrive(s.show, "renders", rep)
 	}
-	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
-		t.Errorf("tries were spent: %v", failed)
-	}
-	if dup := s.drive.Duplicates(); len(dup) > 0 {
-		t.Errorf("twice on Drive: %v", dup)
-	}
+	s.checkNoTries(d)
+	s.checkNoDuplicates()
 }
 
 // A representation names only the root that it uses itself. A resource in another one is held; it is said once which

@@ -121,9 +121,7 @@ func (f *fault) once(reasons ...string) {
 		f.synced(rep)
 		files += len(rep.Files)
 	}
-	if dup := f.drive.Duplicates(); len(dup) > 0 {
-		f.t.Errorf("twice on Drive: %v", dup)
-	}
+	f.checkNoDuplicates()
 	// What was under way when the lease was lost is tried again, and found to be there.
 	if n := f.creates(); n < files || n > files && len(f.d.Lines(leaseLost)) == 0 {
 		f.t.Errorf("%d uploads of %d files", n, files)

@@ -194,6 +194,22 @@ func (s *testStudio) onDrive(place drive.Place, folder string, rep *studio.Repre
 	}
 }
 
+// checkNoDuplicates checks that no path is on Drive more than once.
+func (s *testStudio) checkNoDuplicates() {
+	s.t.Helper()
+	if paths := s.drive.Duplicates(); len(paths) > 0 {
+		s.t.Errorf("more than once on Drive: %v", paths)
+	}
+}
+
+// checkNoTries checks that no upload has failed so far.
+func (s *testStudio) checkNoTries(d *process.Process) {
+	s.t.Helper()
+	if failed := d.Lines(process.Message("upload failed")); len(failed) > 0 {
+		s.t.Errorf("tries were spent: %v", failed)
+	}
+}
+
 // record is the remote site's record of a file.
 func (s *testStudio) record(rep *studio.Representation, file int) bson.Raw {
 	s.t.Helper()

@@ -6,16 +6,37 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
+	"sitesync/integration/drive"
 	"sitesync/integration/studio"
 )
 
-// large measures one large file. It is sparse and in the page cache, so that no disk is measured.
+// limitedLatency is Drive's latency at the end of a limited line.
+const limitedLatency = 50 * time.Millisecond
+
+// large measures one large file, as fast as the machine can, and over a limited line with latency.
 func (b *bench) large(ctx context.Context) ([]row, error) {
-	what := fmt.Sprintf("one file of %d MiB", b.Large)
+	rows, err := b.largeFile(ctx, b.Large, fmt.Sprintf("one file of %d MiB", b.Large))
+	if err != nil {
+		return nil, err
+	}
+	limit := func(latency time.Duration, bandwidth int64) {
+		b.env.Drive.UpdateSettings(func(v *drive.Settings) { v.Latency, v.UploadBandwidth = latency, bandwidth })
+	}
+	limit(limitedLatency, b.Line<<20)
+	defer limit(0, 0)
+	limited, err := b.largeFile(ctx, b.LineFile, fmt.Sprintf("one file of %d MiB, %d ms, line of %d MiB/s", b.LineFile,
+		limitedLatency.Milliseconds(), b.Line))
+	return append(rows, limited...), err
+}
+
+// largeFile measures one file of so many MiB. It is sparse and in the page cache, so that no disk is measured.
+func (b *bench) largeFile(ctx context.Context, mebibytes int64, what string) ([]row, error) {
 	progress("%s ...", what)
-	batch, err := b.publish(ctx,
-		[]studio.Publish{{Asset: "Large", Subset: "cacheMain", Name: "abc", Size: b.Large << 20, Sparse: true}})
+	b.runs++
+	batch, err := b.publish(ctx, []studio.Publish{{Asset: "Large", Subset: "cacheMain", Version: b.runs, Name: "abc",
+		Size: mebibytes << 20, Sparse: true}})
 	if err != nil {
 		return nil, err
 	}

@@ -46,6 +46,8 @@ type cli struct {
 	Transfers []int         `default:"4,8,32" help:"Transfers at once for the throughput."`
 	Latency   []int         `default:"0,50,150" placeholder:"MS" help:"Drive's latency for the throughput, ms."`
 	Large     int64         `default:"2048" placeholder:"MIB" help:"Size of the large file."`
+	LineFile  int64         `default:"512" placeholder:"MIB" help:"Size of the large file over a limited line."`
+	Line      int64         `default:"64" placeholder:"MIB" help:"Bandwidth of the limited line, MiB/s."`
 	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
 
 	Calls      int `default:"1000" placeholder:"FILES" help:"Small files whose API calls are counted."`
@@ -71,7 +73,8 @@ type cli struct {
 // profile applies --short.
 func (c cli) profile() cli {
 	if c.Short {
-		c.Rounds, c.Publishes, c.Files, c.Folders, c.Large, c.Calls, c.CPU = 2, 6, 16, 8, 16, 40, 40
+		c.Rounds, c.Publishes, c.Files, c.Folders, c.Calls, c.CPU = 2, 6, 16, 8, 40, 40
+		c.Large, c.LineFile = 16, 16
 		c.Transfers, c.Latency = []int{8}, []int{20}
 		c.SameFolder = 40
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
@@ -84,9 +87,11 @@ func (c cli) profile() cli {
 // Validate is called by kong.
 func (c cli) Validate() error {
 	c = c.profile()
-	for _, n := range append(slices.Clone(c.Transfers), c.Rounds, c.Files, c.Folders, int(c.Large)) {
+	for _, n := range append(slices.Clone(c.Transfers), c.Rounds, c.Files, c.Folders, int(c.Large), int(c.LineFile),
+		int(c.Line)) {
 		if n < 1 {
-			return errors.New("--rounds, --files, --folders, --transfers and --large must be 1 or more")
+			return errors.New("--rounds, --files, --folders, --transfers, --large, --line-file and --line must be 1 " +
+				"or more")
 		}
 	}
 	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, len(c.Sequences), len(c.Pending), c.History,

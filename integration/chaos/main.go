@@ -62,14 +62,13 @@ type profile struct {
 	listingLag                 time.Duration
 	seed                       uint64
 	keep                       bool
-	repeat                     string   // the command line that repeats it
-	build                      []string // flags of go build for sitesync
+	repeat                     string // the command line that repeats it
 }
 
 // profile fills in the defaults.
 func (s settings) profile() profile {
 	p := profile{files: 2000, kills: 200, primaryKills: 20, maxSize: 40_000_000,
-		faultRate: s.FaultRate, listingLag: s.ListingLag, seed: rand.Uint64(), keep: s.Keep, build: buildFlags}
+		faultRate: s.FaultRate, listingLag: s.ListingLag, seed: rand.Uint64(), keep: s.Keep}
 	if s.Short {
 		p.files, p.kills, p.primaryKills, p.maxSize = 250, 30, 3, 12_000_000
 	}

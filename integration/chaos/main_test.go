@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sitesync/integration/mongod"
+	"sitesync/integration/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
@@ -44,7 +45,7 @@ func TestAbort(t *testing.T) {
 			t.Setenv("TMPDIR", dir)
 			ctx, abort := context.WithCancelCause(t.Context())
 			interrupted := errors.New("interrupted")
-			out := &watchedWriter{text: at, then: func() { abort(interrupted) }}
+			out := &testenv.TriggerWriter{Text: at, Trigger: func() { abort(interrupted) }}
 			if err := run(ctx, short(nil), out); !errors.Is(err, interrupted) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
@@ -53,18 +54,4 @@ func TestAbort(t *testing.T) {
 			}
 		})
 	}
-}
-
-// watchedWriter does something when a text is written.
-type watchedWriter struct {
-	strings.Builder
-	text string
-	then func()
-}
-
-func (w *watchedWriter) Write(p []byte) (int, error) {
-	if strings.Contains(string(p), w.text) {
-		w.then()
-	}
-	return w.Builder.Write(p)
 }

@@ -104,7 +104,7 @@ const rootFolder = "projects"
 // setUp starts all servers.
 func (c *chaos) setUp(ctx context.Context, dir string) (err error) {
 	c.env, err = testenv.Start(ctx, testenv.Options{
-		Dir: dir, Members: 3, Seed: c.seed, Log: c.journal, Build: c.build,
+		Dir: dir, Members: 3, Seed: c.seed, Log: c.journal,
 		Drive: drive.Settings{Latency: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, ListingLag: c.listingLag,
 			UploadBandwidth: 20_000_000},
 		Presets: process.Presets{RetryCnt: retryCount},

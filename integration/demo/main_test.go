@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"sitesync/integration/testenv"
+
 	"go.uber.org/goleak"
 )
 
@@ -63,7 +65,7 @@ func TestFinish(t *testing.T) {
 	finish, end := context.WithCancelCause(t.Context())
 	s := small
 	s.Forever = true
-	out := &watchedWriter{text: "published ", then: func() { end(errInterrupted) }}
+	out := &testenv.TriggerWriter{Text: "published ", Trigger: func() { end(errInterrupted) }}
 	if err := run(t.Context(), finish, s, out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
@@ -80,26 +82,12 @@ func TestAbort(t *testing.T) {
 			ctx, abort := context.WithCancelCause(t.Context())
 			s := small
 			s.Forever = true
-			out := &watchedWriter{text: at, then: func() { abort(errInterrupted) }}
+			out := &testenv.TriggerWriter{Text: at, Trigger: func() { abort(errInterrupted) }}
 			if err := run(ctx, ctx, s, out); !errors.Is(err, errInterrupted) {
 				t.Errorf("%v\n%s", err, out.String())
 			}
 		})
 	}
-}
-
-// watchedWriter does something when a text is written.
-type watchedWriter struct {
-	strings.Builder
-	text string
-	then func()
-}
-
-func (w *watchedWriter) Write(p []byte) (int, error) {
-	if strings.Contains(string(p), w.text) {
-		w.then()
-	}
-	return w.Builder.Write(p)
 }
 
 // What is done for people on a terminal is undone.

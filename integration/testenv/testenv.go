@@ -36,7 +36,6 @@ type Options struct {
 	Dir     string          // for all files; default is a temporary folder that Close removes
 	Seed    uint64          // of Drive's random generator
 	Log     io.Writer       // receives a copy of sitesync's log; may be nil
-	Build   []string        // further flags of go build, such as -race
 	// Step calls do, and may print what it does, with a hint why it may take long. May be nil.
 	Step func(what, hint string, do func() error) error
 }
@@ -76,7 +75,7 @@ func Start(ctx context.Context, o Options) (_ *Env, err error) {
 		do         func() error
 	}{
 		{"building sitesync", "the first time, its dependencies are compiled too", func() (err error) {
-			s.Binary, err = process.Build(ctx, s.Dir, o.Build...)
+			s.Binary, err = process.Build(ctx, s.Dir)
 			return err
 		}},
 		{"looking for MongoDB", "the first time, it is downloaded into your cache folder", func() (err error) {

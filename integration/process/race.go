@@ -1,0 +1,6 @@
+//go:build race
+
+package process
+
+// buildFlags have sitesync checked for races when its caller is.
+var buildFlags = []string{"-race"}
