@@ -122,7 +122,7 @@ func TestOneRemoteRootAway(t *testing.T) {
 	s.waits(d, rep, "remote_root", "remote root /SHOW/renders", "no folder /SHOW/renders")
 	check(t, d.Stop())
 	status, _, stderr := s.exits("run", "--once")
-	if status != 1 || !strings.Contains(stderr, "1 are held up") {
+	if status != 1 || !strings.Contains(stderr, "1 are held") {
 		t.Errorf("--once ends with status %d:\n%s", status, stderr)
 	}
 	s.drive.Mkdir(s.show, "renders")
