@@ -82,6 +82,20 @@ func TestRootIsMain(t *testing.T) {
 	}
 }
 
+// The architecture names every package of the product.
+func TestArchitectureNamesPackages(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pkg := range layers {
+		name := "| `" + pkg + "` |"
+		if pkg != "." && !strings.HasPrefix(pkg, "integration/") && !strings.Contains(string(page), name) {
+			t.Errorf("docs/architecture.md does not say what package %s is", pkg)
+		}
+	}
+}
+
 // maxLevels is how many packages of the product may stand on each other, main included.
 const maxLevels = 9
 
