@@ -87,6 +87,16 @@ type Project struct {
 	uuid string // "" on servers that do not tell
 }
 
+// ProjectNames lists the names of the projects.
+func (s *Store) ProjectNames(ctx context.Context) ([]string, error) {
+	projects, err := s.Projects(ctx)
+	var names []string
+	for _, p := range projects {
+		names = append(names, p.Name)
+	}
+	return names, err
+}
+
 // Projects lists the projects by name. System collections and views are none.
 func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 	specs, err := s.db.ListCollectionSpecifications(ctx, bson.D{{Key: "type", Value: "collection"}})

@@ -15,12 +15,12 @@ import (
 
 type addSiteCmd struct {
 	Project string `arg:"" help:"The project."`
-	Site    string `placeholder:"NAME" help:"The site of gdrive.json that files are to go to, default remote_site."`
+	Site    string `placeholder:"NAME" help:"The site of gdrive.json to add, default remote_site."`
 	Subset  string `placeholder:"PATTERN" help:"Only subsets of this name; * stands for any characters, ? for one."`
 	Family  string `placeholder:"NAME" help:"Only subsets, or versions, of this family."`
-	Since   string `placeholder:"DATE" help:"Only files that were published on this day or later, e.g. 2026-01-31 or 2026-01-31T18:30."`
-	Before  string `placeholder:"DATE" help:"Only files that were published before this day."`
-	DryRun  bool   `short:"n" help:"Only tell what would be done."`
+	Since   string `placeholder:"DATE" help:"Only files published on this day or later: 2026-01-31 or 2026-01-31T18:30."`
+	Before  string `placeholder:"DATE" help:"Only files published before this day."`
+	DryRun  bool   `short:"n" help:"Only show what would be done."`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
 
@@ -31,18 +31,18 @@ func (addSiteCmd) Help() string {
   sitesync add-site MY_PROJECT
   sitesync add-site MY_PROJECT --subset 'look*' --family look --since 2026-01-31
 
-Adds the record of the site to files that were published without it, and which the active site has; whichever sitesync
-works on that site begins at once. Records that are there stay as they are, so it can be interrupted and repeated. DATE is
-by the clock of the machine that published, as Pype notes it. Files without any sites, from before Pype knew sites, are
-counted and left alone: nobody has said that the active site has them.
+Adds the record of the site to files that were published without it and that the active site has. The sitesync that runs
+for that site starts at once. Existing records stay as they are, so it can be interrupted and repeated. DATE is by the
+clock of the machine that published, as Pype records it. Files without any sites, from before Pype had sites, are counted
+and left alone: their documents do not say that the active site has them.
 
-The exit status is 0 also if there was nothing to do, 1 if something could not be done, 80 if the command line is wrong.`
+The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }
 
-// dates are the ways to write one.
+// dates are the accepted formats.
 var dates = []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02 15:04"}
 
-// parseDate reads a date by the clock of whoever published: Pype writes that as if it were UTC.
+// parseDate reads a date by the clock of the publisher: Pype writes that as if it were UTC.
 func parseDate(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -72,20 +72,17 @@ func (c addSiteCmd) Validate() error {
 
 // Run is sitesync add-site.
 func (c addSiteCmd) Run(ctx context.Context, flags *config.Flags) error {
-	e, err := openEnv(flags)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	done, err := c.do(ctx, e)
-	if err != nil {
-		return err
-	}
-	return show(c.Output, done, done.text("have got site "+done.Site, "would get site "+done.Site,
-		"no file is without a record of site "+done.Site), !done.failed())
+	return withEnv(flags, func(e *env) error {
+		done, err := c.add(ctx, e)
+		if err != nil {
+			return err
+		}
+		return done.write(c.Output, "have got site "+done.Site, "would get site "+done.Site,
+			"no file is without a record of site "+done.Site)
+	})
 }
 
-// site is the name of the site to be added.
+// site is the name of the site to add.
 func (c addSiteCmd) site(cfg *config.Config) (string, error) {
 	site := c.Site
 	if site == "" {
@@ -94,7 +91,7 @@ func (c addSiteCmd) site(cfg *config.Config) (string, error) {
 	known := slices.Sorted(maps.Keys(cfg.Sites))
 	switch _, ok := cfg.Sites[site]; {
 	case site == "":
-		return "", errors.New("remote_site is empty; name the site to be added by --site")
+		return "", errors.New("remote_site is empty; name the site to add by --site")
 	case site == cfg.ActiveSite:
 		return "", fmt.Errorf("site %q is active_site, which files come from; name the one that they go to", site)
 	case !ok && config.Nearest(site, known) != "":
@@ -102,12 +99,12 @@ func (c addSiteCmd) site(cfg *config.Config) (string, error) {
 	case !ok:
 		return "", fmt.Errorf("gdrive.json has no site %q, but %q", site, known)
 	case strings.ContainsAny(site, ".$"):
-		return "", fmt.Errorf("site %q can't be a key of documents; take another name, without . and $", site)
+		return "", fmt.Errorf("site %q cannot be a key of documents; take another name, without . and $", site)
 	}
 	return site, nil
 }
 
-func (c addSiteCmd) do(ctx context.Context, e *env) (*edited, error) {
+func (c addSiteCmd) add(ctx context.Context, e *env) (*bulkResult, error) {
 	site, err := c.site(e.cfg)
 	if err != nil {
 		return nil, err
@@ -119,10 +116,9 @@ func (c addSiteCmd) do(ctx context.Context, e *env) (*edited, error) {
 	if add.Since, add.Before, err = c.dates(); err != nil {
 		return nil, err
 	}
-	out := &edited{Site: site, DryRun: c.DryRun, Projects: []editedProject{}}
-	count := newCounter()
-	defer count.end()
-	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, OnProgress: count.of(c.Project)}
+	out := newBulkResult(site, c.DryRun)
+	defer out.progress.stop()
+	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, OnProgress: out.onProgress(c.Project)}
 	done, err := e.store.AddSite(ctx, c.Project, add)
 	var without int64
 	if err == nil {

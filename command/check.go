@@ -20,8 +20,8 @@ import (
 )
 
 type checkCmd struct {
-	Report    bool `help:"Write a report for whoever looks for a bug: versions, settings, MongoDB, this check, and the status. There is no secret in it."`
-	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report by numbers."`
+	Report    bool `help:"Write a report for a bug: versions, settings, MongoDB, this check, status. It has no secrets."`
+	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report with numbers."`
 }
 
 // Help is shown below the summary of the command.
@@ -33,15 +33,15 @@ func (checkCmd) Help() string {
 Each line is ok, warn or fail, with what to do. The exit status is 1 if anything fails.`
 }
 
-// report prints the lines of a check.
-type report struct {
+// checkPrinter prints the lines of a check.
+type checkPrinter struct {
 	out    io.Writer
 	failed bool
 }
 
-func (r *report) ok(what string)   { fmt.Fprintln(r.out, "ok   ", what) }
-func (r *report) warn(what string) { fmt.Fprintln(r.out, "warn ", what) }
-func (r *report) fail(what string, err error) {
+func (r *checkPrinter) ok(what string)   { fmt.Fprintln(r.out, "ok   ", what) }
+func (r *checkPrinter) warn(what string) { fmt.Fprintln(r.out, "warn ", what) }
+func (r *checkPrinter) fail(what string, err error) {
 	r.failed = true
 	fmt.Fprintf(r.out, "fail  %s: %v\n", what, err)
 }
@@ -49,13 +49,13 @@ func (r *report) fail(what string, err error) {
 // Run is sitesync check.
 func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 	if c.Report {
-		failed, err := writeReport(ctx, os.Stdout, flags, c.Anonymous)
+		failed, err := writeBugReport(ctx, os.Stdout, flags, c.Anonymous)
 		if err == nil && failed {
 			err = errFailed
 		}
 		return err
 	}
-	r := report{out: os.Stdout}
+	r := checkPrinter{out: os.Stdout}
 	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
 	checkConfig(&r, warnings, err)
 	if err == nil {
@@ -74,26 +74,26 @@ func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 // Validate is called by kong.
 func (c checkCmd) Validate() error {
 	if c.Anonymous && !c.Report {
-		return errors.New("--anonymous goes with --report")
+		return errors.New("--anonymous requires --report")
 	}
 	return nil
 }
 
-// checkConfig tells what is wrong or odd with the settings.
-func checkConfig(r *report, warnings []config.Warning, err error) {
+// checkConfig prints the errors and warnings of the settings.
+func checkConfig(r *checkPrinter, warnings []config.Warning, err error) {
 	for _, w := range warnings {
 		r.warn(string(w))
 	}
 	if err != nil {
-		// Everything that is wrong is told at once, a line each.
+		// All errors are there at once, a line each.
 		for _, line := range strings.Split(err.Error(), "\n") {
 			r.fail("configuration", errors.New(line))
 		}
 	}
 }
 
-// runCheck checks all that the settings name. The desk is nil if there is no connection, for the reason in connErr.
-func runCheck(ctx context.Context, r *report, cfg *config.Config, e *env, connErr error) {
+// runCheck checks all that the settings name. e is nil if there is no connection, for the reason in connErr.
+func runCheck(ctx context.Context, r *checkPrinter, cfg *config.Config, e *env, connErr error) {
 	r.ok("configuration in " + cfg.Presets)
 	remote, ok := cfg.Remote()
 	if !ok {
@@ -111,7 +111,7 @@ func runCheck(ctx context.Context, r *report, cfg *config.Config, e *env, connEr
 	}
 }
 
-func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
+func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site) {
 	cfg, store := e.cfg, e.store
 	projects, err := store.Projects(ctx)
 	if err != nil {
@@ -119,7 +119,8 @@ func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
 		return
 	}
 	if len(projects) == 0 {
-		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI, cfg.Mongo.Database))
+		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI,
+			cfg.Mongo.Database))
 	} else {
 		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
 	}
@@ -140,7 +141,8 @@ func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
 	changes, err := store.Changes(ctx, daemon.Rules(cfg).Route)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
-		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; make it one (one member will do)")
+		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; " +
+			"make it one (one member will do)")
 	case err != nil:
 		r.fail("change stream", err)
 	default:
@@ -148,13 +150,13 @@ func checkMongo(ctx context.Context, r *report, e *env, remote config.Site) {
 		_ = changes.Close(ctx) // it was only tried
 	}
 	if len(projects) > 0 {
-		checkIndex(ctx, r, cfg, store, projects)
-		checkSources(ctx, r, cfg, store, projects, remote)
+		checkIndex(ctx, r, e, projects)
+		checkSources(ctx, r, e, projects, remote)
 	}
 }
 
-// checkState looks at sitesync's own database, and who works.
-func checkState(ctx context.Context, r *report, e *env, site string) {
+// checkState checks sitesync's own database, and shows which process syncs.
+func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
 	what := "sitesync's own database " + e.cfg.Mongo.State
 	missing, err := avalon.MissingActions(ctx, e.client.Database(e.cfg.Mongo.State), state.Actions)
 	if err == nil && len(missing) > 0 {
@@ -165,18 +167,18 @@ func checkState(ctx context.Context, r *report, e *env, site string) {
 		return
 	}
 	lease := state.LeaseName(e.cfg.Mongo.Database, site)
-	standing, err := e.state.LeaseInfo(ctx, lease)
+	info, err := e.state.LeaseInfo(ctx, lease)
 	switch {
 	case err != nil:
 		r.fail(what, err)
-	case standing == nil || standing.Expired:
+	case info == nil || info.Expired:
 		r.ok(what + "; no sitesync runs now")
-	case len(standing.Status.Holds) > 0:
-		for _, held := range explain.Holds(standing.Status) {
-			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", standing.Holder), errors.New(held.String()))
+	case len(info.Status.Holds) > 0:
+		for _, held := range explain.Holds(info.Status) {
+			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", info.Holder), errors.New(held.String()))
 		}
 	default:
-		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, standing.Holder))
+		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, info.Holder))
 	}
 	if trouble := explain.ClockTrouble(ctx, e.state, nil); trouble != "" {
 		r.warn(trouble)
@@ -186,19 +188,15 @@ func checkState(ctx context.Context, r *report, e *env, site string) {
 		r.fail(what, err)
 	}
 	for _, p := range paused {
-		name := "site " + site
-		if p.Project != "" {
-			name = "project " + printable(p.Project)
-		}
-		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: sitesync %s ends that", name, p.Since.Local().Format(time.DateTime), printable(p.By),
-			resumeOf(p.Project)))
+		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: %s ends that", pauseSubject(site, p.Project),
+			p.Since.Local().Format(time.DateTime), sanitize(p.By), resumeCommand(p.Project)))
 	}
 }
 
-func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project) {
+func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project) {
 	var without []string
 	for _, p := range projects {
-		indexed, err := store.Indexed(ctx, p, daemon.Rules(cfg).Route)
+		indexed, err := e.store.Indexed(ctx, p, daemon.Rules(e.cfg).Route)
 		if err != nil {
 			r.fail("index", err)
 			return
@@ -210,7 +208,7 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 	switch {
 	case len(without) == 0:
 		r.ok("index of pending files in every project")
-	case cfg.Index:
+	case e.cfg.Index:
 		r.ok(fmt.Sprintf("index of pending files: sitesync run creates it in %d project(s)", len(without)))
 	default:
 		r.warn("index of pending files is missing, so each poll reads all documents of " + strings.Join(without, ", ") +
@@ -218,15 +216,16 @@ func checkIndex(ctx context.Context, r *report, cfg *config.Config, store *avalo
 	}
 }
 
-// checkSources looks where a pending file of each project would be read from.
-func checkSources(ctx context.Context, r *report, cfg *config.Config, store *avalon.Store, projects []avalon.Project, remote config.Site) {
-	found, told := 0, map[string]bool{}
-	inspector := uploader.Inspector{Source: daemon.InspectionSource(cfg), LocalRoot: cfg.LocalRoot, RemoteRoot: remote.Root}
+// checkSources checks where a pending file of each project would be read from.
+func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project, remote config.Site) {
+	found, seen := 0, map[string]bool{}
+	inspector := uploader.Inspector{Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot,
+		RemoteRoot: remote.Root}
 	for _, p := range projects {
-		misfits, err := unfitFiles(ctx, store, p.Name, cfg)
+		misfits, err := e.unfitFiles(ctx, p.Name)
 		for _, u := range misfits {
-			if !told[u.Reason] {
-				told[u.Reason] = true
+			if !seen[u.Reason] {
+				seen[u.Reason] = true
 				r.fail("storage of project "+p.Name, errors.New(u.Reason))
 			}
 		}
@@ -234,7 +233,7 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 			r.fail("storage of project "+p.Name, err)
 			continue
 		}
-		f, roots, err := pendingFile(ctx, store, p, daemon.Rules(cfg))
+		f, roots, err := e.pendingFile(ctx, p.Name)
 		if err == nil && f == nil {
 			continue
 		}
@@ -243,8 +242,8 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 		}
 		if err == nil {
 			found++
-		} else if !told[err.Error()] {
-			told[err.Error()] = true
+		} else if !seen[err.Error()] {
+			seen[err.Error()] = true
 			r.fail("storage of project "+p.Name, err)
 		}
 	}
@@ -254,14 +253,15 @@ func checkSources(ctx context.Context, r *report, cfg *config.Config, store *ava
 }
 
 // pendingFile returns a file of the project that waits for the site, nil if there is none.
-func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rules avalon.Rules) (*avalon.File, avalon.Roots, error) {
-	for c, err := range store.Pending(ctx, p.Name, rules) {
+func (e *env) pendingFile(ctx context.Context, project string) (*avalon.File, avalon.Roots, error) {
+	rules := daemon.Rules(e.cfg)
+	for c, err := range e.store.Pending(ctx, project, rules) {
 		if err != nil {
 			return nil, nil, err
 		}
-		rep, err := store.Representation(ctx, c.Key)
+		rep, err := e.store.Representation(ctx, c.Key)
 		if err != nil {
-			continue // sitesync run tells of it
+			continue // sitesync run logs it
 		}
 		for i := range rep.Files {
 			if rec, ok := rep.Files[i].RecordFor(rules.To); ok && !rec.Created && rep.Files[i].Problem == "" {
@@ -272,7 +272,7 @@ func pendingFile(ctx context.Context, store *avalon.Store, p avalon.Project, rul
 	return nil, nil, nil
 }
 
-func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config.Site) {
+func checkSite(ctx context.Context, r *checkPrinter, cfg *config.Config, remote config.Site) {
 	s, err := registry.Open(ctx, remote, registry.Options{})
 	if err != nil {
 		r.fail("site", err)
@@ -295,7 +295,7 @@ func checkSite(ctx context.Context, r *report, cfg *config.Config, remote config
 	}
 }
 
-func checkLocalRoot(r *report, name, root string) {
+func checkLocalRoot(r *checkPrinter, name, root string) {
 	what := "local_root " + root
 	if name != "" {
 		what = fmt.Sprintf("local_root %q %s", name, root)

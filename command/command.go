@@ -18,26 +18,26 @@ Settings of the studio come from Pype's own presets, config.json and gdrive.json
 
 type cli struct {
 	config.Flags
-	Run         runCmd           `cmd:"" help:"Sync what is published, until told to stop."`
-	Check       checkCmd         `cmd:"" help:"Check configuration, database, credentials and roots, and say what to mend."`
-	Status      statusCmd        `cmd:"" help:"Show who works, what holds uploads up, and how far each project is."`
-	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or is not, and what to do."`
-	Retry       retryCmd         `cmd:"" help:"Take failed files back to pending, once the cause is repaired."`
+	Run         runCmd           `cmd:"" help:"Sync what is published, until it is stopped."`
+	Check       checkCmd         `cmd:"" help:"Check settings, database, credentials and roots, and say what to fix."`
+	Status      statusCmd        `cmd:"" help:"Show which process syncs, what is held, and how far each project is."`
+	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or not, and what to do."`
+	Retry       retryCmd         `cmd:"" help:"Make failed files pending again, once the cause is fixed."`
 	AddSite     addSiteCmd       `cmd:"" help:"Sync what was published before the site was configured."`
-	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of the remote site or of a project, until it is resumed."`
+	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of all or of one project, until it is resumed."`
 	Resume      resumeCmd        `cmd:"" help:"End a pause."`
-	Health      healthCmd        `cmd:"" help:"Ask the sitesync that runs on this machine how it is."`
+	Health      healthCmd        `cmd:"" help:"Ask the sitesync that runs on this machine for its health."`
 	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
 	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
-	Complete    completeCmd      `cmd:"" hidden:"" help:"Tell what a word can become; for the scripts of completion."`
+	Complete    completeCmd      `cmd:"" hidden:"" help:"Print what a word can become, for the completion scripts."`
 	ShowVersion kong.VersionFlag `name:"version" help:"Show which sitesync this is."`
 }
 
-// errFailed ends the program with status 1; the command has printed why.
+// errFailed ends the program with status 1, when the command has printed why.
 var errFailed = errors.New("failed")
 
-// Main runs the command that args name, until ctx ends, and returns the exit status: 0 if all is well, 1 if not. A wrong
-// command line ends the process with status 80, after a message.
+// Main runs the command that args name, until ctx ends, and returns the exit status: 0 for success, 1 for failure. A
+// wrong command line ends the process with status 80, after a message.
 func Main(ctx context.Context, args []string) int {
 	var c cli
 	parser, err := newParser(&c)

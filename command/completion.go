@@ -180,12 +180,6 @@ func projectNames(typed *kong.Context, flags *config.Flags) (names []string) {
 	defer e.close()
 	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 	defer cancel()
-	projects, err := e.store.Projects(ctx)
-	if err != nil {
-		return nil
-	}
-	for _, p := range projects {
-		names = append(names, p.Name)
-	}
+	names, _ = e.store.ProjectNames(ctx) // none if it does not answer
 	return names
 }

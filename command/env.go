@@ -11,7 +11,6 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
-	"sitesync/explain"
 	"sitesync/mongodb"
 	"sitesync/state"
 )
@@ -24,22 +23,28 @@ type env struct {
 	state  *state.Database
 }
 
-// openEnv reads the settings and connects. close must follow.
-func openEnv(flags *config.Flags) (*env, error) {
+// withEnv reads the settings, connects, and calls run.
+func withEnv(flags *config.Flags, run func(e *env) error) error {
 	cfg, _, err := config.Load(*flags, os.LookupEnv) // check prints the warnings
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return newEnv(cfg)
+	e, err := newEnv(cfg)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	return run(e)
 }
 
-// newEnv is openEnv with settings that were read already.
+// newEnv connects. close must follow.
 func newEnv(cfg *config.Config) (*env, error) {
 	client, err := mongodb.Connect(cfg.Mongo, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &env{cfg, client, avalon.NewStore(client.Client, cfg.Mongo.Database), state.Open(client.Client, cfg.Mongo.State)}, nil
+	return &env{cfg, client, avalon.NewStore(client.Client, cfg.Mongo.Database),
+		state.Open(client.Client, cfg.Mongo.State)}, nil
 }
 
 func (e *env) close() { _ = e.client.Disconnect(context.Background()) } // the process ends anyway
@@ -48,10 +53,13 @@ func (e *env) close() { _ = e.client.Disconnect(context.Background()) } // the p
 func (e *env) remote() (string, error) {
 	site, ok := e.cfg.Remote()
 	if !ok {
-		return "", errors.New("remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start")
+		return "", errors.New(nothingSynced)
 	}
 	return site.Name, nil
 }
+
+// nothingSynced is what commands say without a remote site.
+const nothingSynced = "remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start"
 
 // pauses are those of the remote site.
 func (e *env) pauses() (*state.Pauses, error) {
@@ -62,15 +70,11 @@ func (e *env) pauses() (*state.Pauses, error) {
 	return e.state.Pauses(state.LeaseName(e.cfg.Mongo.Database, site)), nil
 }
 
-// projects are the names of all projects or, if one is named, of that one, which has to be there.
+// projects are the names of all projects or, if one is named, of that one, which has to exist.
 func (e *env) projects(ctx context.Context, name string) ([]string, error) {
-	listed, err := e.store.Projects(ctx)
+	names, err := e.store.ProjectNames(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("mongo %s: %w", e.cfg.Mongo.URI, e.client.Explain(err))
-	}
-	var names []string
-	for _, p := range listed {
-		names = append(names, p.Name)
+		return nil, e.explain(err)
 	}
 	if name == "" {
 		return names, nil
@@ -81,19 +85,21 @@ func (e *env) projects(ctx context.Context, name string) ([]string, error) {
 	return []string{name}, nil
 }
 
-// argument is a text that others wrote as it is typed in a shell.
-func argument(text string) string { return explain.ShellQuote(printable(text)) }
+// explain adds to an error of the database where it is, and why it does not answer if that is known.
+func (e *env) explain(err error) error {
+	return fmt.Errorf("mongo %s: %w", e.cfg.Mongo.URI, e.client.Explain(err))
+}
 
-// show prints what a command has found or done, as JSON for scripts or as text for people. Its error is errFailed if not
-// all is fine.
-func show(output string, v any, text string, fine bool) error {
+// writeResult prints the result of a command, as JSON for scripts or as text for people. Its error is errFailed if the
+// result is not a success.
+func writeResult(output string, v any, text string, success bool) error {
 	var err error
 	if output == "json" {
 		err = writeJSON(os.Stdout, v)
 	} else {
 		_, err = io.WriteString(os.Stdout, text)
 	}
-	if err == nil && !fine {
+	if err == nil && !success {
 		err = errFailed
 	}
 	return err

@@ -15,7 +15,7 @@ import (
 	"sitesync/config"
 )
 
-// healthTimeout bounds how long an answer is waited for; a sitesync that works answers at once.
+// healthTimeout bounds the wait for an answer; a healthy sitesync answers at once.
 const healthTimeout = 3 * time.Second
 
 type healthCmd struct {
@@ -36,13 +36,14 @@ there is no shell and no curl: docker exec sitesync /sitesync health.`
 
 // Run is sitesync health.
 func (h healthCmd) Run(ctx context.Context, flags *config.Flags) error {
-	// No other setting is needed, nor a preset that is right: this tells of the process that runs.
+	// No other setting is needed, nor valid presets: this is about the process that runs.
 	listen, err := config.Listen(*flags, os.LookupEnv)
 	if err != nil {
 		return err
 	}
 	if listen == "" {
-		return errors.New("nothing is served, as listen is off; give an address by --listen or SITESYNC_LISTEN, here and to sitesync run")
+		return errors.New("nothing is served, as listen is off; set an address by --listen or SITESYNC_LISTEN, " +
+			"here and for sitesync run")
 	}
 	path := "/healthz"
 	if h.Ready {
@@ -78,7 +79,7 @@ func ask(ctx context.Context, url string) (status int, body string, err error) {
 		return 0, "", err
 	}
 	if !json.Valid(data) {
-		return 0, "", fmt.Errorf("something else than sitesync answers at %s", url)
+		return 0, "", fmt.Errorf("something other than sitesync answers at %s", url)
 	}
 	return res.StatusCode, string(bytes.TrimSpace(data)), nil
 }
@@ -87,7 +88,7 @@ func ask(ctx context.Context, url string) (status int, body string, err error) {
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)
 	if err != nil {
-		return listen // told of by the request
+		return listen // the request fails then
 	}
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "localhost"

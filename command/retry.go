@@ -12,9 +12,9 @@ import (
 type retryCmd struct {
 	Project        string   `arg:"" optional:"" help:"Only failed files of this project."`
 	Representation []string `placeholder:"ID" help:"Only those of this representation; repeat it for several."`
-	AllProjects    bool     `help:"Those of all projects."`
+	AllProjects    bool     `help:"Failed files of all projects."`
 	Waiting        bool     `help:"Also files that wait for their next try, not only those that have no tries left."`
-	DryRun         bool     `short:"n" help:"Only tell what would be done."`
+	DryRun         bool     `short:"n" help:"Only show what would be done."`
 	Output         string   `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
 
@@ -26,11 +26,11 @@ func (retryCmd) Help() string {
   sitesync retry MY_PROJECT --representation 6b050e7f95b3069bbeff69ac
   sitesync retry --all-projects
 
-Repair the cause first: sitesync status MY_PROJECT tells why files have failed. Then this deletes tries, error and
-last_failed_dt from their records of the remote site, and whichever sitesync works begins at once. Files that are synced,
+Fix the cause first: sitesync status MY_PROJECT shows why files have failed. Then this deletes tries, error and
+last_failed_dt from their records of the remote site, and the sitesync that runs starts at once. Files that are synced,
 pending or not published to this site are not touched.
 
-The exit status is 0 also if there was nothing to do, 1 if something could not be done, 80 if the command line is wrong.`
+The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }
 
 // Validate is called by kong.
@@ -39,32 +39,29 @@ func (c retryCmd) Validate() error {
 	case c.Project == "" && !c.AllProjects:
 		return errors.New("name a project, or give --all-projects")
 	case c.Project != "" && c.AllProjects:
-		return errors.New("--all-projects goes without the name of a project")
+		return errors.New("--all-projects cannot be combined with a project")
 	case c.AllProjects && len(c.Representation) > 0:
-		return errors.New("--representation needs the name of its project")
+		return errors.New("--representation requires the name of its project")
 	}
 	return nil
 }
 
 // Run is sitesync retry.
 func (c retryCmd) Run(ctx context.Context, flags *config.Flags) error {
-	e, err := openEnv(flags)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	done, err := c.do(ctx, e)
-	if err != nil {
-		return err
-	}
-	none := "no file has failed for good"
-	if c.Waiting {
-		none = "no file has failed"
-	}
-	return show(c.Output, done, done.text("are pending again", "would be pending again", none), !done.failed())
+	return withEnv(flags, func(e *env) error {
+		done, err := c.retry(ctx, e)
+		if err != nil {
+			return err
+		}
+		none := "no file has failed for good"
+		if c.Waiting {
+			none = "no file has failed"
+		}
+		return done.write(c.Output, "are pending again", "would be pending again", none)
+	})
 }
 
-func (c retryCmd) do(ctx context.Context, e *env) (*edited, error) {
+func (c retryCmd) retry(ctx context.Context, e *env) (*bulkResult, error) {
 	site, err := e.remote()
 	if err != nil {
 		return nil, err
@@ -84,16 +81,15 @@ func (c retryCmd) do(ctx context.Context, e *env) (*edited, error) {
 		}
 		ids = append(ids, key.ID)
 	}
-	least := e.cfg.RetryCount
+	minTries := e.cfg.RetryCount
 	if c.Waiting {
-		least = 1
+		minTries = 1
 	}
-	out := &edited{Site: site, DryRun: c.DryRun, Projects: []editedProject{}}
-	count := newCounter()
-	defer count.end()
+	out := newBulkResult(site, c.DryRun)
+	defer out.progress.stop()
 	for _, project := range projects {
-		done, err := e.store.Retry(ctx, project, avalon.Retry{Site: site, MinTries: least, Representations: ids,
-			EditOptions: avalon.EditOptions{DryRun: c.DryRun, OnProgress: count.of(project)}})
+		done, err := e.store.Retry(ctx, project, avalon.Retry{Site: site, MinTries: minTries, Representations: ids,
+			EditOptions: avalon.EditOptions{DryRun: c.DryRun, OnProgress: out.onProgress(project)}})
 		if ctx.Err() != nil {
 			err = errors.New("interrupted; do it again to go on")
 		}

@@ -21,7 +21,7 @@ func (runCmd) Help() string {
 	return `Example:
   AVALON_MONGO=mongodb://mongo1,mongo2/?replicaSet=rs0 sitesync run --presets /etc/sitesync
 
-With --once the exit status is also 1 if something that is pending was left, as it is paused.
+With --once the exit status is also 1 if something pending was left because it is paused.
 
 The first SIGTERM or SIGINT lets running uploads finish for a while; a second one ends at once.`
 }

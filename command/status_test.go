@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -19,17 +18,17 @@ var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func statusForTest() *status {
 	oldest, failed := now.Add(-3*time.Hour), now.Add(-90*time.Second)
-	sync := workerOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
+	sync := leaseHolderOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
 		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
 		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
-			{Project: "Žižkov", tally: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12345, 5 << 30}, Oldest: &oldest},
+			{Project: "Žižkov", fileStats: fileStats{Pending: fileCount{3, 2048}, Waiting: fileCount{1, 1024}, Failed: fileCount{2, 7}, Synced: fileCount{12345, 5 << 30}, Oldest: &oldest},
 				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: &failed}}},
 			{Project: "away", Error: "it can't be read"},
-			{Project: "b", tally: tally{Synced: count{1, 1}, Absent: count{1, 9}, Paused: count{2, 5}, Unusable: count{1000, 9}}},
+			{Project: "b", fileStats: fileStats{Synced: fileCount{1, 1}, Absent: fileCount{1, 9}, Paused: fileCount{2, 5}, Unusable: fileCount{1000, 9}}},
 		},
-		Total: tally{Pending: count{3, 2048}, Waiting: count{1, 1024}, Failed: count{2, 7}, Synced: count{12346, 5<<30 + 1}, Oldest: &oldest},
+		Total: fileStats{Pending: fileCount{3, 2048}, Waiting: fileCount{1, 1024}, Failed: fileCount{2, 7}, Synced: fileCount{12346, 5<<30 + 1}, Oldest: &oldest},
 	}
 }
 
@@ -46,11 +45,11 @@ away           ?        ?       ?       ?          ?         ?       ?
 b              0        0       0       1        0 B       1 B
 total          3        1       2  12,346    3.0 KiB   5.0 GiB     3 h
 away: it can't be read
-b: 2 file(s) are paused in their records, and are left alone until that is taken away
+b: 2 file(s) are paused in their records, and are left alone until paused is removed
 b: 1 file(s) are not on site studio, so there is nothing to upload yet
 b: 1,000 file(s) have an invalid record; the log of sitesync says why
 
-failed files of Žižkov, the last to fail first; repair the cause, then: sitesync retry Žižkov
+failed files of Žižkov, the most recent first; fix the cause, then retry: sitesync retry Žižkov
   {root}/a
       representation x, 3 tries, 1 min ago: no permission
   ... and 1 more (--limit)
@@ -73,19 +72,19 @@ failed files of Žižkov, the last to fail first; repair the cause, then: sitesy
 
 func TestStatusOfNobody(t *testing.T) {
 	for name, test := range map[string]struct {
-		standing *state.LeaseInfo
-		err      error
-		want     string
-		fails    bool
+		info  *state.LeaseInfo
+		err   error
+		want  string
+		fails bool
 	}{
 		"nobody ever": {nil, nil, "no sitesync runs for site gdrive\n", false},
 		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42}, Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site"}}}, Expired: true}, nil,
 			"no sitesync runs for site gdrive; the last one was process 42 on sync1\n", false},
-		"unknown":   {nil, errors.New("not allowed"), "it can't be told who works: not allowed\n", true},
+		"unknown":   {nil, errors.New("not allowed"), "cannot read which process syncs: not allowed\n", true},
 		"no stream": {&state.LeaseInfo{Status: state.WorkerStatus{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &status{At: now, RemoteSite: "gdrive", Sitesync: workerOf(test.standing, test.err)}
+			s := &status{At: now, RemoteSite: "gdrive", Sitesync: leaseHolderOf(test.info, test.err)}
 			got := s.text(false)
 			if !strings.Contains(got, test.want) || strings.Contains(got, "held      site") {
 				t.Errorf("no %q in\n%s", test.want, got)
@@ -119,38 +118,13 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-func TestTallyForScripts(t *testing.T) {
-	if got := tallyOf(avalon.Stats{}); got != (tally{}) {
+func TestStatsForScripts(t *testing.T) {
+	if got := fileStatsOf(avalon.Stats{}); got != (fileStats{}) {
 		t.Errorf("%+v", got)
 	}
-	got := tallyOf(avalon.Stats{SourceMissing: avalon.FileCount{Files: 1, Bytes: 2}, Oldest: now})
-	if got.Absent != (count{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
+	got := fileStatsOf(avalon.Stats{SourceMissing: avalon.FileCount{Files: 1, Bytes: 2}, Oldest: now})
+	if got.Absent != (fileCount{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
 		t.Errorf("%+v", got)
-	}
-}
-
-// Only somebody at a terminal is told, and only if it takes long. In the end nothing of it is left.
-func TestProgress(t *testing.T) {
-	for _, test := range []struct {
-		terminal bool
-		takes    time.Duration
-		want     string
-	}{
-		{true, progressAfter - 1, ""},
-		{true, progressAfter + 1, "\r\x1b[Kreading the projects, 3 of 12 done ...\r\x1b[K"},
-		{false, time.Hour, ""},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			var out strings.Builder
-			p := startProgress(&out, test.terminal)
-			p.total.Store(12)
-			p.done.Store(3)
-			time.Sleep(test.takes)
-			p.stop()
-			if got := out.String(); got != test.want {
-				t.Errorf("terminal %v, %v: it says %q", test.terminal, test.takes, got)
-			}
-		})
 	}
 }
 

@@ -20,12 +20,12 @@ func (versionCmd) Help() string {
   sitesync version
   sitesync version -o json
 
-With the commit that it was built from, if it was built in a clone, and "changed" if files differed from that.`
+With the commit that it was built from, if it was built in a clone, and "changed" if files differed from it.`
 }
 
 // build is what sitesync was built from, as Go's linker has noted it.
 type build struct {
-	Version  string     `json:"version"`            // of the module; "(devel)" if it was built from a folder without tags
+	Version  string     `json:"version"`            // of the module; "(devel)" if there was no tag
 	Revision string     `json:"revision,omitempty"` // commit
 	Time     *time.Time `json:"time,omitempty"`     // of the commit
 	Changed  bool       `json:"changed"`            // files differed from the commit
@@ -43,7 +43,8 @@ func thisBuild() build {
 }
 
 func buildOf(info *debug.BuildInfo) build {
-	b := build{Version: cmp.Or(info.Main.Version, "(devel)"), Go: cmp.Or(info.GoVersion, runtime.Version()), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := build{Version: cmp.Or(info.Main.Version, "(devel)"), Go: cmp.Or(info.GoVersion, runtime.Version()),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
@@ -59,9 +60,9 @@ func buildOf(info *debug.BuildInfo) build {
 	return b
 }
 
-// String is the build for people.
-func (b build) String() string {
-	text := "sitesync " + b.Version
+// release is the version and the commit.
+func (b build) release() string {
+	text := b.Version
 	if b.Revision != "" {
 		text += fmt.Sprintf(", commit %.12s", b.Revision)
 		if b.Time != nil {
@@ -71,8 +72,11 @@ func (b build) String() string {
 			text += " (changed)"
 		}
 	}
-	return text + ", " + b.Go + ", " + b.Platform
+	return text
 }
+
+// String is the build for people.
+func (b build) String() string { return "sitesync " + b.release() + ", " + b.Go + ", " + b.Platform }
 
 // Run is sitesync version.
 func (c versionCmd) Run() error {

@@ -46,7 +46,7 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 	now := time.Now()
 	r := &Report{At: now.UTC(), Project: project, Asked: asked, ActiveSite: e.Config.ActiveSite,
 		RemoteSite: e.Config.RemoteSite, Others: []string{}, Findings: Findings{}, Groups: []Group{}}
-	projects, err := e.projects(ctx)
+	projects, err := e.Store.ProjectNames(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -102,16 +102,6 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 	}
 	r.Groups = group(files)
 	return r.conclude(), nil
-}
-
-// projects are the names of all projects.
-func (e *Explainer) projects(ctx context.Context) ([]string, error) {
-	listed, err := e.Store.Projects(ctx)
-	var names []string
-	for _, p := range listed {
-		names = append(names, p.Name)
-	}
-	return names, err
 }
 
 // clock is a time for people.

@@ -57,8 +57,14 @@ func (x *explanation) retryCommand() string {
 		ShellQuote(x.rep.Key.ID.String()))
 }
 
-// ShellQuote is a word as it is typed in a shell.
+// ShellQuote is a word as it is typed in a shell, without what could control a terminal.
 func ShellQuote(word string) string {
+	word = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, word)
 	if word == "" || strings.ContainsFunc(word, func(r rune) bool {
 		return !(unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("_-.", r))
 	}) {
@@ -94,7 +100,8 @@ func (x *explanation) pending(f *avalon.File, rec avalon.SiteRecord, decision av
 		out.NextTry = date(next)
 		now := fmt.Sprintf("nothing; it is tried again at %s. To try it now", clock(next))
 		out.Findings.add("wait", Waiting, Remedy{now, x.retryCommand() + " --waiting"},
-			"the next try is at %s, in %s", clock(next), duration.Exact(max(decision.Wait.Round(time.Second), time.Second)))
+			"the next try is at %s, in %s", clock(next),
+			duration.Exact(max(decision.Wait.Round(time.Second), time.Second)))
 	}
 	ready := x.source(f, rec, out)
 	if decision.Status == avalon.Failed {

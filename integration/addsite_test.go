@@ -47,7 +47,7 @@ func TestAddSite(t *testing.T) {
 	// the studio's wall clock is that of this machine
 	yesterday := time.Now().Add(-24 * time.Hour).Format(time.DateOnly)
 	s.prints("Test: no file is without a record of site gdrive\nTest: 1 file(s) have no sites at all, from before "+
-		"Pype knew sites, and are left alone\n", "add-site", "Test", "--before", "2020-01-01")
+		"Pype had sites, and are left alone\n", "add-site", "Test", "--before", "2020-01-01")
 	s.prints("Test: 6 file(s) of 2 representation(s) have got site gdrive\n", "add-site", "Test", "--subset", "look*",
 		"--family", "look", "--since", yesterday)
 	for _, rep := range look {

@@ -73,7 +73,7 @@ func TestHealthFails(t *testing.T) {
 	defer unready.Close()
 	for listen, want := range map[string]string{
 		nobody:                                   "no sitesync answers",
-		strings.TrimPrefix(other.URL, "http://"): "something else than sitesync",
+		strings.TrimPrefix(other.URL, "http://"): "something other than sitesync",
 		strings.TrimPrefix(unready.URL, "http://"): `{"ready":false}`,
 		"off": "nothing is served",
 	} {

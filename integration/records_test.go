@@ -32,7 +32,7 @@ func TestRecordsThatChange(t *testing.T) {
 	update(again, "$set", "files.0.sites.1", skeleton)
 	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 4}))
 	if code, out, _ := s.exits("explain", "Test", paused.ID.Hex()); code != 1 ||
-		!strings.Contains(out, "its record has paused: ") {
+		!strings.Contains(out, "its record has paused, ") {
 		t.Errorf("explain: status %d\n%s", code, out)
 	}
 	s.says(nil, "Test: 2 file(s) are paused in their records", "Test: 1 file(s) are not on site studio")

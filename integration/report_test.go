@@ -96,7 +96,7 @@ func TestReport(t *testing.T) {
 		!strings.Contains(got, "== program") {
 		t.Errorf("nothing about a wrong setting in\n%s", got)
 	}
-	s.refuses(80, "--anonymous goes with --report", "check", "--anonymous")
+	s.refuses(80, "--anonymous requires --report", "check", "--anonymous")
 	s.mongo = uri
 }
 

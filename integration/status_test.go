@@ -317,7 +317,7 @@ func TestStatusWithFewRights(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	if code, stdout, stderr := owner.exits("status"); code != 1 || stderr != "" ||
-		!strings.Contains(stdout, "it can't be told who works") || strings.Contains(stdout, "S3cr3t") {
+		!strings.Contains(stdout, "cannot read which process syncs") || strings.Contains(stdout, "S3cr3t") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
 	reader := owner.mongo

@@ -1,14 +1,14 @@
-package command
+package explain
 
 import "testing"
 
-func TestArgument(t *testing.T) {
+func TestShellQuote(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
 		"MY_PROJECT": "MY_PROJECT", "Žižkov-2.1": "Žižkov-2.1", "Häschen 2": "'Häschen 2'", "it's": `'it'\''s'`, "$(reboot)": "'$(reboot)'", "": "''",
 		"a\x1b": "'a\uFFFD'",
 	} {
-		if got := argument(text); got != want {
+		if got := ShellQuote(text); got != want {
 			t.Errorf("%q is typed as %s, want %s", text, got, want)
 		}
 	}

@@ -4,16 +4,16 @@ import (
 	"testing"
 )
 
-func TestMasks(t *testing.T) {
+func TestRedactor(t *testing.T) {
 	t.Parallel()
-	var m masks
-	m.add("project", "Test")
-	m.add("project", "A")
-	m.add("project", "Häschen 2")
-	m.add("path", "/mnt/Test/projects")
-	m.host("mongo1.studio.example:27017")
-	m.add("project", "Test")
-	m.add("project", "")
+	var r redactor
+	r.add("project", "Test")
+	r.add("project", "A")
+	r.add("project", "Häschen 2")
+	r.add("path", "/mnt/Test/projects")
+	r.host("mongo1.studio.example:27017")
+	r.add("project", "Test")
+	r.add("project", "")
 	for _, test := range []struct{ text, want string }{
 		{"project Test, A", "project project-1, project-2"},
 		{"Test: Testing, aTest, TestA, Test_1 and Test.", "project-1: Testing, aTest, TestA, Test_1 and project-1."},
@@ -26,7 +26,7 @@ func TestMasks(t *testing.T) {
 		{"can be written to by sync@studio.example", "can be written to by account-1"},
 		{"again /mnt/secret", "again path-3"},
 	} {
-		if got := m.hide(test.text); got != test.want {
+		if got := r.redact(test.text); got != test.want {
 			t.Errorf("%s\nbecomes %s\nwant    %s", test.text, got, test.want)
 		}
 	}

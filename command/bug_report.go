@@ -1,0 +1,190 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"sitesync/config"
+	"sitesync/state"
+)
+
+// bugReport is what one has to know of an installation to find a bug. It has no secrets: no password, key or token is
+// in any of its sources, which are the same as those of the log.
+type bugReport struct {
+	strings.Builder
+	names redactor
+}
+
+func (b *bugReport) section(name string) { fmt.Fprintf(b, "\n== %s\n", name) }
+
+func (b *bugReport) field(name string, value any) { fmt.Fprintf(b, "%-17s %v\n", name, value) }
+
+// writeBugReport writes the report of an installation, and reports whether the check in it has failed.
+func writeBugReport(ctx context.Context, out io.Writer, flags *config.Flags, anonymous bool) (failed bool, err error) {
+	var b bugReport
+	fmt.Fprintf(&b, "sitesync report of %s\n", time.Now().UTC().Format(time.RFC3339))
+	b.section("program")
+	b.program()
+	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
+	var e *env
+	var connErr error
+	if err == nil {
+		b.section("settings")
+		for _, f := range cfg.Settings() {
+			b.field(f[0], f[1])
+		}
+		b.section("MongoDB")
+		if e, connErr = newEnv(cfg); connErr != nil {
+			b.field("error", connErr)
+		} else {
+			defer e.close()
+			b.mongo(ctx, e)
+		}
+	}
+	b.section("check")
+	r := checkPrinter{out: &b}
+	checkConfig(&r, warnings, err)
+	if err == nil {
+		runCheck(ctx, &r, cfg, e, connErr)
+		b.section("status")
+		if connErr != nil {
+			b.field("error", connErr)
+		} else {
+			b.status(ctx, e)
+		}
+		b.addNames(ctx, cfg, e)
+	}
+	text := b.String()
+	if anonymous {
+		text = b.names.redact(text)
+	}
+	_, err = io.WriteString(out, text)
+	return r.failed, err
+}
+
+// program is what runs, and on what.
+func (b *bugReport) program() {
+	build := thisBuild()
+	b.field("sitesync", build.release())
+	b.field("go", build.Go)
+	b.field("platform", fmt.Sprintf("%s, %d processors", build.Platform, runtime.NumCPU()))
+	if name, err := os.ReadFile("/etc/os-release"); err == nil { // of a container: its image's
+		for line := range strings.Lines(string(name)) {
+			if value, ok := strings.CutPrefix(line, "PRETTY_NAME="); ok {
+				b.field("system", sanitize(strings.Trim(strings.TrimSpace(value), `"`)))
+			}
+		}
+	}
+}
+
+// mongo describes the servers.
+func (b *bugReport) mongo(ctx context.Context, e *env) {
+	var build struct {
+		Version string   `bson:"version"`
+		Modules []string `bson:"modules"`
+	}
+	var hello struct {
+		Set     string   `bson:"setName"`
+		Hosts   []string `bson:"hosts"`
+		Passive []string `bson:"passives"`
+		Arbiter []string `bson:"arbiters"`
+		Me      string   `bson:"me"`
+		Message string   `bson:"msg"`
+		Wire    int      `bson:"maxWireVersion"`
+	}
+	admin := e.client.Database("admin")
+	err := admin.RunCommand(ctx, bson.D{{Key: "buildInfo", Value: 1}}).Decode(&build)
+	if err == nil {
+		err = admin.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello)
+	}
+	if err != nil {
+		b.field("error", e.client.Explain(err))
+		return
+	}
+	members := slices.Concat(hello.Hosts, hello.Passive, hello.Arbiter)
+	b.field("version", strings.TrimSpace(fmt.Sprintf("%s %s", build.Version, strings.Join(build.Modules, " "))))
+	b.field("wire version", hello.Wire)
+	switch {
+	case hello.Message == "isdbgrid":
+		b.field("topology", "sharded")
+	case hello.Set == "":
+		b.field("topology", "standalone")
+	default:
+		b.field("topology", fmt.Sprintf("replica set %s of %d member(s), %d of them passive, and %d arbiter(s)",
+			sanitize(hello.Set), len(hello.Hosts)+len(hello.Passive), len(hello.Passive), len(hello.Arbiter)))
+		b.field("primary", sanitize(hello.Me))
+		b.field("members", sanitize(strings.Join(members, " ")))
+	}
+	for _, host := range members {
+		b.names.host(host)
+	}
+}
+
+// status adds the output of sitesync status.
+func (b *bugReport) status(ctx context.Context, e *env) {
+	p := startProgress(io.Discard, false)
+	s, err := statusCmd{}.read(ctx, e.cfg, e, p)
+	p.stop()
+	if err != nil {
+		b.field("error", err)
+		return
+	}
+	for _, paused := range s.Paused {
+		b.names.add("person", sanitize(paused.By))
+		b.names.add("reason", sanitize(paused.Why))
+	}
+	b.names.host(s.Sitesync.Host)
+	b.WriteString(s.text(false))
+}
+
+// addNames adds the names that may be confidential. Those that are not known here are in no other part either. e is nil
+// if there is no connection.
+func (b *bugReport) addNames(ctx context.Context, cfg *config.Config, e *env) {
+	if host, err := os.Hostname(); err == nil {
+		b.names.host(host)
+	}
+	b.names.add("person", state.Person())
+	o := options.Client().ApplyURI(cfg.Mongo.URI.Reveal())
+	for _, host := range o.Hosts {
+		b.names.host(host)
+	}
+	if o.Auth != nil {
+		b.names.add("user", o.Auth.Username)
+	}
+	roots := []config.Roots{cfg.LocalRoot}
+	if remote, ok := cfg.Remote(); ok {
+		roots = append(roots, remote.Root)
+		b.names.add("account", remote.Subject)
+		b.names.add("endpoint", remote.Endpoint)
+		b.names.add("path", remote.Credentials)
+	}
+	for _, r := range roots {
+		for _, root := range r.All() {
+			b.names.add("path", root)
+		}
+		for _, folder := range r.Links() {
+			b.names.add("path", folder)
+		}
+	}
+	b.names.add("path", cfg.Presets)
+	if e == nil {
+		return
+	}
+	projects, err := e.store.ProjectNames(ctx)
+	if err != nil {
+		return
+	}
+	for _, name := range projects {
+		b.names.add("project", name)
+		b.names.add("project", sanitize(name))
+	}
+}
