@@ -19,20 +19,24 @@ import (
 	"sitesync/web"
 )
 
-// adapter shows what the daemon does on the page, as health and as metrics, and to other processes by the lease's
-// report.
+// adapter is what the page, health and metrics show of the daemon, and other processes by its lease.
 type adapter struct {
 	*web.Server
 	cfg  *config.Config
 	idle bool
 
-	mu       sync.Mutex
-	stopping bool
-	databases
-	components components
+	mu      sync.Mutex
+	current parts
 }
 
-// databases are what the page reads and changes. They are nil before they are connected to.
+// parts are those of the daemon at one moment.
+type parts struct {
+	stopping bool
+	databases
+	components
+}
+
+// databases are nil before they are connected to.
 type databases struct {
 	client *mongodb.Client
 	store  *avalon.Store
@@ -40,11 +44,11 @@ type databases struct {
 	lease  *state.Lease
 }
 
-// components are those of the running pipeline. They are nil while there is none.
+// components of the running pipeline are nil while there is none.
 type components struct {
 	queue    *watcher.Queue
 	stream   *watcher.Stream
-	poll     *watcher.Poll // nil, too, if it is not used
+	poll     *watcher.Poll // also nil if it is not used
 	uploader *uploader.Uploader
 	backend  site.Backend
 }
@@ -64,60 +68,47 @@ func newAdapter(cfg *config.Config, log *zap.Logger, version string) *adapter {
 	return a
 }
 
-// connected has the page show what is in these databases.
-func (a *adapter) connected(client *mongodb.Client, store *avalon.Store, db *state.Database, lease *state.Lease) {
+func (a *adapter) setDatabases(d databases)   { a.update(func(p *parts) { p.databases = d }) }
+func (a *adapter) setComponents(c components) { a.update(func(p *parts) { p.components = c }) }
+func (a *adapter) setStopping()               { a.update(func(p *parts) { p.stopping = true }) }
+
+func (a *adapter) update(change func(*parts)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.databases = databases{client, store, db, lease}
+	change(&a.current)
 }
 
-// setComponents has the page show these components from now on.
-func (a *adapter) setComponents(c components) {
+// now returns the parts of this moment.
+func (a *adapter) now() parts {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.components = c
-}
-
-func (a *adapter) setStopping() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.stopping = true
-}
-
-// now are the databases and components of this moment.
-func (a *adapter) now() (databases, components) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.databases, a.components
+	return a.current
 }
 
 // ping asks the primary, which all reads and writes go to.
 func (a *adapter) ping(ctx context.Context) error {
-	db, _ := a.now()
-	if db.client == nil {
-		return errNotConnected
+	db, err := a.open()
+	if err != nil {
+		return err
 	}
 	return db.client.Ping(ctx, readpref.Primary())
 }
 
-// Bounds of what others can read of what is held, in holds and in bytes of a reason: it is written each time that the
-// lease is renewed.
+// Bounds of a status, in holds and in bytes of a reason: it is written each time that the lease is renewed.
 const (
 	maxReportedHolds = 100
 	maxReason        = 500
 )
 
-// leaseReport is what other processes can read of the work.
-func (a *adapter) leaseReport() state.WorkerStatus {
-	_, c := a.now()
-	if c.uploader == nil {
+// workerStatus is what other processes can read.
+func (a *adapter) workerStatus() state.WorkerStatus {
+	p := a.now()
+	if p.uploader == nil {
 		return state.WorkerStatus{Stream: watcher.StreamClosed.String()}
 	}
-	r := state.WorkerStatus{Stream: c.stream.State().String()}
-	for i, h := range c.uploader.Held() {
-		if i == maxReportedHolds {
-			break
-		}
+	r := state.WorkerStatus{Stream: p.stream.State().String()}
+	held := p.uploader.Held()
+	for _, h := range held[:min(len(held), maxReportedHolds)] {
 		why := strings.ToValidUTF8(h.Why[:min(len(h.Why), maxReason)], "") // not cut within a character
 		r.Holds = append(r.Holds, state.Hold{Kind: string(h.Kind), Name: h.Name, From: h.From, Hang: h.Hangs,
 			What: h.Subject(), Why: why})
@@ -126,31 +117,25 @@ func (a *adapter) leaseReport() state.WorkerStatus {
 }
 
 func (a *adapter) snapshot() web.Snapshot {
-	db, c := a.now()
-	s := web.Snapshot{Idle: a.idle, Stopping: a.isStopping()}
-	if db.client != nil {
-		if lost := db.client.LostMajority(); lost != nil {
+	p := a.now()
+	s := web.Snapshot{Idle: a.idle, Stopping: p.stopping}
+	if p.client != nil {
+		if lost := p.client.LostMajority(); lost != nil {
 			s.Majority = lost.String()
 		}
-		s.Lease = db.lease.State()
+		s.Lease = p.lease.State()
 	}
-	if c.uploader != nil {
-		s.Stream, s.Streams = c.stream.State(), c.stream.Counts()
-		s.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog),
-			Delayed: c.queue.Delayed()}
-		s.Uploader, s.Activity, s.Paused = c.uploader.Stats(), c.uploader.Activity(), c.uploader.Paused()
+	if p.uploader != nil {
+		s.Stream, s.Streams = p.stream.State(), p.stream.Counts()
+		s.Queue = web.Queue{Live: p.queue.Len(watcher.Live), Backlog: p.queue.Len(watcher.Backlog),
+			Delayed: p.queue.Delayed()}
+		s.Uploader, s.Activity, s.Paused = p.uploader.Stats(), p.uploader.Activity(), p.uploader.Paused()
 	}
-	if c.poll != nil {
-		s.Polling, s.Polls = true, c.poll.Counts()
+	if p.poll != nil {
+		s.Polling, s.Polls = true, p.poll.Counts()
 	}
-	if statser, ok := c.backend.(site.Statser); ok {
+	if statser, ok := p.backend.(site.Statser); ok {
 		s.Site = statser.Stats()
 	}
 	return s
-}
-
-func (a *adapter) isStopping() bool {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.stopping
 }

@@ -107,10 +107,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote config.Site) error {
 	db := state.Open(client.Client, d.cfg.Mongo.State)
 	name := state.LeaseName(d.cfg.Mongo.Database, remote.Name)
-	lease := db.NewLease(name, state.Self(), d.log, d.adapter.leaseReport)
+	lease := db.NewLease(name, state.Self(), d.log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
 	store.Fence = lease.Check
-	d.adapter.connected(client, store, db, lease)
+	d.adapter.setDatabases(databases{client, store, db, lease})
 	// Credentials that can't be read are an error at once, also for a process that stands by.
 	backend, err := registry.Open(ctx, remote, registry.Options{})
 	if err != nil {

@@ -19,9 +19,9 @@ var (
 
 var errNotConnected = errors.New("not connected yet")
 
-// open returns the databases. The error says that they are not connected to yet.
+// open returns the databases, or an error before they are connected to.
 func (a *adapter) open() (databases, error) {
-	db, _ := a.now()
+	db := a.now().databases
 	if db.store == nil {
 		return db, errNotConnected
 	}
@@ -70,8 +70,7 @@ func (a *adapter) Failed(ctx context.Context, project string, limit int) ([]aval
 
 // Quota asks the remote site how much space is left; only the active process does.
 func (a *adapter) Quota(ctx context.Context) (site.Quota, error) {
-	_, c := a.now()
-	quotaer, ok := c.backend.(site.Quotaer)
+	quotaer, ok := a.now().backend.(site.Quotaer)
 	if !ok {
 		return site.Quota{}, errors.New("this process is not the active one, or the site has no quota")
 	}
@@ -87,8 +86,8 @@ func (a *adapter) Explain(ctx context.Context, project, id string) (*explain.Rep
 	return NewExplainer(a.cfg, db.store, db.state).Explain(ctx, project, id)
 }
 
-// Retry takes failed files back to pending: of a project those without tries left, of a representation also those that
-// wait for their next try, as a person has chosen it.
+// Retry makes failed files pending again: of a project those without tries left, of a representation also those that
+// wait for their next try.
 func (a *adapter) Retry(ctx context.Context, project, id string) (int64, error) {
 	db, err := a.open()
 	if err != nil {
