@@ -76,9 +76,11 @@ func (s *Server) authorized(next func(http.ResponseWriter, *http.Request, *sessi
 			s.fail(w, r, http.StatusForbidden,
 				"This page is read-only: sitesync was started without --web-token-file or SITESYNC_WEB_TOKEN.")
 		case session == nil:
-			s.fail(w, r, http.StatusForbidden, "You are not signed in, or your session has expired. Sign in and try again.")
+			s.fail(w, r, http.StatusForbidden,
+				"You are not signed in, or your session has expired. Sign in and try again.")
 		case !session.sent(r):
-			s.fail(w, r, http.StatusForbidden, "This form is not from this page, or is too old. Reload the page and try again.")
+			s.fail(w, r, http.StatusForbidden,
+				"This form is not from this page, or is too old. Reload the page and try again.")
 		default:
 			next(w, r, session)
 		}

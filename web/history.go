@@ -13,8 +13,8 @@ const (
 	// maxRecent is how many representations are remembered as just synced.
 	maxRecent = 50
 
-	// groupWithin is the maximum time between two files of a representation that are shown as one line. maxInterleaved is
-	// how many representations may be synced at the same time.
+	// groupWithin is the maximum time between two files of a representation that are shown as one line, and
+	// maxInterleaved how many representations may be synced at the same time.
 	groupWithin    = time.Minute
 	maxInterleaved = 8
 

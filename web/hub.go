@@ -53,8 +53,8 @@ type subscriber struct {
 }
 
 func newHub(render func(mayChange bool) sections, version string) *hub {
-	return &hub{render: render, handshake: event("hello", version), interval: eventInterval, heartbeat: heartbeatInterval,
-		subscribers: map[*subscriber]struct{}{}, stop: make(chan struct{})}
+	return &hub{render: render, handshake: event("hello", version), interval: eventInterval,
+		heartbeat: heartbeatInterval, subscribers: map[*subscriber]struct{}{}, stop: make(chan struct{})}
 }
 
 // Subscribe returns a subscriber, nil if there are too many. Unsubscribe must follow.

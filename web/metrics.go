@@ -101,7 +101,7 @@ func (c *collector) addProcess() {
 	value := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
 		c.add(kind, name, help, nil, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
 	}
-	value(gauge, "storage_hung_calls", "Calls for files of the studio's storage that have not returned; they were given up.",
+	value(gauge, "storage_hung_calls", "Calls for files of the studio's storage that do not return.",
 		func(s *Snapshot) float64 { return float64(s.Uploader.StalledCalls) })
 	value(counter, "stream_opened_total", "How often the change stream was opened.",
 		func(s *Snapshot) float64 { return float64(s.Streams.Opened) })
@@ -118,7 +118,7 @@ func (c *collector) addProcess() {
 			emit(oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
 		}
 	})
-	c.add(counter, "stream_lost_total", "How often the change stream was lost, by reason. It is reopened automatically.",
+	c.add(counter, "stream_lost_total", "How often the change stream was lost, by reason; it is reopened.",
 		nil, []string{"reason"}, func(s *Snapshot, emit emitter) {
 			for reason, n := range s.Streams.Lost {
 				emit(float64(n), string(reason))
@@ -177,8 +177,8 @@ func (c *collector) addSite(site prometheus.Labels) {
 		}
 	}
 	add(gauge, "holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local "+
-		"storage or project folders below them, files whose roots the settings do not know, files larger than the free "+
-		"space, or new files where no more may be created.",
+		"storage or project folders below them, files whose roots the settings do not know, files larger than the "+
+		"free space, or new files where no more may be created.",
 		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holding }))
 	add(counter, "holds_total", "How often uploads were held, by kind; see sitesync_holds_active.",
 		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holds }))
@@ -215,6 +215,8 @@ func (c *collector) Describe(out chan<- *prometheus.Desc) {
 func (c *collector) Collect(out chan<- prometheus.Metric) {
 	s := c.snapshot()
 	for _, m := range c.metrics {
-		m.collect(&s, func(v float64, labels ...string) { out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...) })
+		m.collect(&s, func(v float64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
+		})
 	}
 }

@@ -192,8 +192,8 @@ func (s *Server) headline(snapshot *Snapshot, o *overview) headline {
 	case snapshot.standby():
 		return headline{Neutral, "Standby: another sitesync is active, and this one takes over if it fails"}
 	case !snapshot.Lease.Held:
-		return headline{Error, "Cannot acquire the lease of the site: the database does not answer, or denies access. " +
-			"Nothing is synced; the log says why"}
+		return headline{Error, "Cannot acquire the lease of the site: the database does not answer, or denies " +
+			"access. Nothing is synced; the log says why"}
 	case o.Pause != nil:
 		return headline{Warning, "Paused: no upload begins until it is resumed"}
 	case snapshot.Uploader.Holding[uploader.SiteTarget] > 0:
@@ -293,7 +293,9 @@ func streamFact(s *Snapshot) fact {
 	case s.Stream == watcher.StreamOpen:
 		return fact{Name: "Publishes", Level: OK, Value: "seen live", Note: "change stream open"}
 	case s.polls():
-		return fact{Name: "Publishes", Level: Warning, Value: "found by polling", Note: "change stream " + s.Stream.String()}
+		return fact{Name: "Publishes", Level: Warning, Value: "found by polling",
+			Note: "change stream " + s.Stream.String()}
 	}
-	return fact{Name: "Publishes", Level: Error, Value: "not seen", Note: "no change stream, and the poll is off or fails"}
+	return fact{Name: "Publishes", Level: Error, Value: "not seen",
+		Note: "no change stream, and the poll is off or fails"}
 }

@@ -92,8 +92,8 @@ type failedPage struct {
 func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 	stats := s.stats.Get(r.Context(), firstWait)
 	q := r.URL.Query()
-	p := failedPage{Listed: s.stats == nil || !stats.Listed.IsZero(), MayChange: s.mayChange(r), Project: q.Get("project"),
-		More: stats.FailedFiles >= maxFailed}
+	p := failedPage{Listed: s.stats == nil || !stats.Listed.IsZero(), MayChange: s.mayChange(r),
+		Project: q.Get("project"), More: stats.FailedFiles >= maxFailed}
 	var all []failedGroup
 	for _, g := range stats.Failed {
 		if !slices.Contains(p.Projects, g.Key.Project) {
@@ -146,11 +146,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusNotFound, err.Error())
 	case err != nil:
 		if ctx.Err() == nil {
-			s.Log.Warn("cannot explain a representation", zap.String("project", project), zap.String("representation", id),
-				zap.Error(err))
+			s.Log.Warn("cannot explain a representation", zap.String("project", project),
+				zap.String("representation", id), zap.Error(err))
 		}
-		s.fail(w, r, http.StatusServiceUnavailable, "It cannot be explained at the moment: the database or the site does "+
-			"not answer; the log says more.")
+		s.fail(w, r, http.StatusServiceUnavailable,
+			"It cannot be explained at the moment: the database or the site does not answer; the log says more.")
 	default:
 		s.render(w, r, http.StatusOK, "explain.html", frame{Title: e.Heading(), Page: e})
 	}

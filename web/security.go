@@ -26,16 +26,17 @@ func securityHeaders(next http.Handler) http.Handler {
 }
 
 // requireLocalHost refuses requests for another host if only this machine can connect. A browser on this machine can
-// connect for anyone: the name of a foreign site can be made to resolve to this machine, and its scripts could then read
-// the page. But they cannot set the Host header.
+// connect for anyone: the name of a foreign site can be made to resolve to this machine, and its scripts could then
+// read the page. But they cannot set the Host header.
 func requireLocalHost(listen string, next http.Handler) http.Handler {
 	if !config.IsLoopback(hostOf(listen)) {
 		return next // the names by which others reach it are not known
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !config.IsLoopback(hostOf(r.Host)) {
-			http.Error(w, "this page is only for this machine: open http://"+listen+"/. A proxy in front of it must send "+
-				"that as Host, or sitesync must listen on another address (--listen)", http.StatusMisdirectedRequest)
+			http.Error(w, "this page is only for this machine: open http://"+listen+"/. A proxy in front of it must "+
+				"send that as Host, or sitesync must listen on another address (--listen)",
+				http.StatusMisdirectedRequest)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -85,8 +85,8 @@ func (s *Server) Start() error {
 	}
 	l, err := net.Listen("tcp", s.Listen)
 	if err != nil {
-		return fmt.Errorf("cannot serve the page, health and metrics: %w; give another address with --listen HOST:PORT, "+
-			"or --listen off", err)
+		return fmt.Errorf("cannot serve the page, health and metrics: %w; give another address with "+
+			"--listen HOST:PORT, or --listen off", err)
 	}
 	s.addr = l.Addr()
 	s.http = &http.Server{

@@ -267,7 +267,8 @@ func (c *statsCache) list(ctx context.Context) error {
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b failedGroup) int {
-		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Key.Project, b.Key.Project), cmp.Compare(a.Path, b.Path))
+		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Key.Project, b.Key.Project),
+			cmp.Compare(a.Path, b.Path))
 	})
 	c.update(func(s *stats) { s.Paused, s.Failed, s.FailedFiles, s.Listed = paused, groups, files, start })
 	return nil

@@ -64,8 +64,8 @@ type failedRow struct {
 // templates render whole pages.
 var templates = template.Must(template.New("").Funcs(functions).ParseFS(templateFiles, "templates/*.html"))
 
-// sectionTemplates render the parts of the first page that are sent again when they change. They have times as they are:
-// how long ago that is changes all the time, and the browser writes it.
+// sectionTemplates render the parts of the first page that are sent again when they change. They have times as they
+// are: how long ago that is changes all the time, and the browser writes it.
 var sectionTemplates = template.Must(template.Must(templates.Clone()).
 	Parse(`{{define "when"}}<time datetime="{{stamp .}}" title="{{clock .}}">{{clock .}}</time>{{end}}`))
 

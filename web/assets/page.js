@@ -1,16 +1,16 @@
-// Keeps the first page up to date: the server sends the parts of it that have changed, as HTML. Without this script the
+// Keeps the first page up to date: the server sends the sections that have changed, as HTML. Without this script the
 // page says the same, as of when it was loaded.
 "use strict";
 
-// patch makes a part of the page look as it is sent, and leaves alone what has not changed: what has the focus keeps it,
-// and what is selected stays so. Lines are known by their data-key.
+// patch makes an element equal to another, and leaves what has not changed as it is: the focus and the selection stay.
+// Rows are identified by their data-key.
 function patch(now, next) {
   const keys = new Set([...next.children].map((child) => child.dataset.key).filter(Boolean));
   const keyed = new Map();
   for (const child of [...now.children]) {
     if (!child.dataset.key) continue;
     if (keys.has(child.dataset.key)) keyed.set(child.dataset.key, child);
-    else child.remove(); // first, so that what stays need not be moved, which would take the focus from it
+    else child.remove(); // first, so that no row that stays is moved, which would take the focus from it
   }
   if (keys.size || keyed.size) [now, next].forEach(dropSpace);
   let at = now.firstChild;
@@ -21,7 +21,7 @@ function patch(now, next) {
       found = keyed.get(key);
       if (found !== at) now.insertBefore(found, at);
     } else if (at && (key || (at.dataset && at.dataset.key))) {
-      found = null; // a new line, or another line than this one
+      found = null; // a new row, or not the row of this place
     }
     if (found && same(found, wanted)) {
       update(found, wanted);
@@ -52,7 +52,7 @@ function update(now, next) {
     if (now.nodeValue !== next.nodeValue) now.nodeValue = next.nodeValue;
     return;
   }
-  if (now.nodeName === "TIME" && now.dateTime === next.dateTime) return; // its text is ours
+  if (now.nodeName === "TIME" && now.dateTime === next.dateTime) return; // updateTimes writes its text
   for (const { name } of [...now.attributes]) {
     if (!next.hasAttribute(name)) now.removeAttribute(name);
   }
@@ -62,7 +62,7 @@ function update(now, next) {
   patch(now, next);
 }
 
-// Times are told as how long ago they are.
+// Times are shown as how long ago they are.
 function roughly(seconds) {
   if (seconds < 60) return Math.floor(seconds) + " s";
   if (seconds < 3600) return Math.floor(seconds / 60) + " min";
@@ -70,7 +70,7 @@ function roughly(seconds) {
   return Math.floor(seconds / 86400) + " days";
 }
 
-function tellTimes() {
+function updateTimes() {
   for (const t of document.querySelectorAll("time")) {
     const at = new Date(t.dateTime);
     const seconds = (Date.now() - at) / 1000;
@@ -81,51 +81,52 @@ function tellTimes() {
   }
 }
 
-// A screen reader is told what has come, but not more often than somebody can listen.
-const sayEvery = 10000;
+// New files are announced to screen readers, but not more often than a person can listen.
+const announceInterval = 10000;
 const counts = { synced: null, failed: null };
-let toSay = { synced: 0, failed: 0 };
+let unannounced = { synced: 0, failed: 0 };
 
 function count() {
   for (const what of ["synced", "failed"]) {
     const element = document.querySelector("[data-" + what + "]");
     if (!element) continue;
     const n = Number(element.dataset[what]);
-    if (counts[what] !== null && n > counts[what]) toSay[what] += n - counts[what];
+    if (counts[what] !== null && n > counts[what]) unannounced[what] += n - counts[what];
     counts[what] = n;
   }
 }
 
-function say() {
+function announce() {
+  const { synced, failed } = unannounced;
   const parts = [];
-  if (toSay.synced) parts.push(toSay.synced + (toSay.synced === 1 ? " file" : " files") + " synced");
-  if (toSay.failed) parts.push(toSay.failed + (toSay.failed === 1 ? " file has" : " files have") + " failed");
-  toSay = { synced: 0, failed: 0 };
+  if (synced) parts.push(synced + (synced === 1 ? " file" : " files") + " synced");
+  if (failed) parts.push(failed + (failed === 1 ? " file has" : " files have") + " failed");
+  unannounced = { synced: 0, failed: 0 };
   if (parts.length) document.getElementById("say").textContent = parts.join(", ") + ".";
 }
 
-// The connection is given up while nobody looks, so that a forgotten page costs nothing.
+// A hidden page disconnects, so that a forgotten one costs nothing.
 const link = document.getElementById("link");
 let source = null;
 let version = null;
-let again = null;
+let retry = null;
 
-function tell(text) {
+function showStatus(text) {
   if (link.textContent !== text) link.textContent = text;
   link.hidden = !text;
 }
 
-function listen() {
-  clearTimeout(again);
+function connect() {
+  clearTimeout(retry);
   if (source || document.hidden) return;
   source = new EventSource("/events");
   source.addEventListener("hello", (event) => {
     const now = JSON.parse(event.data);
-    if (version !== null && now !== version) location.reload(); // another sitesync, with another page
+    if (version !== null && now !== version) location.reload(); // another version, with another page
     version = now;
   });
   source.addEventListener("news", (event) => {
-    tell("");
+    showStatus("");
     for (const [id, html] of Object.entries(JSON.parse(event.data))) {
       const part = document.getElementById(id);
       if (!part) continue;
@@ -134,30 +135,30 @@ function listen() {
       patch(part, next.content);
     }
     document.body.dataset.live = "true";
-    tellTimes();
+    updateTimes();
     count();
   });
   source.onerror = () => {
-    tell("No connection to sitesync: this is how it was. It is tried again.");
+    showStatus("No connection to sitesync: this is the last known state. Reconnecting.");
     delete document.body.dataset.live;
     if (source.readyState === EventSource.CLOSED) {
       source = null;
-      again = setTimeout(listen, 5000);
+      retry = setTimeout(connect, 5000);
     }
   };
 }
 
-function leave() {
-  clearTimeout(again);
+function disconnect() {
+  clearTimeout(retry);
   if (source) source.close();
   source = null;
 }
 
-document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
-window.addEventListener("pagehide", leave);
-window.addEventListener("pageshow", listen);
-setInterval(tellTimes, 1000);
-setInterval(say, sayEvery);
+document.addEventListener("visibilitychange", () => (document.hidden ? disconnect() : connect()));
+window.addEventListener("pagehide", disconnect);
+window.addEventListener("pageshow", connect);
+setInterval(updateTimes, 1000);
+setInterval(announce, announceInterval);
 count();
-tellTimes();
-listen();
+updateTimes();
+connect();
