@@ -2,11 +2,14 @@ package gdrive
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
 	"sitesync/site"
+	"sitesync/site/pacer"
+	"sitesync/site/transport"
 )
 
 const (
@@ -26,19 +29,12 @@ const (
 
 	// mostPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
 	mostPatience = 30 * time.Second
-
-	// metadataTimeout bounds a request without content.
-	metadataTimeout = time.Minute
 )
 
 // call makes a request without content as often as it takes, at the site's pace. The request must be safe
 // to repeat.
 func (s *Site) call(ctx context.Context, request func(context.Context) error) error {
-	return s.attempt(ctx, func() error {
-		ctx, cancel := context.WithTimeout(ctx, s.timeout)
-		defer cancel()
-		return request(ctx)
-	})
+	return s.attempt(ctx, func() error { return request(ctx) })
 }
 
 // attempt makes a request and repeats it while it is worth it. Its error is classed.
@@ -58,12 +54,12 @@ func (s *Site) attempt(ctx context.Context, request func() error) error {
 // once makes a request when the pacer allows it, and tells the pacer what came of it. Its error is classed,
 // or the context's.
 func (s *Site) once(ctx context.Context, request func() error) error {
-	sent, err := s.pacer.wait(ctx)
+	sent, err := s.pacer.Wait(ctx)
 	if err != nil {
 		return err
 	}
-	if err = s.fenced(ctx, sent, request); err == nil {
-		s.pacer.succeeded()
+	if err = s.sendAt(ctx, sent, request); err == nil {
+		s.pacer.Succeeded()
 	}
 	return err
 }
@@ -71,25 +67,22 @@ func (s *Site) once(ctx context.Context, request func() error) error {
 // onceData is once for data of an upload session: Drive counts the request that opened the session, and not what is
 // sent to it.
 func (s *Site) onceData(ctx context.Context, request func() error) error {
-	sent, err := s.pacer.waitHeld(ctx)
+	sent, err := s.pacer.WaitRetryAfter(ctx)
 	if err != nil {
 		return err
 	}
-	return s.fenced(ctx, sent, request)
+	return s.sendAt(ctx, sent, request)
 }
 
-// fenced makes a request at the time, which is now, if that is still for us to do.
-func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error) error {
-	if err := s.fence(); err != nil {
-		return &site.Error{Class: site.Transient, Shared: true, Err: err}
-	}
+// sendAt makes a request at the time, which is now.
+func (s *Site) sendAt(ctx context.Context, sent time.Time, request func() error) error {
 	err := classify(request())
 	switch {
 	case err == nil:
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !errors.Is(err, transport.ErrSlowSource):
 		return ctx.Err()
-	case site.ClassOf(err) == site.Transient:
-		s.pacer.throttled(sent, err)
+	case isPace(err): // in an outage the request backs off by itself
+		s.pacer.Throttled(sent, retryAfterOf(err))
 	}
 	return err
 }
@@ -97,7 +90,7 @@ func (s *Site) fenced(ctx context.Context, sent time.Time, request func() error)
 // retry decides whether a request is made again: with a fresh token after the first 401, and with backoff
 // while the service is busy or out of reach.
 type retry struct {
-	pacer    *pacer
+	pacer    *pacer.Pacer
 	backoff  *backoff.ExponentialBackOff // jittered from the first wait on
 	failures int                         // without any progress between them
 	since    time.Time                   // the first of them
@@ -125,14 +118,14 @@ func (r *retry) again(ctx context.Context, err error) error {
 		r.since = time.Now()
 	}
 	if r.failures >= maxAttempts || odd && r.failures >= oddAttempts ||
-		!isPace(err) && r.failures >= fewAttempts && r.pacer.worksSince(r.since) {
+		!isPace(err) && r.failures >= fewAttempts && r.pacer.SucceededSince(r.since) {
 		return err
 	}
 	wait := r.backoff.NextBackOff()
 	if !isPace(err) { // for a limit's the pacer has everybody wait
 		wait = max(wait, min(retryAfterOf(err), mostPatience))
 	}
-	return sleep(ctx, wait)
+	return pacer.Sleep(ctx, wait)
 }
 
 // progressed says that the failures so far were not in vain.

@@ -85,6 +85,9 @@ func classify(err error) error {
 		answer  *googleapi.Error
 		request *url.Error
 	)
+	if errors.As(err, &request) {
+		err = request.Err // without the address
+	}
 	switch {
 	case err == nil, errors.As(err, &classed):
 		return err
@@ -94,8 +97,6 @@ func classify(err error) error {
 		return classifyToken(token)
 	case errors.As(err, &answer):
 		return classifyAnswer(answer)
-	case errors.As(err, &request):
-		err = request.Err // without the address
 	}
 	return site.Classed(site.Transient, fmt.Errorf("google drive can't be reached: %w", err))
 }

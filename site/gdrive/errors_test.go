@@ -223,7 +223,7 @@ func TestNoSecretInErrors(t *testing.T) {
 			t.Run(kind+"/"+name, func(t *testing.T) {
 				s := newStudio(t)
 				d := s.open(t)
-				d.stall = 50 * time.Millisecond
+				d.stall.Timeout = 50 * time.Millisecond
 				fault.Kind = kind
 				s.AddFault(fault)
 				if kind == "upload.status" {

@@ -575,7 +575,7 @@ func TestFaults(t *testing.T) {
 				tests[name] = func(t *testing.T) {
 					tr := st.newTrial(t, k)
 					if f.slow {
-						tr.site.stall, tr.site.timeout, tr.site.tokens.timeout = shortTimeout, shortTimeout, shortTimeout
+						tr.site.stall.Timeout, tr.site.tokens.timeout = shortTimeout, shortTimeout
 					}
 					tr.waits = f.slow || f.RetryAfter > 0 || f.Effect == drive.EffectDrip
 					hit := f.Fault

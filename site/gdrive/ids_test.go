@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sitesync/site/pacer"
 )
 
 // numbered generates ids in batches of two and counts the batches.
@@ -54,7 +56,7 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 		p := numbered(&batches)
 		fast := p.generate
 		p.generate = func(ctx context.Context, count int) ([]string, error) {
-			if err := sleep(ctx, time.Second); err != nil {
+			if err := pacer.Sleep(ctx, time.Second); err != nil {
 				return nil, err
 			}
 			return fast(ctx, count)
@@ -86,7 +88,7 @@ func TestIDsAreAskedForAhead(t *testing.T) {
 		slow := false
 		p := newIDPool(noopJournal{}, "account", func(ctx context.Context, count int) (ids []string, err error) {
 			if slow {
-				if err := sleep(ctx, time.Second); err != nil {
+				if err := pacer.Sleep(ctx, time.Second); err != nil {
 					return nil, err
 				}
 			}

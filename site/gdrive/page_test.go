@@ -32,8 +32,8 @@ func TestPageForOneFile(t *testing.T) {
 					t.Errorf("%d attempts", fault.Hits())
 				}
 				put(t, d, "/SHOW/pub/well", "content")
-				if !math.IsInf(d.pacer.pace.limit, 1) || d.Stats().Throttled != 0 {
-					t.Errorf("it has slowed down to %v", d.pacer.pace.limit)
+				if !math.IsInf(d.Stats().Limit, 1) || d.Stats().Throttled != 0 {
+					t.Errorf("it has slowed down to %v", d.Stats().Limit)
 				}
 				fault.Remove()
 				put(t, d, "/SHOW/pub/ill", large(size))

@@ -9,6 +9,7 @@ import (
 
 	"sitesync/integration/drive"
 	"sitesync/site"
+	"sitesync/site/transport"
 )
 
 // puts lists the bodies that arrived at sessions, status queries not counted.
@@ -32,7 +33,7 @@ func TestDriveFinishesLate(t *testing.T) {
 				s.UpdateSettings(func(set *drive.Settings) { set.Finishing = drive.Finishing{Time: time.Hour, Answers: answers} })
 				open := func() *Site {
 					d := s.next(t, j)
-					d.stall, d.finishFirst = 300*time.Millisecond, 5*time.Millisecond
+					d.stall.Timeout, d.finishFirst = 300*time.Millisecond, 5*time.Millisecond
 					return d
 				}
 				d := open()
@@ -175,7 +176,7 @@ func TestBytesSentInVain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStudio(t)
 			d := s.open(t)
-			d.stall = 100 * time.Millisecond
+			d.stall.Timeout = 100 * time.Millisecond
 			s.AddFault(fault)
 			content := large(size)
 			for range 12 {
@@ -195,7 +196,7 @@ func TestSlowSource(t *testing.T) {
 	const size = 8 * mib
 	s := newStudio(t)
 	d := s.open(t)
-	d.stall = 200 * time.Millisecond
+	d.stall.Timeout = 200 * time.Millisecond
 	content := large(size)
 	hang := make(chan struct{})
 	u := upload("/SHOW/pub/a", nil)
@@ -208,11 +209,11 @@ func TestSlowSource(t *testing.T) {
 	})
 	_, err := d.Put(t.Context(), u)
 	close(hang)
-	if !errors.Is(err, errSlowSource) {
+	if !errors.Is(err, transport.ErrSlowSource) {
 		t.Errorf("error %v", err)
 	}
 	wantClass(t, err, site.NotReady, "the source is slow")
-	d.stall = stallTimeout
+	d.stall.Timeout = stallTimeout
 	put(t, d, "/SHOW/pub/a", content)
 }
 

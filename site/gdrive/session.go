@@ -15,6 +15,8 @@ import (
 	"google.golang.org/api/drive/v3"
 
 	"sitesync/site"
+	"sitesync/site/pacer"
+	"sitesync/site/transport"
 )
 
 // errSessionGone says that a resumable session has expired or is otherwise over. There is no use in repeating
@@ -55,7 +57,7 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 		s.pieces.done(t.key(), u.Size)
 	case spoiled(err, offset):
 		s.pieces.lose(t.key(), offset, u.Size)
-	case isServerError(err) && s.pacer.worksSince(began) && s.pieces.stuck(t.key()):
+	case isServerError(err) && s.pacer.SucceededSince(began) && s.pieces.stuck(t.key()):
 		s.pieces.lose(t.key(), u.Size, u.Size)
 	default:
 		return nil, err
@@ -147,7 +149,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 		if answer != nil {
 			return answer, u.Size, nil
 		}
-		if errors.Is(err, errSlowSource) {
+		if errors.Is(err, transport.ErrSlowSource) {
 			return nil, offset, err
 		}
 		sent := body.at - offset // or a little less: it is read ahead
@@ -206,7 +208,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 func (s *Site) awaitFile(ctx context.Context, session string, size int64) (answer *drive.File, got int64, err error) {
 	began, failures := time.Now(), 0
 	for wait := s.finishFirst; ; wait = min(2*wait, finishLast) {
-		if err := sleep(ctx, wait); err != nil {
+		if err := pacer.Sleep(ctx, wait); err != nil {
 			return nil, size, err
 		}
 		answer, got, err = s.sessionStatus(ctx, session, size)
@@ -261,12 +263,10 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u 
 		if n < u.Size {
 			header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+n-1, u.Size))
 		}
-		content := readAhead(io.LimitReader(body, n))
-		res, err := s.send(ctx, http.MethodPut, session, n, content, header)
-		if errors.Is(err, errSlowSource) {
+		res, err := s.send(ctx, http.MethodPut, session, n, io.LimitReader(body, n), header)
+		if errors.Is(err, transport.ErrSlowSource) {
 			return err
 		}
-		content.end()
 		if err != nil {
 			return sessionError(body.blame(err))
 		}

@@ -33,7 +33,7 @@ func TestSessionGoesOn(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newStudio(t)
 			d := s.open(t)
-			d.stall = 500 * time.Millisecond
+			d.stall.Timeout = 500 * time.Millisecond
 			fault.Kind, fault.Count = "upload.put", 1
 			active := s.AddFault(fault)
 			put(t, d, "/SHOW/pub/a", content)

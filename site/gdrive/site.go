@@ -18,6 +18,8 @@ import (
 	"google.golang.org/api/option"
 
 	"sitesync/site"
+	"sitesync/site/pacer"
+	"sitesync/site/transport"
 )
 
 // googleEndpoint is where Drive's API is unless a site says otherwise.
@@ -48,19 +50,16 @@ type Site struct {
 	api      *drive.Service
 	tokens   *tokenSource
 	counts   *countedTransport
-	pacer    *pacer
+	pacer    *pacer.Pacer
 	ids      *idPool
 	tree     *tree
 	putting  keyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	journal  site.Journal
-	fence    func() error
+	stall    *transport.Stall
 
 	// Constants that tests shorten.
-	stall   time.Duration // stallTimeout
-	timeout time.Duration // metadataTimeout; the token source has its own
-	wait    time.Duration // firstWait
-
+	wait        time.Duration // firstWait
 	finishFirst time.Duration
 }
 
@@ -82,33 +81,33 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if c.Fence == nil {
 		c.Fence = func() error { return nil }
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = max(c.Connections, 1)
-	transport.WriteBufferSize = wholeBody
-	transport.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
+	base := http.DefaultTransport.(*http.Transport).Clone()
+	base.MaxIdleConnsPerHost = max(c.Connections, 1)
+	base.WriteBufferSize = wholeBody
+	base.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
 	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
-	transport.Protocols = new(http.Protocols)
-	transport.Protocols.SetHTTP1(true)
-	transport.ForceAttemptHTTP2 = false
-	counted := &countedTransport{Transport: transport}
+	base.Protocols = new(http.Protocols)
+	base.Protocols.SetHTTP1(true)
+	base.ForceAttemptHTTP2 = false
+	counted := &countedTransport{Transport: base}
 	tokens, err := newTokenSource(data, c.Subject, counted)
 	if err != nil {
 		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
 	}
+	// The fence is asked last, as a token may take its time.
+	stall := &transport.Stall{Base: &transport.Fence{Base: counted, Check: c.Fence}, Timeout: stallTimeout, Patience: patience}
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
-			Transport: &authTransport{tokens: tokens, fence: c.Fence, base: counted},
+			Transport: &authTransport{tokens: tokens, base: stall},
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 		tokens:  tokens,
 		counts:  counted,
-		pacer:   newPacer(),
+		pacer:   pacer.New(),
 		journal: c.Journal,
-		fence:   c.Fence,
-		stall:   stallTimeout,
-		timeout: metadataTimeout,
+		stall:   stall,
 		wait:    firstWait,
 
 		finishFirst: finishFirst,
@@ -129,9 +128,17 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	return s, nil
 }
 
+// patience is for [transport.Stall].
+func patience(req *http.Request) int {
+	if req.Method == http.MethodPut && req.ContentLength > 0 { // to a session
+		return finishPatience
+	}
+	return 1
+}
+
 // Close drops idle connections.
 func (s *Site) Close() error {
-	s.client.CloseIdleConnections()
+	s.counts.CloseIdleConnections()
 	return nil
 }
 
@@ -161,7 +168,7 @@ const putAgain = 5
 // Put uploads a file as [site.Backend] promises.
 func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	if u.Priority {
-		ctx = urgent(ctx)
+		ctx = pacer.WithPriority(ctx)
 	}
 	ctx = withMayCreate(ctx, u.MayCreate)
 	var f *drive.File

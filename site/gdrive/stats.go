@@ -14,11 +14,8 @@ import (
 
 // Stats returns the numbers as they are now.
 func (s *Site) Stats() site.Stats {
-	c := site.Stats{Requests: s.counts.all()}
-	s.pacer.mu.Lock()
-	defer s.pacer.mu.Unlock()
-	c.Throttled, c.Limit = s.pacer.refused, s.pacer.pace.limit
-	return c
+	throttled, limit := s.pacer.Stats()
+	return site.Stats{Requests: s.counts.all(), Throttled: throttled, Limit: limit}
 }
 
 // ClockAhead is how far this machine's clock is ahead of Google's, by the last answer, to some seconds; negative if it is

@@ -15,8 +15,6 @@ import (
 	"golang.org/x/oauth2/google"
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
-
-	"sitesync/site"
 )
 
 // tokenSource hands out an access token for as long as it is good. Unlike oauth2's own it can be told that
@@ -26,7 +24,7 @@ type tokenSource struct {
 	// identity tells accounts apart, in the journal: nobody can read a secret, or a name, out of it.
 	identity string
 	fetch    func(context.Context) (*oauth2.Token, error)
-	timeout  time.Duration // metadataTimeout, which tests shorten
+	timeout  time.Duration // stallTimeout, which tests shorten
 
 	mu  *semaphore.Weighted // guards tok; unlike a Mutex's, its lock can be given up waiting for
 	tok *oauth2.Token
@@ -84,7 +82,7 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		return tok, err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", who))
-	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: metadataTimeout, mu: semaphore.NewWeighted(1)}, nil
+	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: stallTimeout, mu: semaphore.NewWeighted(1)}, nil
 }
 
 // boundTransport binds the request for a token to a context, which oauth2 makes without one for service
@@ -150,22 +148,16 @@ func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
 // request makes it again.
 type authTransport struct {
 	tokens *tokenSource
-	fence  func() error
-	base   *countedTransport
+	base   http.RoundTripper
 }
 
 func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	tok, err := t.tokens.token(req.Context())
 	if err != nil {
-		err = &tokenError{err}
-	} else if err = t.fence(); err != nil { // a token may take its time, and a small request is not asked for any more
-		err = site.Classed(site.Transient, err)
-	}
-	if err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // RoundTrip must close it, also on errors
 		}
-		return nil, err
+		return nil, &tokenError{err}
 	}
 	req = req.Clone(req.Context())
 	tok.SetAuthHeader(req)
@@ -189,9 +181,6 @@ type boundBody struct {
 	io.Reader
 	io.Closer
 }
-
-// CloseIdleConnections lets http.Client reach the connections.
-func (t *authTransport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 // tokenError is a failure to get a token, told apart from a failure of the request that needed it.
 type tokenError struct{ err error }

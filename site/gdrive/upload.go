@@ -11,14 +11,13 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/api/drive/v3"
 	"google.golang.org/api/googleapi"
 
 	"sitesync/site"
+	"sitesync/site/transport"
 )
 
 const (
@@ -32,12 +31,12 @@ const (
 	// wholeBody is up to which size a request is read before it is sent, bytes: then all of it goes in one write.
 	wholeBody = 64 << 10
 
-	// stallTimeout is how long a request may stand still, not a byte sent or answered.
+	// stallTimeout is how long a request may stand still.
 	stallTimeout = time.Minute
 
-	// finishStall is how many times stallTimeout a request with the last bytes of a session may stand still when it was
-	// sent: Drive may have to finish the file.
-	finishStall = 3
+	// finishPatience is how many times stallTimeout the answer to the last bytes of a session may take: Drive may have to
+	// finish the file.
+	finishPatience = 3
 
 	// maxAnswer bounds the answers that are read, bytes. A listing of 1000 long names stays below.
 	maxAnswer = 8 << 20
@@ -92,7 +91,7 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content
 		err = refusedWhole(err, u.Size)
 	case isTooLarge(err):
 		pieced = s.pieces.tooLarge(n)
-	case u.Size > granule && s.pacer.worksSince(began) && (isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
+	case u.Size > granule && s.pacer.SucceededSince(began) && (isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
 		s.pieces.broke(t.key(), n, n, n, true) // the next time
 	}
 	return answer, pieced, err
@@ -160,61 +159,30 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 	res, err := s.send(ctx, method, address, size, all,
 		http.Header{"Content-Type": {"multipart/related; boundary=" + boundary}})
 	if err != nil {
+		if errors.Is(err, transport.ErrSlowSource) {
+			return nil, err // the source is still in use
+		}
 		return nil, body.blame(err)
 	}
 	defer res.Body.Close()
 	return decodeFile(res)
 }
 
-// send makes a request and gives it up when it stands still. An answer other than 2xx and 308 is an error.
+// send makes a request. An answer other than 2xx and 308 is an error.
 func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader, header http.Header) (*http.Response, error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	sent := &requestBody{reader: body, left: size, fence: s.fence}
-	var stall *time.Timer
-	stall = time.AfterFunc(time.Hour, func() {
-		switch {
-		case sent.reading.Load():
-			cancel(errSlowSource)
-			if a, ok := body.(*ahead); ok {
-				a.leave() // the HTTP client waits for who reads from it
-			}
-		case method == http.MethodPut && sent.read.Load() && sent.patient.CompareAndSwap(false, true):
-			stall.Reset((finishStall - 1) * s.stall) // Drive may have to finish what it has got
-		default:
-			cancel(fmt.Errorf("not a byte for %v", s.stall))
-		}
-	})
-	alive := func() { stall.Reset(s.stall) }
-	alive()
-	sent.alive = alive
-	done := func() { stall.Stop(); cancel(nil) }
-	var reader io.Reader = sent
 	if size == 0 {
-		reader = http.NoBody
-	} else if whole, ok := body.(*bytes.Reader); ok {
-		reader = whole
+		body = http.NoBody
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address, reader)
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
-		done()
-		return nil, errors.New("the request can't be built") // the error would name the address
+		return nil, errors.New("cannot build the request") // the error would contain the address
 	}
 	req.ContentLength = size
 	req.Header = header
 	res, err := s.client.Do(req)
-	cause := context.Cause(ctx)
-	if cause != errSlowSource { // which holds on to it
-		sent.end()
-	}
 	if err != nil {
-		done()
-		if cause != nil {
-			return nil, cause
-		}
 		return nil, err
 	}
-	alive() // for the last time: an answer is small, and one that only drips in is given up too
-	res.Body = &answerBody{ReadCloser: res.Body, done: done}
 	if res.StatusCode == http.StatusPermanentRedirect { // Drive's "resume incomplete"
 		return res, nil
 	}
@@ -231,62 +199,4 @@ func decodeFile(res *http.Response) (*drive.File, error) {
 		return nil, site.Classed(site.Transient, fmt.Errorf("google drive's answer can't be read: %w", err))
 	}
 	return &f, nil
-}
-
-// errSlowSource says that the source has kept a request waiting. Who gets it must not use the source any more.
-var errSlowSource = site.Classed(site.NotReady, errors.New("the source is slow: its storage has not delivered a byte for a minute; "+
-	"it is not Google Drive that stands still"))
-
-// requestBody is the body of a request, and tells whenever it moves on.
-type requestBody struct {
-	alive   func()
-	fence   func() error
-	reading atomic.Bool // it waits for the source
-	read    atomic.Bool // all of it was
-	patient atomic.Bool // the answer may take longer than a stall
-
-	mu     sync.Mutex
-	reader io.Reader
-	left   int64
-	over   bool
-}
-
-func (b *requestBody) Read(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.over {
-		return 0, io.EOF
-	}
-	// A process that was paused must not go on where it was.
-	if err := b.fence(); err != nil {
-		return 0, err
-	}
-	b.alive()
-	b.reading.Store(true)
-	n, err := b.reader.Read(p)
-	b.reading.Store(false)
-	b.alive()
-	if b.left -= int64(n); b.left <= 0 {
-		b.read.Store(true)
-	}
-	return n, err
-}
-
-// end keeps the HTTP client from reading on, which it may do for a while after it has returned: the next
-// attempt reads from the same source.
-func (b *requestBody) end() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.over = true
-}
-
-// answerBody is the body of an answer, and tells when it is done with.
-type answerBody struct {
-	io.ReadCloser
-	done func()
-}
-
-func (b *answerBody) Close() error {
-	defer b.done()
-	return b.ReadCloser.Close()
 }

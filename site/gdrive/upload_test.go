@@ -193,7 +193,7 @@ func TestLostAnswer(t *testing.T) {
 				s := newStudio(t)
 				s.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour })
 				d := s.open(t)
-				d.stall = 500 * time.Millisecond
+				d.stall.Timeout = 500 * time.Millisecond
 				fault.Kind, fault.Count = test.kind, 1
 				active := s.AddFault(fault)
 				content := large(test.size)
@@ -296,7 +296,7 @@ func TestBrokenMultipart(t *testing.T) {
 	} {
 		s := newStudio(t)
 		d := s.open(t)
-		d.stall = 500 * time.Millisecond
+		d.stall.Timeout = 500 * time.Millisecond
 		content := large(4 * mib)
 		for i, kind := range []string{"files.create.multipart", "files.update.multipart"} {
 			fault.Kind, fault.Count = kind, 1

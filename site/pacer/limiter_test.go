@@ -1,4 +1,4 @@
-package gdrive
+package pacer
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/time/rate"
 )
 
@@ -20,7 +21,7 @@ func at(seconds float64) time.Time {
 
 // work makes requests until a time, as many as the pace allows and at most so many a second, all of which are accepted
 // at once.
-func work(p *pace, from, to time.Time, most float64) {
+func work(p *limiter, from, to time.Time, most float64) {
 	for now := from; now.Before(to); now = now.Add(time.Duration(float64(time.Second) / most)) {
 		for d := p.take(now); d > 0; d = p.take(now) {
 			now = now.Add(d)
@@ -30,7 +31,7 @@ func work(p *pace, from, to time.Time, most float64) {
 }
 
 // wantLimit checks the limit, to a hundredth.
-func wantLimit(t *testing.T, p pace, want float64) {
+func wantLimit(t *testing.T, p limiter, want float64) {
 	t.Helper()
 	if math.Abs(p.limit-want) > 0.01*want {
 		t.Errorf("limit %v, want %v", p.limit, want)
@@ -38,33 +39,33 @@ func wantLimit(t *testing.T, p pace, want float64) {
 }
 
 // At the first refusal nothing is known but what was done in the last second.
-func TestPaceBeginsWellBelowWhatWasDone(t *testing.T) {
-	p := newPace()
+func TestLimiterBeginsWellBelowWhatWasDone(t *testing.T) {
+	p := newLimiter()
 	work(&p, at(0), at(9.5), 40)
 	p.refuse(at(9.4), at(9.5))
-	wantLimit(t, p, wellBelow*40)
-	if d := p.take(at(9.5)); d != refill {
+	wantLimit(t, p, estimatedCut*40)
+	if d := p.take(at(9.5)); d != refusalPause {
 		t.Errorf("the next request waits %v", d)
 	}
-	p = newPace()
+	p = newLimiter()
 	work(&p, at(0), at(1), 1)
 	p.refuse(at(0), at(1))
-	wantLimit(t, p, wellBelow*guess)
+	wantLimit(t, p, estimatedCut*initialRate)
 }
 
 // Between two refusals what was accepted is what the bucket has gained.
-func TestPaceMeasuresBetweenRefusals(t *testing.T) {
-	p := newPace()
+func TestLimiterMeasuresBetweenRefusals(t *testing.T) {
+	p := newLimiter()
 	work(&p, at(0), at(10), 100)
 	p.refuse(at(10), at(10))
 	work(&p, at(10), at(40), 20)
 	p.refuse(at(40), at(40))
-	wantLimit(t, p, justBelow*20)
+	wantLimit(t, p, measuredCut*20)
 
 	// Too few of them.
 	work(&p, at(40), at(40.3), 1000)
 	p.refuse(at(40.3), at(40.3))
-	if p.limit > wellBelow*20 {
+	if p.limit > estimatedCut*20 {
 		t.Errorf("limit %v", p.limit)
 	}
 
@@ -78,34 +79,34 @@ func TestPaceMeasuresBetweenRefusals(t *testing.T) {
 }
 
 // Of many refusals that answer what was sent at one pace one counts.
-func TestPaceSlowsDownOnce(t *testing.T) {
-	p := newPace()
+func TestLimiterSlowsDownOnce(t *testing.T) {
+	p := newLimiter()
 	work(&p, at(0), at(1.5), 100)
 	for range 10 {
 		p.refuse(at(1.4), at(1.5))
 		p.refuse(at(1.5), at(1.6)) // sent at the same time as the first was answered
 	}
-	wantLimit(t, p, wellBelow*wellBelow*100)
+	wantLimit(t, p, estimatedCut*estimatedCut*100)
 }
 
-func TestPaceIsNeverSlowerThanTheSlowest(t *testing.T) {
-	p := newPace()
+func TestLimitHasAMinimum(t *testing.T) {
+	p := newLimiter()
 	for s := range 50 {
 		p.take(at(float64(s)))
 		p.refuse(at(float64(s)), at(float64(s)))
 	}
-	wantLimit(t, p, slowest)
+	wantLimit(t, p, minRate)
 	p.bound = true
 	p.accept()
-	wantLimit(t, p, slowest)
+	wantLimit(t, p, minRate)
 	if d := p.take(at(50)); d > 2*time.Second {
 		t.Errorf("the next request waits %v", d)
 	}
 }
 
 // It climbs back to where it was refused, stays there for a while, and then climbs faster and faster.
-func TestPaceClimbs(t *testing.T) {
-	p := newPace()
+func TestLimiterClimbs(t *testing.T) {
+	p := newLimiter()
 	work(&p, at(0), at(9.5), 50)
 	p.refuse(at(9.5), at(9.5))
 	for _, want := range []struct{ after, limit float64 }{{0, 37.5}, {25, 48.2}, {25, 50}, {25, 51.8}, {25, 66.7}, {25, 132}, {25, 499.5}, {25, math.Inf(1)}} {
@@ -120,21 +121,21 @@ func TestPaceClimbs(t *testing.T) {
 }
 
 // A limit that is not made use of tells nothing about what more is allowed.
-func TestPaceClimbsOnlyWhenItIsUsed(t *testing.T) {
-	p := newPace()
+func TestLimiterClimbsOnlyWhenItIsUsed(t *testing.T) {
+	p := newLimiter()
 	work(&p, at(0), at(9.5), 50)
 	p.refuse(at(9.5), at(9.5))
 	work(&p, at(10), at(1000), 10)
-	wantLimit(t, p, wellBelow*50)
+	wantLimit(t, p, estimatedCut*50)
 	work(&p, at(1000), at(1001), 1000)
-	if p.limit < 1.05*wellBelow*50 {
+	if p.limit < 1.05*estimatedCut*50 {
 		t.Errorf("limit %v", p.limit)
 	}
 }
 
 // load is transfers that make requests to an account whose limit is a token bucket, in the time of a synctest bubble.
 type load struct {
-	site   *Site
+	pacer  *Pacer
 	bucket *rate.Limiter
 
 	mu   sync.Mutex
@@ -158,8 +159,7 @@ func (s span) String() string {
 // withLoad runs a test under a load: there is always more to do than any limit of these tests allows.
 func withLoad(t *testing.T, transfers int, limit float64, burst int, test func(t *testing.T, l *load)) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &load{site: &Site{pacer: newPacer(), fence: func() error { return nil }, wait: firstWait},
-			bucket: rate.NewLimiter(rate.Limit(limit), burst), dice: rand.New(rand.NewPCG(1, 2))}
+		l := &load{pacer: New(), bucket: rate.NewLimiter(rate.Limit(limit), burst), dice: rand.New(rand.NewPCG(1, 2))}
 		ctx, cancel := context.WithCancel(t.Context())
 		away := 10 * time.Millisecond
 		if transfers > 8 {
@@ -169,7 +169,7 @@ func withLoad(t *testing.T, transfers int, limit float64, burst int, test func(t
 		for range transfers {
 			wg.Go(func() {
 				for ctx.Err() == nil {
-					_ = l.site.attempt(ctx, func() error { return l.request(away) })
+					l.attempt(ctx, away)
 				}
 			})
 		}
@@ -179,22 +179,41 @@ func withLoad(t *testing.T, transfers int, limit float64, burst int, test func(t
 	})
 }
 
+// attempt makes a request, up to five times.
+func (l *load) attempt(ctx context.Context, away time.Duration) {
+	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(250*time.Millisecond), backoff.WithMaxInterval(8*time.Second))
+	for range 5 {
+		sent, err := l.pacer.Wait(ctx)
+		if err != nil {
+			return
+		}
+		if l.request(away) {
+			l.pacer.Succeeded()
+			return
+		}
+		l.pacer.Throttled(sent, 0)
+		if Sleep(ctx, wait.NextBackOff()) != nil {
+			return
+		}
+	}
+}
+
 // request is away for half to two and a half times as long as said, and it varies when it gets there.
-func (l *load) request(away time.Duration) error {
+func (l *load) request(away time.Duration) (ok bool) {
 	l.mu.Lock()
 	there := away/2 + time.Duration(l.dice.Int64N(int64(2*away)))
 	l.mu.Unlock()
 	time.Sleep(there)
-	ok := l.bucket.Allow()
+	ok = l.bucket.Allow()
 	time.Sleep(away / 2)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !ok {
 		l.done.refused++
-		return rateError(403, "userRateLimitExceeded", "")
+		return false
 	}
 	l.done.accepted++
-	return nil
+	return true
 }
 
 // over lets time pass and returns what was done in it.
@@ -211,16 +230,15 @@ func (l *load) over(d time.Duration) span {
 
 // limit is what the pacer allows.
 func (l *load) limit() float64 {
-	l.site.pacer.mu.Lock()
-	defer l.site.pacer.mu.Unlock()
-	return l.site.pacer.pace.limit
+	_, limit := l.pacer.Stats()
+	return limit
 }
 
 // seconds is a time, but at least a minute.
 func seconds(s float64) time.Duration { return max(time.Minute, time.Duration(s*float64(time.Second))) }
 
 // Whatever the limit is, and for how long it can be saved up, it is used, and few requests are refused.
-func TestPaceFindsTheLimit(t *testing.T) {
+func TestLimiterFindsTheLimit(t *testing.T) {
 	for _, limit := range []float64{2, 5, 10, 50, 200} {
 		for _, saved := range []float64{1, 60} { // seconds; Google tells its limits by the minute
 			for _, transfers := range []int{8, 64} {
@@ -238,7 +256,7 @@ func TestPaceFindsTheLimit(t *testing.T) {
 }
 
 // A limit that falls or rises is soon found again, and little is refused on the way.
-func TestPaceFollowsTheLimit(t *testing.T) {
+func TestLimiterFollowsTheLimit(t *testing.T) {
 	for _, test := range []struct {
 		from, to float64
 		within   time.Duration
@@ -272,13 +290,13 @@ func TestPaceFollowsTheLimit(t *testing.T) {
 }
 
 // Without a limit nothing waits, and a refusal for another reason is soon forgotten.
-func TestPaceWithoutLimit(t *testing.T) {
+func TestLimiterWithoutLimit(t *testing.T) {
 	withLoad(t, 8, 1e9, 1e9, func(t *testing.T, l *load) {
 		before := l.over(10 * time.Second)
 		if !math.IsInf(l.limit(), 1) {
 			t.Errorf("limit %v", l.limit())
 		}
-		l.site.pacer.throttled(time.Now(), rateError(403, "userRateLimitExceeded", ""))
+		l.pacer.Throttled(time.Now(), 0)
 		if math.IsInf(l.limit(), 1) {
 			t.Error("no limit after a refusal")
 		}
