@@ -20,15 +20,15 @@ const (
 	// come back later.
 	maxAttempts = 5
 
-	// oddAttempts is maxAttempts for refusals that don't look like Drive's.
-	oddAttempts = 3
+	// unusualAttempts is maxAttempts for refusals that don't look like Drive's.
+	unusualAttempts = 3
 
-	// fewAttempts is maxAttempts where others get through meanwhile: then it may be this file's own trouble, and it has
+	// attemptsBesideSuccess is maxAttempts where others get through meanwhile: then it may be this file's own trouble, and it has
 	// to make room for others.
-	fewAttempts = 2
+	attemptsBesideSuccess = 2
 
-	// mostPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
-	mostPatience = 30 * time.Second
+	// maxPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
+	maxPatience = 30 * time.Second
 )
 
 // call makes a request without content as often as it takes, at the site's pace. The request must be safe
@@ -110,20 +110,20 @@ func (r *retry) again(ctx context.Context, err error) error {
 		r.refused = true // the token was dropped; the next one is fresh
 		return nil
 	}
-	odd := isRefusedOddly(err)
+	odd := isUnusualRefusal(err)
 	if site.ClassOf(err) != site.Transient && !odd || isConflict(err) {
 		return err // after a conflict, somebody has to look at what is there first
 	}
 	if r.failures++; r.failures == 1 {
 		r.since = time.Now()
 	}
-	if r.failures >= maxAttempts || odd && r.failures >= oddAttempts ||
-		!isPace(err) && r.failures >= fewAttempts && r.pacer.SucceededSince(r.since) {
+	if r.failures >= maxAttempts || odd && r.failures >= unusualAttempts ||
+		!isPace(err) && r.failures >= attemptsBesideSuccess && r.pacer.SucceededSince(r.since) {
 		return err
 	}
 	wait := r.backoff.NextBackOff()
 	if !isPace(err) { // for a limit's the pacer has everybody wait
-		wait = max(wait, min(retryAfterOf(err), mostPatience))
+		wait = max(wait, min(retryAfterOf(err), maxPatience))
 	}
 	return pacer.Sleep(ctx, wait)
 }

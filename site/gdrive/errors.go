@@ -26,14 +26,14 @@ type rule struct {
 }
 
 // rules is the one place that says what Google's reasons mean. An answer that no rule fits is the file's
-// trouble, unless it came to a request that is about no file (ofSite). Sources:
+// trouble, unless it came to a request that is about no file (asSiteError). Sources:
 // https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's
 // APIs, https://developers.google.com/doubleclick-advertisers/core_errors
 var rules = []rule{
 	{408, "", site.Transient, ""},
 	{429, "", site.Transient, ""},
 	{0, "", site.Transient, ""},
-	{anyStatus, notDrives, site.FileError, ""}, // tried several times; see isRefusedOddly
+	{anyStatus, notDrives, site.FileError, ""}, // tried several times; see isUnusualRefusal
 	{401, "", site.Unavailable, "the credentials are not accepted; give the site a valid key file"},
 	{403, "userRateLimitExceeded", site.Transient, ""},
 	{403, "rateLimitExceeded", site.Transient, ""},
@@ -221,17 +221,17 @@ func isRefused(err error) bool {
 	return site.ClassOf(err) == site.FileError && errors.As(err, &ae)
 }
 
-// isRefusedOddly reports whether a refusal does not look like Drive's own. Unlike Drive's it may mend itself soon, so it
+// isUnusualRefusal reports whether a refusal does not look like Drive's own. Unlike Drive's it may mend itself soon, so it
 // is believed only when it has come several times.
-func isRefusedOddly(err error) bool {
+func isUnusualRefusal(err error) bool {
 	var ae *answerError
 	return isRefused(err) && errors.As(err, &ae) && ae.status != http.StatusRequestEntityTooLarge &&
 		(ae.foreign || ae.status == http.StatusForbidden && ae.reason == "")
 }
 
-// ofSite is for requests that are about no file in particular: what would be the file's trouble is the site's. The
+// asSiteError is for requests that are about no file in particular: what would be the file's trouble is the site's. The
 // error does not tell its status any more, so that nobody takes a 404 for a file that is gone.
-func ofSite(err error) error {
+func asSiteError(err error) error {
 	if isRefused(err) {
 		return site.Classed(site.Unavailable, errors.New(err.Error()))
 	}
@@ -242,8 +242,8 @@ func ofSite(err error) error {
 	return err
 }
 
-// longestRetryAfter bounds what is believed of a Retry-After.
-const longestRetryAfter = time.Hour
+// maxRetryAfter bounds what is believed of a Retry-After.
+const maxRetryAfter = time.Hour
 
 // retryAfterOf is how long an answer asked us to wait; 0 if it did not.
 func retryAfterOf(err error) time.Duration {
@@ -259,9 +259,9 @@ func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	var d time.Duration
 	if n, err := strconv.Atoi(v); err == nil {
-		d = time.Duration(min(n, int(longestRetryAfter/time.Second))) * time.Second
+		d = time.Duration(min(n, int(maxRetryAfter/time.Second))) * time.Second
 	} else if t, err := http.ParseTime(v); err == nil {
 		d = time.Until(t)
 	}
-	return min(max(d, 0), longestRetryAfter)
+	return min(max(d, 0), maxRetryAfter)
 }

@@ -134,16 +134,16 @@ func TestOfSite(t *testing.T) {
 		{classify(&googleapi.Error{Code: 400}), site.Unavailable},
 		{classify(&googleapi.Error{Code: 404}), site.Unavailable},
 		{classify(&googleapi.Error{Code: 503}), site.Transient},
-		{fmt.Errorf("wrapped: %w", errStale), site.Transient},
+		{fmt.Errorf("wrapped: %w", errCacheInvalid), site.Transient},
 		{errors.New("not an answer"), site.FileError},
 	} {
-		err := ofSite(test.err)
+		err := asSiteError(test.err)
 		wantClass(t, err, test.want, test.err.Error())
 		if isNotFound(err) {
 			t.Errorf("taken for what is gone: %v", err)
 		}
 	}
-	if err := ofSite(nil); err != nil {
+	if err := asSiteError(nil); err != nil {
 		t.Error(err)
 	}
 }

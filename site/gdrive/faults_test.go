@@ -87,7 +87,7 @@ var requests = []request{
 	{name: "files.list, below the root", skip: 2, json: true},
 	{name: "files.get, of My Drive", mine: true, site: true, json: true},
 	{name: "files.get, of a folder known for long", skip: 1, probed: true, json: true, prepare: func(tr *trial) {
-		if _, err := tr.site.tree.resolve(tr.t.Context(), "/SHOW/pub/new"); err != nil {
+		if _, err := tr.site.folders.resolve(tr.t.Context(), "/SHOW/pub/new"); err != nil {
 			tr.t.Fatal(err)
 		}
 		tr.doubtAll(tr.site)

@@ -22,29 +22,29 @@ const (
 	// long our own memory of it counts more.
 	listingLag = time.Hour
 
-	// sweepEvery is how often what is of no more use is forgotten.
-	sweepEvery = 10 * time.Minute
+	// evictInterval is how often what is of no more use is forgotten.
+	evictInterval = 10 * time.Minute
 
-	// maxMemory bounds what is remembered of Drive, bytes, about. What is forgotten before listings show it is still
+	// maxCacheBytes bounds what is remembered of Drive, bytes, about. What is forgotten before listings show it is still
 	// in the journal.
-	maxMemory = 8 << 20
+	maxCacheBytes = 8 << 20
 
 	// What a folder takes, and as much again its path, an entry in it, and the hash of a name, bytes, about.
 	folderCost, entryCost, nameCost = 300, 320, 32
 )
 
-// tree remembers folders by path and what is in them, so that a new file in a known folder costs one
+// folderCache remembers folders by path and what is in them, so that a new file in a known folder costs one
 // request. Folders are looked up and created once, however many files wait for them.
-type tree struct {
-	site *Site
-	busy keyedMutex // what is being found out
-	most int        // bytes
-	seed maphash.Seed
+type folderCache struct {
+	site     *Site
+	busy     keyedMutex // what is being found out
+	maxBytes int        // bytes
+	seed     maphash.Seed
 
 	mu      sync.Mutex
 	paths   map[string]*location // by nameKey of the path
 	folders map[string]*folder   // by id
-	swept   time.Time
+	evicted time.Time
 	learnt  int // bytes since then
 }
 
@@ -61,7 +61,7 @@ type folder struct {
 	names   map[uint64]uint32    // hashes of all names that are there or were put there by us, with the time of the latter
 	listed  time.Time            // when names was complete; zero if it never was
 	stays   time.Duration        // how long that is taken to be so still
-	long    bool                 // too long to be listed: each name is asked for
+	tooLong bool                 // too long to be listed: each name is asked for
 }
 
 // itemKind is what something on Drive is good for. Several may have one name, of a kind and of several kinds: a folder is
@@ -109,9 +109,9 @@ type entry struct {
 	written time.Time // when we put it there; zero if we did not
 }
 
-func newTree(s *Site) *tree {
-	return &tree{site: s, most: maxMemory, seed: maphash.MakeSeed(),
-		paths: map[string]*location{}, folders: map[string]*folder{}, swept: time.Now()}
+func newFolderCache(s *Site) *folderCache {
+	return &folderCache{site: s, maxBytes: maxCacheBytes, seed: maphash.MakeSeed(),
+		paths: map[string]*location{}, folders: map[string]*folder{}, evicted: time.Now()}
 }
 
 func entryOf(f *drive.File) entry {
@@ -131,40 +131,40 @@ func (e entry) older(than entry) bool {
 }
 
 // isConfirmed reports whether Drive has shown the entry in its place a moment ago, and nothing was written to it since.
-func (e entry) isConfirmed() bool { return !e.unshown && time.Since(e.seen) < confirmedFor }
+func (e entry) isConfirmed() bool { return !e.unshown && time.Since(e.seen) < confirmedTTL }
 
-func (t *tree) isFresh(seen time.Time) bool { return time.Since(seen) < freshFor }
+func (t *folderCache) isFresh(seen time.Time) bool { return time.Since(seen) < folderTTL }
 
-func (t *tree) hash(key string) uint64 { return maphash.String(t.seed, key) }
+func (t *folderCache) hash(key string) uint64 { return maphash.String(t.seed, key) }
 
 // hours is a time as names has it: in hours, rounded up.
 func hours(at time.Time) uint32 { return uint32(at.Unix()/3600) + 1 }
 
 // folder returns what we know of a folder.
-func (t *tree) folder(id, driveID string) *folder {
+func (t *folderCache) folder(id, driveID string) *folder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.folders[id]
 	if f == nil {
 		f = &folder{id: id, driveID: driveID}
 		t.folders[id] = f
-		t.learn(folderCost)
+		t.grow(folderCost)
 	}
 	f.used = time.Now()
 	return f
 }
 
-// learn takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
-func (t *tree) learn(bytes int) {
-	if t.learnt += bytes; t.learnt > t.most/8 || time.Since(t.swept) > sweepEvery {
-		t.sweep()
+// grow takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
+func (t *folderCache) grow(bytes int) {
+	if t.learnt += bytes; t.learnt > t.maxBytes/8 || time.Since(t.evicted) > evictInterval {
+		t.evict()
 	}
 }
 
-// sweep forgets what was not used for longer than a listing may lag and, where that is not enough, first what exactly is
+// evict forgets what was not used for longer than a listing may lag and, where that is not enough, first what exactly is
 // in the folders that were not used for the longest time, and then these folders. t.mu must be held.
-func (t *tree) sweep() {
-	t.swept, t.learnt = time.Now(), 0
+func (t *folderCache) evict() {
+	t.evicted, t.learnt = time.Now(), 0
 	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return time.Since(l.seen) > listingLag })
 	maps.DeleteFunc(t.folders, func(_ string, f *folder) bool { return time.Since(f.used) > listingLag })
 	known := folderCost * (len(t.paths) + len(t.folders))
@@ -177,7 +177,7 @@ func (t *tree) sweep() {
 	}
 	byUse := slices.SortedFunc(maps.Values(t.folders), func(a, b *folder) int { return a.used.Compare(b.used) })
 	for _, f := range byUse {
-		if known <= t.most*3/4 {
+		if known <= t.maxBytes*3/4 {
 			break
 		}
 		known -= f.cost()
@@ -185,14 +185,14 @@ func (t *tree) sweep() {
 		known += f.cost()
 	}
 	for _, f := range byUse {
-		if known <= t.most*3/4 {
+		if known <= t.maxBytes*3/4 {
 			break
 		}
 		known -= f.cost() + 2*folderCost
-		t.forget(f)
+		t.evictFolder(f)
 	}
 	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return t.folders[l.folder.id] == nil })
-	t.site.ids.sweep(func(id string) bool { return t.folders[id] != nil })
+	t.site.ids.evict(func(id string) bool { return t.folders[id] != nil })
 }
 
 // cost is what the memory of a folder takes, bytes, without its path.
@@ -200,33 +200,33 @@ func (f *folder) cost() int {
 	return entryCost*len(f.entries) + entryCost/2*(len(f.asked)+len(f.doubted)) + nameCost*len(f.names)
 }
 
-// forget drops a folder. Uploads into it may be under way: they take note of what they did when they are done, and what
+// evictFolder drops a folder. Uploads into it may be under way: they take note of what they did when they are done, and what
 // else is in it is found out again then. t.mu must be held.
-func (t *tree) forget(f *folder) {
+func (t *folderCache) evictFolder(f *folder) {
 	f.listed, f.names, f.doubted = time.Time{}, nil, nil
 	delete(t.folders, f.id)
 }
 
 // current returns the memory of a folder, also if f was forgotten meanwhile. t.mu must be held.
-func (t *tree) current(f *folder) *folder {
+func (t *folderCache) current(f *folder) *folder {
 	if now := t.folders[f.id]; now != nil {
 		return now
 	}
 	t.folders[f.id] = f
 	f.used = time.Now()
-	t.learn(folderCost)
+	t.grow(folderCost)
 	return f
 }
 
-// remember takes in what we put into a folder.
-func (t *tree) remember(f *folder, name string, e entry) {
+// put takes in what we put into a folder.
+func (t *folderCache) put(f *folder, name string, e entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f, key := t.current(f), nameKey(name)
+	f, key := t.current(f), normalize(name)
 	e.seen, e.written, e.unshown = time.Now(), time.Now(), true
 	f.put(item{key, e.kind}, e)
 	f.addName(t.hash(key), hours(e.written))
-	t.learn(entryCost + nameCost)
+	t.grow(entryCost + nameCost)
 }
 
 func (f *folder) put(at item, e entry) {
@@ -243,11 +243,11 @@ func (f *folder) addName(hash uint64, at uint32) {
 	f.names[hash] = max(f.names[hash], at)
 }
 
-// drop forgets what has a name in a folder, as it turned out to be gone or something else.
-func (t *tree) drop(f *folder, name string) {
+// remove forgets what has a name in a folder, as it turned out to be gone or something else.
+func (t *folderCache) remove(f *folder, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f, key := t.current(f), nameKey(name)
+	f, key := t.current(f), normalize(name)
 	for kind := range itemKinds {
 		delete(f.entries, item{key, kind})
 	}
@@ -260,22 +260,22 @@ func (t *tree) drop(f *folder, name string) {
 }
 
 // mayHave reports whether something of the name is in a folder as far as we know, or was put there by us.
-func (t *tree) mayHave(folder, name string) bool {
+func (t *folderCache) mayHave(folder, name string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f := t.folders[folder]
 	if f == nil {
 		return false
 	}
-	_, ok := f.names[t.hash(nameKey(name))]
+	_, ok := f.names[t.hash(normalize(name))]
 	return ok
 }
 
-// known tells what we know of a name in a folder, and whether that is fresh for who wants something of the kind.
-func (t *tree) known(f *folder, name string, want itemKind) (known items, ok bool) {
+// get tells what we know of a name in a folder, and whether that is fresh for who wants something of the kind.
+func (t *folderCache) get(f *folder, name string, want itemKind) (known items, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	f, key := t.current(f), nameKey(name)
+	f, key := t.current(f), normalize(name)
 	for kind := range itemKinds {
 		known[kind] = f.entries[item{key, kind}]
 	}
@@ -292,4 +292,4 @@ func (t *tree) known(f *folder, name string, want itemKind) (known items, ok boo
 }
 
 // isListed reports whether we know which names are in the folder. t.mu must be held.
-func (f *folder) isListed() bool { return time.Since(f.listed) < max(f.stays, freshFor) }
+func (f *folder) isListed() bool { return time.Since(f.listed) < max(f.stays, folderTTL) }

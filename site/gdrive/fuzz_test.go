@@ -71,7 +71,7 @@ func FuzzRetryAfter(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, h string) {
 		got := retryAfter(http.Header{"Retry-After": {h}})
-		if got < 0 || got > longestRetryAfter {
+		if got < 0 || got > maxRetryAfter {
 			t.Errorf("%q makes us wait for %v", h, got)
 		}
 		// Whole seconds, as they are written.

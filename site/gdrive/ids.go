@@ -19,21 +19,21 @@ const (
 	// idBatch is how many ids are asked for at once, at the least.
 	idBatch = 200
 
-	// fewIDs is how many free ones are left when more are asked for, so that nobody has to wait for that.
-	fewIDs = idBatch / 4
+	// lowIDs is how many free ones are left when more are asked for, so that nobody has to wait for that.
+	lowIDs = idBatch / 4
 
 	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
 	maxIDs = 1000
 
-	// noteAgain is from which age on a reservation is noted again before it is used: the journal forgets them in the
+	// renewAfter is from which age on a reservation is noted again before it is used: the journal forgets them in the
 	// end, when listings show what was created.
-	noteAgain = 24 * time.Hour
+	renewAfter = 24 * time.Hour
 )
 
-// place is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its name.
-type place struct{ folder, name string }
+// nameKey is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its name.
+type nameKey struct{ folder, name string }
 
-func newPlace(folder, name string) place { return place{folder, nameKey(name)} }
+func newNameKey(folder, name string) nameKey { return nameKey{folder, normalize(name)} }
 
 // idPool holds ids for files and folders that are about to be created. An id is in the journal before it is used,
 // so that whoever comes after a crash creates the same file again, and not a second one.
@@ -47,13 +47,13 @@ type idPool struct {
 
 	mu       sync.Mutex
 	free     []string
-	reserved map[place]site.Reservation
+	reserved map[nameKey]site.Reservation
 	read     map[string]bool // folders for which reserved has all that the journal says
 }
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
 	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
-		has: func(string, string) bool { return false }, reserved: map[place]site.Reservation{}, read: map[string]bool{}}
+		has: func(string, string) bool { return false }, reserved: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
@@ -63,7 +63,7 @@ func newIDPool(journal site.Journal, account string, generate func(context.Conte
 // a new one: inside has the names in it, then those in the first of these, and so on.
 //
 // The id may be one of another account, see isForeign.
-func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func(name string) bool) []string, inside func() [][]string) (site.Reservation, error) {
+func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved func(name string) bool) []string, inside func() [][]string) (site.Reservation, error) {
 	if r, ok := p.current(at); ok {
 		return r, nil
 	}
@@ -78,21 +78,21 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 	if r, ok := p.current(at); ok {
 		return r, nil
 	}
-	old := p.of(at).ID // of a reservation that has to be noted again
+	old := p.get(at).ID // of a reservation that has to be noted again
 	ids := map[string]string{at.name: old}
 	if along != nil {
 		for _, name := range along(func(name string) bool {
-			_, ok := p.current(newPlace(at.folder, name))
+			_, ok := p.current(newNameKey(at.folder, name))
 			return ok
 		}) {
-			if at := newPlace(at.folder, name); len(ids) < maxIDs {
-				ids[at.name] = p.of(at).ID
+			if at := newNameKey(at.folder, name); len(ids) < maxIDs {
+				ids[at.name] = p.get(at).ID
 			}
 		}
 	}
 	for name, id := range ids {
 		if id == "" {
-			if ids[name], err = p.draw(ctx, len(ids)); err != nil {
+			if ids[name], err = p.take(ctx, len(ids)); err != nil {
 				return site.Reservation{}, err
 			}
 		}
@@ -103,24 +103,24 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 		for _, names := range inside() {
 			ids := map[string]string{}
 			for _, name := range names[:min(len(names), maxIDs)] {
-				if ids[nameKey(name)], err = p.draw(ctx, len(names)); err != nil {
+				if ids[normalize(name)], err = p.take(ctx, len(names)); err != nil {
 					return site.Reservation{}, err
 				}
 			}
 			all[folder] = ids
 			fresh = append(fresh, folder)
-			folder = ids[nameKey(names[0])]
+			folder = ids[normalize(names[0])]
 		}
 	}
 	noted := time.Now()
 	if err := p.journal.Reserve(ctx, p.account, all); err != nil {
-		return site.Reservation{}, journalError(err)
+		return site.Reservation{}, asJournalError(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for folder, ids := range all {
 		for name, id := range ids {
-			p.reserved[place{folder, name}] = site.Reservation{ID: id, At: noted, Account: p.account}
+			p.reserved[nameKey{folder, name}] = site.Reservation{ID: id, At: noted, Account: p.account}
 		}
 	}
 	for _, folder := range fresh {
@@ -129,8 +129,8 @@ func (p *idPool) reserve(ctx context.Context, at place, along func(reserved func
 	return p.reserved[at], nil
 }
 
-// of returns the reservation of a place; zero if there is none.
-func (p *idPool) of(at place) site.Reservation {
+// get returns the reservation get a place; zero if there is none.
+func (p *idPool) get(at nameKey) site.Reservation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.reserved[at]
@@ -141,14 +141,14 @@ func (p *idPool) of(at place) site.Reservation {
 func (p *idPool) isForeign(r site.Reservation) bool { return r.Account != "" && r.Account != p.account }
 
 // current returns the reservation of a place, unless there is none or it has to be noted again.
-func (p *idPool) current(at place) (r site.Reservation, ok bool) {
-	r = p.of(at)
-	return r, r.ID != "" && (time.Since(r.At) < noteAgain || p.isForeign(r))
+func (p *idPool) current(at nameKey) (r site.Reservation, ok bool) {
+	r = p.get(at)
+	return r, r.ID != "" && (time.Since(r.At) < renewAfter || p.isForeign(r))
 }
 
 // load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name that
 // may be there, as its reservation was released then. The folder must be locked.
-func (p *idPool) load(ctx context.Context, at place) error {
+func (p *idPool) load(ctx context.Context, at nameKey) error {
 	p.mu.Lock()
 	read := p.read[at.folder]
 	p.mu.Unlock()
@@ -158,13 +158,13 @@ func (p *idPool) load(ctx context.Context, at place) error {
 	}
 	found, err := p.journal.Reserved(ctx, at.folder)
 	if err != nil {
-		return journalError(err)
+		return asJournalError(err)
 	}
-	byPlace := map[place]site.Reservation{} // of the forms of one name, the last
+	byPlace := map[nameKey]site.Reservation{} // of the forms of one name, the last
 	for name, r := range found {
-		places := []place{newPlace(at.folder, name)}
+		places := []nameKey{newNameKey(at.folder, name)}
 		if r.Account == "" { // a journal of old does not tell files from folders
-			places = append(places, newPlace(at.folder, name+"/"))
+			places = append(places, newNameKey(at.folder, name+"/"))
 		}
 		for _, of := range places {
 			if of != at && (again || p.has(of.folder, strings.TrimSuffix(of.name, "/"))) {
@@ -182,18 +182,18 @@ func (p *idPool) load(ctx context.Context, at place) error {
 	return nil
 }
 
-// draw takes an id that is free. If there is none, it gets more, as many as are wanted.
-func (p *idPool) draw(ctx context.Context, wanted int) (string, error) {
+// take takes an id that is free. If there is none, it gets more, as many as are wanted.
+func (p *idPool) take(ctx context.Context, wanted int) (string, error) {
 	for {
 		p.mu.Lock()
 		if len(p.free) > 0 {
 			id := p.free[0]
 			p.free = p.free[1:]
-			few := len(p.free) == fewIDs
+			few := len(p.free) == lowIDs
 			p.mu.Unlock()
 			if few && p.filling.TryAcquire(1) {
 				// If that fails, whoever finds none will tell of it.
-				_ = p.fill(ctx, wanted)
+				_ = p.fetch(ctx, wanted)
 				p.filling.Release(1)
 			}
 			return id, nil
@@ -217,11 +217,11 @@ func (p *idPool) refill(ctx context.Context, wanted int) error {
 	if n > 0 {
 		return nil
 	}
-	return p.fill(ctx, wanted)
+	return p.fetch(ctx, wanted)
 }
 
-// fill gets more ids. One at a time may do so.
-func (p *idPool) fill(ctx context.Context, wanted int) error {
+// fetch gets more ids. One at a time may do so.
+func (p *idPool) fetch(ctx context.Context, wanted int) error {
 	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
 	if err != nil {
 		return err
@@ -234,23 +234,23 @@ func (p *idPool) fill(ctx context.Context, wanted int) error {
 
 // release says that what is at the place is known, so that its id is of no more use. The journal keeps it: the place
 // may be looked at by another process soon, in a listing that lags behind.
-func (p *idPool) release(at place) {
+func (p *idPool) release(at nameKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.reserved, at)
 }
 
-// sweep forgets folders that are not in use. What is reserved in them is still in the journal.
-func (p *idPool) sweep(inUse func(folder string) bool) {
+// evict forgets folders that are not in use. What is reserved in them is still in the journal.
+func (p *idPool) evict(inUse func(folder string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.read, func(folder string, _ bool) bool { return !inUse(folder) })
-	maps.DeleteFunc(p.reserved, func(at place, _ site.Reservation) bool { return !inUse(at.folder) })
+	maps.DeleteFunc(p.reserved, func(at nameKey, _ site.Reservation) bool { return !inUse(at.folder) })
 }
 
-// journalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
+// asJournalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
 // to blame.
-func journalError(err error) error {
+func asJournalError(err error) error {
 	return &site.Error{Class: site.Transient, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
 }
 
@@ -265,7 +265,7 @@ func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("generate ids: %w", ofSite(err))
+		return nil, fmt.Errorf("generate ids: %w", asSiteError(err))
 	}
 	return got.Ids, nil
 }

@@ -24,14 +24,14 @@ func TestIDsAreReserved(t *testing.T) {
 	var batches int
 	p := numbered(&batches)
 	reserve := func(folder, name string) string {
-		id, err := p.reserve(t.Context(), place{folder, name}, nil, nil)
+		id, err := p.reserve(t.Context(), nameKey{folder, name}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return id.ID
 	}
 	seen := map[string]bool{}
-	for _, at := range []place{{"f", "a"}, {"f", "b"}, {"g", "a"}, {"", "fa"}, {"fa", ""}} {
+	for _, at := range []nameKey{{"f", "a"}, {"f", "b"}, {"g", "a"}, {"", "fa"}, {"fa", ""}} {
 		id := reserve(at.folder, at.name)
 		if seen[id] {
 			t.Errorf("%s was given to two", id)
@@ -44,7 +44,7 @@ func TestIDsAreReserved(t *testing.T) {
 	if batches != 3 {
 		t.Errorf("%d batches, want 3", batches)
 	}
-	p.release(place{"f", "a"})
+	p.release(nameKey{"f", "a"})
 	if id := reserve("f", "a"); seen[id] {
 		t.Errorf("%s was used before", id)
 	}
@@ -66,13 +66,13 @@ func TestIDsAreAskedForOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 2 {
 			wg.Go(func() {
-				if _, err := p.reserve(t.Context(), place{name: fmt.Sprint(i)}, nil, nil); err != nil {
+				if _, err := p.reserve(t.Context(), nameKey{name: fmt.Sprint(i)}, nil, nil); err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		synctest.Wait()
-		if _, err := p.reserve(ctx, place{name: "impatient"}, nil, nil); !interrupted(err) {
+		if _, err := p.reserve(ctx, nameKey{name: "impatient"}, nil, nil); !interrupted(err) {
 			t.Error(err)
 		}
 		wg.Wait()
@@ -98,7 +98,7 @@ func TestIDsAreAskedForAhead(t *testing.T) {
 			return ids, nil
 		})
 		reserve := func(i int) {
-			if _, err := p.reserve(t.Context(), place{fmt.Sprint("f", i), ""}, nil, nil); err != nil {
+			if _, err := p.reserve(t.Context(), nameKey{fmt.Sprint("f", i), ""}, nil, nil); err != nil {
 				t.Error(err)
 			}
 		}
@@ -127,11 +127,11 @@ func TestIDsFail(t *testing.T) {
 	works := p.generate
 	broken := errors.New("broken")
 	p.generate = func(context.Context, int) ([]string, error) { return nil, broken }
-	if _, err := p.reserve(t.Context(), place{}, nil, nil); err != broken {
+	if _, err := p.reserve(t.Context(), nameKey{}, nil, nil); err != broken {
 		t.Error(err)
 	}
 	p.generate = works
-	if _, err := p.reserve(t.Context(), place{}, nil, nil); err != nil {
+	if _, err := p.reserve(t.Context(), nameKey{}, nil, nil); err != nil {
 		t.Error(err)
 	}
 }

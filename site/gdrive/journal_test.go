@@ -157,14 +157,14 @@ func TestReservedAlong(t *testing.T) {
 	}
 
 	// While d was waiting for its turn, a was made and became known.
-	folder, err := d.tree.resolve(t.Context(), "/SHOW/pub/v001")
+	folder, err := d.folders.resolve(t.Context(), "/SHOW/pub/v001")
 	if err != nil {
 		t.Fatal(err)
 	}
 	before := j.ids[folder.id]["a.exr"]
 	u := upload("/SHOW/pub/v001/e.exr", nil)
 	u.Upcoming = func() []string { return frames }
-	if _, err := d.ids.reserve(t.Context(), place{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
+	if _, err := d.ids.reserve(t.Context(), nameKey{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
 		return d.along(folder, u, reserved)
 	}, nil); err != nil {
 		t.Fatal(err)
@@ -227,7 +227,7 @@ func TestReservedLongAgo(t *testing.T) {
 		fault.Remove()
 		for _, names := range j.ids {
 			for name, r := range names {
-				names[name] = site.Reservation{ID: r.ID, At: r.At.Add(-noteAgain), Account: r.Account}
+				names[name] = site.Reservation{ID: r.ID, At: r.At.Add(-renewAfter), Account: r.Account}
 			}
 		}
 	}
@@ -327,11 +327,11 @@ func TestForeignSession(t *testing.T) {
 	}))
 	defer other.Close()
 	d := s.next(t, j)
-	folder, err := d.tree.resolve(t.Context(), "/SHOW/pub")
+	folder, err := d.folders.resolve(t.Context(), "/SHOW/pub")
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := d.ids.reserve(t.Context(), place{folder.id, "a"}, nil, nil)
+	id, err := d.ids.reserve(t.Context(), nameKey{folder.id, "a"}, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

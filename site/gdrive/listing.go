@@ -32,8 +32,8 @@ const (
 // lookup finds what has a name in a folder, for who wants something of a kind. The folder is listed at the first look,
 // which answers all later ones. Where that is not enough the name is asked for, and with it those of the names that also
 // returns, which may be nil: they are looked up next.
-func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind, also func() []string) (items, error) {
-	if found, ok := t.known(f, name, want); ok {
+func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want itemKind, also func() []string) (items, error) {
+	if found, ok := t.get(f, name, want); ok {
 		return found, nil
 	}
 	unlock, err := t.busy.lock(ctx, "folder "+f.id)
@@ -41,7 +41,7 @@ func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind
 		return items{}, err
 	}
 	defer unlock()
-	found, ok := t.known(f, name, want)
+	found, ok := t.get(f, name, want)
 	if ok {
 		return found, nil
 	}
@@ -49,7 +49,7 @@ func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind
 		if err := t.list(ctx, f, nil); err != nil {
 			return items{}, err
 		}
-		if found, ok = t.known(f, name, want); ok {
+		if found, ok = t.get(f, name, want); ok {
 			return found, nil
 		}
 	}
@@ -57,7 +57,7 @@ func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind
 	length := len(named(name))
 	if also != nil {
 		for _, other := range also() {
-			if _, ok := t.known(f, other, want); ok || other == name {
+			if _, ok := t.get(f, other, want); ok || other == name {
 				continue
 			}
 			if length += len(named(other)); length > maxQuery || len(names) == maxAsked {
@@ -69,25 +69,25 @@ func (t *tree) lookup(ctx context.Context, f *folder, name string, want itemKind
 	if err := t.list(ctx, f, names); err != nil {
 		return items{}, err
 	}
-	found, _ = t.known(f, name, want)
+	found, _ = t.get(f, name, want)
 	return found, nil
 }
 
 // mayList reports whether listing the folder tells something new.
-func (t *tree) mayList(f *folder) bool {
+func (t *folderCache) mayList(f *folder) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f = t.current(f)
-	return !f.long && !f.isListed()
+	return !f.tooLong && !f.isListed()
 }
 
 // list reads what is in a folder: all of it, or what has the names if some are given.
-func (t *tree) list(ctx context.Context, f *folder, names []string) error {
+func (t *folderCache) list(ctx context.Context, f *folder, names []string) error {
 	q := quote(f.id) + " in parents and trashed = false"
 	wanted := map[string]bool{}
 	var conditions []string
 	for _, name := range names {
-		wanted[nameKey(name)] = true
+		wanted[normalize(name)] = true
 		conditions = append(conditions, named(name))
 	}
 	if len(names) > 0 {
@@ -128,10 +128,10 @@ func (t *tree) list(ctx context.Context, f *folder, names []string) error {
 			f.put(at, e)
 			f.addName(t.hash(at.name), 0)
 		}
-		t.learn((len(found) + len(names)) * entryCost)
+		t.grow((len(found) + len(names)) * entryCost)
 		return nil
 	}
-	f.long, f.asked, f.doubted = !complete, nil, nil
+	f.tooLong, f.asked, f.doubted = !complete, nil, nil
 	known := map[uint64]uint32{}
 	for hash, at := range f.names {
 		if at >= hours(asked.Add(-listingLag)) {
@@ -147,16 +147,16 @@ func (t *tree) list(ctx context.Context, f *folder, names []string) error {
 			f.put(at, e)
 		}
 	}
-	t.learn(f.cost())
+	t.grow(f.cost())
 	if complete {
 		// A long folder takes so many requests that it is not listed again soon.
-		f.listed, f.stays = asked, max(freshFor, time.Duration(pages)*time.Minute)
+		f.listed, f.stays = asked, max(folderTTL, time.Duration(pages)*time.Minute)
 	}
 	return nil
 }
 
 // read reads the pages of a listing, of the names that are wanted if there are any, and the oldest of each kind and name.
-func (t *tree) read(ctx context.Context, f *folder, q string, wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
+func (t *folderCache) read(ctx context.Context, f *folder, q string, wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
 	page := &drive.FileList{}
 	found = map[item]entry{}
 	for again := 0; ; {
@@ -178,7 +178,7 @@ func (t *tree) read(ctx context.Context, f *folder, q string, wanted map[string]
 			continue
 		}
 		if isNotFound(err) {
-			return nil, 0, false, fmt.Errorf("%w: %v", errStale, err)
+			return nil, 0, false, fmt.Errorf("%w: %v", errCacheInvalid, err)
 		}
 		if err != nil {
 			return nil, 0, false, err
@@ -186,7 +186,7 @@ func (t *tree) read(ctx context.Context, f *folder, q string, wanted map[string]
 		pages++
 		for _, df := range page.Files {
 			e := entryOf(df)
-			at := item{nameKey(df.Name), e.kind}
+			at := item{normalize(df.Name), e.kind}
 			if len(wanted) > 0 && !wanted[at.name] {
 				continue // another name but for the case
 			}

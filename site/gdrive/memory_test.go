@@ -24,7 +24,7 @@ func (s *studio) callsAFile(t *testing.T, d *Site, n int, path func(int) string)
 		g.Go(func() error {
 			_, err := d.Put(t.Context(), upload(path(i), []byte("x")))
 			if i%100 == 0 {
-				most.Store(max(most.Load(), int64(d.tree.memory())))
+				most.Store(max(most.Load(), int64(d.folders.memory())))
 			}
 			return err
 		})
@@ -53,7 +53,7 @@ func TestCallsInALargeFolder(t *testing.T) {
 	d := s.open(t)
 	calls, memory := s.callsAFile(t, d, 3000, func(i int) string { return fmt.Sprintf("/SHOW/pub/new%05d", i) })
 	t.Logf("%.3f calls a file, %d bytes", calls, memory)
-	if calls > 1.05 || memory > maxMemory {
+	if calls > 1.05 || memory > maxCacheBytes {
 		t.Errorf("%.3f calls a file, %d bytes", calls, memory)
 	}
 	// The uploader tells what comes next into the folder.
@@ -83,7 +83,7 @@ func TestCallsInManyFolders(t *testing.T) {
 	s.callsAFile(t, d, folders, path)
 	calls, memory := s.callsAFile(t, d, folders, func(i int) string { return path(folders + i) })
 	t.Logf("%.3f calls a file, %d bytes", calls, memory)
-	if calls > 1.05 || memory > maxMemory {
+	if calls > 1.05 || memory > maxCacheBytes {
 		t.Errorf("%.3f calls a file, %d bytes: %v", calls, memory, s.Calls())
 	}
 }
@@ -91,9 +91,9 @@ func TestCallsInManyFolders(t *testing.T) {
 // What is remembered takes as much as the tree counts, or less.
 func TestCostsAreTrue(t *testing.T) {
 	var s Site
-	s.tree = newTree(&s)
+	s.folders = newFolderCache(&s)
 	s.ids = newIDPool(noopJournal{}, "", nil)
-	s.tree.most = 1 << 40
+	s.folders.maxBytes = 1 << 40
 	heap := func() int {
 		runtime.GC()
 		runtime.GC() // also what was to be finalized
@@ -103,9 +103,9 @@ func TestCostsAreTrue(t *testing.T) {
 	}
 	id := func(i int) string { return fmt.Sprintf("1%032d", i) }
 	measure := func(what string, do func()) {
-		before, counted := heap(), s.tree.memory()
+		before, counted := heap(), s.folders.memory()
 		do()
-		took, counted := heap()-before, s.tree.memory()-counted
+		took, counted := heap()-before, s.folders.memory()-counted
 		t.Logf("%s: %d bytes, counted as %d", what, took, counted)
 		if took > counted*3/2 {
 			t.Errorf("%s: %d bytes, counted as %d", what, took, counted)
@@ -113,14 +113,14 @@ func TestCostsAreTrue(t *testing.T) {
 	}
 	measure("2000 folders of 4 files", func() {
 		for i := range 2000 {
-			f := s.tree.found(fmt.Sprintf("/SHOW/pub/shots/%04d/publish/render/v001", i), &location{folder: s.tree.folder(id(i), id(0)), item: id(i)})
+			f := s.folders.found(fmt.Sprintf("/SHOW/pub/shots/%04d/publish/render/v001", i), &location{folder: s.folders.folder(id(i), id(0)), item: id(i)})
 			for k := range 4 {
-				s.tree.remember(f, fmt.Sprintf("show_seq_shot_render_v001.%04d.exr", k), entry{id: id(i*10 + k)})
+				s.folders.put(f, fmt.Sprintf("show_seq_shot_render_v001.%04d.exr", k), entry{id: id(i*10 + k)})
 			}
 		}
 	})
 	measure("40000 names in a folder", func() {
-		f := s.tree.folder(id(1), "")
+		f := s.folders.folder(id(1), "")
 		for i := range uint64(40_000) {
 			f.addName(i*0x9e3779b97f4a7c15, 0)
 		}
@@ -134,12 +134,12 @@ func TestForgottenWhileUploading(t *testing.T) {
 	s, j := newLagging(t)
 	d := s.next(t, j)
 	forget := func() {
-		d.tree.mu.Lock()
-		for _, f := range d.tree.folders {
+		d.folders.mu.Lock()
+		for _, f := range d.folders.folders {
 			f.used = f.used.Add(-2 * listingLag)
 		}
-		d.tree.sweep()
-		d.tree.mu.Unlock()
+		d.folders.evict()
+		d.folders.mu.Unlock()
 	}
 	put(t, d, "/SHOW/pub/v001/first", "1")
 	for i, kind := range []string{"files.create.multipart", "files.generateIds"} {
@@ -179,18 +179,18 @@ func TestLeafOfAMovedParent(t *testing.T) {
 		d := s.open(t)
 		put(t, d, "/SHOW/pub/shot/v001/a", "1")
 		s.Rename(s.Find(s.show, "pub/shot")[0].ID, "omitted")
-		d.tree.mu.Lock()
+		d.folders.mu.Lock()
 		if expire == "seen" {
-			l := d.tree.paths["/SHOW/pub/shot"]
-			l.seen = l.seen.Add(-freshFor)
+			l := d.folders.paths["/SHOW/pub/shot"]
+			l.seen = l.seen.Add(-folderTTL)
 		} else {
-			delete(d.tree.paths, "/SHOW/pub/shot")
-			for _, f := range d.tree.folders {
+			delete(d.folders.paths, "/SHOW/pub/shot")
+			for _, f := range d.folders.folders {
 				f.listed = time.Time{}
 				f.entries = nil
 			}
 		}
-		d.tree.mu.Unlock()
+		d.folders.mu.Unlock()
 		put(t, d, "/SHOW/pub/shot/v001/b", "1")
 		s.wantOne(t, s.show, "pub/shot/v001/b", "1")
 	}

@@ -7,12 +7,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// nameKey is what a name, or a path, is known by: Drive keeps the composed and the decomposed form of a letter apart
+// normalize is what a name, or a path, is known by: Drive keeps the composed and the decomposed form of a letter apart
 // (macOS writes the latter), but they look the same to people, and are one name to us.
-func nameKey(name string) string { return norm.NFC.String(name) }
+func normalize(name string) string { return norm.NFC.String(name) }
 
 // sameName reports whether two names are one to people.
-func sameName(a, b string) bool { return a == b || nameKey(a) == nameKey(b) }
+func sameName(a, b string) bool { return a == b || normalize(a) == normalize(b) }
 
 // named is the condition of a query for what has the name in any form. Drive ignores case there, so that more may be
 // found.

@@ -28,7 +28,7 @@ func TestPageForOneFile(t *testing.T) {
 				if strings.Contains(err.Error(), "<") || len(err.Error()) > 500 {
 					t.Errorf("error %q", err)
 				}
-				if fault.Hits() != oddAttempts {
+				if fault.Hits() != unusualAttempts {
 					t.Errorf("%d attempts", fault.Hits())
 				}
 				put(t, d, "/SHOW/pub/well", "content")

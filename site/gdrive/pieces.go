@@ -18,9 +18,9 @@ const (
 	// granule is what Drive wants all pieces but the last to be a multiple of, bytes, and so the smallest piece.
 	granule = 256 << 10
 
-	// largestPiece is the first to be tried where a larger body was refused, and brokenPiece where it broke off, bytes.
-	largestPiece = 64 << 20
-	brokenPiece  = 16 << 20
+	// maxPiece is the first to be tried where a larger body was refused, and brokenPiece where it broke off, bytes.
+	maxPiece    = 64 << 20
+	brokenPiece = 16 << 20
 
 	// muchLost is what a connection that breaks does not lose, bytes: something on the way had taken it, and kept it.
 	muchLost = 32 << 20
@@ -28,17 +28,17 @@ const (
 	// pieceFor is how long a size that was found out counts for all files: the network may be another one by then.
 	pieceFor = time.Hour
 
-	// mostLost is how many times its size a file may be sent in vain, before it is left alone for lostRest. After that
+	// maxLost is how many times its size a file may be sent in vain, before it is left alone for lostPause. After that
 	// it may be sent once more.
-	mostLost = 2
-	lostRest = 10 * time.Minute
+	maxLost   = 2
+	lostPause = 10 * time.Minute
 
-	// mostStuck is how often in a row Drive may fail to go on with a session before a new one is begun.
-	mostStuck = 4
+	// maxStuck is how often in a row Drive may fail to go on with a session before a new one is begun.
+	maxStuck = 4
 
-	// mostTrips bounds the files that it is remembered of how they travel. tripFor is for how long.
-	mostTrips = 1000
-	tripFor   = 24 * time.Hour
+	// maxTrips bounds the files that it is remembered of how they travel. tripTTL is for how long.
+	maxTrips = 1000
+	tripTTL  = 24 * time.Hour
 )
 
 // pieces knows how large the body of a request may be, for all files and for single ones. Its zero value is ready.
@@ -82,7 +82,7 @@ func (p *pieces) tooLarge(n int64) bool {
 	if n <= granule {
 		return false
 	}
-	piece := max(granule, min(n/2, largestPiece)/granule*granule)
+	piece := max(granule, min(n/2, maxPiece)/granule*granule)
 	if p.most == 0 || time.Since(p.found) >= pieceFor || piece < p.most {
 		p.most, p.found = piece, time.Now()
 	}
@@ -127,7 +127,7 @@ func (p *pieces) lose(key string, n, size int64) {
 }
 
 // finePiece is for a file that much was lost of: not much more is to be lost each time.
-func finePiece(size int64) int64 { return max(granule, min(size/64, largestPiece)/granule*granule) }
+func finePiece(size int64) int64 { return max(granule, min(size/64, maxPiece)/granule*granule) }
 
 // kept takes in that Drive has kept something.
 func (p *pieces) kept(key string) {
@@ -160,7 +160,7 @@ func (p *pieces) stuck(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.trip(key)
-	if t.stuck++; t.stuck < mostStuck {
+	if t.stuck++; t.stuck < maxStuck {
 		return false
 	}
 	t.stuck = 0
@@ -172,15 +172,15 @@ func (p *pieces) may(key string, size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.trips[key]
-	if t == nil || t.lost < mostLost*size {
+	if t == nil || t.lost < maxLost*size {
 		return nil
 	}
 	now := time.Now()
 	switch {
 	case t.rest.IsZero():
-		t.rest = now.Add(lostRest)
+		t.rest = now.Add(lostPause)
 	case now.After(t.rest):
-		t.rest, t.lost = time.Time{}, (mostLost-1)*size
+		t.rest, t.lost = time.Time{}, (maxLost-1)*size
 		return nil
 	}
 	return site.Classed(site.Transient, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
@@ -195,11 +195,11 @@ func (p *pieces) trip(key string) *trip {
 		if p.trips == nil {
 			p.trips = map[string]*trip{}
 		}
-		if len(p.trips) >= mostTrips {
-			maps.DeleteFunc(p.trips, func(_ string, t *trip) bool { return now.Sub(t.seen) > tripFor })
+		if len(p.trips) >= maxTrips {
+			maps.DeleteFunc(p.trips, func(_ string, t *trip) bool { return now.Sub(t.seen) > tripTTL })
 		}
 		for other := range p.trips {
-			if len(p.trips) < mostTrips {
+			if len(p.trips) < maxTrips {
 				break
 			}
 			delete(p.trips, other)
@@ -223,7 +223,7 @@ func isForeign(err error) bool {
 	return errors.As(err, &ae) && ae.foreign
 }
 
-// refusedWhole is the error of a body that is refused however small it is.
-func refusedWhole(err error, n int64) error {
+// errEvenSmallest is the error of a body that is refused however small it is.
+func errEvenSmallest(err error, n int64) error {
 	return fmt.Errorf("%w: even %d bytes in one request are refused; have the limit raised where that comes from", err, n)
 }

@@ -220,10 +220,10 @@ func TestSlowSource(t *testing.T) {
 // What is remembered of how files travel is bounded.
 func TestPiecesMemory(t *testing.T) {
 	var p pieces
-	for i := range 3 * mostTrips {
+	for i := range 3 * maxTrips {
 		p.lose(fmt.Sprint(i), 1, 10)
 	}
-	if len(p.trips) != mostTrips {
+	if len(p.trips) != maxTrips {
 		t.Errorf("%d", len(p.trips))
 	}
 }

@@ -13,9 +13,9 @@ import (
 // which answers all later ones.
 func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	var found items
-	folder, err := s.tree.look(ctx, path.Dir(p))
+	folder, err := s.folders.findExisting(ctx, path.Dir(p))
 	if err == nil && folder != nil {
-		found, err = s.tree.lookup(ctx, folder, path.Base(p), fileItem, nil)
+		found, err = s.folders.lookup(ctx, folder, path.Base(p), fileItem, nil)
 	}
 	if err != nil {
 		return site.Found{}, err

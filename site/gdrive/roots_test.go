@@ -74,16 +74,16 @@ func TestRoots(t *testing.T) {
 
 // doubtAll makes the site look at every folder again.
 func (s *studio) doubtAll(d *Site) {
-	d.tree.mu.Lock()
-	defer d.tree.mu.Unlock()
-	for _, l := range d.tree.paths {
-		l.seen = l.seen.Add(-freshFor)
+	d.folders.mu.Lock()
+	defer d.folders.mu.Unlock()
+	for _, l := range d.folders.paths {
+		l.seen = l.seen.Add(-folderTTL)
 	}
-	for _, f := range d.tree.folders {
-		f.listed, f.stays = f.listed.Add(-freshFor), 0
+	for _, f := range d.folders.folders {
+		f.listed, f.stays = f.listed.Add(-folderTTL), 0
 		f.asked = nil
 		for name, e := range f.entries {
-			e.seen = e.seen.Add(-freshFor)
+			e.seen = e.seen.Add(-folderTTL)
 			f.entries[name] = e
 		}
 	}

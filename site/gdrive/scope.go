@@ -13,7 +13,7 @@ import (
 // scopes say what Google's reasons of class [site.Unavailable] concern, where that is not the whole site.
 var scopes = map[string]site.Scope{
 	"storageQuotaExceeded":            site.LargeOnes,
-	"teamDriveFileLimitExceeded":      site.OneRoot, // Creations, where something was to be created; see ofCreation
+	"teamDriveFileLimitExceeded":      site.OneRoot, // Creations, where something was to be created; see asCreationError
 	"activeItemCreationLimitExceeded": site.OneRoot, // so too
 	folderIsFull:                      site.OneRoot, // so too
 	"teamDriveMembershipRequired":     site.OneRoot,
@@ -22,16 +22,16 @@ var scopes = map[string]site.Scope{
 // folderIsFull is the reason for a folder that takes no more.
 const folderIsFull = "numChildrenInNonRootLimitExceeded"
 
-// ofRoot is ofSite for requests that are about a root, or what is above it.
-func ofRoot(err error) error {
+// asRootError is asSiteError for requests that are about a root, or what is above it.
+func asRootError(err error) error {
 	if isRefused(err) {
 		return site.UnavailableIn(site.OneRoot, errors.New(err.Error()))
 	}
 	return err
 }
 
-// ofCreation says that an error came of creating something in a folder: what is there already can be updated.
-func ofCreation(err error, folder string) error {
+// asCreationError says that an error came of creating something in a folder: what is there already can be updated.
+func asCreationError(err error, folder string) error {
 	var classed *site.Error
 	var answer *answerError
 	if !errors.As(err, &classed) || !errors.As(err, &answer) {
@@ -70,16 +70,16 @@ func mayCreate(ctx context.Context, folder string) error {
 
 // Left is part of [site.Backend]. Google tells it for what the account owns, so not for shared drives.
 func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
-	f, err := s.tree.resolve(ctx, root)
+	f, err := s.folders.resolve(ctx, root)
 	if err != nil {
 		return 0, false, err
 	}
 	got, err := s.get(ctx, f.id, "driveId")
 	if err != nil || got.DriveId != "" {
-		return 0, false, ofRoot(err)
+		return 0, false, asRootError(err)
 	}
 	bytes, known, err = s.storage(ctx)
-	return bytes, known, ofRoot(err)
+	return bytes, known, asRootError(err)
 }
 
 // storage is how many bytes the account may still store; known is false if there is no limit.

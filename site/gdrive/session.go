@@ -46,7 +46,7 @@ const (
 // further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
 	began := time.Now()
-	answer, session, offset, err := s.takeUp(ctx, t, u, body)
+	answer, session, offset, err := s.resumeSession(ctx, t, u, body)
 	if err == nil && answer == nil {
 		answer, offset, err = s.stream(ctx, t, u, body, session, offset)
 	}
@@ -55,7 +55,7 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 		return nil, err
 	case err == nil:
 		s.pieces.done(t.key(), u.Size)
-	case spoiled(err, offset):
+	case mustDiscard(err, offset):
 		s.pieces.lose(t.key(), offset, u.Size)
 	case isServerError(err) && s.pacer.SucceededSince(began) && s.pieces.stuck(t.key()):
 		s.pieces.lose(t.key(), u.Size, u.Size)
@@ -71,10 +71,10 @@ func isServerError(err error) bool {
 	return errors.As(err, &answer) && answer.status >= 500
 }
 
-// spoiled reports whether an upload should begin with a new session, after an error that was not mended by several
+// mustDiscard reports whether an upload should begin with a new session, after an error that was not mended by several
 // attempts: the session, which has got so many bytes, may be the reason. An outage, a limit, or a refusal that is not
 // Drive's is none to throw away what has arrived.
-func spoiled(err error, got int64) bool {
+func mustDiscard(err error, got int64) bool {
 	var source *sourceError
 	if isServerError(err) || errors.Is(err, errIncomplete) {
 		return got == 0
@@ -85,12 +85,12 @@ func spoiled(err error, got int64) bool {
 // unknown is how much a session has got that has not told.
 const unknown = -1
 
-// takeUp finds the session that another process has left behind, if there is one that is still good, and how much
+// resumeSession finds the session that another process has left behind, if there is one that is still good, and how much
 // the server has got of it. If that is everything, and the source is still the same, the answer is the file.
-func (s *Site) takeUp(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
+func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
 	session, err = s.journal.Session(ctx, s.sessionKey(t), u.Size, u.ModTime)
 	if err != nil {
-		return nil, "", 0, journalError(err)
+		return nil, "", 0, asJournalError(err)
 	}
 	if session == "" || !s.isOurs(session) {
 		return nil, "", 0, nil
@@ -140,7 +140,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 				return nil, 0, err
 			}
 			if err = s.journal.SaveSession(ctx, s.sessionKey(t), u.Size, u.ModTime, session); err != nil {
-				return nil, 0, journalError(err)
+				return nil, 0, asJournalError(err)
 			}
 			offset = 0
 		}
@@ -161,7 +161,7 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 				session, err = "", site.Classed(site.Transient, err)
 			case isTooLarge(err):
 				if smaller = s.pieces.tooLarge(n); !smaller {
-					return nil, offset, refusedWhole(err, n)
+					return nil, offset, errEvenSmallest(err, n)
 				}
 			case isForeign(err):
 				smaller = s.pieces.broke(key, n, 0, u.Size, true)

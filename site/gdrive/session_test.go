@@ -85,7 +85,7 @@ func TestSessionThatGetsNowhere(t *testing.T) {
 		wantClass(t, err, site.Transient)
 		want := maxAttempts
 		if fault.Kind == "upload.put" {
-			want = fewAttempts // as other requests get through
+			want = attemptsBesideSuccess // as other requests get through
 		}
 		if active.Hits() != want {
 			t.Errorf("%+v: %d attempts, want %d", fault, active.Hits(), want)

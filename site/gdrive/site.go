@@ -52,7 +52,7 @@ type Site struct {
 	counts   *countedTransport
 	pacer    *pacer.Pacer
 	ids      *idPool
-	tree     *tree
+	folders  *folderCache
 	putting  keyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	journal  site.Journal
@@ -123,8 +123,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
 	s.ids = newIDPool(s.journal, tokens.identity, s.generateIDs)
-	s.tree = newTree(s)
-	s.ids.has = s.tree.mayHave
+	s.folders = newFolderCache(s)
+	s.ids.has = s.folders.mayHave
 	return s, nil
 }
 
@@ -142,23 +142,23 @@ func (s *Site) Close() error {
 	return nil
 }
 
-// errStale says that what we remembered of the Drive is no longer so, for example because a person trashed
+// errCacheInvalid says that what we remembered of the Drive is no longer so, for example because a person trashed
 // a folder. The path is looked up anew and the work done again.
-var errStale = site.Classed(site.Transient, errors.New("somebody changes the folder on Drive"))
+var errCacheInvalid = site.Classed(site.Transient, errors.New("somebody changes the folder on Drive"))
 
-// errBaseless says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
+// errParentExists says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
 // reason to look up the folder anew, for which all others that go there would have to wait.
-var errBaseless = site.Classed(site.Transient, errors.New("google drive does not find a folder that it shows"))
+var errParentExists = site.Classed(site.Transient, errors.New("google drive does not find a folder that it shows"))
 
-// orBaseless is the error of a create in a folder, or errBaseless.
-func (s *Site) orBaseless(ctx context.Context, err error, folder string) error {
+// checkParent is the error of a create in a folder, or errParentExists.
+func (s *Site) checkParent(ctx context.Context, err error, folder string) error {
 	if !isNotFound(err) {
 		return err
 	}
 	if f, getErr := s.get(ctx, folder, "trashed"); getErr != nil || f.Trashed {
 		return err
 	}
-	return fmt.Errorf("%w: %v", errBaseless, err)
+	return fmt.Errorf("%w: %v", errParentExists, err)
 }
 
 // putAgain is how often a Put begins anew because something else is on Drive than we thought: what we remember may be wrong
@@ -175,15 +175,15 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	var err error
 	r := s.newRetry()
 	for stale := 0; stale < putAgain; {
-		if f, err = s.put(ctx, u); errors.Is(err, errStale) {
+		if f, err = s.put(ctx, u); errors.Is(err, errCacheInvalid) {
 			stale++
-			s.tree.doubt(path.Dir(u.Path))
-		} else if !errors.Is(err, errBaseless) || r.again(ctx, err) != nil {
+			s.folders.invalidate(path.Dir(u.Path))
+		} else if !errors.Is(err, errParentExists) || r.again(ctx, err) != nil {
 			break
 		}
 	}
 	if isRefused(err) {
-		err = s.blameRoot(ctx, u.Path, err)
+		err = s.diagnoseRoot(ctx, u.Path, err)
 	}
 	if err != nil {
 		return site.Object{}, fmt.Errorf("upload %s: %w", u.Path, err)
@@ -191,21 +191,21 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	return site.Object{ID: f.Id, MD5: f.Md5Checksum}, nil
 }
 
-// put updates the file at the path, or creates it. The error is errStale if there is something else on
+// put updates the file at the path, or creates it. The error is errCacheInvalid if there is something else on
 // Drive than we thought.
 func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	name := path.Base(u.Path)
 	also := func() []string { return siblings(u) }
-	parent, err := s.tree.resolveFor(ctx, path.Dir(u.Path), &coming{path.Dir(u.Path), also}, freshFor)
+	parent, err := s.folders.resolveFor(ctx, path.Dir(u.Path), &upcoming{path.Dir(u.Path), also}, folderTTL)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := s.putting.lock(ctx, parent.id+"/"+nameKey(name))
+	unlock, err := s.putting.lock(ctx, parent.id+"/"+normalize(name))
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	items, err := s.tree.lookup(ctx, parent, name, fileItem, also)
+	items, err := s.folders.lookup(ctx, parent, name, fileItem, also)
 	if err != nil {
 		return nil, err
 	}
@@ -217,24 +217,24 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	}
 	switch {
 	case isNotFound(err):
-		err = fmt.Errorf("%w: %v", errStale, err)
+		err = fmt.Errorf("%w: %v", errCacheInvalid, err)
 	case err == nil && f.Trashed:
-		err = fmt.Errorf("%w: the file or its folder was put in the trash", errStale)
+		err = fmt.Errorf("%w: the file or its folder was put in the trash", errCacheInvalid)
 	case err == nil && (!isAt(f, parent.id, name) || kindOf(f) != fileItem):
-		err = fmt.Errorf("%w: the file was renamed or moved", errStale)
+		err = fmt.Errorf("%w: the file was renamed or moved", errCacheInvalid)
 	}
-	if errors.Is(err, errStale) {
-		s.tree.drop(parent, name)
+	if errors.Is(err, errCacheInvalid) {
+		s.folders.remove(parent, name)
 	}
 	if err == nil {
-		s.tree.remember(parent, name, entryOf(f))
+		s.folders.put(parent, name, entryOf(f))
 	}
 	switch {
-	case f != nil && trashedAlong(f) && slices.Contains(f.Parents, parent.id):
+	case f != nil && trashedWithParent(f) && slices.Contains(f.Parents, parent.id):
 		// It comes back with its folder, and is known by its id then.
-	case err == nil || errors.Is(err, errStale):
+	case err == nil || errors.Is(err, errCacheInvalid):
 		// Only now, so that at any time a name is reserved or known to be there.
-		s.ids.release(newPlace(parent.id, name))
+		s.ids.release(newNameKey(parent.id, name))
 	}
 	return f, err
 }
@@ -270,15 +270,15 @@ func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Uploa
 		}
 	}
 	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file last.
-	maxAge := confirmedFor
+	maxAge := confirmedTTL
 	if !e.written.IsZero() {
 		maxAge = min(maxAge, time.Since(e.written))
 	}
-	switch now, err := s.tree.resolveFor(ctx, path.Dir(u.Path), nil, maxAge); {
+	switch now, err := s.folders.resolveFor(ctx, path.Dir(u.Path), nil, maxAge); {
 	case err != nil:
 		return nil, err
 	case now.id != parent.id:
-		return nil, fmt.Errorf("%w: the folder was renamed or moved", errStale)
+		return nil, fmt.Errorf("%w: the folder was renamed or moved", errCacheInvalid)
 	}
 	return s.upload(ctx, target{id: e.id}, u)
 }
@@ -288,7 +288,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
 		return nil, err
 	}
-	r, err := s.ids.reserve(ctx, newPlace(parent.id, name), func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
+	r, err := s.ids.reserve(ctx, newNameKey(parent.id, name), func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -296,12 +296,12 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	foreign := s.ids.isForeign(r)
 	if !foreign {
 		f, err = s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
-		err = ofCreation(s.orBaseless(ctx, err, parent.id), path.Dir(u.Path))
+		err = asCreationError(s.checkParent(ctx, err, parent.id), path.Dir(u.Path))
 	}
 	switch {
 	case isConflict(err):
 		// An earlier create did its work and its answer was lost.
-		f, err = s.made(ctx, r.ID)
+		f, err = s.getCreated(ctx, r.ID)
 	case foreign, isUnusableID(err):
 		// Another account's create may have done its work. If not, the name gets another id.
 		f, err = s.get(ctx, r.ID, uploadFields)
@@ -312,7 +312,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		return f, err
 	}
 	if !isAt(f, parent.id, name) || kindOf(f) != fileItem {
-		return nil, errStale // somebody has moved or renamed it since, or the id was used for something else
+		return nil, errCacheInvalid // somebody has moved or renamed it since, or the id was used for something else
 	}
 	e := entryOf(f)
 	e.seen = time.Now()
@@ -337,16 +337,16 @@ func siblings(u site.Upload) []string {
 func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
 	for _, name := range siblings(u)[1:] {
 		// In this order: what is no longer reserved is known to be there.
-		if !reserved(name) && !s.tree.mayHave(parent.id, name) {
+		if !reserved(name) && !s.folders.mayHave(parent.id, name) {
 			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// made asks for what a create has made whose answer was lost. Drive says that it is there, so a 404 is given time to
+// getCreated asks for what a create has made whose answer was lost. Drive says that it is there, so a 404 is given time to
 // mend itself before it is believed.
-func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
+func (s *Site) getCreated(ctx context.Context, id string) (f *drive.File, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 		if err = classify(err); isNotFound(err) {
@@ -357,8 +357,8 @@ func (s *Site) made(ctx context.Context, id string) (f *drive.File, err error) {
 	return f, err
 }
 
-// trashedAlong reports whether a file is in the trash because a folder above it is.
-func trashedAlong(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTrashed }
+// trashedWithParent reports whether a file is in the trash because a folder above it is.
+func trashedWithParent(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTrashed }
 
 // get asks for a file's metadata.
 func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *drive.File, err error) {
@@ -369,9 +369,9 @@ func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *d
 	return f, err
 }
 
-// blameRoot tells whether a refusal is the fault of the root, which concerns every file, or of something
+// diagnoseRoot tells whether a refusal is the fault of the root, which concerns every file, or of something
 // below it.
-func (s *Site) blameRoot(ctx context.Context, p string, refusal error) error {
+func (s *Site) diagnoseRoot(ctx context.Context, p string, refusal error) error {
 	for _, root := range s.roots {
 		if belongsTo(p, root) {
 			if err := s.CheckRoot(ctx, root); err != nil {
@@ -394,13 +394,13 @@ func (s *Site) Check(ctx context.Context) error {
 // CheckRoot makes sure that one root is there and can be written to, as it is now and not as remembered.
 func (s *Site) CheckRoot(ctx context.Context, root string) error {
 	if err := s.checkRoot(ctx, root); err != nil {
-		return fmt.Errorf("root %s: %w", root, ofRoot(err))
+		return fmt.Errorf("root %s: %w", root, asRootError(err))
 	}
 	return nil
 }
 
 func (s *Site) checkRoot(ctx context.Context, root string) error {
-	f, err := s.tree.resolveNow(ctx, root)
+	f, err := s.folders.resolveCurrent(ctx, root)
 	if err != nil {
 		return err
 	}

@@ -18,12 +18,12 @@ const (
 	// myDrive is how a root names the account's own Drive.
 	myDrive = "My Drive"
 
-	// freshFor is how long what was seen on Drive is taken to be so still, as others work there too.
-	freshFor = 5 * time.Minute
+	// folderTTL is how long what was seen on Drive is taken to be so still, as others work there too.
+	folderTTL = 5 * time.Minute
 
-	// confirmedFor is how long ago Drive must have shown a file, and the folders on the way to it, where they are
+	// confirmedTTL is how long ago Drive must have shown a file, and the folders on the way to it, where they are
 	// supposed to be before content is written into it: what a person has renamed or moved keeps its content.
-	confirmedFor = 10 * time.Second
+	confirmedTTL = 10 * time.Second
 )
 
 // location is what a path leads to.
@@ -37,15 +37,15 @@ type location struct {
 	seen time.Time // when it was last known to be so
 }
 
-// coming is what is about to be created in a folder.
-type coming struct {
+// upcoming is what is about to be created in a folder.
+type upcoming struct {
 	folder string // its path
 	names  func() []string
 }
 
-// inside tells the names of what will be created in the folder at a path, which is the one or is above it: those of the
+// childNames tells the names of what will be created in the folder at a path, which is the one or is above it: those of the
 // folders between the two, each in the one before and with a slash, and then those in the folder.
-func (c *coming) inside(p string) func() [][]string {
+func (c *upcoming) childNames(p string) func() [][]string {
 	if c == nil {
 		return nil
 	}
@@ -61,17 +61,17 @@ func (c *coming) inside(p string) func() [][]string {
 
 // resolve returns the folder at a path. Below the site's roots it is created if it is not there; a root
 // that is missing is a trouble of the site, not something to be made up for a typing error.
-func (t *tree) resolve(ctx context.Context, p string) (*folder, error) {
-	return t.resolveFor(ctx, p, nil, freshFor)
+func (t *folderCache) resolve(ctx context.Context, p string) (*folder, error) {
+	return t.resolveFor(ctx, p, nil, folderTTL)
 }
 
 // resolveFor is resolve for somebody who will create something in the folder; nil if that is not known. Folders below a
 // root were seen at their place within maxAge then.
-func (t *tree) resolveFor(ctx context.Context, p string, c *coming, maxAge time.Duration) (*folder, error) {
+func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, maxAge time.Duration) (*folder, error) {
 	if f, ok := t.cached(p, maxAge); ok {
 		return f, nil
 	}
-	unlock, err := t.busy.lock(ctx, "path "+nameKey(p))
+	unlock, err := t.busy.lock(ctx, "path "+normalize(p))
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func (t *tree) resolveFor(ctx context.Context, p string, c *coming, maxAge time.
 	}
 	l, err := t.find(ctx, p, c, maxAge)
 	if err != nil && !t.mayCreate(p) {
-		return nil, ofRoot(err) // a root, or above one
+		return nil, asRootError(err) // a root, or above one
 	}
 	if err != nil {
 		return nil, err
@@ -89,24 +89,24 @@ func (t *tree) resolveFor(ctx context.Context, p string, c *coming, maxAge time.
 	return t.found(p, l), nil
 }
 
-// resolveNow is resolve for a root as it is now and not as remembered. What is remembered others go by meanwhile, unless
+// resolveCurrent is resolve for a root as it is now and not as remembered. What is remembered others go by meanwhile, unless
 // it turns out to be wrong: one file's trouble has the root looked at, and is none of theirs.
-func (t *tree) resolveNow(ctx context.Context, root string) (*folder, error) {
-	if f, ok := t.cached(root, freshFor); ok {
-		still, err := t.leadsThere(ctx, root)
+func (t *folderCache) resolveCurrent(ctx context.Context, root string) (*folder, error) {
+	if f, ok := t.cached(root, folderTTL); ok {
+		still, err := t.isUnchanged(ctx, root)
 		if err != nil {
-			return nil, ofRoot(err)
+			return nil, asRootError(err)
 		}
 		if still {
 			return f, nil
 		}
 	}
-	t.doubt(root)
+	t.invalidate(root)
 	return t.resolve(ctx, root)
 }
 
-// leadsThere reports whether a known path leads where it did, asking for each part of it.
-func (t *tree) leadsThere(ctx context.Context, p string) (bool, error) {
+// isUnchanged reports whether a known path leads where it did, asking for each part of it.
+func (t *folderCache) isUnchanged(ctx context.Context, p string) (bool, error) {
 	if p == "/" {
 		return true, nil
 	}
@@ -114,40 +114,40 @@ func (t *tree) leadsThere(ctx context.Context, p string) (bool, error) {
 	if l == nil {
 		return false, nil
 	}
-	if above, err := t.leadsThere(ctx, path.Dir(p)); err != nil || !above {
+	if above, err := t.isUnchanged(ctx, path.Dir(p)); err != nil || !above {
 		return false, err
 	}
 	if path.Dir(p) == "/" {
-		top, err := t.top(ctx, path.Base(p))
+		top, err := t.findTop(ctx, path.Base(p))
 		return err == nil && top.id == l.folder.id, err
 	}
 	return t.isStill(ctx, l, path.Base(p))
 }
 
 // found takes note of what a path leads to.
-func (t *tree) found(p string, l *location) *folder {
+func (t *folderCache) found(p string, l *location) *folder {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l.folder = t.current(l.folder)
 	l.seen, l.folder.used = time.Now(), time.Now()
-	t.paths[nameKey(p)] = l
-	t.learn(folderCost)
+	t.paths[normalize(p)] = l
+	t.grow(folderCost)
 	return l.folder
 }
 
 // cached returns the folder at a path if there is no need to look again: it, and all that is above it, was seen lately,
 // and what is above it is the same as when it was found.
-func (t *tree) cached(p string, maxAge time.Duration) (*folder, bool) {
+func (t *folderCache) cached(p string, maxAge time.Duration) (*folder, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := nameKey(p)
+	key := normalize(p)
 	l := t.paths[key]
 	if l == nil {
 		return nil, false
 	}
 	for at := l; ; {
 		at.folder.used = time.Now()
-		limit := freshFor
+		limit := folderTTL
 		if t.mayCreate(key) {
 			limit = maxAge
 		}
@@ -166,9 +166,9 @@ func (t *tree) cached(p string, maxAge time.Duration) (*folder, bool) {
 }
 
 // find finds what a path leads to on Drive, or creates it.
-func (t *tree) find(ctx context.Context, p string, c *coming, maxAge time.Duration) (*location, error) {
+func (t *folderCache) find(ctx context.Context, p string, c *upcoming, maxAge time.Duration) (*location, error) {
 	if path.Dir(p) == "/" {
-		f, err := t.top(ctx, path.Base(p))
+		f, err := t.findTop(ctx, path.Base(p))
 		if err != nil {
 			return nil, err
 		}
@@ -191,30 +191,30 @@ func (t *tree) find(ctx context.Context, p string, c *coming, maxAge time.Durati
 		}
 		// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
 		if old.above == parent.id {
-			t.doubt(path.Dir(p))
+			t.invalidate(path.Dir(p))
 			if parent, err = t.resolveFor(ctx, path.Dir(p), c, maxAge); err != nil {
 				return nil, err
 			}
-			t.drop(parent, path.Base(p))
+			t.remove(parent, path.Base(p))
 		}
-		t.dropBelow(p)
+		t.removeBelow(p)
 	}
 	return t.child(ctx, parent, p, c)
 }
 
 // at returns what we know a path to lead to; nil if we know nothing.
-func (t *tree) at(p string) *location {
+func (t *folderCache) at(p string) *location {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l := t.paths[nameKey(p)]; l != nil {
+	if l := t.paths[normalize(p)]; l != nil {
 		known := *l
 		return &known
 	}
 	return nil
 }
 
-// top returns what a path's first component names: My Drive or a shared drive.
-func (t *tree) top(ctx context.Context, name string) (*folder, error) {
+// findTop returns what a path's first component names: My Drive or a shared drive.
+func (t *folderCache) findTop(ctx context.Context, name string) (*folder, error) {
 	if name == myDrive {
 		root, err := t.site.get(ctx, "root", "id")
 		if err != nil {
@@ -250,7 +250,7 @@ func (t *tree) top(ctx context.Context, name string) (*folder, error) {
 
 // child returns what a path leads to whose parent is known: a folder of the name, whatever else has it, else what a
 // shortcut of the name points to. If there is neither a folder is made, beside what else has the name.
-func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (*location, error) {
+func (t *folderCache) child(ctx context.Context, parent *folder, p string, c *upcoming) (*location, error) {
 	name := path.Base(p)
 	items, err := t.lookup(ctx, parent, name, folderItem, nil)
 	if err != nil {
@@ -266,7 +266,7 @@ func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (
 		}
 		return &location{folder: f, above: parent.id, item: e.id, parent: parent.id}, nil
 	}
-	if nameKey(path.Dir(p)) == "/"+myDrive {
+	if normalize(path.Dir(p)) == "/"+myDrive {
 		shared, err := t.sharedWithMe(ctx, name)
 		if err != nil {
 			return nil, fmt.Errorf("look up shared folder %s: %w", p, err)
@@ -287,18 +287,18 @@ func (t *tree) child(ctx context.Context, parent *folder, p string, c *coming) (
 	if err := mayCreate(ctx, path.Dir(p)); err != nil {
 		return nil, err
 	}
-	f, err := t.create(ctx, parent, name, c.inside(p))
+	f, err := t.create(ctx, parent, name, c.childNames(p))
 	if err != nil {
-		return nil, fmt.Errorf("create folder %s: %w", p, ofCreation(err, path.Dir(p)))
+		return nil, fmt.Errorf("create folder %s: %w", p, asCreationError(err, path.Dir(p)))
 	}
 	return &location{folder: f, above: parent.id, item: f.id, parent: parent.id}, nil
 }
 
 // follow returns the folder that a shortcut at the path points to. It may be on another drive.
-func (t *tree) follow(ctx context.Context, shortcut, p string, parent *folder) (*folder, error) {
+func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *folder) (*folder, error) {
 	got, err := t.site.get(ctx, shortcut, "trashed,shortcutDetails")
 	if isNotFound(err) || err == nil && (got.Trashed || got.ShortcutDetails == nil) {
-		return nil, errStale
+		return nil, errCacheInvalid
 	}
 	if err != nil {
 		return nil, err
@@ -339,8 +339,8 @@ func (t *tree) follow(ctx context.Context, shortcut, p string, parent *folder) (
 }
 
 // create makes a folder. If it is known what will be created in it, inside tells that; see idPool.reserve.
-func (t *tree) create(ctx context.Context, parent *folder, name string, inside func() [][]string) (*folder, error) {
-	at := newPlace(parent.id, name+"/")
+func (t *folderCache) create(ctx context.Context, parent *folder, name string, inside func() [][]string) (*folder, error) {
+	at := newNameKey(parent.id, name+"/")
 	r, err := t.site.ids.reserve(ctx, at, nil, inside)
 	if err != nil {
 		return nil, err
@@ -353,29 +353,29 @@ func (t *tree) create(ctx context.Context, parent *folder, name string, inside f
 				SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 			return err
 		})
-		err = t.site.orBaseless(ctx, err, parent.id)
+		err = t.site.checkParent(ctx, err, parent.id)
 	}
 	isNew := false
 	switch {
 	case isConflict(err):
 		// An earlier create did its work and its answer was lost.
-		made, err = t.site.made(ctx, r.ID)
+		made, err = t.site.getCreated(ctx, r.ID)
 	case foreign, isUnusableID(err):
 		made, err = t.site.get(ctx, r.ID, uploadFields)
 	case err == nil:
 		isNew = true // we made it, so we know that nothing is in it
 	}
 	if isNotFound(err) || err == nil && (!isAt(made, parent.id, name) || made.MimeType != folderType) {
-		if err != nil || !trashedAlong(made) || !slices.Contains(made.Parents, parent.id) {
+		if err != nil || !trashedWithParent(made) || !slices.Contains(made.Parents, parent.id) {
 			t.site.ids.release(at)
-			t.drop(parent, name)
+			t.remove(parent, name)
 		}
-		return nil, errStale
+		return nil, errCacheInvalid
 	}
 	if err != nil {
 		return nil, err
 	}
-	t.remember(parent, name, entryOf(made))
+	t.put(parent, name, entryOf(made))
 	t.site.ids.release(at)
 	f := t.folder(made.Id, parent.driveID)
 	if isNew {
@@ -388,11 +388,11 @@ func (t *tree) create(ctx context.Context, parent *folder, name string, inside f
 
 // mayCreate reports whether the path belongs to a root. A root, and what is above one, is never created, also where it is
 // below another root.
-func (t *tree) mayCreate(p string) bool {
-	p = nameKey(p)
+func (t *folderCache) mayCreate(p string) bool {
+	p = normalize(p)
 	below := false
 	for _, root := range t.site.roots {
-		root = nameKey(root)
+		root = normalize(root)
 		if root == p || strings.HasPrefix(root, p+"/") {
 			return false
 		}
@@ -404,12 +404,12 @@ func (t *tree) mayCreate(p string) bool {
 // belongsTo reports whether a path is below a root, or in a folder beside it whose name begins with the root's:
 // publishers write {root[work]}jects/... where the text of a root is how another folder begins.
 func belongsTo(p, root string) bool {
-	p, root = nameKey(p), nameKey(root)
+	p, root = normalize(p), normalize(root)
 	return strings.HasPrefix(p, root+"/") || path.Dir(root) != "/" && strings.HasPrefix(p, root) && p != root
 }
 
 // isStill reports whether a path leads where it did, and nobody has renamed, moved, trashed or deleted anything.
-func (t *tree) isStill(ctx context.Context, l *location, name string) (bool, error) {
+func (t *folderCache) isStill(ctx context.Context, l *location, name string) (bool, error) {
 	got, err := t.site.get(ctx, l.item, "name,trashed,parents,shortcutDetails")
 	if err == nil && l.item != l.folder.id {
 		if got.ShortcutDetails == nil || got.ShortcutDetails.TargetId != l.folder.id {
@@ -443,7 +443,7 @@ func parentOf(f *drive.File) string {
 
 // sharedWithMe finds a folder that somebody has shared with the account, which stands in no folder of its
 // own Drive. It returns nil if there is none, and the oldest of several.
-func (t *tree) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
+func (t *folderCache) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
 	err = t.site.call(ctx, func(ctx context.Context) error {
 		found = nil
 		return t.site.api.Files.List().
@@ -462,11 +462,11 @@ func (t *tree) sharedWithMe(ctx context.Context, name string) (found *drive.File
 	return found, err
 }
 
-// dropBelow forgets where the path, and all below it, leads to.
-func (t *tree) dropBelow(p string) {
+// removeBelow forgets where the path, and all below it, leads to.
+func (t *folderCache) removeBelow(p string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := nameKey(p)
+	key := normalize(p)
 	for known := range t.paths {
 		if known == key || strings.HasPrefix(known, key+"/") {
 			delete(t.paths, known)
@@ -474,14 +474,14 @@ func (t *tree) dropBelow(p string) {
 	}
 }
 
-// doubt makes sure that the path, and what is above it, is looked at again.
-func (t *tree) doubt(p string) {
+// invalidate makes sure that the path, and what is above it, is looked at again.
+func (t *folderCache) invalidate(p string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := nameKey(p)
+	key := normalize(p)
 	for at := key; at != "/" && at != "."; at = path.Dir(at) {
 		if l := t.paths[at]; l != nil {
-			l.seen = time.Now().Add(-freshFor)
+			l.seen = time.Now().Add(-folderTTL)
 			if at != key {
 				l.folder.listed = time.Time{}
 			}
@@ -489,15 +489,15 @@ func (t *tree) doubt(p string) {
 	}
 }
 
-// look returns the folder at a path, nil if there is none. Nothing is created.
-func (t *tree) look(ctx context.Context, p string) (*folder, error) {
-	if f, ok := t.cached(p, freshFor); ok {
+// findExisting returns the folder at a path, nil if there is none. Nothing is created.
+func (t *folderCache) findExisting(ctx context.Context, p string) (*folder, error) {
+	if f, ok := t.cached(p, folderTTL); ok {
 		return f, nil
 	}
 	if !t.mayCreate(p) {
 		return t.resolve(ctx, p)
 	}
-	parent, err := t.look(ctx, path.Dir(p))
+	parent, err := t.findExisting(ctx, path.Dir(p))
 	if err != nil || parent == nil {
 		return nil, err
 	}
@@ -510,7 +510,7 @@ func (t *tree) look(ctx context.Context, p string) (*folder, error) {
 		f = t.folder(e.id, parent.driveID)
 	} else if e = items[shortcutItem]; e.id == "" {
 		return nil, nil
-	} else if f, err = t.follow(ctx, e.id, p, parent); errors.Is(err, errStale) {
+	} else if f, err = t.follow(ctx, e.id, p, parent); errors.Is(err, errCacheInvalid) {
 		return nil, nil
 	} else if err != nil {
 		return nil, err

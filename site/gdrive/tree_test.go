@@ -173,9 +173,9 @@ func TestFileChanges(t *testing.T) {
 
 // forgetWritten lets everything have been written so long ago that a listing must have it.
 func (s *studio) forgetWritten(d *Site) {
-	d.tree.mu.Lock()
-	defer d.tree.mu.Unlock()
-	for _, f := range d.tree.folders {
+	d.folders.mu.Lock()
+	defer d.folders.mu.Unlock()
+	for _, f := range d.folders.folders {
 		for name, e := range f.entries {
 			e.written = e.written.Add(-listingLag)
 			f.entries[name] = e
@@ -303,27 +303,27 @@ func TestSweep(t *testing.T) {
 	old := put(t, d, "/SHOW/pub/old/a", "1")
 	put(t, d, "/SHOW/pub/used/a", "1")
 	put(t, d, "/SHOW/pub/used/b", "1")
-	d.tree.mu.Lock()
+	d.folders.mu.Lock()
 	long := 2 * listingLag
-	used := d.tree.paths["/SHOW/pub/used"].folder
+	used := d.folders.paths["/SHOW/pub/used"].folder
 	b := used.entries[item{"b", fileItem}]
 	b.seen, b.written = b.seen.Add(-long), b.written.Add(-long)
 	used.entries[item{"b", fileItem}] = b
 	used.listed = used.listed.Add(-long)
-	l := d.tree.paths["/SHOW/pub/old"]
+	l := d.folders.paths["/SHOW/pub/old"]
 	l.seen = l.seen.Add(-long)
 	l.folder.used = l.folder.used.Add(-long)
-	d.tree.swept = d.tree.swept.Add(-long)
-	d.tree.mu.Unlock()
+	d.folders.evicted = d.folders.evicted.Add(-long)
+	d.folders.mu.Unlock()
 	put(t, d, "/SHOW/pub/new/a", "1")
-	d.tree.mu.Lock()
-	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, slices.Sorted(maps.Keys(d.tree.paths))); diff != "" {
+	d.folders.mu.Lock()
+	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, slices.Sorted(maps.Keys(d.folders.paths))); diff != "" {
 		t.Error(diff)
 	}
-	if len(d.tree.folders) != 4 || len(used.entries) != 1 {
-		t.Errorf("%d folders and %v are known", len(d.tree.folders), used.entries)
+	if len(d.folders.folders) != 4 || len(used.entries) != 1 {
+		t.Errorf("%d folders and %v are known", len(d.folders.folders), used.entries)
 	}
-	d.tree.mu.Unlock()
+	d.folders.mu.Unlock()
 	if obj := put(t, d, "/SHOW/pub/old/a", "22"); obj.ID != old.ID {
 		t.Error("a second file was made")
 	}
@@ -342,7 +342,7 @@ func TestQuote(t *testing.T) {
 }
 
 // memory is what is remembered, as the tree counts it, bytes.
-func (t *tree) memory() int {
+func (t *folderCache) memory() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	known := folderCost * (len(t.paths) + len(t.folders))
@@ -356,12 +356,12 @@ func (t *tree) memory() int {
 func TestMemoryIsBounded(t *testing.T) {
 	s, j := newLagging(t)
 	d := s.next(t, j)
-	d.tree.most = 80 * folderCost
+	d.folders.maxBytes = 80 * folderCost
 	path := func(i int) string { return fmt.Sprintf("/SHOW/pub/v%03d/a", i) }
 	for range 2 {
 		for i := range 100 {
 			put(t, d, path(i), fmt.Sprint(i))
-			if known := d.tree.memory(); known > d.tree.most+2*folderCost {
+			if known := d.folders.memory(); known > d.folders.maxBytes+2*folderCost {
 				t.Fatalf("%d bytes are remembered", known)
 			}
 		}

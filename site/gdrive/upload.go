@@ -88,7 +88,7 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content
 	case err == nil:
 		s.pieces.done(t.key(), u.Size)
 	case isTooLarge(err) && u.Size <= granule:
-		err = refusedWhole(err, u.Size)
+		err = errEvenSmallest(err, u.Size)
 	case isTooLarge(err):
 		pieced = s.pieces.tooLarge(n)
 	case u.Size > granule && s.pacer.SucceededSince(began) && (isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
