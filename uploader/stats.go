@@ -1,7 +1,19 @@
 package uploader
 
 import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"sitesync/avalon"
 	"sitesync/site"
+	"sitesync/watcher"
 )
 
 // Stats are the numbers of an uploader, since it was made unless they say otherwise.
@@ -33,4 +45,193 @@ func (u *Uploader) Stats() Stats {
 	}
 	s.Holding, s.Holds = u.holds.counts()
 	return s
+}
+
+const (
+	// maxWaiting bounds how many files are remembered as waiting. There can be as many as the backlog has.
+	maxWaiting = 500
+
+	// forgetWaitingAfter is how long a file whose wait is over is still listed if nothing happens to it: its
+	// document may be gone.
+	forgetWaitingAfter = time.Minute
+)
+
+// Activity is what is under way, for people. All of it is of this process, since it got the lease.
+type Activity struct {
+	Transfers []Transfer // the first to be begun first
+	Waiting   []Waiting  // the first to be retried first
+	Live      int        // files of fresh publishes that wait for a transfer
+	Backlog   int        // other files that do
+	Held      []Hold
+	Away      bool // the site is busy or out of reach
+}
+
+// Transfer is a file that is being uploaded.
+type Transfer struct {
+	ID    uint64 // unique among the transfers of this uploader
+	Key   avalon.Key
+	Path  string
+	Size  int64 // as recorded; [avalon.UnknownSize] if it is not
+	Sent  int64 // bytes so far; may go back
+	Began time.Time
+}
+
+// Waiting is a file that is checked or tried again later.
+type Waiting struct {
+	Key    avalon.Key
+	Path   string
+	Size   int64
+	Failed bool // a try was spent
+	Away   bool // the site is busy or out of reach
+	Why    string
+	Until  time.Time
+}
+
+// Hold is what holds uploads up.
+type Hold struct {
+	Target
+	From  int64 // of LargeFiles: from which size on files are held, bytes
+	Hangs bool  // of LocalRoot: its storage does not answer
+	Why   string
+	Since time.Time
+	Next  time.Time // probe; zero if only new settings can end it
+}
+
+// Subject is what is held, for people.
+func (h Hold) Subject() string {
+	switch {
+	case h.Kind == SiteTarget:
+		return "site"
+	case h.Kind == Settings:
+		return "files that the settings do not fit"
+	case h.Kind == RemoteRoot:
+		return "remote root " + h.Name
+	case h.Kind == LargeFiles:
+		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(h.From, 0))), h.Name)
+	case h.Kind == NewFiles:
+		return "new files and folders in " + h.Name
+	case h.Name == "":
+		return "other local roots"
+	}
+	return h.Name
+}
+
+// String is the subject, and why it is held.
+func (h Hold) String() string { return h.Subject() + ": " + h.Why }
+
+// SyncedFile is a file that was synced.
+type SyncedFile struct {
+	Key      avalon.Key
+	Path     string
+	Bytes    int64
+	Upload   time.Duration // how long its upload took
+	Reaction time.Duration // from when it came to our notice until it was recorded
+}
+
+// activity tracks what the transfers do. It costs each file an entry in a small map.
+// Its zero value is ready.
+type activity struct {
+	mu      sync.Mutex
+	last    uint64
+	running map[uint64]*transfer
+	waiting map[fileRef]Waiting
+}
+
+// fileRef identifies a file.
+type fileRef struct {
+	key  avalon.Key
+	file avalon.FileKey
+}
+
+// transfer is an upload that runs.
+type transfer struct {
+	id    uint64
+	ref   fileRef
+	size  int64
+	began time.Time
+	sent  atomic.Int64
+	err   error // how it ended
+}
+
+// begin registers a file that is about to be uploaded. end must follow.
+func (a *activity) begin(t task) *transfer {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running == nil {
+		a.running, a.waiting = map[uint64]*transfer{}, map[fileRef]Waiting{}
+	}
+	a.last++
+	tr := &transfer{id: a.last, ref: t.ref(), size: t.file.Size, began: time.Now()}
+	a.running[tr.id] = tr
+	if len(a.waiting) > 0 {
+		delete(a.waiting, tr.ref)
+	}
+	return tr
+}
+
+// end registers how an upload ended, and when the file is processed again; 0 if it is not.
+func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.running, tr.id)
+	if wake <= 0 || tr.err == nil {
+		return
+	}
+	now := time.Now()
+	if len(a.waiting) >= maxWaiting {
+		a.forget(now)
+	}
+	if len(a.waiting) < maxWaiting {
+		a.waiting[tr.ref] = Waiting{tr.ref.key, tr.ref.file.Path, tr.size, failed,
+			site.ClassOf(tr.err) == site.Transient, truncate(tr.err.Error()), now.Add(wake)}
+	}
+}
+
+// forget removes files that should have been processed long ago.
+func (a *activity) forget(now time.Time) {
+	for ref, w := range a.waiting {
+		if now.Sub(w.Until) > forgetWaitingAfter {
+			delete(a.waiting, ref)
+		}
+	}
+}
+
+func (a *activity) now() (running []Transfer, waiting []Waiting) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget(time.Now())
+	for _, tr := range a.running {
+		running = append(running, Transfer{tr.id, tr.ref.key, tr.ref.file.Path, tr.size, tr.sent.Load(), tr.began})
+	}
+	waiting = slices.Collect(maps.Values(a.waiting))
+	slices.SortFunc(running, func(a, b Transfer) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(waiting, func(a, b Waiting) int {
+		return cmp.Or(a.Until.Compare(b.Until), cmp.Compare(a.Path, b.Path))
+	})
+	return running, waiting
+}
+
+// Activity returns what is under way now.
+func (u *Uploader) Activity() Activity {
+	var a Activity
+	a.Transfers, a.Waiting = u.activity.now()
+	a.Live, a.Backlog = u.schedule.planned()
+	a.Held, a.Away = u.holds.list(), u.service.isDown()
+	return a
+}
+
+// planned is how many files wait for a transfer, by lane.
+func (s *scheduler) planned() (live, backlog int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, live = s.count(watcher.Live)
+	_, backlog = s.count(watcher.Backlog)
+	return live, backlog
+}
+
+// isDown reports whether it is out of reach, as far as is known.
+func (o *availability) isDown() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down
 }
