@@ -15,20 +15,20 @@ import (
 // Stats counts the files of a project that have a record of a site. A file that several representations name counts
 // each time: each of them has a record.
 type Stats struct {
-	Pending       FileCount // what can be uploaded now, or is being uploaded
-	BackingOff    FileCount // for the next try
-	Paused        FileCount // somebody has paused them in their records
-	Failed        FileCount // no tries are left
-	Synced        FileCount // on the site
-	SourceMissing FileCount // neither on the site nor on the active one, so there is nothing to upload
-	Invalid       FileCount // the record can't be worked with
-	Oldest        time.Time // when the first of what is pending or waiting was published; zero if that is not known
+	Pending       FileCount `json:"pending"`         // can be uploaded now, or is being uploaded
+	BackingOff    FileCount `json:"waiting"`         // for the next try
+	Paused        FileCount `json:"paused"`          // by a field of their records
+	Failed        FileCount `json:"failed"`          // no tries are left
+	Synced        FileCount `json:"synced"`          // on the site
+	SourceMissing FileCount `json:"absent"`          // neither on the site nor on the active one: nothing to upload
+	Invalid       FileCount `json:"unusable"`        // the record is malformed
+	Oldest        time.Time `json:"oldest,omitzero"` // when the first pending or waiting file was published, if known
 }
 
 // FileCount is a number of files.
 type FileCount struct {
-	Files int64
-	Bytes int64 // without files of unknown size
+	Files int64 `json:"files"`
+	Bytes int64 `json:"bytes"` // without files of unknown size
 }
 
 // Add counts more.

@@ -18,8 +18,8 @@ type addSiteCmd struct {
 	Site    string `placeholder:"NAME" help:"The site of gdrive.json to add, default remote_site."`
 	Subset  string `placeholder:"PATTERN" help:"Only subsets of this name; * stands for any characters, ? for one."`
 	Family  string `placeholder:"NAME" help:"Only subsets, or versions, of this family."`
-	Since   string `placeholder:"DATE" help:"Only files published on this day or later: 2026-01-31 or 2026-01-31T18:30."`
-	Before  string `placeholder:"DATE" help:"Only files published before this day."`
+	Since   string `placeholder:"DATE" help:"Only files published then or later: 2026-01-31 or 2026-01-31T18:30."`
+	Before  string `placeholder:"DATE" help:"Only files published before that."`
 	DryRun  bool   `short:"n" help:"Only show what would be done."`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
@@ -31,10 +31,10 @@ func (addSiteCmd) Help() string {
   sitesync add-site MY_PROJECT
   sitesync add-site MY_PROJECT --subset 'look*' --family look --since 2026-01-31
 
-Adds the record of the site to files that were published without it and that the active site has. The sitesync that runs
-for that site starts at once. Existing records stay as they are, so it can be interrupted and repeated. DATE is by the
-clock of the machine that published, as Pype records it. Files without any sites, from before Pype had sites, are counted
-and left alone: their documents do not say that the active site has them.
+Adds the record of the site to files that were published without it and that the active site has. The sitesync that
+runs for that site starts at once. Existing records stay as they are, so it can be interrupted and repeated. DATE is by
+the clock of the machine that published, as Pype records it. Files without any sites, from before Pype had sites, are
+counted and left alone: their documents do not say that the active site has them.
 
 The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }

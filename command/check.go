@@ -20,7 +20,7 @@ import (
 )
 
 type checkCmd struct {
-	Report    bool `help:"Write a report for a bug: versions, settings, MongoDB, this check, status. It has no secrets."`
+	Report    bool `help:"Write a report for a bug: versions, settings, this check, status. It has no secrets."`
 	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report with numbers."`
 }
 
@@ -171,7 +171,7 @@ func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
 	switch {
 	case err != nil:
 		r.fail(what, err)
-	case info == nil || info.Expired:
+	case info == nil || !info.Active():
 		r.ok(what + "; no sitesync runs now")
 	case len(info.Status.Holds) > 0:
 		for _, held := range explain.Holds(info.Status) {

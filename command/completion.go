@@ -49,7 +49,7 @@ func (c completionCmd) Run() error {
 // completeCmd is what the scripts run. It prints the completions of the last word, one a line: with a tab and a
 // description for commands and flags, or only ":files" where a path is expected.
 type completeCmd struct {
-	Words []string `arg:"" optional:"" passthrough:"" help:"The words of the command line after the name of the program."`
+	Words []string `arg:"" optional:"" passthrough:"" help:"The words of the command line after the program."`
 }
 
 // Run is sitesync complete.

@@ -18,9 +18,9 @@ const maxCompared = 1 << 30
 
 type explainCmd struct {
 	Project string `arg:"" help:"The project."`
-	File    string `arg:"" name:"id|path" help:"Representation id, file path (local, of the document, or remote), or a file's name."`
+	File    string `arg:"" name:"id|path" help:"Id of a representation, or path or name of a file."`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
-	MD5     bool   `name:"md5" help:"Compare the content of all synced files with their sources, beyond the first GiB too."`
+	MD5     bool   `name:"md5" help:"Compare the content of synced files with their sources beyond the first GiB too."`
 }
 
 // Help is shown below the summary of the command.
@@ -30,8 +30,8 @@ func (explainCmd) Help() string {
   sitesync explain Test P:\projects\Test\Assets\Cylinder\publish\model\modelMain\v001\test_Cylinder_modelMain_v001.ma
   sitesync explain Test test_Cylinder_modelMain_v001.ma -o json
 
-A path may be one as artists see it, as the document has it ({root}/...), or on the remote site. The name of a file alone
-means the newest file of that name.
+A path may be one as artists see it, as the document has it ({root}/...), or on the remote site. The name of a file
+alone means the newest file of that name.
 
 It evaluates the rules that decide whether a file is uploaded on the document as it is now, and looks where sitesync
 would look: at the source, as this machine sees it, and on the remote site. The last line is the one thing to do.

@@ -69,7 +69,7 @@ func (c statusCmd) Run(ctx context.Context, flags *config.Flags) error {
 // read reads the status from the two databases. e is nil if nothing is synced.
 func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *progressPrinter) (*status, error) {
 	s := &status{At: time.Now().UTC(), ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite,
-		Sitesync: leaseHolder{Held: []string{}}, Paused: []pauseStatus{}, Projects: []projectStatus{}}
+		Sitesync: leaseHolder{Held: []string{}}, Paused: []state.Pause{}, Projects: []projectStatus{}}
 	if e == nil || cfg.RemoteSite == "" {
 		return s, nil
 	}
@@ -81,9 +81,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 	info, err := e.state.LeaseInfo(ctx, lease)
 	s.Sitesync = leaseHolderOf(info, err)
 	paused, err := e.state.Pauses(lease).List(ctx)
-	for _, p := range paused {
-		s.Paused = append(s.Paused, pauseStatus(p))
-	}
+	s.Paused = append(s.Paused, paused...)
 	if err != nil && s.Sitesync.Error == "" {
 		s.Sitesync.Error = err.Error()
 	}
@@ -91,55 +89,49 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 	rules := daemon.Rules(cfg)
 	p.set("reading %d projects ...", len(projects))
 	rows := make([]projectStatus, len(projects))
-	stats := make([]avalon.Stats, len(projects))
 	var reading errgroup.Group
 	reading.SetLimit(maxReads)
 	var done atomic.Int64
 	for i, project := range projects {
 		reading.Go(func() error {
-			rows[i], stats[i] = c.project(ctx, e, project, rules, s.At)
+			rows[i] = c.project(ctx, e, project, rules, s.At)
 			p.set("reading the projects, %d of %d done ...", done.Add(1), len(projects))
 			return nil
 		})
 	}
 	_ = reading.Wait() // each error is in its row
-	var total avalon.Stats
-	for i, row := range rows {
-		total.Add(stats[i])
-		if !stats[i].IsZero() || row.Error != "" || c.Project != "" {
+	for _, row := range rows {
+		s.Total.Add(row.Stats)
+		if !row.Stats.IsZero() || row.Error != "" || c.Project != "" {
 			s.Projects = append(s.Projects, row)
 		}
 	}
-	s.Total = fileStatsOf(total)
 	return s, nil
 }
 
 // project reads one project.
 func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalon.Rules, now time.Time,
-) (projectStatus, avalon.Stats) {
+) (row projectStatus) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	row := projectStatus{Project: name}
-	t, err := e.store.Stats(ctx, name, rules, now)
-	row.fileStats = fileStatsOf(t)
-	if err == nil && t.Pending.Files+t.BackingOff.Files > 0 {
+	row.Project = name
+	var err error
+	row.Stats, err = e.store.Stats(ctx, name, rules, now)
+	if err == nil && row.Pending.Files+row.BackingOff.Files > 0 {
 		row.Unfit, err = e.unfitFiles(ctx, name)
 	}
-	if err == nil && c.Project != "" && t.Failed.Files > 0 {
+	if err == nil && c.Project != "" && row.Failed.Files > 0 {
 		var failed []avalon.FailedFile
 		failed, err = e.store.Failed(ctx, name, rules, c.Limit)
 		for _, f := range failed {
-			out := failedFile{Representation: f.Key.ID.String(), Path: f.Path, Tries: f.Tries, Error: f.Error}
-			if !f.LastFailed.IsZero() {
-				out.LastFailed = &f.LastFailed
-			}
-			row.FailedFiles = append(row.FailedFiles, out)
+			row.FailedFiles = append(row.FailedFiles,
+				failedFile{f.Key.ID.String(), f.Path, f.Tries, f.Error, f.LastFailed})
 		}
 	}
 	if err != nil {
 		row.Error = err.Error()
 	}
-	return row, t
+	return row
 }
 
 // unfitFiles finds the pending files of a project that the settings do not fit.

@@ -21,14 +21,14 @@ func statusForTest() *status {
 	sync := leaseHolderOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
 		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
-		Paused: []pauseStatus{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
+		Paused: []state.Pause{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
-			{Project: "Žižkov", fileStats: fileStats{Pending: fileCount{3, 2048}, Waiting: fileCount{1, 1024}, Failed: fileCount{2, 7}, Synced: fileCount{12345, 5 << 30}, Oldest: &oldest},
-				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: &failed}}},
+			{Project: "Žižkov", Stats: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048}, BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7}, Synced: avalon.FileCount{Files: 12345, Bytes: 5 << 30}, Oldest: oldest},
+				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: failed}}},
 			{Project: "away", Error: "it can't be read"},
-			{Project: "b", fileStats: fileStats{Synced: fileCount{1, 1}, Absent: fileCount{1, 9}, Paused: fileCount{2, 5}, Unusable: fileCount{1000, 9}}},
+			{Project: "b", Stats: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}, SourceMissing: avalon.FileCount{Files: 1, Bytes: 9}, Paused: avalon.FileCount{Files: 2, Bytes: 5}, Invalid: avalon.FileCount{Files: 1000, Bytes: 9}}},
 		},
-		Total: fileStats{Pending: fileCount{3, 2048}, Waiting: fileCount{1, 1024}, Failed: fileCount{2, 7}, Synced: fileCount{12346, 5<<30 + 1}, Oldest: &oldest},
+		Total: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048}, BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7}, Synced: avalon.FileCount{Files: 12346, Bytes: 5<<30 + 1}, Oldest: oldest},
 	}
 }
 
@@ -118,13 +118,14 @@ func TestStatusJSON(t *testing.T) {
 	}
 }
 
-func TestStatsForScripts(t *testing.T) {
-	if got := fileStatsOf(avalon.Stats{}); got != (fileStats{}) {
-		t.Errorf("%+v", got)
-	}
-	got := fileStatsOf(avalon.Stats{SourceMissing: avalon.FileCount{Files: 1, Bytes: 2}, Oldest: now})
-	if got.Absent != (fileCount{1, 2}) || got.Oldest == nil || !got.Oldest.Equal(now) {
-		t.Errorf("%+v", got)
+func TestStatsJSON(t *testing.T) {
+	got, err := json.Marshal(avalon.Stats{BackingOff: avalon.FileCount{Files: 1, Bytes: 2},
+		SourceMissing: avalon.FileCount{Files: 3, Bytes: 4}, Invalid: avalon.FileCount{Files: 5, Bytes: 6}})
+	const none = `{"files":0,"bytes":0}`
+	const want = `{"pending":` + none + `,"waiting":{"files":1,"bytes":2},"paused":` + none + `,"failed":` + none +
+		`,"synced":` + none + `,"absent":{"files":3,"bytes":4},"unusable":{"files":5,"bytes":6}}`
+	if string(got) != want || err != nil {
+		t.Errorf("%v, %s", err, got)
 	}
 }
 

@@ -40,11 +40,11 @@ func (s *status) text(color bool) string {
 			t.line("%s: %s file(s) are held, as the settings do not fit: %s", t.style(red, name),
 				humanize.Comma(u.Files), sanitize(u.Reason))
 		}
-		if n := p.Absent.Files; n > 0 {
+		if n := p.SourceMissing.Files; n > 0 {
 			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n),
 				s.ActiveSite)
 		}
-		if n := p.Unusable.Files; n > 0 {
+		if n := p.Invalid.Files; n > 0 {
 			t.line("%s: %s file(s) have an invalid record; the log of sitesync says why", t.style(red, name),
 				humanize.Comma(n))
 		}
@@ -71,7 +71,7 @@ func (t *styledText) holder(s *status) {
 		return
 	}
 	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, sanitize(w.Host), s.RemoteSite,
-		w.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(*w.Since)))
+		w.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(w.Since)))
 	stream := t.style(green, w.Stream)
 	if w.Stream != "open" {
 		stream = t.style(yellow, sanitize(w.Stream)+"; publishes are found by the poll only")
@@ -105,7 +105,7 @@ func (t *styledText) projects(s *status) {
 		header = append(header, cell{name, bold})
 	}
 	rows = append(rows, header)
-	row := func(name string, c fileStats, st style) {
+	row := func(name string, c avalon.Stats, st style) {
 		files := func(n int64, st style) cell {
 			if n == 0 {
 				st = plain
@@ -113,18 +113,19 @@ func (t *styledText) projects(s *status) {
 			return cell{humanize.Comma(n), st}
 		}
 		oldest := ""
-		if c.Oldest != nil {
-			oldest = duration.Rough(s.At.Sub(*c.Oldest))
+		if !c.Oldest.IsZero() {
+			oldest = duration.Rough(s.At.Sub(c.Oldest))
 		}
-		left := avalon.FileCount(c.Pending)
-		left.Add(avalon.FileCount(c.Waiting))
-		rows = append(rows, []cell{{sanitize(name), st}, files(c.Pending.Files, plain), files(c.Waiting.Files, yellow),
-			files(c.Failed.Files, red), files(c.Synced.Files, green), {humanize.IBytes(uint64(left.Bytes)), plain},
-			{humanize.IBytes(uint64(c.Synced.Bytes)), plain}, {oldest, plain}})
+		left := c.Pending
+		left.Add(c.BackingOff)
+		rows = append(rows, []cell{{sanitize(name), st}, files(c.Pending.Files, plain),
+			files(c.BackingOff.Files, yellow), files(c.Failed.Files, red), files(c.Synced.Files, green),
+			{humanize.IBytes(uint64(left.Bytes)), plain}, {humanize.IBytes(uint64(c.Synced.Bytes)), plain},
+			{oldest, plain}})
 	}
 	for _, p := range s.Projects {
-		if p.Error == "" || p.fileStats != (fileStats{}) {
-			row(p.Project, p.fileStats, plain)
+		if p.Error == "" || !p.Stats.IsZero() {
+			row(p.Project, p.Stats, plain)
 		} else {
 			unknown := slices.Repeat([]cell{{"?", red}}, len(header)-1)
 			rows = append(rows, append([]cell{{sanitize(p.Project), red}}, unknown...))
@@ -145,8 +146,8 @@ func (t *styledText) failed(p projectStatus, now time.Time) {
 		t.style(bold, "failed files of "+sanitize(p.Project)), explain.ShellQuote(p.Project))
 	for _, f := range p.FailedFiles {
 		when := ""
-		if f.LastFailed != nil {
-			when = ", " + duration.Rough(now.Sub(*f.LastFailed)) + " ago"
+		if !f.LastFailed.IsZero() {
+			when = ", " + duration.Rough(now.Sub(f.LastFailed)) + " ago"
 		}
 		t.line("  %s\n      representation %s, %d tries%s: %s", sanitize(f.Path), sanitize(f.Representation), f.Tries,
 			when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))

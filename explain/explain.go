@@ -164,7 +164,7 @@ func (x *explanation) process(project string) {
 	case info == nil:
 		x.findings.add("sitesync", Wrong, start, "no sitesync runs for site %s", x.remote.Name)
 		return
-	case info.Expired:
+	case !info.Active():
 		x.findings.add("sitesync", Wrong, start, "no sitesync runs for site %s; the last one was %s", x.remote.Name,
 			info.Holder)
 		return

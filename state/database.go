@@ -42,11 +42,11 @@ func Open(client *mongo.Client, name string) *Database {
 // also for one that is down; everything works without them.
 func (d *Database) EnsureIndexes(ctx context.Context) error {
 	expire := func(after time.Duration) mongo.IndexModel {
-		return mongo.IndexModel{Keys: bson.D{{Key: "at", Value: 1}},
+		return mongo.IndexModel{Keys: bson.M{"at": 1},
 			Options: options.Index().SetExpireAfterSeconds(int32(after / time.Second))}
 	}
 	for name, indexes := range map[string][]mongo.IndexModel{
-		"ids":      {{Keys: bson.D{{Key: "folder", Value: 1}}}, expire(idsTTL)},
+		"ids":      {{Keys: bson.M{"folder": 1}}, expire(idsTTL)},
 		"sessions": {expire(sessionsTTL)},
 	} {
 		if _, err := d.db.Collection(name).Indexes().CreateMany(ctx, indexes); err != nil {
@@ -61,7 +61,7 @@ func (d *Database) ClockAhead(ctx context.Context) (time.Duration, error) {
 	var hello struct {
 		LocalTime time.Time `bson:"localTime"`
 	}
-	if err := d.db.RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Decode(&hello); err != nil {
+	if err := d.db.RunCommand(ctx, bson.M{"hello": 1}).Decode(&hello); err != nil {
 		return 0, d.wrap(err, "read the clock of the server")
 	}
 	return time.Since(hello.LocalTime), nil
@@ -71,12 +71,8 @@ func (d *Database) ClockAhead(ctx context.Context) (time.Duration, error) {
 func (d *Database) wrap(err error, doing string) error {
 	var se mongo.ServerError
 	if errors.As(err, &se) && se.HasErrorCode(codeUnauthorized) {
-		return fmt.Errorf(
-			"%s in database %s: %w; grant the user the role readWrite on database %[2]s",
-			doing,
-			d.db.Name(),
-			err,
-		)
+		return fmt.Errorf("%s in database %s: %w; grant the user the role readWrite on database %[2]s", doing,
+			d.db.Name(), err)
 	}
 	return fmt.Errorf("%s in database %s: %w", doing, d.db.Name(), err)
 }

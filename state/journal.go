@@ -38,7 +38,7 @@ type reserved struct {
 // Reserved reads the ids that are reserved for names in a folder.
 func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]site.Reservation, error) {
 	// What a process writes after it has lost the lease sorts before what its successor has written.
-	cur, err := j.db.Collection("ids").Find(ctx, bson.D{{Key: "folder", Value: folder}},
+	cur, err := j.db.Collection("ids").Find(ctx, bson.M{"folder": folder},
 		options.Find().SetSort(bson.D{{Key: "term", Value: 1}, {Key: "n", Value: 1}}))
 	if err != nil {
 		return nil, j.wrap(err, "read reserved ids")
@@ -88,7 +88,7 @@ type session struct {
 // Session reads the upload session of a file.
 func (j *Journal) Session(ctx context.Context, key string, size int64, modTime time.Time) (string, error) {
 	var doc session
-	err := j.db.Collection("sessions").FindOne(ctx, bson.D{{Key: "_id", Value: key}}).Decode(&doc)
+	err := j.db.Collection("sessions").FindOne(ctx, bson.M{"_id": key}).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return "", nil
 	}
@@ -103,7 +103,7 @@ func (j *Journal) Session(ctx context.Context, key string, size int64, modTime t
 
 // SaveSession saves the upload session of a file.
 func (j *Journal) SaveSession(ctx context.Context, key string, size int64, modTime time.Time, uri string) error {
-	_, err := j.db.Collection("sessions").ReplaceOne(ctx, bson.D{{Key: "_id", Value: key}},
+	_, err := j.db.Collection("sessions").ReplaceOne(ctx, bson.M{"_id": key},
 		session{key, size, modTime.UnixNano(), uri, time.Now()}, options.Replace().SetUpsert(true))
 	if err != nil {
 		return j.wrap(err, "save an upload session")
@@ -113,7 +113,7 @@ func (j *Journal) SaveSession(ctx context.Context, key string, size int64, modTi
 
 // DropSession deletes the upload session of a file.
 func (j *Journal) DropSession(ctx context.Context, key string) error {
-	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.D{{Key: "_id", Value: key}}); err != nil {
+	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.M{"_id": key}); err != nil {
 		return j.wrap(err, "delete an upload session")
 	}
 	return nil

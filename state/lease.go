@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -72,18 +73,8 @@ type Hold struct {
 	Hang bool   `bson:"hang,omitempty"` // its storage does not answer
 	Why  string `bson:"why"`            // the error
 
-	// What is the subject as a text. Older versions read it from newer ones, and write nothing else but Why.
+	// What names what is held. Older versions show it, and some of them write no Kind.
 	What string `bson:"what"`
-}
-
-// leaseDoc is a document of the collection leases.
-type leaseDoc struct {
-	Name    string       `bson:"_id"`
-	Token   int64        `bson:"term"` // how often it was taken
-	Holder  Holder       `bson:"holder"`
-	Expires time.Time    `bson:"expires"`
-	Status  WorkerStatus `bson:"report"`
-	Expired bool         `bson:"expired,omitempty"` // by the database's clock; only read
 }
 
 // LeaseName names the lease for a remote site of an avalon database.
@@ -91,34 +82,29 @@ func LeaseName(avalon, site string) string { return avalon + "/" + site }
 
 // LeaseInfo is what any process can read of a lease.
 type LeaseInfo struct {
-	Holder  Holder
-	Status  WorkerStatus
-	Expired bool // or its holder is known to be dead: nothing is synced
+	Holder  Holder       `bson:"holder"`
+	Status  WorkerStatus `bson:"report"`
+	Expired bool         `bson:"expired"` // by the database's clock
 }
+
+// Active reports whether the holder still syncs, as far as is known here.
+func (i *LeaseInfo) Active() bool { return !i.Expired && !i.Holder.isDead() }
+
+// expired is true in the database if a lease has expired.
+var expired = bson.M{"$lte": bson.A{"$expires", "$$NOW"}}
 
 // LeaseInfo reads a lease. It is nil if nobody has ever held it.
 func (d *Database) LeaseInfo(ctx context.Context, name string) (*LeaseInfo, error) {
-	doc, err := d.lease(ctx, name)
-	if doc == nil || err != nil {
-		return nil, err
-	}
-	return &LeaseInfo{doc.Holder, doc.Status, doc.Expired || doc.Holder.isDead()}, nil
-}
-
-// lease reads a lease; nil if there is none.
-func (d *Database) lease(ctx context.Context, name string) (*leaseDoc, error) {
-	var doc leaseDoc
-	err := d.db.Collection("leases").FindOne(ctx, bson.D{{Key: "_id", Value: name}},
-		options.FindOne().SetProjection(bson.D{{Key: "holder", Value: 1}, {Key: "report", Value: 1},
-			{Key: "expired", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}},
-		})).Decode(&doc)
+	var info LeaseInfo
+	err := d.db.Collection("leases").FindOne(ctx, bson.M{"_id": name},
+		options.FindOne().SetProjection(bson.M{"holder": 1, "report": 1, "expired": expired})).Decode(&info)
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, d.wrap(err, "read the lease")
 	}
-	return &doc, nil
+	return &info, nil
 }
 
 // NewLease returns a lease that is not held. status may be called at any time; it must not block.
@@ -160,11 +146,11 @@ func (l *Lease) FencingToken() (int64, error) {
 	return l.token, nil
 }
 
-// Confirm asks the database whether the lease is still that that had the token, as the clocks of a machine
-// that is paused can stand still with it.
+// Confirm asks the database whether the token is still that of the lease, as the clocks of a machine that is paused can
+// stand still with it. The error is that of Check.
 func (l *Lease) Confirm(ctx context.Context, token int64) error {
 	n, err := l.database.db.Collection("leases").CountDocuments(ctx,
-		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}, {Key: "term", Value: token}})
+		bson.M{"_id": l.name, "holder.id": l.self.ID, "term": token})
 	if err != nil {
 		return l.database.wrap(err, "confirm the lease")
 	}
@@ -185,13 +171,7 @@ func passed(t time.Time) bool {
 // ctx does; fenced ends as soon as the lease may not be held any more, and then nothing must be written any more.
 // Run waits for work, then gives the lease back.
 func (l *Lease) Run(ctx context.Context, work func(ctx, fenced context.Context)) {
-	for {
-		if l.acquire(ctx) != nil {
-			return
-		}
-		if l.hold(ctx, work) {
-			return
-		}
+	for l.acquire(ctx) == nil && !l.hold(ctx, work) {
 	}
 }
 
@@ -207,9 +187,7 @@ func (l *Lease) TryRun(ctx context.Context, work func(ctx, fenced context.Contex
 		return err
 	}
 	if !l.hold(ctx, work) {
-		return errors.New(
-			"the lease was lost: another process has taken over, or the database is unreachable; see the log",
-		)
+		return errors.New("the lease was lost: another process has taken over, or the database is down; see the log")
 	}
 	return nil
 }
@@ -240,17 +218,11 @@ func (l *Lease) acquire(ctx context.Context) error {
 func (l *Lease) logWaiting(ctx context.Context, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if ctx.Err() != nil {
-		return
-	}
-	var what string
-	switch {
-	case err != nil:
-		what = "error"
-	case l.other != nil:
+	what := "error"
+	if err == nil && l.other != nil {
 		what = l.other.ID
 	}
-	if what == l.logged || what == "" {
+	if ctx.Err() != nil || what == l.logged || err == nil && l.other == nil {
 		return
 	}
 	l.logged = what
@@ -264,37 +236,36 @@ func (l *Lease) logWaiting(ctx context.Context, err error) {
 
 // try takes the lease if nobody has it.
 func (l *Lease) try(ctx context.Context) (bool, error) {
-	found, err := l.database.lease(ctx, l.name)
+	found, err := l.database.LeaseInfo(ctx, l.name)
 	if err != nil {
 		return false, err
 	}
 	isNew := found == nil
 	// It is ours already if the answer to the last attempt was lost.
-	if !isNew && !found.Expired && found.Holder.ID != l.self.ID && !found.Holder.isDead() {
+	if !isNew && found.Active() && found.Holder.ID != l.self.ID {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.other = &found.Holder
 		return false, nil
 	}
 	// The holder must still be the one that was read.
-	filter := bson.D{{Key: "_id", Value: l.name}}
-	if isNew {
-		filter = append(filter, bson.E{Key: "holder.id", Value: bson.D{{Key: "$exists", Value: false}}})
-	} else {
-		filter = append(filter, bson.E{Key: "holder.id", Value: found.Holder.ID})
-	}
-	if !isNew && found.Expired {
-		filter = append(filter, bson.E{Key: "$expr", Value: bson.D{{Key: "$lte", Value: bson.A{"$expires", "$$NOW"}}}})
+	filter := bson.M{"_id": l.name, "holder.id": bson.M{"$exists": false}}
+	if !isNew {
+		filter["holder.id"] = found.Holder.ID
+		if found.Expired {
+			filter["$expr"] = expired
+		}
 	}
 	holder := l.self
 	holder.Since = time.Now().UTC()
 	asked := time.Now()
-	var taken leaseDoc
-	err = l.database.db.Collection("leases").FindOneAndUpdate(ctx, filter, l.renewal(
-		bson.E{Key: "holder", Value: bson.D{{Key: "$literal", Value: holder}}},
-		bson.E{Key: "term", Value: bson.D{{Key: "$add", Value: bson.A{
-			bson.D{{Key: "$ifNull", Value: bson.A{"$term", 0}}}, 1}}}},
-	), options.FindOneAndUpdate().SetUpsert(isNew).SetReturnDocument(options.After)).Decode(&taken)
+	var taken struct {
+		Token int64 `bson:"term"` // how often the lease was taken
+	}
+	err = l.database.db.Collection("leases").FindOneAndUpdate(ctx, filter, l.renewal(bson.M{
+		"holder": bson.M{"$literal": holder},
+		"term":   bson.M{"$add": bson.A{bson.M{"$ifNull": bson.A{"$term", 0}}, 1}},
+	}), options.FindOneAndUpdate().SetUpsert(isNew).SetReturnDocument(options.After)).Decode(&taken)
 	if mongo.IsDuplicateKeyError(err) || errors.Is(err, mongo.ErrNoDocuments) {
 		return false, nil // another process was faster
 	}
@@ -312,11 +283,10 @@ func (l *Lease) try(ctx context.Context) (bool, error) {
 }
 
 // renewal is an update that extends the lease, and sets more.
-func (l *Lease) renewal(more ...bson.E) mongo.Pipeline {
-	set := append(bson.D{
-		{Key: "expires", Value: bson.D{{Key: "$add", Value: bson.A{"$$NOW", l.times.duration.Milliseconds()}}}},
-		{Key: "report", Value: bson.D{{Key: "$literal", Value: l.status()}}},
-	}, more...)
+func (l *Lease) renewal(more bson.M) mongo.Pipeline {
+	set := bson.M{"expires": bson.M{"$add": bson.A{"$$NOW", l.times.duration.Milliseconds()}},
+		"report": bson.M{"$literal": l.status()}}
+	maps.Copy(set, more)
 	return mongo.Pipeline{{{Key: "$set", Value: set}}}
 }
 
@@ -377,10 +347,8 @@ func (l *Lease) renew(ctx context.Context) error {
 				"stopping all uploads")
 			return err
 		case err != nil && passed(until):
-			l.log.Warn(
-				"cannot renew the lease, so another process may take over; uploads stop until it is acquired again",
-				zap.Error(err),
-			)
+			l.log.Warn("cannot renew the lease, so another process may take over; "+
+				"uploads stop until it is acquired again", zap.Error(err))
 			l.mu.Lock()
 			l.logged = "error"
 			l.mu.Unlock()
@@ -394,7 +362,7 @@ func (l *Lease) extend(ctx context.Context) error {
 	for {
 		asked := time.Now()
 		res, err := l.database.db.Collection("leases").UpdateOne(ctx,
-			bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}}, l.renewal())
+			bson.M{"_id": l.name, "holder.id": l.self.ID}, l.renewal(nil))
 		if err == nil && res.MatchedCount == 0 {
 			return errTaken
 		}
@@ -417,9 +385,9 @@ func (l *Lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	_, err := l.database.db.Collection("leases").UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: l.name}, {Key: "holder.id", Value: l.self.ID}},
+		bson.M{"_id": l.name, "holder.id": l.self.ID},
 		// Without the id, so that a renewal which is still on its way does nothing.
-		mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "expires", Value: "$$NOW"}, {Key: "holder.id", Value: ""}}}}})
+		mongo.Pipeline{{{Key: "$set", Value: bson.M{"expires": "$$NOW", "holder.id": ""}}}})
 	if err != nil {
 		l.log.Warn("cannot release the lease; another process has to wait until it expires", zap.Error(err))
 	}

@@ -153,7 +153,7 @@ func TestRenewal(t *testing.T) {
 	if fenced.Err() != nil {
 		t.Error("a has lost it")
 	}
-	var doc leaseDoc
+	var doc LeaseInfo
 	if err := db.db.Collection("leases").FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +181,8 @@ func TestDeadHolder(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db := open(t)
 			_, err := db.db.Collection("leases").
-				InsertOne(t.Context(), leaseDoc{Name: "avalon/gdrive", Holder: test.holder,
-					Expires: time.Now().Add(time.Hour)})
+				InsertOne(t.Context(), bson.M{"_id": "avalon/gdrive", "holder": test.holder,
+					"expires": time.Now().Add(time.Hour)})
 			if err != nil {
 				t.Fatal(err)
 			}

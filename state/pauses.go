@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
@@ -18,20 +19,21 @@ const pausePollInterval = 500 * time.Millisecond
 
 // Pause is an order not to begin uploads.
 type Pause struct {
-	Project string // "" for all of the site
-	By      string // who gave it, for people
-	Since   time.Time
-	Why     string // may be empty
+	Project string    `json:"project,omitempty"` // "" for all of the site
+	By      string    `json:"by"`                // who gave it, for people
+	Since   time.Time `json:"since"`
+	Why     string    `json:"why,omitempty"`
 }
 
 // Pauses are those of a remote site. They outlast restarts.
 type Pauses struct {
-	database *Database
-	site     string
+	database   *Database
+	collection *mongo.Collection
+	site       string
 }
 
 // Pauses returns the pauses of a remote site by the name of its lease.
-func (d *Database) Pauses(lease string) *Pauses { return &Pauses{d, lease} }
+func (d *Database) Pauses(lease string) *Pauses { return &Pauses{d, d.db.Collection("pauses"), lease} }
 
 // Person names who runs this process, for Pause.By.
 func Person() string {
@@ -62,7 +64,7 @@ type pauseDoc struct {
 // List returns the pauses: that of the site first, then those of projects by name.
 func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 	var docs []pauseDoc
-	cur, err := p.database.db.Collection("pauses").Find(ctx, bson.D{{Key: "_id.site", Value: p.site}})
+	cur, err := p.collection.Find(ctx, bson.M{"_id.site": p.site})
 	if err == nil {
 		err = cur.All(ctx, &docs)
 	}
@@ -79,12 +81,10 @@ func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 
 // Set begins a pause. One that exists gets the new reason, and keeps its age.
 func (p *Pauses) Set(ctx context.Context, pause Pause) error {
-	_, err := p.database.db.Collection("pauses").
-		UpdateOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, pause.Project}}},
-			bson.D{
-				{Key: "$set", Value: bson.D{{Key: "by", Value: pause.By}, {Key: "why", Value: pause.Why}}},
-				{Key: "$setOnInsert", Value: bson.D{{Key: "since", Value: pause.Since}}},
-			}, options.UpdateOne().SetUpsert(true))
+	_, err := p.collection.UpdateOne(ctx, bson.M{"_id": pauseKey{p.site, pause.Project}}, bson.M{
+		"$set":         bson.M{"by": pause.By, "why": pause.Why},
+		"$setOnInsert": bson.M{"since": pause.Since},
+	}, options.UpdateOne().SetUpsert(true))
 	if err != nil {
 		return p.database.wrap(err, "save a pause")
 	}
@@ -93,8 +93,7 @@ func (p *Pauses) Set(ctx context.Context, pause Pause) error {
 
 // Clear ends the pause of a project, or that of the site for "". It reports whether there was one.
 func (p *Pauses) Clear(ctx context.Context, project string) (bool, error) {
-	res, err := p.database.db.Collection("pauses").
-		DeleteOne(ctx, bson.D{{Key: "_id", Value: pauseKey{p.site, project}}})
+	res, err := p.collection.DeleteOne(ctx, bson.M{"_id": pauseKey{p.site, project}})
 	if err != nil {
 		return false, p.database.wrap(err, "end a pause")
 	}
