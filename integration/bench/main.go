@@ -74,7 +74,7 @@ type cli struct {
 func (c cli) profile() cli {
 	if c.Short {
 		c.Rounds, c.Publishes, c.Files, c.Folders, c.Calls, c.CPU = 2, 6, 16, 8, 40, 40
-		c.Large, c.LineFile = 16, 16
+		c.Large, c.LineFile, c.Line = 16, 16, 64
 		c.Transfers, c.Latency = []int{8}, []int{20}
 		c.SameFolder = 40
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
