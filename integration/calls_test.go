@@ -9,9 +9,9 @@ import (
 	"sitesync/integration/studio"
 )
 
-// calls lets a sitesync that knows nothing sync a publish of small files, and checks how many calls to Drive it takes
+// calls has a sitesync with empty caches sync a publish of small files, and checks how many calls to Drive it takes
 // for each: all of them are counted, those at the start and for tokens, ids, folders and listings too. Bounds are well
-// above what is to be expected, as the share of what is not done for each file falls with the number of files.
+// above what is expected, as the share of what is not done for each file falls with the number of files.
 func (s *testStudio) calls(what string, most float64, p *studio.Project, pubs ...studio.Publish) {
 	s.t.Helper()
 	files := 0
@@ -50,7 +50,7 @@ func TestCallsOfASequence(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
 	p := s.project("Test")
-	// The files are complete before the document tells of them: copying over a thousand may take longer than these
+	// The files are complete before the document is inserted: copying over a thousand may take longer than these
 	// presets let sitesync wait for newer ones.
 	frames := studio.Publish{Name: "exr", Frames: 1000, Size: 1000, NoTmp: true}
 	s.calls("a new sequence", 1.05, p, frames)

@@ -19,8 +19,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-// nobody is the user of the image.
-const nobody = 65532
+// imageUser is the user of the image.
+const imageUser = 65532
 
 // container is sitesync as it is run from deploy/compose: what the Dockerfile builds, in a folder with nothing else in
 // it but what is mounted there, as a user who can write nothing. Without the rights to change root and user (which
@@ -74,7 +74,7 @@ func (c *container) mount(path string, content []byte, secret bool) {
 	}
 	check(c.t, os.WriteFile(file, content, mode))
 	if secret && c.isRoot() {
-		check(c.t, os.Chown(file, nobody, nobody))
+		check(c.t, os.Chown(file, imageUser, imageUser))
 	}
 }
 
@@ -87,7 +87,7 @@ func (c *container) command(ctx context.Context, args ...string) *exec.Cmd {
 	if c.isRoot() {
 		cmd.Path, cmd.Dir = "/sitesync", "/"
 		cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: c.jail,
-			Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			Credential: &syscall.Credential{Uid: imageUser, Gid: imageUser}}
 	}
 	return cmd
 }

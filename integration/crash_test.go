@@ -21,7 +21,7 @@ import (
 // lag is how far listings lag behind what was created: longer than any of these tests.
 const lag = 10 * time.Minute
 
-// Killed when Drive has done the work but the answer has not come: nobody can see the file in a listing, and it is
+// Killed when Drive has done the work but the answer has not come: no listing has the file, and it is
 // not created again.
 func TestKilledBeforeTheAnswer(t *testing.T) {
 	for _, kind := range []string{"files.create", "files.create.multipart", "upload.put"} {
@@ -62,7 +62,7 @@ func TestKilledInASequence(t *testing.T) {
 	}
 	s.synced(rep)
 	s.noneTwice()
-	// One document for each folder in which something was made. Whoever comes later finds them.
+	// One document for each folder in which something was made. Later processes find them.
 	if n := must(s.stateDB().Collection("ids").CountDocuments(s.ctx, bson.D{}))(t); n > 12 {
 		t.Errorf("ids were reserved in %d documents", n)
 	}

@@ -12,7 +12,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// A key file that others can read is told of by check and at the start, and works. The presets hold no secret: anybody
+// A key file that others can read is reported by check and at the start, and works. The presets hold no secret: anybody
 // may read them.
 func TestCredentialsReadableByOthers(t *testing.T) {
 	t.Parallel()

@@ -42,7 +42,7 @@ var (
 	word = regexp.MustCompile(`'[^']*'|"[^"]*"|\S+`)
 )
 
-// TestExamples runs each example of each command's help, as somebody would who tries it out: in a studio that has the
+// TestExamples runs each example of each command's help, as a new user would: in a studio that has the
 // project and the files of which the examples speak, with its own addresses and folders in place of theirs. Each
 // command must have one.
 func TestExamples(t *testing.T) {
@@ -103,7 +103,7 @@ func (s *testStudio) example(env, line string) {
 	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(),
 		"SITESYNC_STATE_DB="+s.state(), "SITESYNC_LISTEN=off")
 	cmd.Env = append(cmd.Env, strings.Fields(mongo.ReplaceAllString(env, s.mongo))...)
-	if args[0] == "run" && !slices.Contains(args, "--once") { // until told to stop
+	if args[0] == "run" && !slices.Contains(args, "--once") { // until it is stopped
 		d := must(process.Start(process.Options{Binary: binary, Presets: s.dir, Mongo: s.mongo, Database: s.db.Name(),
 			State: s.state(), Args: args[1:], Env: strings.Fields(mongo.ReplaceAllString(env, s.mongo))}))(s.t)
 		s.log(d, process.Message("change stream open"))

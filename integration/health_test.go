@@ -56,23 +56,23 @@ func TestHealthNeedsNoPresets(t *testing.T) {
 	}
 }
 
-// No answer, a bad one, and one of somebody else are failures.
+// No response, a bad one, and one of another server are failures.
 func TestHealthFails(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
 	check(t, s.presets.Write(s.dir))
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	nobody := l.Addr().String()
+	closed := l.Addr().String()
 	check(t, l.Close())
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
 	unready := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		_, _ = w.Write([]byte(`{"ready":false}`)) // whoever asked has gone
+		_, _ = w.Write([]byte(`{"ready":false}`)) // the client has gone
 	}))
 	defer unready.Close()
 	for listen, want := range map[string]string{
-		nobody:                                   "no sitesync answers",
+		closed:                                   "no sitesync answers",
 		strings.TrimPrefix(other.URL, "http://"): "something other than sitesync",
 		strings.TrimPrefix(unready.URL, "http://"): `{"ready":false}`,
 		"off": "nothing is served",

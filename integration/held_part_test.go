@@ -11,7 +11,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// waits makes sure that a file waits, and that this is told everywhere and has cost no try.
+// waits checks that a file waits, that this is reported everywhere, and that it costs no try.
 func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind string, words ...string) {
 	s.t.Helper()
 	line := s.log(d, process.Message("uploads are held"))
@@ -29,7 +29,7 @@ func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind 
 	if _, body := page.get("/"); !strings.Contains(body, words[0]) {
 		s.t.Errorf("nothing about %q on the page", words[0])
 	}
-	s.eventually("status tells it",
+	s.eventually("status reports it",
 		func() bool { return strings.Contains(strings.Join(s.status(0).Sitesync.Held, "\n"), words[0]) })
 	if _, stdout, _ := s.exits("explain", "Test", rep.ID.Hex()); !strings.Contains(stdout, "held: "+words[0]) &&
 		!strings.Contains(stdout, words[0]) {
@@ -48,12 +48,12 @@ func (s *testStudio) goOn(d *process.Process, rep *studio.Representation) {
 	s.log(d, process.Message("uploads go on"))
 	s.wait(rep)
 	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
-		s.t.Errorf("told %d times", n)
+		s.t.Errorf("logged %d times", n)
 	}
 	s.checkNoTries(d)
 }
 
-// A file that is larger than the room left waits alone, whether Drive tells how much that is or not.
+// A file that is larger than the room left waits alone, whether Drive reports the quota or not.
 func TestLargerThanTheRoom(t *testing.T) {
 	for name, mine := range map[string]bool{"My Drive": true, "shared drive": false} {
 		t.Run(name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestNoMoreItems(t *testing.T) {
 	}
 }
 
-// One root on Drive in trouble holds what goes there, and nothing else.
+// A missing root on Drive holds what goes there, and nothing else.
 func TestOneRemoteRootAway(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)

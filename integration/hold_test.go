@@ -9,8 +9,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-// Trouble of the site holds all uploads, is told once and by check, is looked at again and again, costs no try, and
-// is over as soon as it is repaired, by itself.
+// A fault of the site holds all uploads, is logged once and reported by check, is probed again and again, costs no try,
+// and is over as soon as it is repaired, by itself.
 func TestSiteHeld(t *testing.T) {
 	for name, test := range map[string]struct {
 		mine  bool // the root is in My Drive of a user
@@ -99,7 +99,7 @@ func TestSiteHeld(t *testing.T) {
 				s.onDrive(place, "projects", rep)
 			}
 			if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
-				t.Errorf("told %d times", n)
+				t.Errorf("logged %d times", n)
 			}
 			s.checkNoTries(d)
 			s.checkNoDuplicates()

@@ -67,7 +67,7 @@ func TestMalformedDocuments(t *testing.T) {
 		s.synced(rep)
 	}
 
-	// What has to be told of each.
+	// What must be logged for each.
 	const reportedText, failedText, syncedText = "invalid document", "failed for good", "synced"
 	expected := map[studio.Expected][]string{studio.ExpectReported: {reportedText},
 		studio.ExpectPartial: {reportedText, syncedText}, studio.ExpectSynced: {syncedText},
@@ -87,7 +87,7 @@ func TestMalformedDocuments(t *testing.T) {
 		}
 		return len(missing) == 0
 	})
-	// A whole poll more tells of none again: the last thing that it finds is one that no stream told of.
+	// Another whole poll logs none again. What it finds last is a document that no stream has reported.
 	last := s.publish(p, studio.Publish{Size: 100, Asset: "Last", DictSites: true,
 		Change: func(doc bson.D) bson.D { return with(doc, "type", "draft") }})
 	must(p.Collection().UpdateByID(s.ctx, last.ID,
@@ -96,14 +96,14 @@ func TestMalformedDocuments(t *testing.T) {
 	s.synced(last)
 	check(t, d.Stop())
 
-	told := func(text string) map[string][]process.Line { // by representation
+	logged := func(text string) map[string][]process.Line { // by representation
 		out := map[string][]process.Line{}
 		for _, l := range d.Lines(process.Message(text)) {
 			out[l.Text("representation")] = append(out[l.Text("representation")], l)
 		}
 		return out
 	}
-	reported, failed, synced := told(reportedText), told(failedText), told(syncedText)
+	reported, failed, synced := logged(reportedText), logged(failedText), logged(syncedText)
 	var slowest, average time.Duration
 	for id := range live {
 		reaction := time.Duration(synced[id][0].Float("reaction") * float64(time.Second))
@@ -132,11 +132,11 @@ func TestMalformedDocuments(t *testing.T) {
 		want := map[studio.Expected]int{studio.ExpectReported: 1, studio.ExpectPartial: 1}[doc.Expected]
 		lines := reported[doc.ID]
 		if len(lines) != want {
-			complain(doc, "it is told of %d times: %v", len(lines), lines)
+			complain(doc, "it is logged %d times: %v", len(lines), lines)
 		}
 		for _, l := range lines {
 			if l.Text("project") != "Test" || l.Text("reason") == "" || l.Level != "warn" {
-				complain(doc, "told as %v", l.Fields)
+				complain(doc, "logged as %v", l.Fields)
 			}
 		}
 		if n := len(failed[doc.ID]); (n > 0) != (doc.Expected == studio.ExpectFailed) || n > 2 {
@@ -158,7 +158,7 @@ func TestMalformedDocuments(t *testing.T) {
 	}
 	for message, want := range map[string]int{"panic": 0, "goroutine ": 0, "uploads are held": 0, "does not work": 0} {
 		if lines := d.Lines(process.Message(message)); len(lines) != want {
-			t.Errorf("%q is told %d times, first %v", message, len(lines), lines[0])
+			t.Errorf("%q is logged %d times, first %v", message, len(lines), lines[0])
 		}
 	}
 	s.checkNoDuplicates()

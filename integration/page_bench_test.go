@@ -16,7 +16,7 @@ import (
 )
 
 // BenchmarkPage asks for pages over HTTP, without failed files and with 10,000 of them, each in a representation of its
-// own: the time to the first byte, while the database is counted and listed anew all the time as somebody looks.
+// own: the time to the first byte, while the database is counted and listed again and again, as the page is open.
 //
 //	go test ./integration -run '^$' -bench Page
 func BenchmarkPage(b *testing.B) {

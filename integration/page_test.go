@@ -43,7 +43,7 @@ type tab struct {
 	url string
 
 	mu       sync.Mutex
-	troubles []string // what the browser complained about
+	problems []string // what the browser complained about
 }
 
 // browse opens the page in a real browser.
@@ -54,22 +54,22 @@ func (s *testStudio) browse(p page) *tab {
 	s.t.Cleanup(cancel)
 	t := &tab{s: s, ctx: ctx, url: p.url}
 	check(s.t, chromedp.Listen(ctx, func(ev any) {
-		trouble := ""
+		problem := ""
 		switch ev := ev.(type) {
 		case *log.EventEntryAdded:
 			if strings.HasSuffix(ev.Entry.URL, "/nosuch") {
 				break // there is none
 			}
 			if ev.Entry.Level == log.EntryLevelError || ev.Entry.Level == log.EntryLevelWarning {
-				trouble = ev.Entry.Text + " " + ev.Entry.URL
+				problem = ev.Entry.Text + " " + ev.Entry.URL
 			}
 		case *runtime.EventExceptionThrown:
-			trouble = fmt.Sprint(ev.ExceptionDetails)
+			problem = fmt.Sprint(ev.ExceptionDetails)
 		}
-		if trouble != "" {
+		if problem != "" {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.troubles = append(t.troubles, trouble)
+			t.problems = append(t.problems, problem)
 		}
 	}))
 	_, err = chromedp.Call(ctx, log.Enable, cdp.Empty{})
@@ -79,8 +79,8 @@ func (s *testStudio) browse(p page) *tab {
 	s.t.Cleanup(func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		for _, trouble := range t.troubles {
-			s.t.Errorf("the browser complains: %s", trouble)
+		for _, problem := range t.problems {
+			s.t.Errorf("the browser complains: %s", problem)
 		}
 	})
 	return t
@@ -133,12 +133,12 @@ func value[T any](t *tab, expression string) T {
 	return v
 }
 
-// has is an expression that tells whether a part of the page has a text.
+// has is an expression for whether a part of the page has a text.
 func has(part, text string) string {
 	return fmt.Sprintf("(document.querySelector(%q)?.textContent.includes(%q) ?? false)", part, text)
 }
 
-// A publish is on the page within a second of being in the database, as it is for somebody who just looks at it.
+// A publish is on the page within a second of being in the database, as people see it.
 func TestPageShowsAPublishWithinASecond(t *testing.T) {
 	s := newTestStudio(t)
 	tab := s.browse(s.page(s.start(serve...)))
@@ -180,7 +180,7 @@ func TestPageIsLive(t *testing.T) {
 	late := s.publish(p, studio.Publish{Size: 100, Name: "abc", Hold: true})
 	tab.until(has("#waiting", "is not there"))
 	if _, body := page.get("/"); !strings.Contains(body, "<progress") || !strings.Contains(body, "is not there") {
-		t.Errorf("without JavaScript it is not told:\n%s", body)
+		t.Errorf("without JavaScript it is not shown:\n%s", body)
 	}
 
 	// What has the focus keeps it while the page changes around it.
@@ -207,11 +207,11 @@ func TestPageIsLive(t *testing.T) {
 		t.Errorf("the log has %v", changes)
 	}
 
-	// A sitesync that is gone is told of, and the page comes back with it.
+	// The page says that sitesync is gone, and recovers with it.
 	check(t, d.Stop())
 	tab.until(has("#link", "No connection to sitesync"))
 	tab.mu.Lock()
-	tab.troubles = nil // it says that there is no connection
+	tab.problems = nil // it says that there is no connection
 	tab.mu.Unlock()
 }
 
@@ -221,7 +221,7 @@ func (s *testStudio) refuse(rep *studio.Representation) *drive.ActiveFault {
 		Effect: drive.EffectHTML, Status: 403})
 }
 
-// Somebody repairs the cause and presses the button: the file is synced.
+// The cause is fixed and the button pressed: the file is synced.
 func TestRetryButton(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -235,7 +235,7 @@ func TestRetryButton(t *testing.T) {
 	tab.live()
 	tab.until(has("#failed", "it may come from a proxy or filter"))
 	if n := value[int](tab, `document.querySelectorAll("main button").length`); n != 0 {
-		t.Errorf("%d buttons for somebody who may change nothing", n)
+		t.Errorf("%d buttons without the right to change anything", n)
 	}
 	tab.signIn()
 	tab.until(has("#failed", "it may come from a proxy or filter"))
@@ -404,7 +404,7 @@ func text(v *accessibility.Value) string {
 	return strings.Trim(string(v.Value), `"`)
 }
 
-// No page of a studio in trouble tells a secret, to nobody and to nobody who has signed in.
+// No page of a studio in problem tells a secret, to nobody and to nobody who has signed in.
 func TestPagesTellNoSecret(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)

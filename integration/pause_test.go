@@ -36,7 +36,7 @@ func (p page) polls(n float64) {
 	p.s.eventually("it has polled", func() bool { return p.metrics()["sitesync_polls_total"] >= want })
 }
 
-// A paused project waits, and costs nobody anything: neither its files a try nor other projects their turn.
+// A paused project waits, and costs nothing: neither a try of its files nor the turn of other projects.
 func TestPauseProject(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -133,7 +133,7 @@ func TestPauseSite(t *testing.T) {
 	s.refuses(1, `did you mean "Test"?`, "pause", "Tests")
 }
 
-// Whoever takes over keeps to it.
+// It holds for the process that takes over.
 func TestPauseOutlivesATakeover(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -155,7 +155,7 @@ func TestPauseOutlivesATakeover(t *testing.T) {
 	s.synced(rep)
 }
 
-// A run that ends by itself tells what a pause has left.
+// A run with --once reports what a pause has left.
 func TestOnceWhilePaused(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -190,7 +190,7 @@ func TestOnceWhilePaused(t *testing.T) {
 	s.synced(left)
 }
 
-// What is paused must be known before anything is begun. A database that can't be asked for it is told of.
+// What is paused must be known before anything is begun. It is logged if they cannot be read.
 func TestPausesThatCantBeRead(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})

@@ -44,7 +44,7 @@ func TestPublishFoundByThePoll(t *testing.T) {
 	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 3, DictSites: true}))
 }
 
-// What was published before the start is nothing that the stream would tell of.
+// What was published before the start is not in the stream.
 func TestPublishBeforeTheStart(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -220,7 +220,7 @@ func TestFailingFileStopsAtRetryCount(t *testing.T) {
 		t.Errorf("%d tries", n)
 	}
 
-	// Repaired, it is synced as soon as somebody deletes tries.
+	// Repaired, it is synced as soon as tries is deleted.
 	check(t, os.Remove(f.Local))
 	check(t, rep.Finish())
 	check(t, rep.Retry(s.ctx, "gdrive"))
@@ -234,7 +234,7 @@ func TestLateRename(t *testing.T) {
 	d := s.start(append(streamOnly, "--settle", "1m")...)
 	p := s.project("Test")
 	late := s.publish(p, studio.Publish{Size: 100, Frames: 5, Hold: true})
-	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 2})) // nobody waits for the late one
+	s.synced(s.publish(p, studio.Publish{Size: 100, Version: 2})) // the late one holds nothing up
 	check(t, late.Finish())
 	s.synced(late)
 	if failed := d.Lines(process.Message("failed")); len(failed) > 0 {
@@ -481,7 +481,7 @@ func TestStorageNotMounted(t *testing.T) {
 	check(t, os.Rename(away, s.root))
 	s.synced(rep)
 	if n := len(d.Lines(process.Message("uploads are held"))); n != 1 {
-		t.Errorf("told %d times", n)
+		t.Errorf("logged %d times", n)
 	}
 	s.checkNoTries(d)
 }

@@ -82,7 +82,7 @@ func TestReport(t *testing.T) {
 	}
 	check(t, d.Stop())
 
-	// Whatever is in trouble is in it.
+	// All problems are in it.
 	s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 401, Reason: "invalid_client"})
 	if got := s.report(1); !strings.Contains(got, "\nfail  site") {
 		t.Errorf("nothing about refused credentials in\n%s", got)

@@ -43,7 +43,7 @@ func (s *testStudio) edits(want int, args ...string) (out edited) {
 	return out
 }
 
-// prints checks what a command tells people.
+// prints checks what a command prints.
 func (s *testStudio) prints(want string, args ...string) {
 	s.t.Helper()
 	if code, stdout, stderr := s.exits(args...); code != 0 || stderr != "" || stdout != want {

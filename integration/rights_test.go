@@ -112,7 +112,7 @@ func TestDocumentedRole(t *testing.T) {
 		}
 	}
 
-	// Nothing of it can be left out, and check tells of what is.
+	// Nothing of it can be left out, and check reports what is missing.
 	for i, p := range privileges {
 		for _, action := range p.Actions {
 			fewer := slices.Clone(privileges)

@@ -25,7 +25,7 @@ func TestEmptyRemoteSiteIdles(t *testing.T) {
 	d := s.launch()
 	line := s.log(d, process.Message("remote_site is empty"))
 	if line.Level != "warn" {
-		t.Errorf("told as %s", line.Level)
+		t.Errorf("logged as %s", line.Level)
 	}
 	check(t, d.Stop())
 	if n := s.drive.TotalCalls(); n != 0 {
@@ -201,7 +201,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
-// A site that can't be used is told of, and costs no file a try.
+// A site that cannot be used is reported, and costs no try.
 func TestOnceWithTheSiteHeld(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -217,7 +217,7 @@ func TestOnceWithTheSiteHeld(t *testing.T) {
 	}
 }
 
-// A storage that is away does not keep the rest from being synced, but is told of in the end.
+// A storage that is away does not keep the rest from being synced, but is reported in the end.
 func TestOnceWithOneRootAway(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -235,7 +235,7 @@ func TestOnceWithOneRootAway(t *testing.T) {
 	}
 }
 
-// Publishers on Windows, and no local_root: a trouble of the settings, which costs no try.
+// Publishers on Windows, and no local_root: a fault of the settings, which costs no try.
 func TestSettingsThatDoNotFit(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -354,7 +354,7 @@ func TestCheckKnowsWhatTheUserMayDo(t *testing.T) {
 			t.Errorf("%s: status %d\n%s%s", name, status, stdout, stderr)
 		}
 		if strings.Contains(stdout+stderr, "S3cr3t") {
-			t.Errorf("the password is told:\n%s%s", stdout, stderr)
+			t.Errorf("the password is shown:\n%s%s", stdout, stderr)
 		}
 	}
 }

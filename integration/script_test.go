@@ -23,7 +23,7 @@ import (
 )
 
 var updateScripts = flag.Bool("update", false,
-	"write what sitesync says into the scripts, where cmp finds it different")
+	"write sitesync's output into the scripts where cmp finds a difference")
 
 // TestScripts runs the terminal sessions of testdata/script, each with a studio, a database and a Drive of its own.
 //
@@ -31,35 +31,31 @@ var updateScripts = flag.Bool("update", false,
 //
 //	sitesync ARGS            runs sitesync, which must end with the status 0; with ! before it, with the status 1
 //	usage sitesync ARGS      the same, with the status 80, which says that the command line is wrong
-//	plain FILE               writes what it said into a file, with TIME, ID, ... for what differs each time
-//
-// publish PROJECT K=V...   publishes; afterwards ID, FILE ({root}/...), LOCAL, REMOTE and NAME are those of the last
-// publish
-//
+//	normalize FILE           writes its output into a file, with TIME, ID, ... for what differs each time
+//	publish PROJECT K=V...   publishes; sets ID, FILE ({root}/...), LOCAL, REMOTE and NAME
 //	record K=V...            writes into the remote site's records of the last publish; now-10s is a time, - removes it
 //	daemon start ARGS        starts sitesync run; daemon stop ends it
 //	synced                   waits until the last publish is synced
-//	held TEXT                waits until sitesync run says that this holds uploads up
+//	held TEXT                waits until sitesync run logs that uploads are held for this reason
 //	failed N                 waits until so many tries of the last publish have failed
-//
-// drive WHAT               trash, delete, rename or edit the last publish's first file on Drive; mkdir FOLDER and
-// remove-root
-// source WHAT              rename (the *.tmp), remove or edit the last publish's first file; away and back take the
-// storage away
+//	drive WHAT               trash, delete, rename or edit the last publish's first file on Drive; mkdir FOLDER;
+//	                         remove-root
+//	source WHAT              rename (the *.tmp), remove or edit the last publish's first file; away and back unmount
+//	                         and mount the storage
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	scripts, err := filepath.Glob("testdata/script/*.txtar")
 	check(t, err)
-	stages := map[string]*script{}
+	studios := map[string]*script{}
 	for _, file := range scripts {
 		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
-		stages[name] = &script{testStudio: newTestStudio(t)}
-		stages[name].presets.LoopDelay = "60"
-		check(t, stages[name].presets.Write(stages[name].dir))
+		studios[name] = &script{testStudio: newTestStudio(t)}
+		studios[name].presets.LoopDelay = "60"
+		check(t, studios[name].presets.Write(studios[name].dir))
 	}
 	commands := map[string]func(*testscript.TestScript, bool, []string){}
 	for name, command := range map[string]func(*script, *testscript.TestScript, bool, []string) error{
-		"sitesync": (*script).sitesync, "usage": (*script).usage, "plain": (*script).plain,
+		"sitesync": (*script).sitesync, "usage": (*script).usage, "normalize": (*script).normalize,
 		"publish": (*script).published, "record": (*script).records,
 		"daemon": (*script).runs, "synced": (*script).waits, "failed": (*script).failed, "held": (*script).held,
 		"drive": (*script).onItsDrive, "source": (*script).source,
@@ -74,9 +70,9 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Files: scripts, Cmds: commands, UpdateScripts: *updateScripts, RequireUniqueNames: true,
 		Setup: func(env *testscript.Env) error {
-			s := stages[strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")]
+			s := studios[strings.TrimPrefix(filepath.Base(env.WorkDir), "script-")]
 			if s == nil {
-				return fmt.Errorf("no stage for %s", env.WorkDir)
+				return fmt.Errorf("no studio for %s", env.WorkDir)
 			}
 			env.Values["script"] = s
 			env.Vars = append(env.Vars, "PATH="+filepath.Dir(binary)+string(os.PathListSeparator)+os.Getenv("PATH"),
@@ -88,7 +84,7 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// script is the stage of a script.
+// script is the environment of a script.
 type script struct {
 	*testStudio
 	last   *studio.Representation
@@ -115,10 +111,10 @@ func (s *script) ends(ts *testscript.TestScript, want int, args []string) error 
 	} else if err != nil {
 		return err
 	}
-	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
-	s.hidesIn("what it says", said)
-	if strings.Contains(said, "\x1b") {
-		return fmt.Errorf("there are colors, but no terminal: %q", said)
+	out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+	s.hidesIn("the output", out)
+	if strings.Contains(out, "\x1b") {
+		return fmt.Errorf("there are colors, but no terminal: %q", out)
 	}
 	if got != want {
 		return fmt.Errorf("it ends with the status %d, want %d", got, want)
@@ -155,7 +151,7 @@ var differs = []struct {
 		"index of pending files in every project"},
 }
 
-func (s *script) plain(ts *testscript.TestScript, _ bool, args []string) error {
+func (s *script) normalize(ts *testscript.TestScript, _ bool, args []string) error {
 	said := ts.ReadFile("stdout") + ts.ReadFile("stderr")
 	said = strings.NewReplacer(s.root, "/mnt/studio", s.dir, "/etc/sitesync", s.state(), "sitesync",
 		s.db.Name(), "avalon").Replace(said)

@@ -16,7 +16,7 @@ import (
 	"sitesync/integration/studio"
 )
 
-// secrets are all that nobody may read anywhere.
+// secrets must not appear anywhere.
 func (s *testStudio) secrets() []string {
 	all := append(s.drive.Secrets(), webToken)
 	if u, err := url.Parse(s.mongo); err == nil && u.User != nil {
@@ -71,7 +71,7 @@ func (s *testStudio) hidesInDatabases() {
 	}
 }
 
-// Whatever goes wrong, at every level of the log: no secret is told.
+// Whatever goes wrong, no secret is logged, at any level.
 func TestSecretsAreToldNowhere(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})

@@ -28,7 +28,7 @@ type sourceFault struct {
 	// what error says once the tries are spent; "" if nothing is wrong after all
 	want    string
 	unspoil func(t *testing.T, f studio.File) // before the *.tmp get their names; nil: nothing to do
-	path    bool                              // it is the path in the document that must be mended
+	path    bool                              // the path in the document must be fixed
 }
 
 func sourceFaults() map[string]sourceFault {
@@ -190,7 +190,7 @@ func TestSourceFaults(t *testing.T) {
 			return strings.Contains(l.Message, "failed for good") && l.Text("representation") == rep.ID.Hex() &&
 				l.Text("project") == "Test"
 		})); n != len(rep.Files) {
-			t.Errorf("%s: %d of %d files are told to have failed for good", name, n, len(rep.Files))
+			t.Errorf("%s: %d of %d files are reported as failed for good", name, n, len(rep.Files))
 		}
 	}
 

@@ -202,7 +202,7 @@ func TestStatusOfDocuments(t *testing.T) {
 	}
 }
 
-// What works, and what holds it up, is told by another process.
+// Another process reports what runs, and what is held.
 func TestStatusOfSitesync(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
@@ -217,7 +217,7 @@ func TestStatusOfSitesync(t *testing.T) {
 	// Once the site is held, nothing else is found out.
 	s.eventually("two are held", func() bool { got = s.status(0); return len(got.Sitesync.Held) == 2 })
 	rep := s.publish(p, studio.Publish{Size: 100})
-	s.eventually("all holds are told of", func() bool {
+	s.eventually("all holds are reported", func() bool {
 		got = s.status(0)
 		return *got.Sitesync.Runs && got.Sitesync.Stream == "open" && len(got.Sitesync.Held) == 3
 	})
@@ -277,7 +277,7 @@ func TestStatusOfFailures(t *testing.T) {
 	check(t, d.Stop())
 }
 
-// A project that can't be read does not hide the others, and is told of by the exit status too. (Not parallel: there is
+// A project that can't be read does not hide the others, and changes the exit status too. (Not parallel: there is
 // one failpoint in a server.)
 func TestStatusWithoutAProject(t *testing.T) {
 	t.Parallel()
@@ -301,7 +301,7 @@ func TestStatusWithoutAProject(t *testing.T) {
 	}
 }
 
-// Who may only read the projects is told how far they are; who works is in another database.
+// A user who may only read the projects gets the counts; the active process is in another database.
 func TestStatusWithFewRights(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})

@@ -28,7 +28,7 @@ func (s *testStudio) twoStorages() (roots map[string]string) {
 	return roots
 }
 
-// A storage that is away, in whatever way, holds up what is on it and nothing else, is told of once, costs no try, and
+// A storage that is away, in whatever way, holds up what is on it and nothing else, is logged once, costs no try, and
 // is found when it is back.
 func TestOneStorageAway(t *testing.T) {
 	for name, left := range map[string]func(root string) error{
@@ -69,7 +69,7 @@ func TestOneStorageAway(t *testing.T) {
 			}
 			for message, want := range map[string]int{"uploads are held": 1, "uploads go on": 1, "upload failed": 0} {
 				if lines := d.Lines(process.Message(message)); len(lines) != want {
-					t.Errorf("%q is told %d times: %v", message, len(lines), lines)
+					t.Errorf("%q is logged %d times: %v", message, len(lines), lines)
 				}
 			}
 		})

@@ -22,7 +22,7 @@ import (
 // recovery is how soon after MongoDB takes writes again sitesync reacts through the change stream.
 const recovery = 15 * time.Second
 
-// fault is a studio whose MongoDB gets into trouble. Its sitesync polls once an hour, so that what it finds, it finds
+// fault is a studio whose MongoDB has a fault. Its sitesync polls once an hour, so that what it finds, it finds
 // by the stream, or by the poll that follows an opening of the stream.
 type fault struct {
 	*testStudio
@@ -113,7 +113,7 @@ func (f *fault) recovers(since time.Time) {
 	}
 }
 
-// once checks that all that was ever published is synced, once, and what is told of the fault.
+// once checks that all that was ever published is synced, once, and what the log says of the fault.
 func (f *fault) once(reasons ...string) {
 	f.t.Helper()
 	files := 0
@@ -126,18 +126,18 @@ func (f *fault) once(reasons ...string) {
 	if n := f.creates(); n < files || n > files && len(f.d.Lines(leaseLost)) == 0 {
 		f.t.Errorf("%d uploads of %d files", n, files)
 	}
-	f.told(reasons...)
+	f.checkLog(reasons...)
 }
 
-// leaseLost matches what is told when the database is away for longer than the lease.
+// leaseLost matches what is logged when the database is away for longer than the lease.
 var leaseLost = process.Message("cannot renew the lease")
 
-// stopped matches what is told when the stream, or all work, ends by a fault.
+// stopped matches what is logged when the stream, or all work, ends by a fault.
 func stopped(l process.Line) bool { return process.Message("change stream lost")(l) || leaseLost(l) }
 
-// told checks that the log says everything once. The stream was lost for one of the reasons, or for several, with a
+// checkLog checks that the log says everything once. The stream was lost for one of the reasons, or for several, with a
 // space between; an empty one allows that the driver has resumed it.
-func (f *fault) told(reasons ...string) {
+func (f *fault) checkLog(reasons ...string) {
 	f.t.Helper()
 	faults := 1
 	if f.elections != nil {
@@ -157,7 +157,7 @@ func (f *fault) told(reasons ...string) {
 	}
 	for message, n := range count {
 		if n > faults {
-			f.t.Errorf("told %d times, of %d fault(s): %s", n, faults, message)
+			f.t.Errorf("logged %d times, with %d fault(s): %s", n, faults, message)
 		}
 	}
 	ok := slices.Contains(reasons, strings.Join(lost, " ")) || len(lost) == 0 &&
@@ -187,7 +187,7 @@ func TestPrimaryFaults(t *testing.T) {
 	}
 	for _, tt := range []struct {
 		name string
-		act  func(*testing.T) (mend func(*testing.T))
+		act  func(*testing.T) (restore func(*testing.T))
 	}{
 		{"stepped down", func(t *testing.T) func(*testing.T) {
 			check(t, set.StepDown(t.Context()))
@@ -213,11 +213,11 @@ func TestPrimaryFaults(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			f := start(t)
 			f.begin()
-			mend := tt.act(t)
+			restore := tt.act(t)
 			f.recovers(f.writable())
 			f.once("", "network", "primary_change")
 			f.mark()
-			mend(t) // the old primary comes back, and may take over again
+			restore(t) // the old primary comes back, and may take over again
 			f.recovers(f.writable())
 			f.once("", "network", "primary_change")
 		})
@@ -353,7 +353,7 @@ func TestServerFaults(t *testing.T) {
 		f.once("unauthorized", "network", "network unauthorized")
 	})
 
-	// A connection that was let in stays so; after a restart of MongoDB nobody is let in with the old password.
+	// A connection that was let in stays so; after a restart of MongoDB the old password is refused.
 	t.Run("password changed", func(t *testing.T) {
 		uri, db, user, _ := sync(t, "password")
 		f := newFault(t, uri, db)
@@ -422,7 +422,7 @@ func TestDroppedAndRenamed(t *testing.T) {
 		f.reps = f.reps[:len(f.reps)-1]
 		f.recovers(f.writable())
 		// The one that has gone was synced too, and is on Drive as well as this one, which has its name.
-		f.told("")
+		f.checkLog("")
 	})
 
 	t.Run("project dropped", func(t *testing.T) {
@@ -433,7 +433,7 @@ func TestDroppedAndRenamed(t *testing.T) {
 		f.reps = nil
 		f.p = f.project("Test") // created again
 		f.recovers(f.writable())
-		f.told("")
+		f.checkLog("")
 		if lines := f.logged("failed"); len(lines) > 0 {
 			t.Errorf("the log says %v", lines)
 		}
@@ -505,7 +505,7 @@ func TestLargestDocuments(t *testing.T) {
 	}
 	f.synced(f.publish(studio.Publish{}))
 	if lines := f.logged("invalid document"); len(lines) != 1 {
-		t.Errorf("told %d times", len(lines))
+		t.Errorf("logged %d times", len(lines))
 	}
 	update(full, bson.D{{Key: "$unset", Value: bson.D{{Key: "blob", Value: ""}}},
 		{Key: "$set", Value: bson.D{{Key: "files.0.sites.1.tries", Value: 0}}}})

@@ -23,7 +23,7 @@ func (s *testStudio) syncs(seed uint64) []process.Line {
 	return warnings(d)
 }
 
-// allOK runs check, which has to find nothing to mend.
+// allOK checks that check finds no problem.
 func (s *testStudio) allOK() {
 	s.t.Helper()
 	check(s.t, s.presets.Write(s.dir))
@@ -102,10 +102,10 @@ func TestTLS(t *testing.T) {
 			}
 			check(t, d.Stop())
 			if strings.Contains(stdout+stderr+d.Raw(), "S3cr3t") {
-				t.Error("a part of the password is told")
+				t.Error("a part of the password is logged")
 			}
 			if lines := d.Lines(process.Message("cannot connect to a server of MongoDB")); len(lines) != 1 {
-				t.Errorf("it is told %d times", len(lines))
+				t.Errorf("it is logged %d times", len(lines))
 			}
 		})
 	}

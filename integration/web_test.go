@@ -27,7 +27,7 @@ type page struct {
 // serve has sitesync serve its page, on a port of its own choice.
 var serve = []string{"--listen", "127.0.0.1:0"}
 
-// page waits until sitesync has told where it listens.
+// page waits until sitesync has logged where it listens.
 func (s *testStudio) page(d *process.Process) page {
 	s.t.Helper()
 	return page{s, "http://" + s.log(d, process.Message("health and metrics are served")).Text("address")}
@@ -45,7 +45,7 @@ func (p page) get(path string) (status int, body string) {
 	return res.StatusCode, body
 }
 
-// is tells whether a path answers so.
+// is returns a condition: whether a path has this response.
 func (p page) is(path string, status int, body string) func() bool {
 	return func() bool {
 		gotStatus, got := p.get(path)
@@ -133,7 +133,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	}
 
 	member := set.Members()[0]
-	check(t, member.Pause()) // resumed at once, before the lease expires and the counters begin anew
+	check(t, member.Pause()) // resumed at once, before the lease expires, which resets the counters
 	s.eventually("it is not ready without a database", page.is("/readyz", http.StatusServiceUnavailable,
 		`{"ready":false,"reasons":["the database does not answer"]}`))
 	if status, body := page.get("/healthz"); status != http.StatusOK || body != `{"status":"ok"}` {
@@ -161,14 +161,14 @@ func TestIdlePage(t *testing.T) {
 	}
 }
 
-// A site in trouble is told of; a restart or another machine would not help.
+// A site with a fault is reported, but sitesync is ready: a restart or another machine would not help.
 func TestHeldPage(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
 	s.remoteRoot("/SHOW/later", s.account)
 	page := s.page(s.start(serve...))
 	s.publish(s.project("Test"), studio.Publish{Size: 100})
-	s.eventually("it tells of the hold", page.is("/healthz", http.StatusOK, `{"status":"held","held":{"site":1}}`))
+	s.eventually("it reports the hold", page.is("/healthz", http.StatusOK, `{"status":"held","held":{"site":1}}`))
 	if status, body := page.get("/readyz"); status != http.StatusOK {
 		t.Errorf("/readyz: %d %s", status, body)
 	}
@@ -195,7 +195,7 @@ func TestPortInUse(t *testing.T) {
 	}
 }
 
-// A page that other machines can read is a matter of choice, and told of.
+// A page that other machines can read is allowed, and logged.
 func TestListeningToOtherMachines(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)

@@ -1,5 +1,5 @@
-// Package browser finds and starts a real Chromium, for tests and pictures of the page. The browser itself asks nobody
-// outside of this machine.
+// Package browser finds and starts a real Chromium, for tests and screenshots of the page. The browser itself asks
+// nobody outside of this machine.
 package browser
 
 import (

@@ -58,7 +58,7 @@ func Find(ctx context.Context) (Chromium, error) {
 		"or set $%s to its path", errors.Join(errInPath, errCached, errApt), PathVariable)
 }
 
-// inPath finds one that starts: what Ubuntu has by that name only tells to install another package.
+// inPath finds one that starts: Ubuntu's program of that name only suggests another package.
 func inPath(ctx context.Context) (Chromium, error) {
 	var tried []error
 	for _, name := range names {

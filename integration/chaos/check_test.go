@@ -138,13 +138,13 @@ func TestCheck(t *testing.T) {
 		"the content of two records is another": {wrong: 1, plant: func(s *scene) {
 			s.must(os.WriteFile(s.two[0].Files[1].Local, nil, 0o600))
 		}},
-		"a file that nobody has published": {orphaned: 1, plant: func(s *scene) {
+		"a file that was not published": {orphaned: 1, plant: func(s *scene) {
 			s.server.AddFile(s.onDrive(s.one, 0).Parent, "upload.tmp", nil)
 		}},
 		"such a file in the trash": {orphaned: 1, plant: func(s *scene) {
 			s.server.Trash(s.server.AddFile(s.onDrive(s.one, 0).Parent, "upload.tmp", nil))
 		}},
-		"a folder that nobody needs": {orphaned: 1, plant: func(s *scene) {
+		"a folder that is not needed": {orphaned: 1, plant: func(s *scene) {
 			s.server.AddFolder(s.onDrive(s.one, 0).Parent, "v002")
 		}},
 	} {

@@ -56,7 +56,7 @@ type plain struct{}
 func (plain) close() {}
 
 // Sequences that every terminal of today knows. Between the last two a terminal that can holds back what it
-// shows, so that nobody sees half a picture.
+// shows, so that no half picture is seen.
 const (
 	enterScreen = "\x1b[?1049h\x1b[?25l" // the other screen, no cursor
 	leaveScreen = "\x1b[?25h\x1b[?1049l"
@@ -120,17 +120,17 @@ func (l *live) close() {
 	})
 }
 
-// steps tells what is being waited for before there is anything to show.
+// steps shows the steps of the start.
 type steps struct{ term *terminal }
 
 // do does one step. After a few seconds the hint is given, which may be empty.
 func (s *steps) do(what, hint string, step func() error) error {
-	const patient = 3 * time.Second
+	const hintAfter = 3 * time.Second
 	if hint != "" {
 		hint = " (" + hint + ")"
 	}
 	start := time.Now()
-	done, told := make(chan struct{}), make(chan struct{})
+	done, ended := make(chan struct{}), make(chan struct{})
 	every := 10 * time.Second
 	if s.term.live {
 		every = time.Second
@@ -139,7 +139,7 @@ func (s *steps) do(what, hint string, step func() error) error {
 		fmt.Fprintf(s.term.out, "%s ...\n", what)
 	}
 	go func() {
-		defer close(told)
+		defer close(ended)
 		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
@@ -150,7 +150,7 @@ func (s *steps) do(what, hint string, step func() error) error {
 			}
 			passed := time.Since(start).Round(time.Second)
 			line := fmt.Sprintf("%s ... %s", what, passed)
-			if passed >= patient {
+			if passed >= hintAfter {
 				line += hint
 			}
 			if s.term.live {
@@ -163,7 +163,7 @@ func (s *steps) do(what, hint string, step func() error) error {
 	}()
 	err := step()
 	close(done)
-	<-told
+	<-ended
 	if s.term.live {
 		mark := paint(s.term.color, green, "✓")
 		if err != nil {

@@ -18,7 +18,7 @@ import (
 // googleTokenURL is the token endpoint in the key files that Google gives out.
 const googleTokenURL = "https://oauth2.googleapis.com/token"
 
-// Role is what somebody may do with an item or in a shared drive.
+// Role is what an account may do with an item or in a shared drive.
 type Role int
 
 // The roles, weakest first. Viewer and Contributor are what Drive's own pages
@@ -168,7 +168,7 @@ func (a *Account) RootID() string { return a.root.id }
 
 func (a *Account) place() *item { return a.root }
 
-// asUser is the account as a User resource, seen by somebody.
+// asUser is the account as a User resource, as another account sees it.
 func (a *Account) asUser(by *Account) map[string]any {
 	return map[string]any{
 		"kind": "drive#user", "displayName": a.Email, "me": a == by,
@@ -199,7 +199,7 @@ func (a *Account) addUpload(now time.Time, bytes int64) {
 	a.uploads = append(a.uploads, uploaded{minute, bytes})
 }
 
-// SharedDrive is a drive that belongs to nobody and has members.
+// SharedDrive is a drive that has members and no owner.
 type SharedDrive struct {
 	ID   string // of its root folder too
 	Name string

@@ -33,6 +33,6 @@
 // search; the scope drive.file sees everything; only MD5 of the
 // checksums; HTTP/1.1 only; session URIs are good without a token.
 //
-// Its tests run clients that nobody of this project wrote against it: Google's
+// Its tests run clients of others against it: Google's
 // for Go and for Python, and rclone. The last two come from PyPI.
 package drive

@@ -10,7 +10,7 @@ import (
 
 // errBroken says that the request's body did not arrive whole: the client went
 // away, a newer request took the upload session over, or a fault cut the
-// connection. There is nobody to answer.
+// connection. The client has gone.
 var errBroken = errors.New("request body broke off")
 
 // apiError is an error as Drive answers it.

@@ -363,14 +363,14 @@ func (c *call) retryAfter(f Fault) string {
 	case f.RetryAfter <= 0:
 		return ""
 	case f.RetryAfterDate:
-		// Rounded up, so that nobody comes back early; by the clock of the machine,
+		// Rounded up, so that no client comes back early; by the clock of the machine,
 		// which is the client's.
 		return time.Now().Add(f.RetryAfter + time.Second - 1).UTC().Format(http.TimeFormat)
 	}
 	return retryAfter(f.RetryAfter)
 }
 
-// hang waits until there is nobody to answer.
+// hang waits until the client has gone.
 func (c *call) hang() {
 	select {
 	case <-c.ctx.Done():
@@ -453,7 +453,7 @@ type answer struct {
 	sent    int64
 	scratch http.Header // of an answer that is swallowed
 	left    int64       // bytes that EffectTruncate lets pass
-	broken  bool        // a write failed: there is nobody to answer
+	broken  bool        // a write failed: the client has gone
 }
 
 func (a *answer) Header() http.Header {

@@ -17,7 +17,7 @@ import (
 	"sitesync/integration/drive"
 )
 
-// once makes one multipart create that nobody repeats: Go's transport repeats
+// once makes one multipart create that is not repeated: Go's transport repeats
 // only requests without a body or on connections that were used before.
 func (s *studio) once(t testing.TB, name string) (*http.Response, []byte, error) {
 	t.Helper()
@@ -208,7 +208,7 @@ func TestFaultResetWithinASession(t *testing.T) {
 	if status != 308 || received != "bytes=0-524287" {
 		t.Fatal(status, received)
 	}
-	// Done, but nobody is told.
+	// Done, but the response is lost.
 	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.After})
 	if err := put("bytes 524288-1048575/1048576", data[2*chunk:]); err == nil {
 		t.Fatal("no reset")

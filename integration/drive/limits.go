@@ -14,7 +14,7 @@ type limits struct {
 	buckets  map[string]*rate.Limiter
 }
 
-// configure takes over the settings. Buckets whose rate changed begin anew.
+// configure takes over the settings. Buckets whose rate changed are reset.
 func (l *limits) configure(s Settings) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *Server) checkStorage(d *SharedDrive, owner *Account, size, replaced int
 }
 
 // checkDaily refuses an upload beyond what an account may send in 24 hours. Only
-// the message tells it from throttling.
+// the message distinguishes it from throttling.
 func (s *Server) checkDaily(a *Account, size int64, now time.Time) *apiError {
 	limit := or(s.Settings().DailyUpload, googleDailyUpload)
 	if limit > 0 && a.uploadedToday(now)+size > limit {

@@ -53,7 +53,7 @@ var fileFields = map[string]func(*fileView) any{
 	"driveId":      (*fileView).driveID,
 	"teamDriveId":  (*fileView).driveID,
 	"parents": func(v *fileView) any {
-		// Where somebody else keeps an item is not shown to those it is shared with.
+		// The folder of an item is not shown to those it is shared with.
 		var ids []any
 		for _, parent := range v.it.parents() {
 			if parent.role(v.by) != NoRole {

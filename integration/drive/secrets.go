@@ -7,7 +7,7 @@ import (
 	"sync"
 )
 
-// secrets are what lets whoever knows it act as somebody else.
+// secrets are texts with which one can act as another account.
 type secrets struct {
 	mu  sync.Mutex
 	all []string
@@ -22,8 +22,8 @@ func (s *secrets) add(secret string) {
 }
 
 // Secrets returns every secret that the server has given out or been sent since its start, for looking whether
-// a program has told one: parts of private keys, client secrets, refresh and access tokens, assertions, and the ids of
-// upload sessions. Whoever has a session's id can build its URI.
+// a program has leaked one: parts of private keys, client secrets, refresh and access tokens, assertions, and the ids
+// of upload sessions. The URI of a session can be built from its id.
 func (s *Server) Secrets() []string {
 	s.secrets.mu.Lock()
 	out := slices.Clone(s.secrets.all)

@@ -371,7 +371,7 @@ func (f *faults) roll(most time.Duration) time.Duration {
 	return time.Duration(f.dice.Int64N(int64(most)))
 }
 
-// finish answers an error, or returns it if there is nobody to answer.
+// finish answers an error, or returns it if the client has gone.
 func (c *call) finish(err error) error {
 	if err == nil {
 		return nil

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// sessions are the resumable uploads, finished ones too: who asks again is told
+// sessions are the resumable uploads, finished ones too: a repeated question gets
 // the result.
 type sessions struct {
 	mu    sync.Mutex

@@ -81,7 +81,7 @@ func TestSessionOnePut(t *testing.T) {
 			uri := s.begin(t, total)
 			status, _, body := s.send(t, uri, "", data)
 			s.wantFinished(t, status, body, data)
-			// Asking or sending again tells the same result.
+			// Asking or sending again returns the same result.
 			status, _, again := s.send(t, uri, "bytes */"+strconv.Itoa(size), "")
 			if status != 200 || again != body {
 				t.Fatal(status, again)
@@ -241,7 +241,7 @@ func TestSessionBrokenConnection(t *testing.T) {
 	if err := conn.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The question may overtake the data: what it is told is a promise, no more.
+	// The question may overtake the data: the answer is a lower bound.
 	var received string
 	eventually(t, "the server noticed",
 		func() bool { return len(s.Log()) > 0 && s.Log()[len(s.Log())-1].Kind == "upload.put" })

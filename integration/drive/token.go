@@ -118,7 +118,7 @@ func (c *call) handleToken() error {
 }
 
 // audiences are the values of aud that are right for this request. Google's own
-// is so whatever token_uri the client was told: Google's documentation wants it
+// is so whatever token_uri the client has: Google's documentation wants it
 // always, and its client for Python sends it always.
 func (c *call) audiences() []string {
 	google := []string{googleTokenURL, "https://www.googleapis.com/oauth2/v4/token",

@@ -127,7 +127,7 @@ func partError(part string, err error) error {
 	return fmt.Errorf("%w: %s: %v", errMultipart, part, err)
 }
 
-// partReader tells what is wrong with a part from what is wrong with the
+// partReader distinguishes errors of a part from those of the
 // connection or the disk.
 type partReader struct{ part io.Reader }
 

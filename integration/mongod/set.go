@@ -409,7 +409,7 @@ func (rs *ReplicaSet) writeKey() error {
 }
 
 // freePorts picks n ports below the ranges that systems give to outgoing
-// connections: while a killed member is down, nobody is handed its port by chance.
+// connections: while a killed member is down, no other program gets its port by chance.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range 200 {

@@ -66,8 +66,8 @@ func Shared(t testing.TB) *ReplicaSet {
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.inMain {
-		t.Fatal("nobody would stop the shared mongod: add func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) } to " +
-			"the package")
+		t.Fatal("the shared mongod would not be stopped: add func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) } " +
+			"to the package")
 	}
 	if !shared.started {
 		shared.started = true
@@ -125,7 +125,7 @@ func StartTest(t testing.TB, o Options) *ReplicaSet {
 }
 
 // databaseName makes a legal, unique name (the number makes it so: MongoDB does
-// not tell names apart by case) that still shows the test.
+// not distinguish names by case) that still shows the test.
 func databaseName(n int, test string) string {
 	clean := strings.Map(func(r rune) rune {
 		if r < 128 && (r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {

@@ -69,7 +69,7 @@ func TestUntarStaysInItsFolder(t *testing.T) {
 	}
 }
 
-// Whoever can't install what is missing is told what it is.
+// The error names what is missing and cannot be installed.
 func TestWithoutPython(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	t.Setenv("XDG_CACHE_HOME", t.TempDir())

@@ -264,7 +264,7 @@ func (m *docMutator) variants() []variant {
 	each("a third record", always(ExpectSynced), func(_, entry draft, v any) {
 		entry["sites"] = append(append(bson.A{here}, list(v)...), draft{"name": remote})
 	})
-	// In an array the pending query looks for documents; nobody reads one as a record.
+	// In an array the pending query looks for documents; no reader takes one for a record.
 	each("the remote site's record in a dict", func(what string) Expected {
 		switch what {
 		case "missing", "array", "empty array", "deep array", "huge array":

@@ -308,7 +308,7 @@ func (pub Publish) separators(path string) string {
 
 // replace enters the representation as its version's one of that name. If there
 // was one, it does what IntegrateNew does: it deletes the old document, inserts it
-// anew as archived_representation, whose id it returns, and takes over the old id.
+// again as archived_representation, whose id it returns, and takes over the old id.
 func (p *Project) replace(ctx context.Context, rep *Representation,
 	version bson.ObjectID) (archived []bson.ObjectID, err error) {
 	at := place{version, "representation", rep.Name}
@@ -325,7 +325,7 @@ func (p *Project) replace(ctx context.Context, rep *Representation,
 	var doc bson.D
 	err = p.collection.FindOneAndDelete(ctx, bson.D{{Key: "_id", Value: old}}).Decode(&doc)
 	if errors.Is(err, mongo.ErrNoDocuments) {
-		return nil, nil // somebody deleted it
+		return nil, nil // it was deleted
 	}
 	if err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func (s *Studio) Synced(ctx context.Context, rep *Representation) (bool, error) 
 }
 
 // WaitSynced waits until the representation is synced and returns the moment at
-// which that could be read. When the context ends first, the error tells what is
+// which that could be read. When the context ends first, the error has what is
 // written in the records of its files.
 func (s *Studio) WaitSynced(ctx context.Context, rep *Representation) (time.Time, error) {
 	tick := time.NewTicker(syncedPoll)
