@@ -108,9 +108,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 
 // serve waits for the lease of the route to a site, and runs a pipeline while it is held.
 func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote config.Site) error {
+	log := d.log.With(zap.String("site", remote.Name))
 	db := state.Open(client.Client, d.cfg.Mongo.State)
 	name := state.LeaseName(d.cfg.Mongo.Database, remote.Name)
-	lease := db.NewLease(name, state.Self(), d.log, d.adapter.workerStatus)
+	lease := db.NewLease(name, state.Self(), log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
 	store.Fence = lease.Check
 	d.adapter.setDatabases(databases{client, store, db, lease})
@@ -127,7 +128,7 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	// What another process has done while it held the lease is not known, so each time all is built anew.
 	work := func(ctx, fenced context.Context) {
 		p := &pipeline{
-			cfg: d.cfg, log: d.log, once: d.once, remote: remote, store: store, pauses: db.Pauses(name),
+			cfg: d.cfg, log: log, once: d.once, remote: remote, store: store, pauses: db.Pauses(name),
 			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter,
 		}
 		failed = p.run(ctx, fenced)
@@ -140,7 +141,7 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	} else {
 		lease.Run(ctx, work)
 	}
-	d.log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
+	log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
 		zap.Int64("given_up", total.FailedFiles))
 	return errors.Join(failed, err)
 }

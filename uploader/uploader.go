@@ -1,6 +1,6 @@
-// Package uploader takes keys of representations, decides from the document as it stands which files are
-// due, uploads them, and records what came of it. Whose trouble an error is, the site says; what that means
-// for the file is decided here.
+// Package uploader is the engine: it takes keys of representations, decides from the document as it stands which files
+// are due, moves them from a [site.Source] to a [site.Backend], and records the results. These say by the class of an
+// error whose fault it is; what that means for the file is decided here.
 package uploader
 
 import (
