@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"sitesync/cond"
 	"sitesync/site"
 
 	"github.com/dustin/go-humanize"
@@ -83,12 +84,11 @@ type breakers struct {
 	log  *zap.Logger
 	poll func() // finds again what was held up
 
-	mu      sync.Mutex
-	changed chan struct{}
-	held    map[Target]*breaker
-	kinds   Holds // of held
-	ended   map[Target]closedBreaker
-	begun   Holds // since the start
+	mu    cond.Mutex
+	held  map[Target]*breaker
+	kinds Holds // of held
+	ended map[Target]closedBreaker
+	begun Holds // since the start
 }
 
 type breaker struct {
@@ -112,8 +112,7 @@ type closedBreaker struct {
 }
 
 func newBreakers(log *zap.Logger, poll func()) *breakers {
-	return &breakers{log: log, poll: poll, changed: make(chan struct{}), held: map[Target]*breaker{}, kinds: Holds{},
-		begun: Holds{},
+	return &breakers{log: log, poll: poll, held: map[Target]*breaker{}, kinds: Holds{}, begun: Holds{},
 		ended: map[Target]closedBreaker{}}
 }
 
@@ -145,7 +144,7 @@ func (h *breakers) trip(t trip, err error) {
 		sizes: [2]int64{t.size, t.size}}
 	h.kinds[t.Kind]++
 	h.begun[t.Kind]++
-	h.notify()
+	h.mu.Notify()
 	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()),
 		zap.Error(err))
 }
@@ -244,24 +243,12 @@ func (h *breakers) trialEnded(held *breaker, uploaded bool, refused error) {
 	default:
 		held.open, held.next = true, time.Now().Add(maxProbeDelay)
 	}
-	h.notify()
+	h.mu.Notify()
 }
 
 // wait returns when it is not held.
 func (h *breakers) wait(ctx context.Context, t Target) error {
-	for {
-		h.mu.Lock()
-		held, changed := h.held[t] != nil, h.changed
-		h.mu.Unlock()
-		if !held {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	return h.mu.Wait(ctx, func() bool { return h.held[t] == nil })
 }
 
 // probeNow probes something now, if it is held.
@@ -270,7 +257,7 @@ func (h *breakers) probeNow(t Target) {
 	defer h.mu.Unlock()
 	if held := h.held[t]; held != nil && held.probe != nil {
 		held.next = time.Now()
-		h.notify()
+		h.mu.Notify()
 	}
 }
 
@@ -280,7 +267,7 @@ func (h *breakers) run(ctx context.Context) {
 	defer probes.Wait()
 	for {
 		h.mu.Lock()
-		changed := h.changed
+		changed := h.mu.Changed()
 		now := time.Now()
 		var first *breaker
 		for _, held := range h.held {
@@ -318,7 +305,7 @@ func (h *breakers) probe(ctx context.Context, held *breaker) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer h.notify()
+	defer h.mu.Notify()
 	held.probing = false
 	now := time.Now()
 	switch {
@@ -386,9 +373,4 @@ func (h *breakers) counts() (now, begun Holds) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return maps.Clone(h.kinds), maps.Clone(h.begun)
-}
-
-func (h *breakers) notify() {
-	close(h.changed)
-	h.changed = make(chan struct{})
 }

@@ -5,10 +5,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/cond"
 	"sitesync/watcher"
 )
 
@@ -107,8 +107,7 @@ type scheduler struct {
 	// which root of the storage a file is in; "" if that is unknown
 	rootOf func(*avalon.File, avalon.Roots) string
 
-	mu        sync.Mutex
-	changed   chan struct{} // closed and replaced at every change
+	mu        cond.Mutex
 	jobs      map[avalon.Key]*job
 	lines     [2]map[class]*line // by lane
 	places    uint64             // handed out
@@ -125,7 +124,7 @@ type scheduler struct {
 
 func newScheduler(transfers int, queue *watcher.Queue) *scheduler {
 	return &scheduler{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
-		changed: make(chan struct{}), jobs: map[avalon.Key]*job{}, lines: [2]map[class]*line{{}, {}},
+		jobs: map[avalon.Key]*job{}, lines: [2]map[class]*line{{}, {}},
 		running: map[*job]bool{}, slow: map[string]int{}, unflushed: map[*job]bool{}}
 }
 
@@ -237,7 +236,7 @@ func (s *scheduler) isReady(c class, spare bool) bool {
 // room for another one.
 func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 	var t task
-	err := s.wait(ctx, func() bool {
+	err := s.mu.Wait(ctx, func() bool {
 		if spare && s.backlog+s.large == 0 || !spare && s.busy-s.slowCalls() >= s.transfers {
 			return false
 		}
@@ -256,7 +255,7 @@ func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 				if !spare {
 					s.busy++
 				}
-				s.notify()
+				s.mu.Notify()
 				return true
 			}
 		}
@@ -290,7 +289,7 @@ func (s *scheduler) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy--
-	s.notify()
+	s.mu.Notify()
 }
 
 // addSlowCalls counts n more calls of a root that take long; fewer, if n is negative.
@@ -300,7 +299,7 @@ func (s *scheduler) addSlowCalls(root string, n int) {
 	if s.slow[root] += n; s.slow[root] <= 0 {
 		delete(s.slow, root)
 	}
-	s.notify()
+	s.mu.Notify()
 }
 
 func (s *scheduler) slowCalls() (n int) {
@@ -371,7 +370,7 @@ func (s *scheduler) ahead() int { return 8 * s.transfers }
 // it waits until half of them have been handed out, so that documents are read several at a time. What was published
 // just now does not wait for that: each of many representations has its turn.
 func (s *scheduler) room(ctx context.Context, lane watcher.Lane) error {
-	return s.wait(ctx, func() bool { return s.hasRoom(lane) })
+	return s.mu.Wait(ctx, func() bool { return s.hasRoom(lane) })
 }
 
 func (s *scheduler) hasRoom(lane watcher.Lane) bool {
@@ -445,7 +444,7 @@ func (s *scheduler) awaitLate(ctx context.Context) (*job, []result, error) {
 			}
 			timer = time.After(time.Until(first.due()))
 		}
-		changed := s.changed
+		changed := s.mu.Changed()
 		s.mu.Unlock()
 		select {
 		case <-changed:
@@ -512,7 +511,7 @@ func (s *scheduler) requeueNow(j *job) {
 // release takes a job out of the schedule if nothing is left of it, and wakes the waiters. The job
 // is back in the queue, if there is reason, before it has left the schedule.
 func (s *scheduler) release(j *job) {
-	defer s.notify()
+	defer s.mu.Notify()
 	if j.planning || j.recording || len(j.pending)+len(j.running)+len(j.results) > 0 || s.jobs[j.key] != j {
 		return
 	}
@@ -548,28 +547,6 @@ func (s *scheduler) move(j *job, lane watcher.Lane) {
 		s.push(lane, b)
 	}
 	j.lane = lane
-}
-
-func (s *scheduler) notify() {
-	close(s.changed)
-	s.changed = make(chan struct{})
-}
-
-// wait calls try with the lock held, now and after every change, until it succeeds or ctx ends.
-func (s *scheduler) wait(ctx context.Context, try func() bool) error {
-	for {
-		s.mu.Lock()
-		ok, changed := ctx.Err() == nil && try(), s.changed
-		s.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }
 
 // Paused is what people have paused. The zero value is nothing.
@@ -628,6 +605,6 @@ func (s *scheduler) pause(p Paused) (ended bool) {
 		j.pending = nil
 		s.release(j)
 	}
-	s.notify()
+	s.mu.Notify()
 	return ended
 }

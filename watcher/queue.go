@@ -3,10 +3,10 @@ package watcher
 import (
 	"container/list"
 	"context"
-	"sync"
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/cond"
 )
 
 // Lane is one of the queue's two classes of urgency.
@@ -35,8 +35,7 @@ type Item struct {
 type Queue struct {
 	capacity int
 
-	mu      sync.Mutex
-	changed chan struct{} // closed and replaced at every change that somebody may wait for
+	mu      cond.Mutex
 	order   [lanes]*list.List
 	queued  map[avalon.Key]*list.Element // the key's place, which holds an *Item, in its lane
 	working map[avalon.Key]*Item         // the item to hand out again when it is done, if any
@@ -54,7 +53,6 @@ type delay struct {
 func NewQueue(capacity int) *Queue {
 	return &Queue{
 		capacity: capacity,
-		changed:  make(chan struct{}),
 		order:    [lanes]*list.List{list.New(), list.New()},
 		queued:   map[avalon.Key]*list.Element{},
 		working:  map[avalon.Key]*Item{},
@@ -72,7 +70,7 @@ func (q *Queue) Add(key avalon.Key, lane Lane) bool {
 
 // AddWait is Add, but waits for room. The error is the context's.
 func (q *Queue) AddWait(ctx context.Context, key avalon.Key, lane Lane) error {
-	return q.wait(ctx, func() bool { return q.add(key, lane) })
+	return q.mu.Wait(ctx, func() bool { return q.add(key, lane) })
 }
 
 // AddAfter adds a key to a lane after a delay, unless it is added sooner, which ends the wait. Of two delays
@@ -101,7 +99,7 @@ func (q *Queue) AddAfter(key avalon.Key, lane Lane, after time.Duration) {
 // Get waits for a key in the lane and hands it out. The caller must call Done with it. The error is the
 // context's.
 func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
-	err = q.wait(ctx, func() bool {
+	err = q.mu.Wait(ctx, func() bool {
 		first := q.order[lane].Front()
 		if first == nil {
 			return false
@@ -109,7 +107,7 @@ func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
 		item = *q.order[lane].Remove(first).(*Item)
 		delete(q.queued, item.Key)
 		q.working[item.Key] = nil
-		q.notify()
+		q.mu.Notify()
 		return true
 	})
 	return item, err
@@ -191,32 +189,5 @@ func (q *Queue) add(key avalon.Key, lane Lane) bool {
 // push puts an item at the end of its lane, with the lock held.
 func (q *Queue) push(it *Item) {
 	q.queued[it.Key] = q.order[it.Lane].PushBack(it)
-	q.notify()
-}
-
-// notify wakes everybody who waits, with the lock held.
-func (q *Queue) notify() {
-	close(q.changed)
-	q.changed = make(chan struct{})
-}
-
-// wait calls try with the lock held, now and after every change, until it succeeds or ctx ends.
-func (q *Queue) wait(ctx context.Context, try func() bool) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err // so that a full queue does not keep those who were told to stop
-		}
-		q.mu.Lock()
-		ok := try()
-		changed := q.changed
-		q.mu.Unlock()
-		if ok {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	q.mu.Notify()
 }
