@@ -37,8 +37,8 @@ type Change struct {
 
 // Changes is an open change stream over the whole database, so also over projects created later.
 type Changes struct {
-	cs       *mongo.ChangeStream
-	recorded *recorded
+	cs        *mongo.ChangeStream
+	ownWrites *ownWrites
 }
 
 // Changes opens a change stream that tells of everything that can make a file of the active site pending on the remote
@@ -51,7 +51,7 @@ func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
 	if err != nil {
 		return nil, s.wrap(err, "open the change stream of database %s", s.db.Name())
 	}
-	return &Changes{cs: cs, recorded: &s.recorded}, nil
+	return &Changes{cs: cs, ownWrites: &s.ownWrites}, nil
 }
 
 // TryNext waits for a change, but a second at most; ok is false if there was none. The first call only looks
@@ -60,7 +60,7 @@ func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
 func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error) {
 	// Not cs.Next with a deadline, which would kill the stream.
 	for c.cs.TryNext(ctx) {
-		if next := change(c.cs.Current); !c.recorded.has(next.Key, date(c.cs.Current.Lookup("created"))) {
+		if next := change(c.cs.Current); !c.ownWrites.contains(next.Key, date(c.cs.Current.Lookup("created"))) {
 			return next, true, nil
 		}
 	}
@@ -100,7 +100,7 @@ const (
 // matched on what they changed instead. A small record is told of as a whole rather than by its fields, and what several
 // files have changed in may be told of as all files.
 //
-// What [Store.Record] writes wakes nobody. A failure sets last_failed_dt as it sets tries, and that is how it is told from
+// What [Recorder.Record] writes wakes nobody. A failure sets last_failed_dt as it sets tries, and that is how it is told from
 // what a person does. A success sets created_dt, as does whoever has brought the file to the active site; and which site
 // a record in a list is of, an update of its fields does not tell. So these come through with the first of the dates,
 // created, by which [Changes] knows what was recorded here.

@@ -166,7 +166,7 @@ func TestRetryBesideAnUpload(t *testing.T) {
 			t.Errorf("%s: %v", form, got)
 		}
 		for key, o := range map[Key]Outcome{keys[0]: {File: good, RemoteID: "x", At: published}, keys[1]: {File: bad, Error: "no", At: published}} {
-			if _, err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+			if _, err := recorder(s).Record(t.Context(), key, []Outcome{o}); err != nil {
 				t.Fatal(err)
 			}
 		}

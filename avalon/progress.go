@@ -9,50 +9,50 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 )
 
-// NoteProgress notes in the record of a site how far the upload of a file is, from 0 to 1, as OpenPype does. The file is
-// as it was read when the work was planned; where the record does not stand any more as it was read, nothing is written.
-// Nor is it lost much if an election takes it back.
-func (s *Store) NoteProgress(ctx context.Context, key Key, site string, f File, done float64) error {
-	return s.progress(ctx, key, site, f, func(field string) bson.D {
+// SetProgress writes into the record how far the upload of a file is, from 0 to 1, as OpenPype does. The file is as it
+// was read when the upload was planned; if its record has changed since, nothing is written. The write is acknowledged by
+// the primary alone: progress that an election rolls back is no loss.
+func (r *Recorder) SetProgress(ctx context.Context, key Key, f File, done float64) error {
+	return r.updateProgress(ctx, key, f, func(field string) bson.D {
 		return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: done}}}}
 	})
 }
 
-// DropProgress takes away what was noted, where no outcome does so.
-func (s *Store) DropProgress(ctx context.Context, key Key, site string, f File) error {
-	return s.progress(ctx, key, site, f, func(field string) bson.D {
+// ClearProgress removes what SetProgress has written. Recording an outcome does so too.
+func (r *Recorder) ClearProgress(ctx context.Context, key Key, f File) error {
+	return r.updateProgress(ctx, key, f, func(field string) bson.D {
 		return bson.D{{Key: "$unset", Value: bson.D{{Key: field, Value: ""}}}}
 	})
 }
 
-// progress changes one field by its place in the document. So MongoDB logs, and tells change streams, this field and
-// nothing else: of a change that is made by an expression it may tell the record as a whole, which would wake us.
-func (s *Store) progress(ctx context.Context, key Key, site string, f File, update func(field string) bson.D) error {
-	found, ok := f.RecordFor(site)
+// updateProgress changes one field by its position in the document, so that MongoDB logs, and change streams report, only
+// this field: a change made by an expression may be reported as the whole record, which would wake us.
+func (r *Recorder) updateProgress(ctx context.Context, key Key, f File, update func(field string) bson.D) error {
+	found, ok := f.RecordFor(r.site)
 	if !ok {
 		return nil
 	}
 	place := fmt.Sprintf("files.%d.sites.%d.progress", f.index, found.index)
 	open := func(rec string) bson.D {
-		return call("$and", is(rec+".created_dt", nil), is(rec+".tries", asFound(found.rawTries)))
+		return call("$and", is(rec+".created_dt", nil), is(rec+".tries", guardExpr(found.rawTries)))
 	}
 	there := call("$and", call("$isArray", "$$f.sites"), let("s", call("$arrayElemAt", "$$f.sites", found.index),
-		call("$and", is("$$s.name", site), open("$$s"))))
+		call("$and", is("$$s.name", r.site), open("$$s"))))
 	if found.dict {
-		place = fmt.Sprintf("files.%d.sites.%s.progress", f.index, site)
-		rec := "$$f.sites." + site
+		place = fmt.Sprintf("files.%d.sites.%s.progress", f.index, r.site)
+		rec := "$$f.sites." + r.site
 		there = call("$and", isOf("$$f.sites", "object"), isOf(rec, "object"), open(rec))
 	}
 	// An expression, as {"files.3.size": null} would also be true of any file that has no field "3".
 	same := call("$and", call("$isArray", "$files"), let("f", call("$arrayElemAt", "$files", f.index),
 		call("$and", append(sameFile(f), there)...)))
-	if err := s.fenced(); err != nil {
+	if err := r.fence(); err != nil {
 		return err
 	}
-	_, err := s.db.Collection(key.Project, options.Collection().SetWriteConcern(writeconcern.W1())).UpdateOne(ctx,
+	_, err := r.store.db.Collection(key.Project, options.Collection().SetWriteConcern(writeconcern.W1())).UpdateOne(ctx,
 		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "$expr", Value: same}}, update(place))
 	if err != nil {
-		return fmt.Errorf("note the progress of representation %s: %w", key, err)
+		return fmt.Errorf("write the progress of representation %s: %w", key, err)
 	}
 	return nil
 }

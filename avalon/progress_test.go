@@ -28,14 +28,14 @@ func TestProgress(t *testing.T) {
 			}
 			defer changes.Close(context.Background())
 			for _, done := range []float64{0.001, 0.5, 1} {
-				if err := s.NoteProgress(t.Context(), key, gdrive, rep.Files[1], done); err != nil {
+				if err := recorder(s).SetProgress(t.Context(), key, rep.Files[1], done); err != nil {
 					t.Fatal(err)
 				}
 				if got, ok := siteRecord(t, coll, key, "1").Lookup("progress").DoubleOK(); !ok || got != done {
 					t.Errorf("progress is %v, want %v", got, done)
 				}
 			}
-			if err := s.DropProgress(t.Context(), key, gdrive, rep.Files[1]); err != nil {
+			if err := recorder(s).ClearProgress(t.Context(), key, rep.Files[1]); err != nil {
 				t.Fatal(err)
 			}
 			if after := document(t, coll, key); after != before {
@@ -48,11 +48,11 @@ func TestProgress(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := s.NoteProgress(t.Context(), key, gdrive, rep.Files[1], 0.25); err != nil {
+				if err := recorder(s).SetProgress(t.Context(), key, rep.Files[1], 0.25); err != nil {
 					t.Fatal(err)
 				}
 				o.File, o.At = rep.Files[1], time.Now()
-				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key, []Outcome{o}); err != nil {
 					t.Fatal(err)
 				}
 				if rec := siteRecord(t, coll, key, "1"); rec.Lookup("progress").Type != 0 {
@@ -91,7 +91,7 @@ func TestProgressOfWhatHasChanged(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := document(t, coll, key)
-		if err := s.NoteProgress(t.Context(), key, gdrive, f, 0.5); err != nil {
+		if err := recorder(s).SetProgress(t.Context(), key, f, 0.5); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		if after := document(t, coll, key); after != before {
@@ -104,7 +104,7 @@ func TestProgressOfWhatHasChanged(t *testing.T) {
 	if _, err := coll.DeleteOne(t.Context(), bson.D{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.NoteProgress(t.Context(), key, gdrive, f, 0.5); err != nil {
+	if err := recorder(s).SetProgress(t.Context(), key, f, 0.5); err != nil {
 		t.Error(err)
 	}
 }

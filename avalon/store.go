@@ -31,25 +31,20 @@ const (
 // ErrNotFound means that the representation or its project is no longer there: nothing is left to do.
 var ErrNotFound = errors.New("the representation is gone")
 
-// What goes in one request at the most. Others wait for it meanwhile, so it must not take long.
+// Limits of one request. Others wait for it meanwhile, so it must not take long.
 const (
-	maxRead    = 8  // representations; one can have 16 MB
-	maxWritten = 64 // outcomes of as many representations
+	maxReadBatch  = 8  // representations, of up to 16 MB each
+	maxWriteBatch = 64 // outcomes of as many representations
 )
 
-// writesApart is how long after outcomes of a project were written others wait for company.
-const writesApart = 10 * time.Millisecond
+// writeInterval is the minimum time between batches of outcomes of a project.
+const writeInterval = 10 * time.Millisecond
 
 // Store reads and writes the avalon database.
 type Store struct {
-	// Fence is asked right before outcomes and progress are written, after any wait: its error means that another
-	// process may be at work by now. May be nil, for whoever writes neither. It must not change once the store is used.
-	Fence func() error
-
-	db       *mongo.Database
-	recorded recorded
-	read     *together[ID, bson.Raw]
-	writes   *together[mongo.WriteModel, bool]
+	db        *mongo.Database
+	ownWrites ownWrites
+	reads     *batcher[ID, bson.Raw]
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
@@ -58,17 +53,8 @@ type Store struct {
 func NewStore(client *mongo.Client, database string) *Store {
 	s := &Store{db: client.Database(database, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
-	s.read = newTogether(maxRead, 0, s.readDocuments)
-	s.writes = newTogether(maxWritten, writesApart, s.writeOutcomes)
+	s.reads = newBatcher(maxReadBatch, 0, s.readDocuments)
 	return s
-}
-
-// fenced is the error of Fence.
-func (s *Store) fenced() error {
-	if s.Fence == nil {
-		return nil
-	}
-	return s.Fence()
 }
 
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
@@ -175,7 +161,7 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 // Representation reads one representation as it stands now. The error is [ErrNotFound] if there is none, and
 // one that names what is malformed if it can't be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
-	doc, err := s.read.do(ctx, key.Project, key.ID)
+	doc, err := s.reads.submit(ctx, key.Project, key.ID)
 	if errors.Is(err, ErrNotFound) {
 		return nil, ErrNotFound
 	}
@@ -186,11 +172,10 @@ func (s *Store) Representation(ctx context.Context, key Key) (*Representation, e
 }
 
 // readDocuments reads representations of a project as far as they matter here.
-func (s *Store) readDocuments(ctx context.Context, project string, asked []*question[ID, bson.Raw]) {
+func (s *Store) readDocuments(ctx context.Context, project string, batch []*request[ID, bson.Raw]) {
 	var ids bson.A
-	for _, q := range asked {
-		ids = append(ids, q.asked)
-		q.err = ErrNotFound
+	for _, r := range batch {
+		ids = append(ids, r.query)
 	}
 	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
 		options.Find().SetProjection(bson.D{
@@ -200,17 +185,14 @@ func (s *Store) readDocuments(ctx context.Context, project string, asked []*ques
 	if err == nil {
 		err = cur.All(ctx, &docs)
 	}
-	for _, q := range asked {
-		if err != nil {
-			q.err = err
-		}
-	}
+	byID := map[ID]bson.Raw{}
 	for _, doc := range docs {
 		id, _ := documentIDOf(doc.Lookup("_id"))
-		for _, q := range asked {
-			if err == nil && q.asked == id {
-				q.answer, q.err = doc, nil
-			}
+		byID[id] = doc
+	}
+	for _, r := range batch {
+		if r.answer, r.err = byID[r.query], err; err == nil && r.answer == nil {
+			r.err = ErrNotFound
 		}
 	}
 }

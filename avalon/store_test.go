@@ -34,6 +34,8 @@ func newStore(t *testing.T) (*Store, *mongo.Collection) {
 	return NewStore(db.Client(), db.Name()), db.Collection(project)
 }
 
+func recorder(s *Store) *Recorder { return s.Recorder(route, func() error { return nil }) }
+
 func insert(t *testing.T, coll *mongo.Collection, docs ...bson.D) []Key {
 	t.Helper()
 	var keys []Key
@@ -178,7 +180,7 @@ func TestErrorsNameTheMend(t *testing.T) {
 		},
 		"aggregate": func() error { _, err := s.Changes(t.Context(), route); return err },
 		"update": func() error {
-			_, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: published}})
+			_, err := recorder(s).Record(t.Context(), key, []Outcome{{File: f, RemoteID: "x", At: published}})
 			return err
 		},
 	}
@@ -381,7 +383,7 @@ func TestRecord(t *testing.T) {
 			record := func(o Outcome) {
 				t.Helper()
 				o.File, o.At = read(t, s, key), at
-				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{o}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key, []Outcome{o}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -452,7 +454,7 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 			tt.outcome.File, tt.outcome.At = read(t, s, key), time.Now()
 			tt.change(t, coll, key)
 			before := document(t, coll, key)
-			lost, err := s.Record(t.Context(), key, gdrive, []Outcome{tt.outcome})
+			lost, err := recorder(s).Record(t.Context(), key, []Outcome{tt.outcome})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -471,7 +473,7 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 		if _, err := coll.DeleteMany(t.Context(), bson.D{}); err != nil {
 			t.Fatal(err)
 		}
-		lost, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
+		lost, err := recorder(s).Record(t.Context(), key, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
 		if err != nil || lost[f.Key()] != "the representation is gone" {
 			t.Fatal(lost, err)
 		}
@@ -499,7 +501,7 @@ func TestRecordWhatStillApplies(t *testing.T) {
 			}
 			outcomes[4] = Outcome{File: rep.Files[4], Error: "no", At: at}
 			if written {
-				if lost, err := s.Record(t.Context(), key, gdrive, outcomes); len(lost) > 0 || err != nil {
+				if lost, err := recorder(s).Record(t.Context(), key, outcomes); len(lost) > 0 || err != nil {
 					t.Fatal(lost, err)
 				}
 			}
@@ -508,7 +510,7 @@ func TestRecordWhatStillApplies(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			lost, err := s.Record(t.Context(), key, gdrive, outcomes)
+			lost, err := recorder(s).Record(t.Context(), key, outcomes)
 			want := Lost{rep.Files[0].Key(): "the file was replaced by another one in the representation",
 				rep.Files[1].Key(): "it was recorded by somebody else"}
 			if diff := cmp.Diff(want, lost, cmp.AllowUnexported(ID{})); diff != "" || err != nil {
@@ -539,7 +541,7 @@ func TestRecordTogetherWithWhatIsLost(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			lost, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
+			lost, err := recorder(s).Record(t.Context(), key, []Outcome{{File: f, RemoteID: "x", At: time.Now()}})
 			if _, is := lost[f.Key()]; err != nil || is != (i%10 == 0) {
 				t.Errorf("%d: %v, %v", i, lost, err)
 			}
@@ -561,7 +563,7 @@ func document(t *testing.T, coll *mongo.Collection, key Key) string {
 func TestRecordMany(t *testing.T) {
 	s, coll := newStore(t)
 	var files []any
-	for i := range maxGrouped + 20 {
+	for i := range maxGroup + 20 {
 		sites := any(list())
 		if i%2 == 1 {
 			sites = dict()
@@ -586,7 +588,7 @@ func TestRecordMany(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
 	}
-	if _, err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+	if _, err := recorder(s).Record(t.Context(), key, outcomes); err != nil {
 		t.Fatal(err)
 	}
 	r, err = s.Representation(t.Context(), key)
@@ -623,7 +625,7 @@ func TestRecordOddValues(t *testing.T) {
 					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "priority", Value: value})}}))[0]
 				before := read(t, s, key)
 				was, _ := before.RecordFor(gdrive)
-				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				failed := read(t, s, key)
@@ -632,7 +634,7 @@ func TestRecordOddValues(t *testing.T) {
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a failure (-want +got):\n%s", diff)
 				}
-				if _, err := s.Record(t.Context(), key, gdrive, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				synced := read(t, s, key)
@@ -664,7 +666,7 @@ func TestRecordAmongAnything(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: "x", At: published})
 	}
-	if _, err := s.Record(t.Context(), key, gdrive, outcomes); err != nil {
+	if _, err := recorder(s).Record(t.Context(), key, outcomes); err != nil {
 		t.Fatal(err)
 	}
 	again, err := s.Representation(t.Context(), key)
@@ -701,7 +703,7 @@ func TestRecordPoisonedEntry(t *testing.T) {
 	for _, f := range r.Files {
 		outcomes = append(outcomes, Outcome{File: f, RemoteID: f.Path, At: published})
 	}
-	_, err = s.Record(t.Context(), key, gdrive, outcomes)
+	_, err = recorder(s).Record(t.Context(), key, outcomes)
 	var re *RecordError
 	if !errors.As(err, &re) || len(re.Files) != 1 || re.Files[r.Files[1].Key()] == nil {
 		t.Fatalf("error %v, want a RecordError of {root}/b", err)
@@ -837,7 +839,7 @@ func TestChanges(t *testing.T) {
 		switch c := tt.change.(type) {
 		case Outcome:
 			c.File, c.At = read(t, s, keys[i]), time.Now()
-			if _, err := s.Record(t.Context(), keys[i], gdrive, []Outcome{c}); err != nil {
+			if _, err := recorder(s).Record(t.Context(), keys[i], []Outcome{c}); err != nil {
 				t.Fatal(err)
 			}
 		case string:
@@ -850,7 +852,7 @@ func TestChanges(t *testing.T) {
 			}
 			want[keys[i]] = "a skeleton"
 			outcomes := []Outcome{{File: rep.Files[0], RemoteID: "x", At: time.Now()}, {File: rep.Files[1], RemoteID: "y", At: time.Now().Add(time.Second)}}
-			if _, err := s.Record(t.Context(), keys[i], gdrive, outcomes); err != nil {
+			if _, err := recorder(s).Record(t.Context(), keys[i], outcomes); err != nil {
 				t.Fatal(err)
 			}
 		default:

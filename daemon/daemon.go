@@ -113,7 +113,6 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	name := state.LeaseName(d.cfg.Mongo.Database, remote.Name)
 	lease := db.NewLease(name, state.Self(), log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
-	store.Fence = lease.Check
 	d.adapter.setDatabases(databases{client, store, db, lease})
 	// Credentials that can't be read are an error at once, also for a process that stands by.
 	backend, err := registry.Open(ctx, remote, registry.Options{})

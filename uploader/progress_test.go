@@ -100,7 +100,7 @@ func TestProgressOfAnUploadThatIsStopped(t *testing.T) {
 func TestProgressHoldsUpNothing(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.large(12)
-		w.up.Store = deaf{w.store}
+		w.up.Recorder = deaf{w.store}
 		w.run(13 * time.Second)
 		w.wantSynced()
 	})
@@ -109,7 +109,7 @@ func TestProgressHoldsUpNothing(t *testing.T) {
 // deaf takes no notes.
 type deaf struct{ *memory }
 
-func (deaf) NoteProgress(ctx context.Context, _ avalon.Key, _ string, _ avalon.File, _ float64) error {
+func (deaf) SetProgress(ctx context.Context, _ avalon.Key, _ avalon.File, _ float64) error {
 	<-ctx.Done()
 	return ctx.Err()
 }

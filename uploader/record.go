@@ -40,7 +40,7 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		outcomes[i] = r.Outcome
 	}
 	for {
-		lost, err := u.Store.Record(ctx, j.key, u.Rules.To, outcomes)
+		lost, err := u.Recorder.Record(ctx, j.key, outcomes)
 		var refused *avalon.RecordError
 		if errors.As(err, &refused) {
 			u.refusals.add(j.key, refused)
@@ -143,7 +143,7 @@ func (p *progress) note(ctx context.Context, u *Uploader, t task) {
 			if noted && !recorded {
 				ctx, cancel := context.WithTimeout(ctx, progressTimeout)
 				defer cancel()
-				if err := u.Store.DropProgress(ctx, t.job.key, u.Rules.To, t.file); err != nil {
+				if err := u.Recorder.ClearProgress(ctx, t.job.key, t.file); err != nil {
 					log.Debug("progress stays in the record", zap.Error(err))
 				}
 			}
@@ -157,7 +157,7 @@ func (p *progress) note(ctx context.Context, u *Uploader, t task) {
 		}
 		last, noted = done, true
 		noting, cancel := context.WithTimeout(ctx, progressTimeout)
-		if err := u.Store.NoteProgress(noting, t.job.key, u.Rules.To, t.file, done); err != nil {
+		if err := u.Recorder.SetProgress(noting, t.job.key, t.file, done); err != nil {
 			log.Debug("progress can't be noted", zap.Error(err))
 		}
 		cancel()

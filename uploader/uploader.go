@@ -22,24 +22,30 @@ import (
 // planners is how many documents of a lane are read at once.
 const planners = 8
 
-// Store is what the uploader needs of the avalon database; [avalon.Store] is one.
+// Store reads the avalon database; [avalon.Store] is one.
 type Store interface {
 	// Representation reads a representation as it stands now. The error is avalon.ErrNotFound if there is none,
 	// and an *avalon.MalformedError if no retry will make it readable.
 	Representation(ctx context.Context, key avalon.Key) (*avalon.Representation, error)
-
-	// Record writes outcomes of files of one representation where they still apply; the others are lost. An error is
-	// an *avalon.RecordError if no retry will help the files it names; after any other all are tried again.
-	Record(ctx context.Context, key avalon.Key, site string, outcomes []avalon.Outcome) (avalon.Lost, error)
-
-	// NoteProgress notes how far an upload is, from 0 to 1, where the record is still as it was planned with.
-	NoteProgress(ctx context.Context, key avalon.Key, site string, f avalon.File, done float64) error
-
-	// DropProgress takes that away again.
-	DropProgress(ctx context.Context, key avalon.Key, site string, f avalon.File) error
 }
 
-var _ Store = (*avalon.Store)(nil)
+// Recorder writes what becomes of files; [avalon.Recorder] is one.
+type Recorder interface {
+	// Record writes outcomes of files of one representation where they still apply; the others are lost. An error is
+	// an *avalon.RecordError if no retry will help the files it names; after any other all are tried again.
+	Record(ctx context.Context, key avalon.Key, outcomes []avalon.Outcome) (avalon.Lost, error)
+
+	// SetProgress writes how far an upload is, from 0 to 1, where the record is still as it was planned with.
+	SetProgress(ctx context.Context, key avalon.Key, f avalon.File, done float64) error
+
+	// ClearProgress removes that again.
+	ClearProgress(ctx context.Context, key avalon.Key, f avalon.File) error
+}
+
+var (
+	_ Store    = (*avalon.Store)(nil)
+	_ Recorder = (*avalon.Recorder)(nil)
+)
 
 // Options are the settings of an Uploader. All must be given but LocalRoot, NothingDue and Synced.
 type Options struct {
@@ -53,6 +59,7 @@ type Options struct {
 	FlushTimeout      time.Duration // how long results may be written then; longer than Grace
 	Queue             *watcher.Queue
 	Store             Store
+	Recorder          Recorder
 	Source            site.Source
 	Site              site.Backend
 	Poll              func() // asks for a poll, after a hold has ended

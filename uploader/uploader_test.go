@@ -45,15 +45,15 @@ type note struct {
 
 const dropped = -1
 
-func (m *memory) NoteProgress(_ context.Context, _ avalon.Key, _ string, _ avalon.File, done float64) error {
+func (m *memory) SetProgress(_ context.Context, _ avalon.Key, _ avalon.File, done float64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.notes = append(m.notes, note{time.Now(), done})
 	return m.fail
 }
 
-func (m *memory) DropProgress(ctx context.Context, key avalon.Key, name string, f avalon.File) error {
-	return m.NoteProgress(ctx, key, name, f, dropped)
+func (m *memory) ClearProgress(ctx context.Context, key avalon.Key, f avalon.File) error {
+	return m.SetProgress(ctx, key, f, dropped)
 }
 
 func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
@@ -69,7 +69,7 @@ func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representa
 	return &rep, nil
 }
 
-func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes []avalon.Outcome) (avalon.Lost, error) {
+func (m *memory) Record(_ context.Context, _ avalon.Key, outcomes []avalon.Outcome) (avalon.Lost, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.fail != nil {
@@ -84,10 +84,10 @@ func (m *memory) Record(_ context.Context, _ avalon.Key, name string, outcomes [
 			if f.Key() != o.File.Key() {
 				continue
 			}
-			rec := avalon.SiteRecord{Name: name, Created: true, RemoteID: o.RemoteID}
+			rec := avalon.SiteRecord{Name: "gdrive", Created: true, RemoteID: o.RemoteID}
 			if o.Error != "" {
-				old, _ := f.RecordFor(name)
-				rec = avalon.SiteRecord{Name: name, Tries: old.Tries + 1, Error: o.Error, LastFailed: o.At}
+				old, _ := f.RecordFor("gdrive")
+				rec = avalon.SiteRecord{Name: "gdrive", Tries: old.Tries + 1, Error: o.Error, LastFailed: o.At}
 			}
 			m.rep.Files[i].Sites = []avalon.SiteRecord{{Name: "studio", Created: true}, rec}
 		}
@@ -189,7 +189,7 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 			Rules:             rules,
 			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"),
 			DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-			Queue: q, Store: w.store, Site: w.site,
+			Queue: q, Store: w.store, Recorder: w.store, Site: w.site,
 			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
 		})
@@ -496,7 +496,7 @@ func (r refusing) Representation(context.Context, avalon.Key) (*avalon.Represent
 // A database that hangs does not keep sitesync from stopping.
 func TestStopWithoutDatabase(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.up.Store = hanging{w.store}
+		w.up.Recorder = hanging{w.store}
 		w.run(time.Second)
 		before := time.Now()
 		w.stop()
@@ -512,7 +512,7 @@ func TestStopWithoutDatabase(t *testing.T) {
 // hanging never writes.
 type hanging struct{ *memory }
 
-func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Outcome) (avalon.Lost, error) {
+func (hanging) Record(ctx context.Context, _ avalon.Key, _ []avalon.Outcome) (avalon.Lost, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
 }
@@ -520,7 +520,7 @@ func (hanging) Record(ctx context.Context, _ avalon.Key, _ string, _ []avalon.Ou
 // A database that can be read and takes nothing does not have ever more uploaded that is not recorded.
 func TestUploadsWaitForTheDatabase(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.up.Store = hanging{w.store}
+		w.up.Recorder = hanging{w.store}
 		for i := range 1000 {
 			w.up.schedule.plan(strings.Repeat("x", i+1), watcher.Backlog, w.store.rep.Files[0])
 		}

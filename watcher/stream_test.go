@@ -72,6 +72,7 @@ func TestStream(t *testing.T) {
 	p := f.project(t, "Test")
 	f.open(t)
 
+	recorder := f.store.Recorder(route, func() error { return nil })
 	record := func(o avalon.Outcome) func(*testing.T, *studio.Representation) {
 		return func(t *testing.T, r *studio.Representation) {
 			rep, err := f.store.Representation(t.Context(), keyOf(r))
@@ -81,7 +82,7 @@ func TestStream(t *testing.T) {
 				o.File, o.At = file, time.Now()
 				all = append(all, o)
 			}
-			_, err = f.store.Record(t.Context(), keyOf(r), site, all)
+			_, err = recorder.Record(t.Context(), keyOf(r), all)
 			must(t, err)
 		}
 	}

@@ -423,11 +423,11 @@ func (tr *trial) Check(ctx context.Context) error {
 
 // counting counts the tries that are recorded.
 type counting struct {
-	*avalon.Store
+	*avalon.Recorder
 	tr *trial
 }
 
-func (c counting) Record(ctx context.Context, key avalon.Key, name string, outcomes []avalon.Outcome) (avalon.Lost, error) {
+func (c counting) Record(ctx context.Context, key avalon.Key, outcomes []avalon.Outcome) (avalon.Lost, error) {
 	c.tr.mu.Lock()
 	for _, o := range outcomes {
 		if o.Error != "" {
@@ -435,7 +435,7 @@ func (c counting) Record(ctx context.Context, key avalon.Key, name string, outco
 		}
 	}
 	c.tr.mu.Unlock()
-	return c.Store.Record(ctx, key, name, outcomes)
+	return c.Recorder.Record(ctx, key, outcomes)
 }
 
 // run publishes the file and lets the uploader work until it is synced. The first Put must come to want, and
@@ -456,15 +456,17 @@ func (tr *trial) run(want verdict, k request) {
 		t.Fatal(err)
 	}
 	key := avalon.Key{Project: "Test", ID: avalon.NewID(doc)}
-	store := counting{avalon.NewStore(tr.stage.db.Client(), tr.stage.db.Name()), tr}
+	store := avalon.NewStore(tr.stage.db.Client(), tr.stage.db.Name())
+	route := avalon.Route{From: "studio", To: "gdrive"}
+	recorder := counting{store.Recorder(route, func() error { return nil }), tr}
 	core, logs := observer.New(zap.InfoLevel)
 	q := watcher.NewQueue(10)
 	defer q.Close()
 	up := uploader.New(uploader.Options{
-		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
+		Rules: avalon.Rules{Route: route, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
 		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-		Queue: q, Store: store, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
+		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup

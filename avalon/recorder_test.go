@@ -6,15 +6,15 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 )
 
-// What passes by itself is written again; what does not is the document's.
+// What isTransient by itself is written again; what does not is the document's.
 func TestPassingWriteErrors(t *testing.T) {
 	for code, want := range map[int]bool{-31800: true, 112: true, 365: true, 121: false, 10334: false, 17419: false} {
 		err := mongo.WriteException{WriteErrors: mongo.WriteErrors{{Code: code}}}
-		if got := passes(err); got != want {
+		if got := isTransient(err); got != want {
 			t.Errorf("code %d: %v", code, got)
 		}
 	}
-	if passes(nil) || passes(mongo.CommandError{Code: 112}) {
+	if isTransient(nil) || isTransient(mongo.CommandError{Code: 112}) {
 		t.Error("what is no write error is not repeated here")
 	}
 }

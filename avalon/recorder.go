@@ -15,14 +15,14 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
-// maxGrouped bounds the outcomes written by one update: the server compares each with each of their files.
-const maxGrouped = 250
+// maxGroup bounds the outcomes written by one update: the server compares each with each of their files.
+const maxGroup = 250
 
-// Waits before a write is repeated whose error passes by itself, 3 s in all: a document of 16 MB is too much for a
+// Waits before a write is repeated whose error isTransient by itself, 3 s in all: a document of 16 MB is too much for a
 // small MongoDB while it is busy.
 const (
-	firstRewrite = 100 * time.Millisecond
-	lastRewrite  = 1600 * time.Millisecond
+	minRewriteWait = 100 * time.Millisecond
+	maxRewriteWait = 1600 * time.Millisecond
 )
 
 // Outcome is what became of one file on one site.
@@ -36,22 +36,37 @@ type Outcome struct {
 // Lost says, by file, why an outcome was not written: what it was about is not there any more as it was.
 type Lost map[FileKey]string
 
-// Record writes outcomes of files of one representation on one site, grouped into few updates because each
-// rewrites the whole document on the server.
+// Recorder writes what becomes of files into their records of one site.
+type Recorder struct {
+	store  *Store
+	site   string
+	fence  func() error
+	writes *batcher[mongo.WriteModel, bool]
+}
+
+// Recorder returns a recorder for the site that a route leads to. The fence is called right before each write, after any
+// wait: its error, which is returned, means that another process may be writing by now.
+func (s *Store) Recorder(route Route, fence func() error) *Recorder {
+	r := &Recorder{store: s, site: route.To, fence: fence}
+	r.writes = newBatcher(maxWriteBatch, writeInterval, r.writeOutcomes)
+	return r
+}
+
+// Record writes outcomes of files of one representation, grouped into few updates because each rewrites the whole
+// document on the server.
 //
-// An outcome is written only where it still applies: the entry has the _id, path, size and hash that it was
-// planned with, its record of the site has no created_dt, and for a failure its tries are what they were.
-// What changed meanwhile is left alone (the change itself has woken us), and so is a representation that is
-// gone: it is lost. An error that is a [*RecordError] concerns only the files that it names; any other means that the
-// database could not be reached or refused, and that everything should be tried again.
-func (s *Store) Record(ctx context.Context, key Key, site string, outcomes []Outcome) (Lost, error) {
+// An outcome is written only where it still applies: the entry has the _id, path, size and hash that it was planned with,
+// its record of the site has no created_dt, and for a failure its tries are what they were. Others are returned as lost,
+// also those of a representation that is gone: whatever has changed the document has woken us. An error that is a
+// [*RecordError] concerns only the files that it names; after any other one everything should be tried again.
+func (r *Recorder) Record(ctx context.Context, key Key, outcomes []Outcome) (Lost, error) {
 	lost, refused := Lost{}, map[FileKey]error{}
-	for group := range slices.Chunk(outcomes, maxGrouped) {
-		err := s.record(ctx, key, site, group, lost)
+	for group := range slices.Chunk(outcomes, maxGroup) {
+		err := r.record(ctx, key, group, lost)
 		if isWriteError(err) && len(group) > 1 {
 			// One poisoned entry must not lose the others' outcomes.
 			for i := range group {
-				if err := s.record(ctx, key, site, group[i:i+1], lost); isWriteError(err) {
+				if err := r.record(ctx, key, group[i:i+1], lost); isWriteError(err) {
 					refused[group[i].File.Key()] = err
 				} else if err != nil {
 					return nil, err
@@ -81,15 +96,15 @@ func (e *RecordError) Error() string {
 }
 
 // Codes of write errors that pass by themselves: MongoDB was short of cache, or somebody else wrote.
-var passing = []int{
+var transientCodes = []int{
 	112,    // WriteConflict
 	365,    // TemporarilyUnavailable, of MongoDB 6.1 and later
 	-31800, // WT_ROLLBACK of the storage engine, which MongoDB 6.0 hands on
 }
 
-// passes reports whether the error will pass by itself, and soon.
-func passes(err error) bool {
-	return isWriteError(err) && slices.ContainsFunc(passing, func(code int) bool { return hasCode(err, code) })
+// isTransient reports whether the error will pass by itself, and soon.
+func isTransient(err error) bool {
+	return isWriteError(err) && slices.ContainsFunc(transientCodes, func(code int) bool { return hasCode(err, code) })
 }
 
 func isWriteError(err error) bool {
@@ -97,26 +112,26 @@ func isWriteError(err error) bool {
 	return errors.As(err, &we) && len(we.WriteErrors) > 0
 }
 
-// recordAgain is how often what still applies is written again, where others of the same group did not.
-const recordAgain = 3
+// maxRecordRounds is how often what still applies is written again, where others of the same group did not.
+const maxRecordRounds = 3
 
 // record writes outcomes by one update: all of them or, if one does not apply any more, none. Then it looks which ones
 // do, and writes them.
-func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Outcome, lost Lost) error {
+func (r *Recorder) record(ctx context.Context, key Key, outcomes []Outcome, lost Lost) error {
 	for _, o := range outcomes {
 		if o.Error == "" {
-			s.recorded.add(key, o.At)
+			r.store.ownWrites.add(key, o.At)
 		}
 	}
-	for range recordAgain {
-		written, err := s.writeAll(ctx, key, site, outcomes)
+	for range maxRecordRounds {
+		written, err := r.writeAll(ctx, key, outcomes)
 		if err != nil {
-			return s.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
+			return r.store.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
 		}
 		if written {
 			return nil
 		}
-		rep, err := s.Representation(ctx, key)
+		rep, err := r.store.Representation(ctx, key)
 		if err != nil && !errors.Is(err, ErrNotFound) && !errors.As(err, new(*MalformedError)) {
 			return err
 		}
@@ -130,7 +145,7 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 			case err != nil:
 				why = "the representation can't be read any more"
 			default:
-				applies, why = stands(rep, site, o)
+				applies, why = checkOutcome(rep, r.site, o)
 			}
 			if why != "" {
 				lost[o.File.Key()] = why
@@ -148,8 +163,8 @@ func (s *Store) record(ctx context.Context, key Key, site string, outcomes []Out
 	return nil
 }
 
-// stands looks at what has become of an outcome: it still applies, or it does not (why), or it has been written.
-func stands(rep *Representation, site string, o Outcome) (applies bool, why string) {
+// checkOutcome says whether an outcome still applies, or why it does not. If neither, it has been written already.
+func checkOutcome(rep *Representation, site string, o Outcome) (applies bool, why string) {
 	found := false
 	var rec SiteRecord
 	for i := range rep.Files {
@@ -188,30 +203,30 @@ func stands(rep *Representation, site string, o Outcome) (applies bool, why stri
 
 // writeAll writes outcomes by one update, and reports whether they were. A small one goes together with those of other
 // representations.
-func (s *Store) writeAll(ctx context.Context, key Key, site string, outcomes []Outcome) (written bool, err error) {
-	cases, ids := outcomeCases(site, outcomes)
+func (r *Recorder) writeAll(ctx context.Context, key Key, outcomes []Outcome) (written bool, err error) {
+	cases, ids := outcomeCases(r.site, outcomes)
 	filter := bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}
 	if len(outcomes) > 1 {
-		filter = append(filter, bson.E{Key: "$expr", Value: allApply(cases, ids)})
+		filter = append(filter, bson.E{Key: "$expr", Value: allApplyExpr(cases, ids)})
 	}
 	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(cases, ids)).SetFilter(filter)
 	alone := func() error {
-		q := &question[mongo.WriteModel, bool]{asked: update}
-		s.writeOutcomes(ctx, key.Project, []*question[mongo.WriteModel, bool]{q})
-		written = q.answer
-		return q.err
+		w := &request[mongo.WriteModel, bool]{query: update}
+		r.writeOutcomes(ctx, key.Project, []*request[mongo.WriteModel, bool]{w})
+		written = w.answer
+		return w.err
 	}
 	if len(outcomes) == 1 {
-		written, err = s.writes.do(ctx, key.Project, update)
+		written, err = r.writes.submit(ctx, key.Project, update)
 	} else {
 		err = alone()
 	}
-	return written, patiently(ctx, err, alone)
+	return written, retryTransient(ctx, err, alone)
 }
 
-// patiently does a write again for as long as its error is one that passes by itself.
-func patiently(ctx context.Context, err error, again func() error) error {
-	for wait := firstRewrite; passes(err) && wait <= lastRewrite && ctx.Err() == nil; wait *= 2 {
+// retryTransient does a write again for as long as its error is one that isTransient by itself.
+func retryTransient(ctx context.Context, err error, again func() error) error {
+	for wait := minRewriteWait; isTransient(err) && wait <= maxRewriteWait && ctx.Err() == nil; wait *= 2 {
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():
@@ -223,15 +238,15 @@ func patiently(ctx context.Context, err error, again func() error) error {
 
 // writeOutcomes writes updates of representations of a project. Their answer is whether they are known to have changed
 // something: of several MongoDB says only how many have.
-func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*question[mongo.WriteModel, bool]) {
+func (r *Recorder) writeOutcomes(ctx context.Context, project string, updates []*request[mongo.WriteModel, bool]) {
 	models := make([]mongo.WriteModel, len(updates))
 	for i, u := range updates {
-		models[i] = u.asked
+		models[i] = u.query
 	}
-	err := s.fenced()
+	err := r.fence()
 	var result *mongo.BulkWriteResult
 	if err == nil {
-		result, err = s.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
+		result, err = r.store.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
 	}
 	var several mongo.BulkWriteException
 	switch {
@@ -242,7 +257,7 @@ func (s *Store) writeOutcomes(ctx context.Context, project string, updates []*qu
 	case len(updates) > 1 && errors.As(err, new(mongo.CommandError)):
 		// It may be the fault of one of them.
 		for i := range updates {
-			s.writeOutcomes(ctx, project, updates[i:i+1])
+			r.writeOutcomes(ctx, project, updates[i:i+1])
 		}
 	default:
 		for _, u := range updates {
@@ -267,23 +282,23 @@ func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bso
 		if found.dict {
 			rec := "$$f.sites." + site
 			same = append(same, call("$eq", call("$type", "$$f.sites"), "object"), call("$eq", call("$type", rec), "object"),
-				applies(rec, found, o))
-			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: written(rec, found, o)}})
+				guardRecord(rec, found, o))
+			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: recordExpr(rec, found, o)}})
 		} else {
-			ours := call("$and", is("$$s.name", site), applies("$$s", found, o))
+			ours := call("$and", is("$$s.name", site), guardRecord("$$s", found, o))
 			same = append(same, call("$isArray", "$$f.sites"))
 			if len(outcomes) > 1 { // of one alone, the update tells whether it has changed something
 				same = append(same, call("$anyElementTrue", bson.A{mapped(elements("$$f.sites"), "s", ours)}))
 			}
-			sites = mapped("$$f.sites", "s", call("$cond", ours, written("$$s", found, o), "$$s"))
+			sites = mapped("$$f.sites", "s", call("$cond", ours, recordExpr("$$s", found, o), "$$s"))
 		}
 		cases = append(cases, outcomeCase{applies: call("$and", same...), sites: sites})
 	}
 	return cases, ids
 }
 
-// ofFile is an expression that picks one for a file, $$f: that of the outcome that applies to it, or the other.
-func ofFile(cases []outcomeCase, ids bson.A, value func(i int) any, other any) bson.D {
+// perFile is an expression that picks one for a file, $$f: that of the outcome that applies to it, or the other.
+func perFile(cases []outcomeCase, ids bson.A, value func(i int) any, other any) bson.D {
 	var branches bson.A
 	for i, c := range cases {
 		branches = append(branches, then(c.applies, value(i)))
@@ -297,13 +312,13 @@ func ofFile(cases []outcomeCase, ids bson.A, value func(i int) any, other any) b
 	return picked
 }
 
-// allApply is true of a document that all outcomes apply to.
-func allApply(cases []outcomeCase, ids bson.A) bson.D {
+// allApplyExpr is true of a document that all outcomes apply to.
+func allApplyExpr(cases []outcomeCase, ids bson.A) bson.D {
 	var numbers bson.A
 	for i := range cases {
 		numbers = append(numbers, i)
 	}
-	number := ofFile(cases, ids, func(i int) any { return literal(i) }, literal(-1))
+	number := perFile(cases, ids, func(i int) any { return literal(i) }, literal(-1))
 	return call("$setIsSubset", numbers, mapped(elements("$files"), "f", number))
 }
 
@@ -311,7 +326,7 @@ func allApply(cases []outcomeCase, ids bson.A) bson.D {
 // streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
 // array, which nobody could tell from an array that a person replaced.
 func outcomeUpdate(cases []outcomeCase, ids bson.A) mongo.Pipeline {
-	file := ofFile(cases, ids, func(i int) any {
+	file := perFile(cases, ids, func(i int) any {
 		return call("$mergeObjects", "$$f", bson.D{{Key: "sites", Value: cases[i].sites}})
 	}, "$$f")
 	return mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files", Value: mapped("$files", "f", file)}}}}}
@@ -322,23 +337,23 @@ func sameFile(f File) bson.A {
 	return bson.A{
 		is("$$f._id", f.ID),
 		is("$$f.path", f.Path),
-		is("$$f.size", asFound(f.rawSize)),
-		is("$$f.hash", asFound(f.rawHash)),
+		is("$$f.size", guardExpr(f.rawSize)),
+		is("$$f.hash", guardExpr(f.rawHash)),
 	}
 }
 
 // applies is what must still be true of the site's record. A person who deleted tries while the upload ran
 // has asked for a fresh start, which a failure of the old one must not spoil.
-func applies(rec string, found SiteRecord, o Outcome) bson.D {
+func guardRecord(rec string, found SiteRecord, o Outcome) bson.D {
 	open := is(rec+".created_dt", nil)
 	if o.Error == "" {
 		return open
 	}
-	return call("$and", open, is(rec+".tries", asFound(found.rawTries)))
+	return call("$and", open, is(rec+".tries", guardExpr(found.rawTries)))
 }
 
 // written is the site's record with the outcome in it.
-func written(rec string, found SiteRecord, o Outcome) bson.D {
+func recordExpr(rec string, found SiteRecord, o Outcome) bson.D {
 	if o.Error != "" {
 		return call("$mergeObjects", without(rec, "progress"), bson.D{
 			{Key: "error", Value: literal(o.Error)},
@@ -346,17 +361,17 @@ func written(rec string, found SiteRecord, o Outcome) bson.D {
 			{Key: "last_failed_dt", Value: o.At.UTC()},
 		})
 	}
-	return call("$mergeObjects", cleared(rec), bson.D{
+	return call("$mergeObjects", syncedRecord(rec), bson.D{
 		{Key: "created_dt", Value: o.At.UTC()},
 		{Key: "id", Value: literal(o.RemoteID)},
 	})
 }
 
-// encoded is what cleared has returned, by record: there is one for lists and one for each site of dicts.
+// encoded is what syncedRecord has returned, by record: there is one for lists and one for each site of dicts.
 var encoded sync.Map
 
-// cleared is a record without what success takes away. It is encoded once, as each success has it.
-func cleared(rec string) bson.Raw {
+// syncedRecord is a record without what success takes away. It is encoded once, as each success has it.
+func syncedRecord(rec string) bson.Raw {
 	if doc, ok := encoded.Load(rec); ok {
 		return doc.(bson.Raw)
 	}
@@ -365,8 +380,8 @@ func cleared(rec string) bson.Raw {
 	return doc
 }
 
-// asFound is a value for comparing with what was read; null also matches a missing field.
-func asFound(v bson.RawValue) any {
+// guardExpr is a value for comparing with what was read; null also matches a missing field.
+func guardExpr(v bson.RawValue) any {
 	if missing(v) {
 		return nil
 	}

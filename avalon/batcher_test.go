@@ -13,22 +13,22 @@ import (
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
-// asked is a together whose requests take a second, and what was asked of it.
-type asked struct {
-	*together[int, int]
+// slowBatcher is a batcher whose batches take a second, and what was sent.
+type slowBatcher struct {
+	*batcher[int, int]
 	mu       sync.Mutex
 	requests [][]int
 	ended    error // that the context of the last request ended with while it was under way
 }
 
-func newAsked(most int, apart time.Duration) *asked {
-	a := &asked{}
-	a.together = newTogether(most, apart, func(ctx context.Context, _ string, questions []*question[int, int]) {
+func newSlowBatcher(most int, apart time.Duration) *slowBatcher {
+	a := &slowBatcher{}
+	a.batcher = newBatcher(most, apart, func(ctx context.Context, _ string, batch []*request[int, int]) {
 		var request []int
-		for _, q := range questions {
-			request = append(request, q.asked)
-			q.answer = 10 * q.asked
-			if q.asked == 0 {
+		for _, q := range batch {
+			request = append(request, q.query)
+			q.answer = 10 * q.query
+			if q.query == 0 {
 				q.err = errors.New("nothing is asked")
 			}
 		}
@@ -44,14 +44,14 @@ func newAsked(most int, apart time.Duration) *asked {
 	return a
 }
 
-func TestTogether(t *testing.T) {
+func TestBatcher(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAsked(3, 100*time.Millisecond)
+		a := newSlowBatcher(3, 100*time.Millisecond)
 		start := time.Now()
 		var wg sync.WaitGroup
 		ask := func(project string, n int, answered time.Duration) {
 			wg.Go(func() {
-				got, err := a.do(t.Context(), project, n)
+				got, err := a.submit(t.Context(), project, n)
 				if got != 10*n || (err == nil) != (n != 0) || time.Since(start) != answered {
 					t.Errorf("%d is answered %d, %v after %s, not %s", n, got, err, time.Since(start), answered)
 				}
@@ -76,16 +76,16 @@ func TestTogether(t *testing.T) {
 	})
 }
 
-func TestTogetherWithThoseWhoGo(t *testing.T) {
+func TestBatcherWithThoseWhoGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := newAsked(10, 0)
+		a := newSlowBatcher(10, 0)
 		var gone []context.CancelFunc
 		var wg sync.WaitGroup
 		for n := range 4 {
 			ctx, cancel := context.WithCancel(t.Context())
 			gone = append(gone, cancel)
 			wg.Go(func() {
-				if _, err := a.do(ctx, "a", n+1); (n == 1 || n == 2) != errors.Is(err, context.Canceled) {
+				if _, err := a.submit(ctx, "a", n+1); (n == 1 || n == 2) != errors.Is(err, context.Canceled) {
 					t.Errorf("%d: %v", n+1, err)
 				}
 			})
@@ -154,7 +154,7 @@ func TestManyTogether(t *testing.T) {
 				t.Errorf("%s is read as %+v: %v", key, r, err)
 				return
 			}
-			_, err = s.Record(t.Context(), key, gdrive, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
+			_, err = recorder(s).Record(t.Context(), key, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
 			if errors.As(err, new(*RecordError)) != (i == refused) || err != nil && i != refused {
 				t.Errorf("record %d: %v", i, err)
 			}
@@ -188,26 +188,26 @@ func TestFence(t *testing.T) {
 	s, coll := newStore(t)
 	keys := insert(t, coll, representation(entry("{root}/a", list())), representation(entry("{root}/b", list())))
 	outcome := func(key Key) (Key, []Outcome) {
-		r, err := s.Representation(t.Context(), key)
+		rep, err := s.Representation(t.Context(), key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return key, []Outcome{{File: r.Files[0], RemoteID: "1", At: published}}
+		return key, []Outcome{{File: rep.Files[0], RemoteID: "1", At: published}}
 	}
 	taken := errors.New("another process has taken over")
 	asked, held := 0, make(chan struct{})
-	s.Fence = func() error { // one request is made at a time
+	r := s.Recorder(route, func() error { // one batch is sent at a time
 		if asked++; asked == 1 {
 			<-held
 			return nil
 		}
 		return taken
-	}
+	})
 	var wg sync.WaitGroup
 	record := func(key Key, want error) {
 		key, outcomes := outcome(key)
 		wg.Go(func() {
-			if _, err := s.Record(t.Context(), key, gdrive, outcomes); !errors.Is(err, want) {
+			if _, err := r.Record(t.Context(), key, outcomes); !errors.Is(err, want) {
 				t.Errorf("record %s: %v, want %v", key, err, want)
 			}
 		})
@@ -215,9 +215,9 @@ func TestFence(t *testing.T) {
 	waiting := func(n int) {
 		t.Helper()
 		for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
-			s.writes.mu.Lock()
-			list, busy := s.writes.waiting[project]
-			s.writes.mu.Unlock()
+			r.writes.mu.Lock()
+			list, busy := r.writes.waiting[project]
+			r.writes.mu.Unlock()
 			if busy && len(list) == n {
 				return
 			}
@@ -233,15 +233,15 @@ func TestFence(t *testing.T) {
 	close(held)
 	wg.Wait()
 	for i, want := range []bool{true, false} {
-		r, err := s.Representation(t.Context(), keys[i])
+		rep, err := s.Representation(t.Context(), keys[i])
 		if err != nil {
 			t.Fatal(err)
 		}
-		rec, _ := r.Files[0].RecordFor(gdrive)
+		rec, _ := rep.Files[0].RecordFor(gdrive)
 		if rec.Created != want {
 			t.Errorf("record %d is %+v", i, rec)
 		}
-		if err := s.NoteProgress(t.Context(), keys[i], gdrive, r.Files[0], 0.5); !errors.Is(err, taken) {
+		if err := r.SetProgress(t.Context(), keys[i], rep.Files[0], 0.5); !errors.Is(err, taken) {
 			t.Errorf("progress: %v", err)
 		}
 	}
