@@ -127,7 +127,7 @@ func TestContainer(t *testing.T) {
 	project := s.project("Test")
 	before := s.publish(project, studio.Publish{Size: 100})
 
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	out, err := c.command(ctx, "check").CombinedOutput()
 	if err != nil || strings.Contains(string(out), "others can read (mode") {
@@ -158,5 +158,5 @@ func TestContainer(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v\n%s", err, log())
 	}
-	s.hidesIn("the log", log())
+	s.checkForSecrets("the log", log())
 }

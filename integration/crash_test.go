@@ -5,7 +5,6 @@ package integration_test
 import (
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,7 +40,7 @@ func TestKilledBeforeTheAnswer(t *testing.T) {
 			hang.Remove()
 			s.start()
 			s.synced(rep)
-			s.noneTwice()
+			s.checkNoDuplicates()
 		})
 	}
 }
@@ -61,7 +60,7 @@ func TestKilledInASequence(t *testing.T) {
 		d = s.start()
 	}
 	s.synced(rep)
-	s.noneTwice()
+	s.checkNoDuplicates()
 	// One document for each folder in which something was made. Later processes find them.
 	if n := must(s.stateDB().Collection("ids").CountDocuments(s.ctx, bson.D{}))(t); n > 12 {
 		t.Errorf("ids were reserved in %d documents", n)
@@ -84,7 +83,7 @@ func TestOverwriteAfterRestart(t *testing.T) {
 	if after := s.record(again, 0).Lookup("id").StringValue(); after != before {
 		t.Errorf("the id was %s and is %s", before, after)
 	}
-	s.noneTwice()
+	s.checkNoDuplicates()
 }
 
 // A large file goes on where it was when sitesync was killed, if it is still the same.
@@ -115,7 +114,7 @@ func TestLargeFileGoesOnAfterKill(t *testing.T) {
 			s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
 			s.start()
 			s.synced(rep)
-			s.noneTwice()
+			s.checkNoDuplicates()
 			if n := s.drive.Calls()["files.create.resumable"]; n != test.sessions {
 				t.Errorf("%d sessions", n)
 			}
@@ -184,7 +183,7 @@ func TestTakeover(t *testing.T) {
 			if took := time.Since(ended); took > end.within {
 				t.Errorf("the takeover took %v", took)
 			}
-			s.noneTwice()
+			s.checkNoDuplicates()
 		})
 	}
 }
@@ -211,11 +210,11 @@ func TestPausedHolder(t *testing.T) {
 	s.log(first, process.Message("standing by"))
 	s.synced(frames)
 	s.synced(large)
-	s.noneTwice()
+	s.checkNoDuplicates()
 	// And back.
 	check(t, second.Stop())
 	s.synced(s.publish(p, studio.Publish{Size: 1000, Version: 2}))
-	s.noneTwice()
+	s.checkNoDuplicates()
 }
 
 // Two that are started at the same moment, on a database that knows neither.
@@ -230,7 +229,7 @@ func TestBothAtOnce(t *testing.T) {
 	if len(a.Lines(process.Message("synced"))) > 0 == (len(b.Lines(process.Message("synced"))) > 0) {
 		t.Error("both have worked, or none")
 	}
-	s.noneTwice()
+	s.checkNoDuplicates()
 }
 
 // A second sitesync run --once does not wait for a lease that is in good hands.
@@ -244,18 +243,5 @@ func TestOnceWhileAnotherWorks(t *testing.T) {
 	}
 	if _, stdout, _ := s.exits("check"); !strings.Contains(stdout, "sitesync runs as process") {
 		t.Errorf("check does not say who works:\n%s", stdout)
-	}
-}
-
-// noneTwice checks that no folder on Drive has two files or folders of one name.
-func (s *testStudio) noneTwice() {
-	s.t.Helper()
-	seen := map[string]bool{}
-	for _, f := range s.drive.Files() {
-		at := filepath.Join(f.Parent, f.Name)
-		if seen[at] {
-			s.t.Errorf("%s is on Drive twice", f.Name)
-		}
-		seen[at] = true
 	}
 }

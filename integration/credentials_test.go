@@ -37,7 +37,7 @@ func TestCredentialsReadableByOthers(t *testing.T) {
 			if status != 0 {
 				t.Errorf("check ends with status %d:\n%s", status, stdout)
 			}
-			s.hidesIn("check", stdout)
+			s.checkForSecrets("check", stdout)
 			var found []string
 			for line := range strings.Lines(stdout) {
 				if !strings.HasPrefix(line, "ok ") {

@@ -97,7 +97,7 @@ func (s *testStudio) example(env, line string) {
 	for _, w := range word.FindAllString(known.Replace(mongo.ReplaceAllString(line, s.mongo)), -1) {
 		args = append(args, strings.Trim(w, `'"`))
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = append(os.Environ(), "SITESYNC_MONGO="+s.mongo, "SITESYNC_PRESETS="+s.dir, "SITESYNC_DB="+s.db.Name(),

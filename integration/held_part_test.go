@@ -11,8 +11,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-// waits checks that a file waits, that this is reported everywhere, and that it costs no try.
-func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind string, words ...string) {
+// checkHeld checks that a file waits, that this is reported everywhere, and that it costs no try.
+func (s *testStudio) checkHeld(d *process.Process, rep *studio.Representation, kind string, words ...string) {
 	s.t.Helper()
 	line := s.log(d, process.Message("uploads are held"))
 	for _, w := range words {
@@ -42,8 +42,8 @@ func (s *testStudio) waits(d *process.Process, rep *studio.Representation, kind 
 	}
 }
 
-// goOn makes sure that a file that was held is synced, at no cost.
-func (s *testStudio) goOn(d *process.Process, rep *studio.Representation) {
+// checkResumed checks that a file that was held is synced, and that it cost no try.
+func (s *testStudio) checkResumed(d *process.Process, rep *studio.Representation) {
 	s.t.Helper()
 	s.log(d, process.Message("uploads go on"))
 	s.wait(rep)
@@ -75,9 +75,9 @@ func TestLargerThanTheRoom(t *testing.T) {
 			large := s.publish(p, studio.Publish{Size: 2 << 20})
 			s.log(d, process.Message("uploads are held"))
 			s.wait(s.publish(p, studio.Publish{Size: 1000, Version: 2, Name: "exr", Frames: 50}))
-			s.waits(d, large, "large_files", "files of ")
+			s.checkHeld(d, large, "large_files", "files of ")
 			room(8 << 20)
-			s.goOn(d, large)
+			s.checkResumed(d, large)
 		})
 	}
 }
@@ -100,9 +100,9 @@ func TestNoMoreItems(t *testing.T) {
 			s.log(d, process.Message("uploads are held"))
 			sequence.Seed = 7
 			s.wait(s.publish(p, sequence))
-			s.waits(d, fresh, "new_files", "new files and folders in /SHOW/projects")
+			s.checkHeld(d, fresh, "new_files", "new files and folders in /SHOW/projects")
 			s.drive.UpdateSettings(func(set *drive.Settings) { limit(set, 0) })
-			s.goOn(d, fresh)
+			s.checkResumed(d, fresh)
 			s.checkNoDuplicates()
 		})
 	}
@@ -119,7 +119,7 @@ func TestOneRemoteRootAway(t *testing.T) {
 	rep := s.publish(p, studio.Publish{Size: 100, Root: "render"})
 	s.log(d, process.Message("uploads are held"))
 	s.wait(s.publish(p, studio.Publish{Size: 100, Root: "work", Version: 2, Name: "exr", Frames: 20}))
-	s.waits(d, rep, "remote_root", "remote root /SHOW/renders", "no folder /SHOW/renders")
+	s.checkHeld(d, rep, "remote_root", "remote root /SHOW/renders", "no folder /SHOW/renders")
 	check(t, d.Stop())
 	status, _, stderr := s.exits("run", "--once")
 	if status != 1 || !strings.Contains(stderr, "1 are held") {

@@ -112,7 +112,7 @@ func TestMalformedDocuments(t *testing.T) {
 	}
 	t.Logf("%v; of %d good ones published meanwhile the average was synced after %v, the slowest after %v",
 		expectations, len(live), average, slowest)
-	if slowest > patience/2 {
+	if slowest > waitTimeout/2 {
 		t.Errorf("a publish had to wait %v", slowest)
 	}
 	wrong := 0

@@ -86,10 +86,10 @@ func (s *testStudio) browse(p page) *tab {
 	return t
 }
 
-// do does something in the tab, within the patience of all tests.
+// do does something in the tab, within the waitTimeout of all tests.
 func (t *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	t.s.t.Helper()
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, waitTimeout)
 	defer cancel()
 	check(t.s.t, chromedp.Do(ctx, steps...))
 }
@@ -110,7 +110,7 @@ func (t *tab) signIn() {
 // until waits for an expression to be true, on this page or the next.
 func (t *tab) until(expression string) {
 	t.s.t.Helper()
-	ctx, cancel := context.WithTimeout(t.ctx, patience)
+	ctx, cancel := context.WithTimeout(t.ctx, waitTimeout)
 	defer cancel()
 	for {
 		ok, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")")) // fails while a page goes
@@ -431,7 +431,7 @@ func TestPagesTellNoSecret(t *testing.T) {
 	}
 	tab := s.browse(page)
 	tab.signIn()
-	s.hidesIn("the page", value[string](tab, "document.documentElement.outerHTML"))
+	s.checkForSecrets("the page", value[string](tab, "document.documentElement.outerHTML"))
 	if cookies := value[string](tab, "document.cookie"); cookies != "" {
 		t.Errorf("scripts can read the cookies %q", cookies)
 	}

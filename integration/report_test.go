@@ -22,7 +22,7 @@ func (s *testStudio) report(want int, args ...string) string {
 	if code != want || stderr != "" {
 		s.t.Errorf("status %d, want %d\n%s%s", code, want, stdout, stderr)
 	}
-	s.hidesIn("the report", stdout)
+	s.checkForSecrets("the report", stdout)
 	return stdout
 }
 

@@ -39,7 +39,7 @@ func TestEmptyRemoteSiteIdles(t *testing.T) {
 // exits runs sitesync with a command until it ends by itself.
 func (s *testStudio) exits(args ...string) (status int, stdout, stderr string) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Env = s.environment()
@@ -150,7 +150,7 @@ func TestSecondSignal(t *testing.T) {
 	check(t, d.Signal(syscall.SIGTERM))
 	s.log(d, process.Message("stopping"))
 	check(t, d.Signal(syscall.SIGTERM))
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	if status := must(d.Exit(ctx))(t); status == 0 {
 		t.Error("it ends as if all were well")

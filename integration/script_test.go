@@ -112,7 +112,7 @@ func (s *script) ends(ts *testscript.TestScript, want int, args []string) error 
 		return err
 	}
 	out := ts.ReadFile("stdout") + ts.ReadFile("stderr")
-	s.hidesIn("the output", out)
+	s.checkForSecrets("the output", out)
 	if strings.Contains(out, "\x1b") {
 		return fmt.Errorf("there are colors, but no terminal: %q", out)
 	}
@@ -246,14 +246,14 @@ func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err err
 			ts.Logf("stop: %v", err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	_, err = d.Wait(ctx, process.Message("change stream open"))
 	return err
 }
 
 func (s *script) waits(*testscript.TestScript, bool, []string) error {
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	_, err := s.studio.WaitSynced(ctx, s.last)
 	return err
@@ -264,7 +264,7 @@ func (s *script) failed(_ *testscript.TestScript, _ bool, args []string) error {
 	if err != nil {
 		return err
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(2 * time.Millisecond) {
 		rec, err := s.last.Record(s.ctx, 0, "gdrive")
 		if err != nil {
 			return err
@@ -273,13 +273,13 @@ func (s *script) failed(_ *testscript.TestScript, _ bool, args []string) error {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("not within %s, but %v", patience, rec)
+			return fmt.Errorf("not within %s, but %v", waitTimeout, rec)
 		}
 	}
 }
 
 func (s *script) held(_ *testscript.TestScript, _ bool, args []string) error {
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(10 * time.Millisecond) {
 		doc, err := s.stateDB().Collection("leases").FindOne(s.ctx, bson.D{}).Raw()
 		if err != nil {
 			return err
@@ -287,7 +287,7 @@ func (s *script) held(_ *testscript.TestScript, _ bool, args []string) error {
 		if held := doc.Lookup("report", "holds").String(); strings.Contains(held, args[0]) {
 			return nil
 		} else if time.Now().After(deadline) {
-			return fmt.Errorf("not within %s, but %s", patience, held)
+			return fmt.Errorf("not within %s, but %s", waitTimeout, held)
 		}
 	}
 }

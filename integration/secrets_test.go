@@ -28,8 +28,8 @@ func (s *testStudio) secrets() []string {
 	return all
 }
 
-// hidesIn fails the test if a text has a secret in it. Each test's log is looked at when it ends, and both databases.
-func (s *testStudio) hidesIn(where, text string) {
+// checkForSecrets fails the test if a text has a secret in it. Each test's log is looked at when it ends, and both databases.
+func (s *testStudio) checkForSecrets(where, text string) {
 	s.t.Helper()
 	if before, found := firstSecret(text, s.secrets()); found {
 		s.t.Errorf("%s has a secret in it: ...%s", where, before)
@@ -46,13 +46,13 @@ func firstSecret(text string, secrets []string) (before string, found bool) {
 	return "", false
 }
 
-// hidesInDatabases fails the test if a secret stands in a database, but for upload sessions where they belong.
-func (s *testStudio) hidesInDatabases() {
+// checkDatabasesForSecrets fails the test if a secret stands in a database, but for upload sessions where they belong.
+func (s *testStudio) checkDatabasesForSecrets() {
 	s.t.Helper()
 	if s.t.Failed() {
 		return // perhaps with a database that hangs
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), waitTimeout)
 	defer cancel()
 	for _, name := range []string{s.db.Name(), s.state()} {
 		db := s.db.Client().Database(name) // sitesync's own user may not be allowed to look around
@@ -64,7 +64,7 @@ func (s *testStudio) hidesInDatabases() {
 			cur, err := db.Collection(collection).Find(ctx, bson.D{}, find)
 			check(s.t, err)
 			for cur.Next(ctx) {
-				s.hidesIn("database "+name+", collection "+collection, cur.Current.String())
+				s.checkForSecrets("database "+name+", collection "+collection, cur.Current.String())
 			}
 			check(s.t, cur.Err())
 		}
@@ -128,7 +128,7 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 			func(secret string) bool { return strings.Contains(session.URI, secret) }) {
 			t.Error("the session's secret is not known to this test")
 		}
-		s.hidesInDatabases()
+		s.checkDatabasesForSecrets()
 		s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
 		d = s.start(debug...)
 		s.synced(large)
@@ -137,22 +137,22 @@ func TestSecretsAreToldNowhere(t *testing.T) {
 
 	// Commands, and what they say of refused credentials and a wrong password.
 	_, stdout, stderr := s.exits("check")
-	s.hidesIn("check", stdout+stderr)
+	s.checkForSecrets("check", stdout+stderr)
 	s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 401, Reason: "invalid_client"})
 	_, stdout, stderr = s.exits("check")
-	s.hidesIn("check with refused credentials", stdout+stderr)
+	s.checkForSecrets("check with refused credentials", stdout+stderr)
 	_, stdout, stderr = s.exits("run", "--once", "--log-level", "debug")
-	s.hidesIn("run --once with refused credentials", stdout+stderr)
+	s.checkForSecrets("run --once with refused credentials", stdout+stderr)
 	s.mongo = strings.Replace(s.mongo, "S3cr3tOfMongo", "An0therS3cr3t", 1)
 	d := s.launch(debug...)
 	s.log(d, process.Message("cannot acquire the lease"))
 	_, stdout, stderr = s.exits("check")
-	s.hidesIn("check with a wrong password", stdout+stderr)
+	s.checkForSecrets("check with a wrong password", stdout+stderr)
 	if !strings.Contains(stdout, "uthentication failed") || !strings.Contains(stdout, "authSource") {
 		t.Errorf("check does not know of a wrong password:\n%s", stdout)
 	}
 	check(t, d.Stop())
-	s.hidesIn("the log", d.Raw())
+	s.checkForSecrets("the log", d.Raw())
 	s.mongo = uri
 }
 

@@ -19,8 +19,8 @@ import (
 	"sitesync/integration/studio"
 )
 
-// patience is how long anything is waited for; nothing takes nearly as long unless it is broken.
-const patience = 60 * time.Second
+// waitTimeout is how long anything is waited for; nothing takes nearly as long unless it is broken.
+const waitTimeout = 60 * time.Second
 
 // testStudio is a studio with its database and a Google Drive, set up for sitesync: the root on Drive is the folder
 // "projects" of the shared drive SHOW.
@@ -52,7 +52,7 @@ func newTestStudioOn(t testing.TB, uri string, db *mongo.Database) *testStudio {
 	s.show = s.drive.AddSharedDrive("SHOW")
 	s.show.AddMember(s.account, drive.Contributor)
 	s.drive.Mkdir(s.show, "projects")
-	t.Cleanup(s.hidesInDatabases)
+	t.Cleanup(s.checkDatabasesForSecrets)
 	s.studio = studio.New(db, studio.Options{Root: s.root})
 	s.presets = process.Presets{LoopDelay: "1", Sites: map[string]process.Site{
 		"gdrive": {Credentials: s.account.Credentials(), Root: "/SHOW/projects", Endpoint: s.drive.URL},
@@ -102,7 +102,7 @@ func (s *testStudio) launch(args ...string) *process.Process {
 		if err := d.Stop(); err != nil {
 			s.t.Error(err)
 		}
-		s.hidesIn("the log", d.Raw())
+		s.checkForSecrets("the log", d.Raw())
 		if s.t.Failed() {
 			s.t.Logf("the end of sitesync's log:\n%s", d.Tail(30))
 		}
@@ -119,7 +119,7 @@ func (s *testStudio) stateDB() *mongo.Database { return s.db.Client().Database(s
 // log waits for a line in the log.
 func (s *testStudio) log(d *process.Process, match func(process.Line) bool) process.Line {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	line, err := d.Wait(ctx, match)
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *testStudio) synced(rep *studio.Representation) {
 // wait waits until the representation is synced.
 func (s *testStudio) wait(rep *studio.Representation) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.ctx, patience)
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
 	if _, err := s.studio.WaitSynced(ctx, rep); err != nil {
 		s.t.Fatal(err)
@@ -219,9 +219,9 @@ func (s *testStudio) record(rep *studio.Representation, file int) bson.Raw {
 // eventually waits for a condition.
 func (s *testStudio) eventually(what string, ok func() bool) {
 	s.t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("not within %s: %s", patience, what)
+			s.t.Fatalf("not within %s: %s", waitTimeout, what)
 		}
 	}
 }

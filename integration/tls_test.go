@@ -95,7 +95,7 @@ func TestTLS(t *testing.T) {
 				t.Errorf("the log says %v", line.Fields)
 			}
 			status, stdout, stderr := s.exits("check")
-			s.hidesIn("check", stdout+stderr)
+			s.checkForSecrets("check", stdout+stderr)
 			if status != 1 || !strings.Contains(stdout, "fail  mongo mongodb://s%40nc:***@") ||
 				!strings.Contains(stdout, test.want) {
 				t.Errorf("check ends with status %d:\n%s", status, stdout)

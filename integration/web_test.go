@@ -41,7 +41,7 @@ func (p page) get(path string) (status int, body string) {
 	res := must(http.DefaultClient.Do(req))(p.s.t)
 	defer res.Body.Close()
 	body = strings.TrimSpace(string(must(io.ReadAll(res.Body))(p.s.t)))
-	p.s.hidesIn("what is served at "+path, body)
+	p.s.checkForSecrets("what is served at "+path, body)
 	return res.StatusCode, body
 }
 
@@ -78,7 +78,7 @@ func (p page) shows(want map[string]float64) {
 	p.s.t.Helper()
 	var got map[string]float64
 	differs := func(sample string) bool { v, ok := got[sample]; return !ok || v != want[sample] }
-	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		got = p.metrics()
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(want)), differs) {
 			return

@@ -18,11 +18,11 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
 
-// patience bounds every wait on a busy machine; nothing is asserted about time.
-const patience = 2 * time.Minute
+// waitTimeout bounds every wait on a busy machine; nothing is asserted about time.
+const waitTimeout = 2 * time.Minute
 
 func deadline(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	t.Cleanup(cancel)
 	return ctx
 }
