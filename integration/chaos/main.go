@@ -25,7 +25,7 @@ Examples:
 type settings struct {
 	Files        *int `placeholder:"N" help:"Files that are published, 10 to 100000; default 2000, short 250."`
 	Kills        *int `placeholder:"N" help:"How often sitesync is killed (kill -9); default 200, short 30."`
-	PrimaryKills *int `placeholder:"N" help:"Kills of the primary, half as many stepdowns and hangs; default 20, short 3."`
+	PrimaryKills *int `placeholder:"N" help:"Kills of the primary, half as many stepdowns and hangs; default 20, short 3"`
 
 	FaultRate  float64       `default:"0.05" placeholder:"P" help:"Rate of failing requests, 0 to 0.5; default 0.05."`
 	ListingLag time.Duration `default:"30s" placeholder:"TIME" help:"Lag of Drive's listings, 0s to 10m; default 30s."`
@@ -57,7 +57,8 @@ func (s settings) Validate() error {
 // profile are the settings of a run, complete.
 type profile struct {
 	files, kills, primaryKills int
-	maxSize                    int64 // bytes, of one file
+	maxSize                    int64         // bytes, of one file
+	meanUptime                 time.Duration // of sitesync, until a kill at any time
 	faultRate                  float64
 	listingLag                 time.Duration
 	seed                       uint64
@@ -67,10 +68,11 @@ type profile struct {
 
 // profile fills in the defaults.
 func (s settings) profile() profile {
-	p := profile{files: 2000, kills: 200, primaryKills: 20, maxSize: 40_000_000,
+	p := profile{files: 2000, kills: 200, primaryKills: 20, maxSize: 40_000_000, meanUptime: 2500 * time.Millisecond,
 		faultRate: s.FaultRate, listingLag: s.ListingLag, seed: rand.Uint64(), keep: s.Keep}
 	if s.Short {
 		p.files, p.kills, p.primaryKills, p.maxSize = 250, 30, 3, 12_000_000
+		p.meanUptime = 1500 * time.Millisecond
 	}
 	for given, set := range map[*int]*int{s.Files: &p.files, s.Kills: &p.kills, s.PrimaryKills: &p.primaryKills} {
 		if given != nil {

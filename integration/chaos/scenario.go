@@ -54,7 +54,6 @@ func (p killPoint) String() string {
 
 // Times from a killPoint to the kill.
 const (
-	meanUptime      = 2500 * time.Millisecond
 	maxEarly        = 400 * time.Millisecond // it watches after about 100 ms
 	maxDuringCreate = 40 * time.Millisecond  // about what a request takes
 
@@ -90,7 +89,7 @@ func newScenario(p profile) scenario {
 		k := killPlan{point: [...]killPoint{anytime, anytime, early, duringCreate}[dice.IntN(4)]}
 		switch k.point {
 		case anytime:
-			k.after = min(time.Duration(dice.ExpFloat64()*float64(meanUptime)), 5*meanUptime)
+			k.after = min(time.Duration(dice.ExpFloat64()*float64(p.meanUptime)), 5*p.meanUptime)
 			s.duration += k.after
 		case early:
 			k.after = time.Duration(dice.Float64() * float64(maxEarly))

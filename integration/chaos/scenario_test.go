@@ -5,13 +5,14 @@ import (
 	"path"
 	"reflect"
 	"testing"
+	"time"
 
 	"sitesync/integration/drive"
 )
 
 func TestScenario(t *testing.T) {
 	for seed := range uint64(50) {
-		p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000, seed: seed}
+		p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000, meanUptime: time.Second, seed: seed}
 		s := newScenario(p)
 		if !reflect.DeepEqual(s, newScenario(p)) {
 			t.Fatalf("seed %d: the scenario is not always the same", seed)
@@ -45,7 +46,7 @@ func TestScenario(t *testing.T) {
 }
 
 func TestScenarioDependsOnTheSeed(t *testing.T) {
-	p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000}
+	p := profile{files: 500, kills: 40, primaryKills: 5, maxSize: 12_000_000, meanUptime: time.Second}
 	one := newScenario(p)
 	p.seed = 1
 	if other := newScenario(p); reflect.DeepEqual(one.kills, other.kills) ||
