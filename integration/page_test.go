@@ -241,7 +241,7 @@ func TestRetryButton(t *testing.T) {
 	tab.until(has("#failed", "it may come from a proxy or filter"))
 	refused.Remove()
 	tab.do(chromedp.Click(chromedp.CSS("#failed button")))
-	tab.until(has(".flash", "1 failed file of Test will be tried again"))
+	tab.until(has(".flash", "1 failed file of Test will be retried"))
 	s.synced(rep)
 	tab.until(has("#failed", "No file has failed for good") + " && " + has("#synced", filepath.Base(rep.Files[0].Rel)))
 

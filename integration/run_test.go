@@ -115,7 +115,7 @@ func TestStopWhileUploading(t *testing.T) {
 	rep := s.publish(s.project("Test"), studio.Publish{Size: 50 << 20})
 	s.eventually("the upload has begun", func() bool { return s.drive.Calls()["upload.put"] > 0 })
 	check(t, d.Stop())
-	if stopped := d.Lines(process.Message("upload stopped")); len(stopped) != 1 {
+	if stopped := d.Lines(process.Message("upload interrupted")); len(stopped) != 1 {
 		t.Errorf("the log says %v", stopped)
 	}
 	if v := s.record(rep, 0); v.Lookup("created_dt").Type != 0 || v.Lookup("tries").Type != 0 {

@@ -147,7 +147,7 @@ func (f *fault) checkLog(reasons ...string) {
 	var lost, why []string
 	for _, l := range f.logged("") {
 		switch {
-		case l.Message == "synced", strings.Contains(l.Message, "upload stopped"),
+		case l.Message == "synced", strings.Contains(l.Message, "upload interrupted"),
 			strings.Contains(l.Message, "not recorded"):
 		case strings.Contains(l.Message, "change stream lost"):
 			lost, why = append(lost, l.Text("reason")), append(why, l.Text("error"))

@@ -69,7 +69,7 @@ func TestTLS(t *testing.T) {
 	t.Run("insecure", func(t *testing.T) {
 		s.mongo = with(func(o url.Values) { o.Del("tlsCAFile"); o.Set("tlsInsecure", "true") })
 		if warnings := s.syncs(3); len(warnings) != 1 ||
-			!strings.Contains(warnings[0].Message, "tlsInsecure=true, so whoever") {
+			!strings.Contains(warnings[0].Message, "tlsInsecure=true, so anyone") {
 			t.Errorf("sitesync warns: %v", warnings)
 		}
 		if status, stdout, _ := s.exits("check"); status != 0 ||
