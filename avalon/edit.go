@@ -23,9 +23,9 @@ const maxExamples = 5
 
 // EditResult is what an edit has changed, or would change, as counted just before it did.
 type EditResult struct {
-	Representations int64
-	Files           int64
-	Examples        []string // paths of the first files
+	Representations int64    `json:"representations"`
+	Files           int64    `json:"files"`
+	Examples        []string `json:"examples,omitempty"` // paths of the first files
 }
 
 // Add counts another edit too.

@@ -71,15 +71,29 @@ func (c addSiteCmd) Validate() error {
 }
 
 // Run is sitesync add-site.
-func (c addSiteCmd) Run(ctx context.Context, flags *config.Flags) error {
-	return withEnv(flags, func(e *env) error {
-		done, err := c.add(ctx, e)
-		if err != nil {
-			return err
-		}
-		return done.write(c.Output, "have got site "+done.Site, "would get site "+done.Site,
-			"no file is without a record of site "+done.Site)
-	})
+func (c addSiteCmd) Run(ctx context.Context, e *env) error {
+	site, err := c.site(e.cfg)
+	if err != nil {
+		return err
+	}
+	if _, err := e.projects(ctx, c.Project); err != nil {
+		return err
+	}
+	since, before, err := c.dates()
+	if err != nil {
+		return err
+	}
+	out := newBulkResult(site, c.DryRun)
+	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family, Since: since,
+		Before: before, EditOptions: out.options(c.Project)}
+	done, err := e.store.AddSite(ctx, c.Project, add)
+	var without int64
+	if err == nil {
+		without, err = e.store.WithoutSites(ctx, c.Project, add)
+	}
+	out.add(ctx, c.Project, done, err).WithoutSites = without
+	return out.write(c.Output, "have got site "+site, "would get site "+site,
+		"no file is without a record of site "+site)
 }
 
 // site is the name of the site to add.
@@ -102,31 +116,4 @@ func (c addSiteCmd) site(cfg *config.Config) (string, error) {
 		return "", fmt.Errorf("site %q cannot be a key of documents; take another name, without . and $", site)
 	}
 	return site, nil
-}
-
-func (c addSiteCmd) add(ctx context.Context, e *env) (*bulkResult, error) {
-	site, err := c.site(e.cfg)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := e.projects(ctx, c.Project); err != nil {
-		return nil, err
-	}
-	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family}
-	if add.Since, add.Before, err = c.dates(); err != nil {
-		return nil, err
-	}
-	out := newBulkResult(site, c.DryRun)
-	defer out.progress.stop()
-	add.EditOptions = avalon.EditOptions{DryRun: c.DryRun, OnProgress: out.onProgress(c.Project)}
-	done, err := e.store.AddSite(ctx, c.Project, add)
-	var without int64
-	if err == nil {
-		without, err = e.store.WithoutSites(ctx, c.Project, add)
-	}
-	if ctx.Err() != nil {
-		err = errors.New("interrupted; do it again to go on")
-	}
-	out.add(c.Project, done, err).WithoutSites = without
-	return out, nil
 }

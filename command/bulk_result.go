@@ -1,6 +1,8 @@
 package command
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,45 +16,41 @@ import (
 // bulkResult is what a command has changed in the documents, or would change. Its JSON is for scripts: fields may be
 // added, but none changes or goes.
 type bulkResult struct {
-	Site     string          `json:"site"`
-	DryRun   bool            `json:"dry_run"`
-	Projects []editedProject `json:"projects"` // in which something was changed, or could not be
-	Total    editedCount     `json:"total"`
+	Site     string            `json:"site"`
+	DryRun   bool              `json:"dry_run"`
+	Projects []editedProject   `json:"projects"` // in which something was changed, or could not be
+	Total    avalon.EditResult `json:"total"`    // without examples
 
 	progress *progressPrinter
 }
 
-// newBulkResult returns an empty result. progress.stop must follow.
+// newBulkResult returns an empty result, and shows the progress until it is written.
 func newBulkResult(site string, dryRun bool) *bulkResult {
 	return &bulkResult{Site: site, DryRun: dryRun, Projects: []editedProject{},
 		progress: startProgress(os.Stderr, isTerminal(os.Stderr))}
 }
 
-// onProgress returns what shows the progress in a project.
-func (b *bulkResult) onProgress(project string) func(avalon.EditResult) {
-	return func(e avalon.EditResult) {
+// options are those of an edit of a project.
+func (b *bulkResult) options(project string) avalon.EditOptions {
+	return avalon.EditOptions{DryRun: b.DryRun, OnProgress: func(e avalon.EditResult) {
 		b.progress.set("%s: %s file(s) of %s representation(s) ...", sanitize(project), humanize.Comma(e.Files),
 			humanize.Comma(e.Representations))
-	}
-}
-
-type editedCount struct {
-	Representations int64 `json:"representations"`
-	Files           int64 `json:"files"`
+	}}
 }
 
 type editedProject struct {
 	Project string `json:"project"`
-	editedCount
-	Examples     []string `json:"examples,omitempty"`      // paths of files
-	WithoutSites int64    `json:"without_sites,omitempty"` // files that are left alone
-	Error        string   `json:"error,omitempty"`
+	avalon.EditResult
+	WithoutSites int64  `json:"without_sites,omitempty"` // files that are left alone
+	Error        string `json:"error,omitempty"`
 }
 
 // add adds the result of a project.
-func (b *bulkResult) add(project string, done avalon.EditResult, err error) *editedProject {
-	row := editedProject{Project: project, editedCount: editedCount{done.Representations, done.Files},
-		Examples: done.Examples}
+func (b *bulkResult) add(ctx context.Context, project string, done avalon.EditResult, err error) *editedProject {
+	row := editedProject{Project: project, EditResult: done}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; do it again to go on")
+	}
 	if err != nil {
 		row.Error = err.Error()
 	}
@@ -64,6 +62,7 @@ func (b *bulkResult) add(project string, done avalon.EditResult, err error) *edi
 
 // write prints the result: so many files "are pending again", or "would be".
 func (b *bulkResult) write(output, did, would, none string) error {
+	b.progress.stop()
 	failed := slices.ContainsFunc(b.Projects, func(p editedProject) bool { return p.Error != "" })
 	return writeResult(output, b, b.text(did, would, none), !failed)
 }

@@ -47,6 +47,19 @@ func Main(ctx context.Context, args []string) int {
 	k, err := parser.Parse(args)
 	parser.FatalIfErrorf(err)
 	k.BindTo(ctx, (*context.Context)(nil))
+	var opened *env
+	err = k.BindToProvider(func() (e *env, err error) { // for commands whose Run takes it
+		opened, err = openEnv(&c.Flags)
+		return opened, err
+	})
+	if err != nil {
+		panic(err)
+	}
+	defer func() {
+		if opened != nil {
+			opened.close()
+		}
+	}()
 	switch err := k.Run(&c.Flags); {
 	case err == nil:
 		return 0

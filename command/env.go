@@ -23,18 +23,13 @@ type env struct {
 	state  *state.Database
 }
 
-// withEnv reads the settings, connects, and calls run.
-func withEnv(flags *config.Flags, run func(e *env) error) error {
+// openEnv reads the settings and connects. close must follow.
+func openEnv(flags *config.Flags) (*env, error) {
 	cfg, _, err := config.Load(*flags, os.LookupEnv) // check prints the warnings
 	if err != nil {
-		return err
+		return nil, err
 	}
-	e, err := newEnv(cfg)
-	if err != nil {
-		return err
-	}
-	defer e.close()
-	return run(e)
+	return newEnv(cfg)
 }
 
 // newEnv connects. close must follow.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/dustin/go-humanize"
 
-	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/explain"
 )
@@ -41,19 +40,17 @@ unknown, or if there is no such file; 80 if the command line is wrong.`
 }
 
 // Run is sitesync explain.
-func (c explainCmd) Run(ctx context.Context, flags *config.Flags) error {
-	return withEnv(flags, func(e *env) error {
-		x := daemon.NewExplainer(e.cfg, e.store, e.state)
-		x.MaxRead = maxCompared
-		if c.MD5 {
-			x.MaxRead = math.MaxInt64
-		}
-		r, err := x.Explain(ctx, c.Project, c.File)
-		if err != nil {
-			return e.client.Explain(err)
-		}
-		return writeResult(c.Output, r, explanation(r, colored(os.Stdout)), r.Healthy())
-	})
+func (c explainCmd) Run(ctx context.Context, e *env) error {
+	x := daemon.NewExplainer(e.cfg, e.store, e.state)
+	x.MaxRead = maxCompared
+	if c.MD5 {
+		x.MaxRead = math.MaxInt64
+	}
+	r, err := x.Explain(ctx, c.Project, c.File)
+	if err != nil {
+		return e.client.Explain(err)
+	}
+	return writeResult(c.Output, r, explanation(r, colored(os.Stdout)), r.Healthy())
 }
 
 var severityStyles = map[explain.Severity]style{explain.OK: green, explain.Waiting: yellow, explain.Unknown: yellow,

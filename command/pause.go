@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"sitesync/config"
 	"sitesync/explain"
 	"sitesync/state"
 )
@@ -27,23 +26,21 @@ show what is paused.`
 }
 
 // Run is sitesync pause.
-func (c pauseCmd) Run(ctx context.Context, flags *config.Flags) error {
-	return withEnv(flags, func(e *env) error {
-		pauses, err := e.pauses()
-		if err != nil {
-			return err
-		}
-		if _, err := e.projects(ctx, c.Project); err != nil {
-			return err
-		}
-		pause := state.Pause{Project: c.Project, By: state.Person(), Since: time.Now(), Why: c.Why}
-		if err := pauses.Set(ctx, pause); err != nil {
-			return err
-		}
-		fmt.Printf("%s is paused: running uploads finish, no other begins until %s\n",
-			pauseSubject(e.cfg.RemoteSite, c.Project), resumeCommand(c.Project))
-		return nil
-	})
+func (c pauseCmd) Run(ctx context.Context, e *env) error {
+	pauses, err := e.pauses()
+	if err != nil {
+		return err
+	}
+	if _, err := e.projects(ctx, c.Project); err != nil {
+		return err
+	}
+	pause := state.Pause{Project: c.Project, By: state.Person(), Since: time.Now(), Why: c.Why}
+	if err := pauses.Set(ctx, pause); err != nil {
+		return err
+	}
+	fmt.Printf("%s is paused: running uploads finish, no other begins until %s\n",
+		pauseSubject(e.cfg.RemoteSite, c.Project), resumeCommand(c.Project))
+	return nil
 }
 
 // pauseSubject is what is paused, for people.
@@ -77,28 +74,26 @@ resumed: sitesync status shows them. The exit status is 0 also if it was not pau
 }
 
 // Run is sitesync resume.
-func (c resumeCmd) Run(ctx context.Context, flags *config.Flags) error {
-	return withEnv(flags, func(e *env) error {
-		pauses, err := e.pauses()
-		if err != nil {
+func (c resumeCmd) Run(ctx context.Context, e *env) error {
+	pauses, err := e.pauses()
+	if err != nil {
+		return err
+	}
+	paused, err := pauses.Clear(ctx, c.Project)
+	if err != nil {
+		return e.explain(err)
+	}
+	if !paused {
+		if _, err := e.projects(ctx, c.Project); err != nil { // a typo
 			return err
 		}
-		paused, err := pauses.Clear(ctx, c.Project)
-		if err != nil {
-			return e.explain(err)
-		}
-		if !paused {
-			if _, err := e.projects(ctx, c.Project); err != nil { // a typo
-				return err
-			}
-		}
-		is := map[bool]string{true: "is resumed", false: "was not paused"}
-		fmt.Println(pauseSubject(e.cfg.RemoteSite, c.Project), is[paused])
-		left, err := pauses.List(ctx)
-		for _, p := range left {
-			fmt.Printf("%s is still paused, by %s: %s\n", pauseSubject(e.cfg.RemoteSite, p.Project), sanitize(p.By),
-				resumeCommand(p.Project))
-		}
-		return err
-	})
+	}
+	done := map[bool]string{true: "is resumed", false: "was not paused"}[paused]
+	fmt.Println(pauseSubject(e.cfg.RemoteSite, c.Project), done)
+	left, err := pauses.List(ctx)
+	for _, p := range left {
+		fmt.Printf("%s is still paused, by %s: %s\n", pauseSubject(e.cfg.RemoteSite, p.Project), sanitize(p.By),
+			resumeCommand(p.Project))
+	}
+	return err
 }

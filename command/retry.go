@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"sitesync/avalon"
-	"sitesync/config"
 )
 
 type retryCmd struct {
@@ -47,58 +46,40 @@ func (c retryCmd) Validate() error {
 }
 
 // Run is sitesync retry.
-func (c retryCmd) Run(ctx context.Context, flags *config.Flags) error {
-	return withEnv(flags, func(e *env) error {
-		done, err := c.retry(ctx, e)
-		if err != nil {
-			return err
-		}
-		none := "no file has failed for good"
-		if c.Waiting {
-			none = "no file has failed"
-		}
-		return done.write(c.Output, "are pending again", "would be pending again", none)
-	})
-}
-
-func (c retryCmd) retry(ctx context.Context, e *env) (*bulkResult, error) {
+func (c retryCmd) Run(ctx context.Context, e *env) error {
 	site, err := e.remote()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	projects, err := e.projects(ctx, c.Project)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	var ids []avalon.ID
+	retry := avalon.Retry{Site: site, MinTries: e.cfg.RetryCount}
+	none := "no file has failed for good"
+	if c.Waiting {
+		retry.MinTries, none = 1, "no file has failed"
+	}
 	for _, text := range c.Representation {
 		key, _, err := e.store.Find(ctx, c.Project, text)
 		if errors.Is(err, avalon.ErrNotFound) {
-			return nil, fmt.Errorf("project %s has no representation %s", c.Project, text)
+			return fmt.Errorf("project %s has no representation %s", c.Project, text)
 		}
 		if key.ID.IsZero() {
-			return nil, err
+			return err
 		}
-		ids = append(ids, key.ID)
-	}
-	minTries := e.cfg.RetryCount
-	if c.Waiting {
-		minTries = 1
+		retry.Representations = append(retry.Representations, key.ID)
 	}
 	out := newBulkResult(site, c.DryRun)
-	defer out.progress.stop()
 	for _, project := range projects {
-		done, err := e.store.Retry(ctx, project, avalon.Retry{Site: site, MinTries: minTries, Representations: ids,
-			EditOptions: avalon.EditOptions{DryRun: c.DryRun, OnProgress: out.onProgress(project)}})
-		if ctx.Err() != nil {
-			err = errors.New("interrupted; do it again to go on")
-		}
+		retry.EditOptions = out.options(project)
+		done, err := e.store.Retry(ctx, project, retry)
 		if done.Files > 0 || err != nil || c.Project != "" {
-			out.add(project, done, err)
+			out.add(ctx, project, done, err)
 		}
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return out, nil
+	return out.write(c.Output, "are pending again", "would be pending again", none)
 }
