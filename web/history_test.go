@@ -30,9 +30,11 @@ func TestHistoryGathersSequences(t *testing.T) {
 	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*groupWithin))
 	var got []string
 	for _, r := range h.last(10) {
-		got = append(got, r.Key.Project+" "+r.Key.ID.String()+" "+plural(r.Files, "file")+" "+size(r.Bytes)+" "+r.Reaction())
+		got = append(got, strings.Join([]string{r.Key.Project, r.Key.ID.String(), plural(r.Files, "file"),
+			size(r.Bytes), r.Reaction()}, " "))
 	}
-	want := "Test b 1 file 1 B 1.0 s|Other a 1 file 7 B 1.0 s|Test b 10 files 10 B 1.0 s|Test a 10 files 100 B 1.0 s to 10 s"
+	want := "Test b 1 file 1 B 1.0 s|Other a 1 file 7 B 1.0 s|Test b 10 files 10 B 1.0 s|" +
+		"Test a 10 files 100 B 1.0 s to 10 s"
 	if strings.Join(got, "|") != want {
 		t.Errorf("%q, want %q", got, want)
 	}
@@ -72,7 +74,8 @@ func TestHour(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	c := newChart(hour)
-	if c.SumFiles != 5 || c.MaxFiles != 3 || c.SumBytes != 500 || c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
+	if c.SumFiles != 5 || c.MaxFiles != 3 || c.SumBytes != 500 ||
+		c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
 		t.Errorf("%+v", c)
 	}
 	if c := newChart([chartMinutes]minute{}); c.Files != "" || c.SumFiles != 0 {
@@ -128,7 +131,8 @@ func TestTransferText(t *testing.T) {
 		{100, 150, 10, 0, "100 B sent, to be confirmed", 100}, // it has grown
 		{-1, 7, 0, 0, "7 B sent", 0},
 		{0, 0, 0, 0, "starting, 0 B", 0},
-		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second, "1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
+		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second,
+			"1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
 	} {
 		row := transferRow{uploader.Transfer{Size: test.size, Sent: test.sent}, test.speed, test.left}
 		if row.Text() != test.text || row.Percent() != test.percent {

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// News are sent as often as there are any, but not more often than every quarter of a second, and only what has changed.
-func TestHubTellsWhatHasChanged(t *testing.T) {
+// Changes are sent as they come, but at most every quarter of a second, and only what has changed.
+func TestHubSendsWhatHasChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var made, n atomic.Int64
 		h := newHub(func(bool) sections {
@@ -25,15 +25,15 @@ func TestHubTellsWhatHasChanged(t *testing.T) {
 		defer h.Close()
 		time.Sleep(time.Hour)
 		if made.Load() != 0 {
-			t.Error("it works though nobody listens")
+			t.Error("it renders though nobody is connected")
 		}
 		l := h.Subscribe(false)
 		if got := string(<-l.events); got != "event: news\ndata: {\"a\":\"same\",\"b\":\"0\"}\n\n" {
-			t.Errorf("the first news are %q", got)
+			t.Errorf("the first event is %q", got)
 		}
 		time.Sleep(time.Minute)
 		if len(l.events) != 0 {
-			t.Errorf("%q is no news", <-l.events)
+			t.Errorf("%q has not changed", <-l.events)
 		}
 		start := time.Now()
 		for i := range 1000 { // a second of changes
@@ -56,12 +56,12 @@ func TestHubTellsWhatHasChanged(t *testing.T) {
 		before := made.Load()
 		time.Sleep(time.Hour)
 		if made.Load() > before+1 {
-			t.Error("it works though nobody listens any more")
+			t.Error("it renders though nobody is connected any more")
 		}
 	})
 }
 
-// Who does not listen is sent away; others do not notice.
+// A slow subscriber is disconnected; others do not notice.
 func TestHubSendsSlowListenersAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n atomic.Int64
@@ -79,14 +79,14 @@ func TestHubSendsSlowListenersAway(t *testing.T) {
 			}
 		}
 		if got < 90 {
-			t.Errorf("the quick one has got %d news", got)
+			t.Errorf("the quick one has got %d events", got)
 		}
 		left := 0
 		for range slow.events { // ends, as it is closed
 			left++
 		}
 		if left != eventBuffer {
-			t.Errorf("%d news were kept for the slow one", left)
+			t.Errorf("%d events were kept for the slow one", left)
 		}
 		h.Unsubscribe(slow)
 	})
@@ -104,7 +104,7 @@ func TestHubIsBounded(t *testing.T) {
 	}
 	h.Close()
 	if h.Subscribe(false) != nil {
-		t.Error("joined what is closed")
+		t.Error("subscribed to a closed hub")
 	}
 }
 
@@ -114,7 +114,7 @@ func TestHubKnowsWhoMayChange(t *testing.T) {
 	defer h.Close()
 	for _, may := range []bool{true, false} {
 		if got := string(<-h.Subscribe(may).events); !strings.Contains(got, fmt.Sprintf(`"a":"%t"`, may)) {
-			t.Errorf("%t is told %q", may, got)
+			t.Errorf("%t gets %q", may, got)
 		}
 	}
 }
@@ -155,11 +155,11 @@ func TestEventsStayOpen(t *testing.T) {
 		}
 	}
 	if beats < 20 {
-		t.Fatalf("it has ended after %d beats: %v", beats, in.Err())
+		t.Fatalf("it has ended after %d heartbeats: %v", beats, in.Err())
 	}
 	for _, name := range sectionNames {
 		if news[name] == "" {
-			t.Errorf("the news lack %s", name)
+			t.Errorf("the events lack %s", name)
 		}
 	}
 	s.Stop()

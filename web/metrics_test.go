@@ -30,11 +30,21 @@ var full = Snapshot{
 	Polling: true,
 	Polls:   watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
 	Queue:   Queue{Live: 6, Backlog: 7, Delayed: 8},
-	Uploader: uploader.Stats{Synced: 9, SyncedBytes: 10, FailedTries: 11, FailedFiles: 12, InvalidDocs: 13, Transfers: 14,
-		Holding: uploader.Holds{uploader.SiteTarget: 15, uploader.LocalRoot: 16, uploader.Settings: 17}, Holds: uploader.Holds{uploader.SiteTarget: 18, uploader.LocalRoot: 19, uploader.RemoteRoot: 26, uploader.ProjectFolder: 27, uploader.LargeFiles: 28, uploader.NewFiles: 29, uploader.Settings: 20}},
+	Uploader: uploader.Stats{
+		Synced: 9, SyncedBytes: 10, FailedTries: 11, FailedFiles: 12, InvalidDocs: 13, Transfers: 14,
+		Holding: uploader.Holds{uploader.SiteTarget: 15, uploader.LocalRoot: 16, uploader.Settings: 17},
+		Holds: uploader.Holds{uploader.SiteTarget: 18, uploader.LocalRoot: 19, uploader.Settings: 20,
+			uploader.RemoteRoot: 26, uploader.ProjectFolder: 27, uploader.LargeFiles: 28, uploader.NewFiles: 29},
+	},
 	Paused: uploader.Paused{Site: true, Projects: map[string]bool{"A": true, "B": true}},
-	Site: site.Stats{Requests: map[site.Request]int64{{Kind: "files.list", Outcome: "ok"}: 21, {Kind: "upload.put", Outcome: "no_answer"}: 22},
-		Throttled: 23, Limit: 24.5},
+	Site: site.Stats{
+		Requests: map[site.Request]int64{
+			{Kind: "files.list", Outcome: "ok"}:        21,
+			{Kind: "upload.put", Outcome: "no_answer"}: 22,
+		},
+		Throttled: 23,
+		Limit:     24.5,
+	},
 }
 
 // scrape returns the metrics of our own, but for what says which build it is.
@@ -70,7 +80,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), got); diff != "" {
-		t.Errorf("metrics (-want +got; go test -update writes them anew):\n%s", diff)
+		t.Errorf("metrics (-want +got; go test -update writes them again):\n%s", diff)
 	}
 }
 
@@ -78,8 +88,10 @@ func TestMetrics(t *testing.T) {
 func TestMetricsAtTheStart(t *testing.T) {
 	got := scrape(t, New(Options{Snapshot: always(Snapshot{}), Ping: well}))
 	for _, want := range []string{
-		"sitesync_synced_files_total 0", "sitesync_lease_held 0", `sitesync_holds_total{kind="site"} 0`, `sitesync_queue_keys{lane="live"} 0`,
-		`sitesync_stream_state{state="closed"} 1`, `sitesync_stream_state{state="open"} 0`, "sitesync_poll_last_success_timestamp_seconds 0",
+		"sitesync_synced_files_total 0", "sitesync_lease_held 0", `sitesync_holds_total{kind="site"} 0`,
+		`sitesync_queue_keys{lane="live"} 0`,
+		`sitesync_stream_state{state="closed"} 1`, `sitesync_stream_state{state="open"} 0`,
+		"sitesync_poll_last_success_timestamp_seconds 0",
 		"sitesync_drive_limit_requests_per_second +Inf", "sitesync_reaction_seconds_count 0",
 	} {
 		if !strings.Contains(got, want+"\n") {
@@ -107,7 +119,11 @@ func TestMetricsLint(t *testing.T) {
 
 // One state is 1 and the others are 0.
 func TestStreamStates(t *testing.T) {
-	states := map[watcher.State]string{watcher.StreamClosed: "closed", watcher.StreamOpen: "open", watcher.StreamNotHere: "not_available"}
+	states := map[watcher.State]string{
+		watcher.StreamClosed:  "closed",
+		watcher.StreamOpen:    "open",
+		watcher.StreamNotHere: "not_available",
+	}
 	for state := range states {
 		got := scrape(t, New(Options{Snapshot: always(Snapshot{Stream: state}), Ping: well}))
 		for other, name := range states {

@@ -30,7 +30,7 @@ import (
 
 const testToken = "0123456789abcdef0123"
 
-// actions note what was asked for.
+// actions records what it was asked for.
 type actions struct {
 	mu   sync.Mutex
 	done []string
@@ -56,7 +56,7 @@ func (a *actions) Retry(_ context.Context, project, id string) (int64, error) {
 func (a *actions) Pause(_ context.Context, project, _ string) error { return a.note("pause", project) }
 func (a *actions) Resume(_ context.Context, project string) error   { return a.note("resume", project) }
 
-// browser is somebody who looks at the page, with cookies and without JavaScript.
+// browser is a browser with cookies and without JavaScript.
 type browser struct {
 	t      *testing.T
 	url    string
@@ -64,7 +64,7 @@ type browser struct {
 	logs   *observer.ObservedLogs
 }
 
-// open starts a server with a page, and somebody who looks at it.
+// open starts a server and returns a browser for it.
 func open(t *testing.T, change ...func(*Options)) *browser {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
@@ -83,7 +83,8 @@ func open(t *testing.T, change ...func(*Options)) *browser {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
-	return &browser{t: t, url: "http://" + s.Addr().String(), client: &http.Client{Jar: jar, Transport: transport}, logs: logs}
+	client := &http.Client{Jar: jar, Transport: transport}
+	return &browser{t: t, url: "http://" + s.Addr().String(), client: client, logs: logs}
 }
 
 func withActions(a *actions) func(*Options) {
@@ -145,15 +146,22 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 	const evil = `<script>alert("1")</script>'"><img src=x onerror=alert(1)>`
 	now := time.Now()
 	k, path := key(evil, evil), "{root}/"+evil+"/a"+evil
-	s := &source{projects: []string{evil}, counts: avalon.Stats{Failed: avalon.FileCount{Files: 1, Bytes: 1}}, paused: []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
-		failed: []avalon.FailedFile{{Key: k, Path: path, Tries: 3, Error: evil, LastFailed: now}},
+	s := &source{
+		projects: []string{evil},
+		counts:   avalon.Stats{Failed: avalon.FileCount{Files: 1, Bytes: 1}},
+		paused:   []state.Pause{{Project: "", By: evil, Why: evil, Since: now}},
+		failed:   []avalon.FailedFile{{Key: k, Path: path, Tries: 3, Error: evil, LastFailed: now}},
 		explain: func(string, string) (*explain.Report, error) {
 			remedy := explain.Remedy{Text: evil, Command: evil}
 			steps := explain.Findings{{Rule: evil, Severity: explain.Wrong, Detail: evil, Remedy: remedy}}
-			return &explain.Report{Project: evil, Asked: evil, Representation: evil, Name: evil, NextStep: remedy, Findings: steps,
+			return &explain.Report{
+				Project: evil, Asked: evil, Representation: evil, Name: evil, NextStep: remedy, Findings: steps,
 				Groups: []explain.Group{{Files: 2, Last: evil, NextStep: remedy,
-					Example: explain.File{Path: evil, State: evil, Source: evil, Remote: evil, RemoteID: evil, Findings: steps}}}}, nil
-		}}
+					Example: explain.File{Path: evil, State: evil, Source: evil, Remote: evil, RemoteID: evil,
+						Findings: steps}}},
+			}, nil
+		},
+	}
 	snapshot := with(working, func(s *Snapshot) {
 		s.Activity = uploader.Activity{
 			Transfers: []uploader.Transfer{{Key: k, Path: path, Size: 10, ID: 1, Sent: 3, Began: now}},
@@ -161,12 +169,15 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 			Held:      []uploader.Hold{{Target: uploader.Target{Name: evil}, Why: evil, Since: now, Next: now}},
 		}
 	})
-	b := open(t, withActions(&actions{}), func(o *Options) { o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil} })
+	b := open(t, withActions(&actions{}), func(o *Options) {
+		o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil}
+	})
 	b.signIn()
 	values := regexp.MustCompile(`="[^"]*"`)
 	inline := regexp.MustCompile(`<script>|<style|<[^>]*\s(style|on[a-z]+)=`)
 	links := regexp.MustCompile(`\s(?:src|href|action|formaction)="([^"]*)"`)
-	for _, path := range []string{"/", "/failed?project=" + url.QueryEscape(evil), explainPath(evil, evil), "/login?back=" + url.QueryEscape(evil)} {
+	for _, path := range []string{"/", "/failed?project=" + url.QueryEscape(evil), explainPath(evil, evil),
+		"/login?back=" + url.QueryEscape(evil)} {
 		res, body := b.get(path)
 		if res.StatusCode != http.StatusOK || !strings.HasPrefix(path, "/login") && !strings.Contains(body, "alert(") {
 			t.Errorf("%s: %s\n%s", path, res.Status, body)
@@ -176,41 +187,58 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 			t.Errorf("%s runs something:\n%s", path, body)
 		}
 		for _, link := range links.FindAllStringSubmatch(body, -1) {
-			if !strings.HasPrefix(link[1], "/") && !strings.HasPrefix(link[1], "#") || strings.HasPrefix(link[1], "//") {
+			if !strings.HasPrefix(link[1], "/") && !strings.HasPrefix(link[1], "#") ||
+				strings.HasPrefix(link[1], "//") {
 				t.Errorf("%s leads to %q", path, link[1])
 			}
 		}
 		h := res.Header
-		if got := h.Get("Content-Security-Policy"); got != policy || h.Get("X-Frame-Options") != "DENY" || h.Get("Cache-Control") != "no-store" ||
-			h.Get("Referrer-Policy") != "same-origin" || h.Get("X-Content-Type-Options") != "nosniff" {
+		if got := h.Get("Content-Security-Policy"); got != policy || h.Get("X-Frame-Options") != "DENY" ||
+			h.Get("Cache-Control") != "no-store" ||
+			h.Get("Referrer-Policy") != "same-origin" ||
+			h.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: %v", path, h)
 		}
 	}
 }
 
-// Without JavaScript the page tells the same.
+// Without JavaScript the page says the same.
 func TestPageWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	k := key("Aurora", "6b050e7f95b3069bbeff69ac")
 	path := func(name string) string { return "{root}/Aurora/Assets/" + name }
-	s := &source{projects: []string{"Aurora", "Borealis"}, counts: avalon.Stats{Pending: avalon.FileCount{Files: 12, Bytes: 3 << 30}, Failed: avalon.FileCount{Files: 1, Bytes: 1}, Synced: avalon.FileCount{Files: 12345, Bytes: 1 << 40},
-		Oldest: now.Add(-3 * time.Hour)}, paused: []state.Pause{{Project: "Borealis", By: "td", Since: now}},
-		failed: []avalon.FailedFile{{Key: k, Path: path("broken.ma"), Tries: 3, Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
-		room:   site.Quota{Known: true, Limit: 100 << 30, Used: 99 << 30}}
+	s := &source{
+		projects: []string{"Aurora", "Borealis"},
+		counts: avalon.Stats{
+			Pending: avalon.FileCount{Files: 12, Bytes: 3 << 30},
+			Failed:  avalon.FileCount{Files: 1, Bytes: 1},
+			Synced:  avalon.FileCount{Files: 12345, Bytes: 1 << 40},
+			Oldest:  now.Add(-3 * time.Hour),
+		},
+		paused: []state.Pause{{Project: "Borealis", By: "td", Since: now}},
+		failed: []avalon.FailedFile{{Key: k, Path: path("broken.ma"), Tries: 3,
+			Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
+		room: site.Quota{Known: true, Limit: 100 << 30, Used: 99 << 30},
+	}
 	snapshot := with(working, func(s *Snapshot) {
 		s.Activity = uploader.Activity{Live: 3,
-			Transfers: []uploader.Transfer{{Key: k, Path: path("large.vdb"), Size: 1 << 30, ID: 1, Sent: 1 << 28, Began: now.Add(-10 * time.Second)}},
-			Waiting:   []uploader.Waiting{{Key: k, Path: path("late.exr"), Why: "the source is not there", Until: now.Add(5 * time.Second)}}}
+			Transfers: []uploader.Transfer{{Key: k, Path: path("large.vdb"), Size: 1 << 30, ID: 1, Sent: 1 << 28,
+				Began: now.Add(-10 * time.Second)}},
+			Waiting: []uploader.Waiting{{Key: k, Path: path("late.exr"), Why: "the source is not there",
+				Until: now.Add(5 * time.Second)}}}
 	})
 	b := open(t, func(o *Options) { o.Source, o.Snapshot = s, always(snapshot) })
 	_, body := b.get("/")
 	text := strings.Join(strings.Fields(regexp.MustCompile(`<wbr>`).ReplaceAllString(body, "")), " ")
 	for _, want := range []string{
-		"Uploading 1 file, 3 more to go", ">large.vdb</a>", `value="25"`, `aria-label="large.vdb"`, "256 MiB of 1.0 GiB, 26 MiB/s, 30 s left",
+		"Uploading 1 file, 3 more to go", ">large.vdb</a>", `value="25"`, `aria-label="large.vdb"`,
+		"256 MiB of 1.0 GiB, 26 MiB/s, 30 s left",
 		">late.exr</a>", "the source is not there", "its source", "in 4 s</time>", "Next, just published: 3 files",
-		">broken.ma</a>", "there is a folder of that name on Drive", "3 tries, the last", "2 h ago</time>", `href="/r/Aurora/6b050e7f95b3069bbeff69ac"`,
-		"seen live", "this one", "1.0 GiB left", "1 project paused", `Borealis <span class="tag">paused</span>`, "12,345", "1.0 TiB", "3 h ago</time>",
+		">broken.ma</a>", "there is a folder of that name on Drive", "3 tries, the last", "2 h ago</time>",
+		`href="/r/Aurora/6b050e7f95b3069bbeff69ac"`,
+		"seen live", `this one <span class="small">on sync1</span>`, "1.0 GiB left", "1 project paused",
+		`Borealis <span class="tag">paused</span>`, "12,345", "1.0 TiB", "3 h ago</time>",
 		`<html lang="en">`, "<noscript>", `<main id="main"`, `href="#main"`,
 	} {
 		if !strings.Contains(text, want) {
@@ -218,7 +246,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 		}
 	}
 	if strings.Contains(body, "<button") {
-		t.Error("there are buttons for somebody who may change nothing")
+		t.Error("a person who may change nothing has buttons")
 	}
 	if t.Failed() {
 		t.Log(text)
@@ -229,26 +257,33 @@ func TestHeadlines(t *testing.T) {
 	t.Parallel()
 	doing := func(a uploader.Activity) Snapshot { return with(working, func(s *Snapshot) { s.Activity = a }) }
 	busy := doing(uploader.Activity{Transfers: []uploader.Transfer{{Size: 1}, {Size: 1, ID: 2}}, Backlog: 1234})
-	held := doing(uploader.Activity{Held: []uploader.Hold{{Target: uploader.Target{Kind: uploader.SiteTarget}, Why: "the drive is full"}}})
+	held := doing(uploader.Activity{
+		Held: []uploader.Hold{{Target: uploader.Target{Kind: uploader.SiteTarget}, Why: "the drive is full"}},
+	})
 	for name, test := range map[string]struct {
 		snapshot Snapshot
 		source   *source
 		level    Level
 		want     string
 	}{
-		"all is well":  {working, &source{}, OK, "Everything that was published is synced"},
-		"busy":         {busy, &source{}, InProgress, "Uploading 2 files, 1,234 more to go"},
-		"failed":       {working, &source{projects: []string{"A"}, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Time{})}}, Error, "1 file failed for good"},
-		"held":         {with(held, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1} }), &source{}, Error, "All uploads are held"},
-		"held in part": {with(held, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.LocalRoot: 1} }), &source{}, Error, "Some uploads are held"},
-		"paused":       {working, &source{paused: []state.Pause{{By: "td@ws1"}}}, Warning, "Paused"},
-		"away":         {doing(uploader.Activity{Away: true}), &source{}, Warning, "gdrive is busy or out of reach"},
-		"no database":  {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Error, "The database does not answer"},
-		"standby":      {standby, &source{}, Neutral, "Standby"},
-		"no lease":     {Snapshot{}, &source{}, Error, "Cannot acquire the lease of the site"},
-		"idle":         {Snapshot{Idle: true}, &source{}, Warning, "remote_site is empty"},
-		"stopping":     {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Warning, "stopping"},
-		"waiting":      {doing(uploader.Activity{Waiting: []uploader.Waiting{{}}}), &source{}, InProgress, "Some files wait"},
+		"all is well": {working, &source{}, OK, "Everything that was published is synced"},
+		"busy":        {busy, &source{}, InProgress, "Uploading 2 files, 1,234 more to go"},
+		"failed": {working, &source{projects: []string{"A"},
+			failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Time{})}}, Error, "1 file failed for good"},
+		"held": {holding(held, uploader.Holds{uploader.SiteTarget: 1}),
+			&source{}, Error, "All uploads are held"},
+		"held in part": {holding(held, uploader.Holds{uploader.LocalRoot: 1}),
+			&source{}, Error, "Some uploads are held"},
+		"paused": {working, &source{paused: []state.Pause{{By: "td@ws1"}}}, Warning, "Paused"},
+		"away":   {doing(uploader.Activity{Away: true}), &source{}, Warning, "gdrive is busy or out of reach"},
+		"no database": {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Error,
+			"The database does not answer"},
+		"standby":  {standby, &source{}, Neutral, "Standby"},
+		"no lease": {Snapshot{}, &source{}, Error, "Cannot acquire the lease of the site"},
+		"idle":     {Snapshot{Idle: true}, &source{}, Warning, "remote_site is empty"},
+		"stopping": {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Warning, "stopping"},
+		"waiting": {doing(uploader.Activity{Waiting: []uploader.Waiting{{}}}), &source{}, InProgress,
+			"Some files wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -264,7 +299,7 @@ func TestHeadlines(t *testing.T) {
 				t.Errorf("not %q:\n%s", test.want, body)
 			}
 			if strings.Contains(body, "S3cr3t") {
-				t.Error("the password is told")
+				t.Error("the page has the password")
 			}
 		})
 	}
@@ -277,24 +312,30 @@ func TestChangesAreRefused(t *testing.T) {
 	b := open(t, withActions(&a))
 	changes := []string{"/retry?project=A&id=1", "/pause", "/resume", "/logout"}
 	for _, path := range changes {
-		if res, body := b.post(path, url.Values{"form": {"x"}}); res.StatusCode != http.StatusForbidden || !strings.Contains(body, "not signed in") {
+		if res, body := b.post(path, url.Values{"form": {"x"}}); res.StatusCode != http.StatusForbidden ||
+			!strings.Contains(body, "not signed in") {
 			t.Errorf("%s without a session: %s", path, res.Status)
 		}
 	}
 	form := b.signIn()
+	ours, other := "&form="+form, "form="+strings.Repeat("A", len(form))
+	address, _ := url.Parse(b.url)
+	header := func(name, value string) func(*http.Request) {
+		return func(r *http.Request) { r.Header.Set(name, value) }
+	}
 	for _, path := range changes {
 		for what, change := range map[string]func(*http.Request){
-			"another site, by a browser of today":  func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") },
-			"a page of the same domain":            func(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "same-site") },
-			"another site, by an older browser":    func(r *http.Request) { r.Header.Set("Origin", "http://evil.example") },
-			"a page without an origin":             func(r *http.Request) { r.Header.Set("Origin", "null") },
-			"another port of this machine":         func(r *http.Request) { r.Header.Set("Origin", "http://127.0.0.1:1") },
+			"another site, by a browser of today":  header("Sec-Fetch-Site", "cross-site"),
+			"a page of the same domain":            header("Sec-Fetch-Site", "same-site"),
+			"another site, by an older browser":    header("Origin", "http://evil.example"),
+			"a page without an origin":             header("Origin", "null"),
+			"another port of this machine":         header("Origin", "http://127.0.0.1:1"),
 			"a name that was made to lead here":    func(r *http.Request) { r.Host = "evil.example" },
 			"... with our port":                    func(r *http.Request) { r.Host = "evil.example:9105" },
 			"a form without our value":             func(r *http.Request) { r.Body, r.ContentLength = http.NoBody, 0 },
-			"a form with another value":            func(r *http.Request) { setForm(r, "form="+strings.Repeat("A", len(form))) },
-			"a form with our value in the address": func(r *http.Request) { setForm(r, ""); r.URL.RawQuery += "&form=" + form },
-			"somebody else":                        func(r *http.Request) { r.Header.Set("Cookie", b.client.Jar.Cookies(r.URL)[0].Name+"=x") },
+			"a form with another value":            func(r *http.Request) { setForm(r, other) },
+			"a form with our value in the address": func(r *http.Request) { setForm(r, ""); r.URL.RawQuery += ours },
+			"somebody else":                        header("Cookie", b.client.Jar.Cookies(address)[0].Name+"=x"),
 		} {
 			req := b.request(http.MethodPost, path, url.Values{"form": {form}})
 			change(req)
@@ -327,7 +368,7 @@ func setForm(r *http.Request, body string) {
 	r.Body, r.ContentLength = io.NopCloser(strings.NewReader(body)), int64(len(body))
 }
 
-// Who has the token may, is told what came of it, and stands in the log.
+// With the token changes are made, the page shows the result, and the log has who asked.
 func TestChanges(t *testing.T) {
 	t.Parallel()
 	var a actions
@@ -343,15 +384,18 @@ func TestChanges(t *testing.T) {
 		a.done = nil
 		b.logs.TakeAll()
 		res, body := b.post(test.path, form)
-		if res.StatusCode != http.StatusOK || res.Request.URL.RequestURI() != "/failed?page=1" || !strings.Contains(body, test.said) || a.all() != test.done {
+		if res.StatusCode != http.StatusOK || res.Request.URL.RequestURI() != "/failed?page=1" ||
+			!strings.Contains(body, test.said) ||
+			a.all() != test.done {
 			t.Errorf("%s: %s at %s, done %q\n%s", test.path, res.Status, res.Request.URL, a.all(), body)
 		}
 		logged := b.logs.FilterMessage("changed from the page").All()
-		if len(logged) != 1 || logged[0].ContextMap()["what"] != test.logged || !strings.HasPrefix(fmt.Sprint(logged[0].ContextMap()["remote"]), "127.0.0.1:") {
+		if len(logged) != 1 || logged[0].ContextMap()["what"] != test.logged ||
+			!strings.HasPrefix(fmt.Sprint(logged[0].ContextMap()["remote"]), "127.0.0.1:") {
 			t.Errorf("%s: logged %v", test.path, logged)
 		}
 		if _, body := b.get("/failed"); strings.Contains(body, test.said) {
-			t.Errorf("%s is told again", test.said)
+			t.Errorf("%s is shown again", test.said)
 		}
 	}
 	if res, _ := b.post("/retry", form); res.StatusCode != http.StatusBadRequest {
@@ -376,7 +420,8 @@ func TestSignIn(t *testing.T) {
 		t.Error("the page has no way to sign in, or buttons")
 	}
 	_, body := b.post("/login", url.Values{"token": {testToken[1:]}})
-	if !strings.Contains(body, "That is not the token") || !strings.Contains(body, `role="alert"`) || strings.Contains(body, testToken[1:]) {
+	if !strings.Contains(body, "That is not the token") || !strings.Contains(body, `role="alert"`) ||
+		strings.Contains(body, testToken[1:]) {
 		t.Errorf("a wrong token:\n%s", body)
 	}
 	b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -385,7 +430,9 @@ func TestSignIn(t *testing.T) {
 	if res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != "/failed" || len(cookies) != 1 {
 		t.Fatalf("%s, %v", res.Status, res.Header)
 	}
-	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Secure || len(c.Value) < 40 || strings.Contains(c.Value, testToken) {
+	if c := cookies[0]; !c.HttpOnly || c.SameSite != http.SameSiteStrictMode || c.Path != "/" || c.Secure ||
+		len(c.Value) < 40 ||
+		strings.Contains(c.Value, testToken) {
 		t.Errorf("the cookie is %v", c)
 	}
 	req := b.request(http.MethodPost, "/login", url.Values{"token": {testToken}})
@@ -403,7 +450,8 @@ func TestSignIn(t *testing.T) {
 		t.Errorf("guessing right: %s", res.Status)
 	}
 	for _, e := range b.logs.All() {
-		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, testToken) || strings.Contains(text, "guess") {
+		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, testToken) ||
+			strings.Contains(text, "guess") {
 			t.Errorf("a token is logged: %s", text)
 		}
 	}
@@ -442,7 +490,9 @@ func TestSessionsEnd(t *testing.T) {
 		return s.of(r, at)
 	}
 	first := s.create(now)
-	if of(first, now.Add(sessionTTL-time.Second)) == nil || of(first, now.Add(sessionTTL+time.Second)) != nil || of(first+"x", now) != nil || of("", now) != nil {
+	if of(first, now.Add(sessionTTL-time.Second)) == nil || of(first, now.Add(sessionTTL+time.Second)) != nil ||
+		of(first+"x", now) != nil ||
+		of("", now) != nil {
 		t.Error("a session lives too long, or too short")
 	}
 	for i := range maxSessions {
@@ -480,20 +530,24 @@ func TestReadOnly(t *testing.T) {
 func TestPagesOfAnIdleOne(t *testing.T) {
 	t.Parallel()
 	b := open(t, func(o *Options) { o.Source, o.Snapshot = nil, always(Snapshot{Idle: true}) })
-	for path, want := range map[string]string{"/": "remote_site is empty", "/failed": "No file has failed for good", "/r/A/1": "Nothing is synced"} {
-		if _, body := b.get(path); !strings.Contains(body, want) || strings.Contains(body, "Counting") || strings.Contains(body, "Loading") {
+	for path, want := range map[string]string{"/": "remote_site is empty", "/failed": "No file has failed for good",
+		"/r/A/1": "Nothing is synced"} {
+		if _, body := b.get(path); !strings.Contains(body, want) || strings.Contains(body, "Counting") ||
+			strings.Contains(body, "Loading") {
 			t.Errorf("%s:\n%s", path, body)
 		}
 	}
 }
 
-// A name that somebody has made to lead to this machine shows nothing; what watches sitesync need not know.
+// A foreign name that resolves to this machine shows nothing; health and metrics may be asked for by any name.
 func TestHosts(t *testing.T) {
 	t.Parallel()
 	b := open(t)
 	for host, ok := range map[string]bool{
-		"127.0.0.1": true, "127.0.0.1:1": true, "localhost": true, "localhost:9105": true, "LOCALHOST.": true, "[::1]:9105": true, "127.1.2.3": true,
-		"evil.example": false, "evil.example:9105": false, "127.0.0.1.evil.example": false, "localhost.evil.example": false, "10.0.0.7": false, "[::2]": false, "a@b": false,
+		"127.0.0.1": true, "127.0.0.1:1": true, "localhost": true, "localhost:9105": true, "LOCALHOST.": true,
+		"[::1]:9105": true, "127.1.2.3": true,
+		"evil.example": false, "evil.example:9105": false, "127.0.0.1.evil.example": false,
+		"localhost.evil.example": false, "10.0.0.7": false, "[::2]": false, "a@b": false,
 	} {
 		for _, path := range []string{"/", "/failed", "/r/A/1", "/events", "/login", "/static/page.js"} {
 			if path == "/events" && ok {
@@ -524,7 +578,8 @@ func TestBack(t *testing.T) {
 	t.Parallel()
 	for to, want := range map[string]string{
 		"/": "/", "/failed?page=2&project=A": "/failed?page=2&project=A", "/r/A/1": "/r/A/1",
-		"": "/", "//evil.example": "/", "/\\evil.example": "/", "https://evil.example/": "/", "javascript:alert(1)": "/", "/login?back=/login": "/", "evil": "/",
+		"": "/", "//evil.example": "/", "/\\evil.example": "/", "https://evil.example/": "/",
+		"javascript:alert(1)": "/", "/login?back=/login": "/", "evil": "/",
 	} {
 		if got := back(to); got != want {
 			t.Errorf("%q leads to %q", to, got)
@@ -537,7 +592,8 @@ func TestFailedPages(t *testing.T) {
 	s := &source{projects: []string{"A", "B"}}
 	now := time.Now()
 	for i := range 250 {
-		s.failed = append(s.failed, failedFile("A", fmt.Sprintf("a%03d", i), fmt.Sprintf("a%03d.ma", i), now.Add(-time.Duration(i)*time.Minute)))
+		id := fmt.Sprintf("a%03d", i)
+		s.failed = append(s.failed, failedFile("A", id, id+".ma", now.Add(-time.Duration(i)*time.Minute)))
 	}
 	s.failed = append(s.failed, failedFile("B", "b", "b.ma", now.Add(-time.Hour*24)))
 	b := open(t, withActions(&actions{}), func(o *Options) { o.Source = s })
@@ -580,15 +636,20 @@ func TestExplanations(t *testing.T) {
 		case "away":
 			return nil, errors.New("mongodb://sync:S3cr3t@mongo1 is away")
 		}
-		return &explain.Report{Project: project, Asked: id, Name: "ma", Severity: explain.Wrong, NextStep: explain.Remedy{Text: "repair " + id},
-			Groups: []explain.Group{{Files: 1, Example: explain.File{Path: "{root}/" + project + "/a.ma"}}}}, nil
+		return &explain.Report{
+			Project: project, Asked: id, Name: "ma", Severity: explain.Wrong,
+			NextStep: explain.Remedy{Text: "repair " + id},
+			Groups:   []explain.Group{{Files: 1, Example: explain.File{Path: "{root}/" + project + "/a.ma"}}},
+		}, nil
 	}}
 	b := open(t, func(o *Options) { o.Source = s })
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
 			path := fmt.Sprintf("/r/A%%2FB/id%d", i%2)
-			if res, body := b.get(path); res.StatusCode != http.StatusOK || !strings.Contains(body, fmt.Sprintf("repair id%d", i%2)) || !strings.Contains(body, "a.ma") {
+			if res, body := b.get(path); res.StatusCode != http.StatusOK ||
+				!strings.Contains(body, fmt.Sprintf("repair id%d", i%2)) ||
+				!strings.Contains(body, "a.ma") {
 				t.Errorf("%s: %s\n%s", path, res.Status, body)
 			}
 		})
@@ -600,7 +661,8 @@ func TestExplanations(t *testing.T) {
 	if res, body := b.get("/r/A/gone"); res.StatusCode != http.StatusNotFound || !strings.Contains(body, "it is gone") {
 		t.Errorf("gone: %s\n%s", res.Status, body)
 	}
-	if res, body := b.get("/r/A/away"); res.StatusCode != http.StatusServiceUnavailable || strings.Contains(body, "S3cr3t") {
+	if res, body := b.get("/r/A/away"); res.StatusCode != http.StatusServiceUnavailable ||
+		strings.Contains(body, "S3cr3t") {
 		t.Errorf("away: %s\n%s", res.Status, body)
 	}
 }
@@ -629,7 +691,8 @@ func TestExplanationsArePaced(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		if n := asked.Load(); most.Load() != 1 || n < explainBurst || n > explainBurst+int64(time.Minute/explainInterval)+1 {
+		if n := asked.Load(); most.Load() != 1 || n < explainBurst ||
+			n > explainBurst+int64(time.Minute/explainInterval)+1 {
 			t.Errorf("asked %d times, %d at once", n, most.Load())
 		}
 		if _, err := c.Get(t.Context(), "A", "gone"); !errors.Is(err, gone) {
@@ -641,7 +704,8 @@ func TestExplanationsArePaced(t *testing.T) {
 func TestStatic(t *testing.T) {
 	t.Parallel()
 	b := open(t)
-	for name, kind := range map[string]string{"style.css": "text/css", "page.js": "text/javascript", "icon.svg": "image/svg+xml"} {
+	for name, kind := range map[string]string{"style.css": "text/css", "page.js": "text/javascript",
+		"icon.svg": "image/svg+xml"} {
 		res, body := b.get("/static/" + name + "?v=" + assets.version)
 		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) || body == "" ||
 			!strings.Contains(res.Header.Get("Cache-Control"), "immutable") {
@@ -674,7 +738,8 @@ func TestContrast(t *testing.T) {
 		for text, backs := range map[string][]string{
 			"text":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
 			"soft":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
-			"error": {"card", "back", "error-back"}, "warning": {"back", "card", "warning-back"}, "accent": {"back", "card"}, "accent-text": {"accent"},
+			"error": {"card", "back", "error-back"}, "warning": {"back", "card", "warning-back"},
+			"accent": {"back", "card"}, "accent-text": {"accent"},
 		} {
 			for _, back := range backs {
 				if got := contrast(t, colors[text], colors[back]); got < 4.5 {

@@ -17,7 +17,8 @@ func TestProfiles(t *testing.T) {
 		s.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
 		return w.Code, w.Body.String()
 	}
-	if status, body := get(true, "/debug/pprof/goroutine?debug=1"); status != http.StatusOK || !strings.Contains(body, "TestProfiles") {
+	if status, body := get(true, "/debug/pprof/goroutine?debug=1"); status != http.StatusOK ||
+		!strings.Contains(body, "TestProfiles") {
 		t.Errorf("goroutine: %d %s", status, body)
 	}
 	if status, _ := get(true, "/debug/pprof/heap"); status != http.StatusOK {

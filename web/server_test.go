@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func well(context.Context) error { return nil }
 
-// start starts a server that tells of the snapshot, and returns its URL.
+// start starts a server of a snapshot and returns its URL.
 func start(t *testing.T, snapshot func() Snapshot, ping func(context.Context) error) string {
 	t.Helper()
 	s := New(Options{Listen: "127.0.0.1:0", Snapshot: snapshot, Ping: ping, Log: zap.NewNop()})
@@ -70,30 +70,43 @@ func with(s Snapshot, change func(*Snapshot)) Snapshot {
 	return s
 }
 
+// holding is a copy of a snapshot with these holds.
+func holding(s Snapshot, holds uploader.Holds) Snapshot {
+	s.Uploader.Holding = holds
+	return s
+}
+
 func TestHealthz(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		snapshot Snapshot
 		want     string
 	}{
-		"just started":                {Snapshot{}, `{"status":"ok"}`},
-		"working":                     {working, `{"status":"ok"}`},
-		"idle":                        {Snapshot{Idle: true}, `{"status":"idle"}`},
-		"standby":                     {standby, `{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
-		"standby of somebody unknown": {Snapshot{Lease: state.LeaseState{Holder: &state.Holder{}}}, `{"status":"standby"}`},
-		"held": {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1, uploader.LocalRoot: 2} }),
+		"just started": {Snapshot{}, `{"status":"ok"}`},
+		"working":      {working, `{"status":"ok"}`},
+		"idle":         {Snapshot{Idle: true}, `{"status":"idle"}`},
+		"standby": {standby,
+			`{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
+		"standby of somebody unknown": {Snapshot{Lease: state.LeaseState{Holder: &state.Holder{}}},
+			`{"status":"standby"}`},
+		"held": {holding(working, uploader.Holds{uploader.SiteTarget: 1, uploader.LocalRoot: 2}),
 			`{"status":"held","held":{"local_roots":2,"site":1}}`},
-		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }), `{"status":"paused","paused":{"site":true}}`},
+		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }),
+			`{"status":"paused","paused":{"site":true}}`},
 		"project paused, another trouble": {with(working, func(s *Snapshot) {
-			s.Paused.Projects, s.Uploader.Holding = map[string]bool{"A": true, "B": true}, uploader.Holds{uploader.SiteTarget: 1}
+			s.Paused.Projects, s.Uploader.Holding = map[string]bool{"A": true, "B": true},
+				uploader.Holds{uploader.SiteTarget: 1}
 		}),
 			`{"status":"held","held":{"site":1},"paused":{"projects":2}}`},
-		"paused and held": {with(working, func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding = true, uploader.Holds{uploader.SiteTarget: 1} }),
+		"paused and held": {with(working,
+			func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding = true, uploader.Holds{uploader.SiteTarget: 1} }),
 			`{"status":"paused","held":{"site":1},"paused":{"site":true}}`},
-		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{uploader.SiteTarget: 3} }), `{"status":"ok"}`},
+		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{uploader.SiteTarget: 3} }),
+			`{"status":"ok"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			url := start(t, always(test.snapshot), func(context.Context) error { return errors.New("liveness is not the database's") })
+			url := start(t, always(test.snapshot),
+				func(context.Context) error { return errors.New("liveness is not the database's") })
 			res, body := ask(t, http.MethodGet, url+"/healthz")
 			if res.StatusCode != http.StatusOK || body != test.want {
 				t.Errorf("%s %s, want %s", res.Status, body, test.want)
@@ -115,10 +128,11 @@ func TestReadyz(t *testing.T) {
 		ping     func(context.Context) error
 		reasons  []string
 	}{
-		"just started":       {Snapshot{}, well, []string{noLease, unseen}},
-		"working":            {working, well, nil},
-		"no database":        {working, away, []string{noDatabase}},
-		"database hangs":     {working, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, []string{noDatabase}},
+		"just started": {Snapshot{}, well, []string{noLease, unseen}},
+		"working":      {working, well, nil},
+		"no database":  {working, away, []string{noDatabase}},
+		"database hangs": {working, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+			[]string{noDatabase}},
 		"idle":               {Snapshot{Idle: true}, away, nil},
 		"standby":            {standby, well, nil},
 		"standby, no access": {standby, away, []string{noDatabase}},
@@ -128,9 +142,11 @@ func TestReadyz(t *testing.T) {
 		"poll fails":         {with(working, func(s *Snapshot) { s.Polls.Failing = true }), well, nil},
 		"blind": {with(working, func(s *Snapshot) { s.Stream, s.Polls.Failing = watcher.StreamClosed, true }), well,
 			[]string{unseen}},
-		"blind without poll": {with(working, func(s *Snapshot) { s.Stream, s.Polling = watcher.StreamClosed, false }), well, []string{unseen}},
-		"held":               {with(working, func(s *Snapshot) { s.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1} }), well, nil},
-		"stopping":           {with(working, func(s *Snapshot) { s.Stopping = true }), well, []string{"sitesync is stopping"}},
+		"blind without poll": {with(working, func(s *Snapshot) { s.Stream, s.Polling = watcher.StreamClosed, false }),
+			well, []string{unseen}},
+		"held": {holding(working, uploader.Holds{uploader.SiteTarget: 1}), well, nil},
+		"stopping": {with(working, func(s *Snapshot) { s.Stopping = true }), well,
+			[]string{"sitesync is stopping"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -143,17 +159,18 @@ func TestReadyz(t *testing.T) {
 			if err := json.Unmarshal([]byte(body), &got); err != nil {
 				t.Fatal(err)
 			}
-			if res.StatusCode != status || got.Ready != (test.reasons == nil) || strings.Join(got.Reasons, "|") != strings.Join(test.reasons, "|") {
+			if res.StatusCode != status || got.Ready != (test.reasons == nil) ||
+				strings.Join(got.Reasons, "|") != strings.Join(test.reasons, "|") {
 				t.Errorf("%s %s, want %v", res.Status, body, test.reasons)
 			}
 			if strings.Contains(body, "S3cr3t") {
-				t.Errorf("the password is told: %s", body)
+				t.Errorf("it has the password: %s", body)
 			}
 		})
 	}
 }
 
-// However many ask whether it is ready, the database is asked by one at a time.
+// However many requests for readiness there are, the database gets one ping at a time.
 func TestReadyzSparesTheDatabase(t *testing.T) {
 	t.Parallel()
 	const askers = 10
@@ -246,11 +263,12 @@ func TestOff(t *testing.T) {
 func TestStop(t *testing.T) {
 	t.Parallel()
 	entered, release := make(chan struct{}), make(chan struct{})
-	s := New(Options{Listen: "127.0.0.1:0", Snapshot: always(working), Log: zap.NewNop(), Ping: func(context.Context) error {
+	ping := func(context.Context) error {
 		close(entered)
 		<-release
 		return nil
-	}})
+	}
+	s := New(Options{Listen: "127.0.0.1:0", Snapshot: always(working), Log: zap.NewNop(), Ping: ping})
 	s.stopTimeout = time.Minute
 	if err := s.Start(); err != nil {
 		t.Fatal(err)

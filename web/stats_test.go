@@ -103,7 +103,7 @@ func (s *source) set(change func(*source)) {
 	change(s)
 }
 
-// calls are how often it was counted, listed and asked for the room since last time.
+// calls returns how often it was asked for counts, failed files and the quota since the last call.
 func (s *source) calls() (counted, listed, asked int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,15 +116,15 @@ func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
 	return avalon.FailedFile{Key: key(project, rep), Path: path, Tries: 3, Error: "refused", LastFailed: at}
 }
 
-// The database is asked while somebody looks, not more often than every few seconds, and not at all otherwise.
-func TestStatsAskOnlyWhileSomebodyLooks(t *testing.T) {
+// The database is asked while a page is open, at most every few seconds, and not at all otherwise.
+func TestStatsAskOnlyWhileAPageIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 3, Bytes: 30}}}
 		c := newStatsCache(s, zap.NewNop())
 		defer c.Close()
 		time.Sleep(time.Hour)
 		if c, l, r := s.calls(); c+l+r != 0 {
-			t.Errorf("asked though nobody looks: %d, %d, %d", c, l, r)
+			t.Errorf("asked though no page is open: %d, %d, %d", c, l, r)
 		}
 		// An hour of somebody who looks all the time, and of many more.
 		for range 3600 {
@@ -137,7 +137,9 @@ func TestStatsAskOnlyWhileSomebodyLooks(t *testing.T) {
 		if c, l, r := s.calls(); c > 3600/5+1 || c < 600 || l > 3600/2+1 || l < 1500 || r > 13 || r < 11 {
 			t.Errorf("asked %d, %d, %d times", c, l, r)
 		}
-		if got := c.Get(t.Context(), 0); got.Total.Synced != (avalon.FileCount{Files: 3, Bytes: 30}) || got.Counted.IsZero() || got.Unavailable {
+		if got := c.Get(t.Context(), 0); got.Total.Synced != (avalon.FileCount{Files: 3, Bytes: 30}) ||
+			got.Counted.IsZero() ||
+			got.Unavailable {
 			t.Errorf("%+v", got)
 		}
 		time.Sleep(2 * statsTTL)
@@ -145,12 +147,12 @@ func TestStatsAskOnlyWhileSomebodyLooks(t *testing.T) {
 		s.calls()
 		time.Sleep(time.Hour)
 		if c, l, r := s.calls(); c+l+r != 0 {
-			t.Errorf("asked though nobody looks any more: %d, %d, %d", c, l, r)
+			t.Errorf("asked after the last page was closed: %d, %d, %d", c, l, r)
 		}
 	})
 }
 
-// A database that takes long is asked seldom, one question at a time.
+// A slow database is asked less often, one question at a time.
 func TestStatsSpareALargeDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, takes: 10 * time.Second}
@@ -169,7 +171,11 @@ func TestStatsSpareALargeDatabase(t *testing.T) {
 // A look now and then costs no more than one that lasts.
 func TestStatsAreNotCountedAtEachLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, takes: 10 * time.Second, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		s := &source{
+			projects: []string{"A"},
+			takes:    10 * time.Second,
+			failed:   []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())},
+		}
 		c := newStatsCache(s, zap.NewNop())
 		defer c.Close()
 		for i := range 60 {
@@ -190,30 +196,43 @@ func TestStatsAreNotCountedAtEachLook(t *testing.T) {
 // Sizes that are not true are no reason to show a negative sum.
 func TestStatsOfHugeSizes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A", "B", "C"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: math.MaxInt64 - 1}, Pending: avalon.FileCount{Files: 1, Bytes: math.MaxInt64}}}
+		s := &source{
+			projects: []string{"A", "B", "C"},
+			counts: avalon.Stats{
+				Synced:  avalon.FileCount{Files: 1, Bytes: math.MaxInt64 - 1},
+				Pending: avalon.FileCount{Files: 1, Bytes: math.MaxInt64},
+			},
+		}
 		c := newStatsCache(s, zap.NewNop())
 		defer c.Close()
 		total := c.Get(t.Context(), time.Second).Total
-		if total.Synced != (avalon.FileCount{Files: 3, Bytes: math.MaxInt64}) || total.ToUpload().Bytes != math.MaxInt64 {
+		if total.Synced != (avalon.FileCount{Files: 3, Bytes: math.MaxInt64}) ||
+			total.ToUpload().Bytes != math.MaxInt64 {
 			t.Errorf("%+v", total)
 		}
 	})
 }
 
-// Whoever comes first waits for the answers, but not for long.
+// The first page waits for the answers, but not for long.
 func TestStatsFirstLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &source{projects: []string{"A"}, takes: 10 * time.Millisecond, failed: []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())}}
+		s := &source{
+			projects: []string{"A"},
+			takes:    10 * time.Millisecond,
+			failed:   []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())},
+		}
 		c := newStatsCache(s, zap.NewNop())
 		start := time.Now()
-		if got := c.Get(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() || time.Since(start) > 100*time.Millisecond {
+		if got := c.Get(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() ||
+			time.Since(start) > 100*time.Millisecond {
 			t.Errorf("%+v after %s", got, time.Since(start))
 		}
 		c.Close()
 		s.takes = time.Minute
 		c = newStatsCache(s, zap.NewNop())
 		start = time.Now()
-		if got := c.Get(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() || time.Since(start) != 100*time.Millisecond {
+		if got := c.Get(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() ||
+			time.Since(start) != 100*time.Millisecond {
 			t.Errorf("%+v after %s", got, time.Since(start))
 		}
 		c.Close() // in the middle of a question
@@ -235,7 +254,7 @@ func TestStatsAfterAChange(t *testing.T) {
 	})
 }
 
-// A database that is away is told of, and what was known stays.
+// An outage of the database is shown, and what was known stays.
 func TestStatsOfADatabaseThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}}}
@@ -266,7 +285,8 @@ func TestStatsOfFailedFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		s := &source{projects: []string{"A", "B"}, failed: []avalon.FailedFile{
-			failedFile("A", "seq", "s.1002.exr", now.Add(-time.Minute)), failedFile("A", "seq", "s.1001.exr", now.Add(-2*time.Minute)),
+			failedFile("A", "seq", "s.1002.exr", now.Add(-time.Minute)),
+			failedFile("A", "seq", "s.1001.exr", now.Add(-2*time.Minute)),
 			failedFile("A", "old", "o.ma", time.Time{}),
 			failedFile("B", "seq", "b.ma", now),
 		}}
