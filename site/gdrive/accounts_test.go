@@ -30,6 +30,7 @@ func (s *studio) as(t *testing.T, j *kept, credentials []byte, subject string) *
 // What one account has reserved, or begun to upload, another one neither makes twice nor fails at: not a single Put comes
 // to an error, whatever became of the first one's request.
 func TestAnotherAccount(t *testing.T) {
+	t.Parallel()
 	for who, next := range map[string]func(s *studio) (credentials []byte, subject string){
 		"another service account": func(s *studio) ([]byte, string) {
 			other := s.AddServiceAccount("another@studio.iam.example")
@@ -70,7 +71,7 @@ func TestAnotherAccount(t *testing.T) {
 							active = s.AddFault(fault)
 						}
 						small, big := "/SHOW/pub/v001/a.ma", "/SHOW/pub/v001/a.exr"
-						content := large(multipartLimit + 1)
+						content := large(testLimit + 1)
 						first := s.as(t, j, s.account.Credentials(), "")
 						for _, u := range []site.Upload{upload(small, []byte("a")), upload(big, []byte(content))} {
 							u.Upcoming = func() []string { return []string{small, big} }
@@ -125,6 +126,7 @@ func (k *kept) forgetAccounts(identity string) {
 
 // Nothing that is secret, or a name, can be read out of what the journal tells accounts apart by.
 func TestIdentity(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	seen := map[string]bool{}

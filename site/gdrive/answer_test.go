@@ -18,6 +18,7 @@ import (
 // An answer that never ends is cut off, a good one and an error. No Drive sends one, but what is between it and us
 // may.
 func TestEndlessAnswer(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{200, 400} {
 		var sent atomic.Int64
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -58,7 +59,7 @@ func TestNotFoundWhereTheFolderIs(t *testing.T) {
 			s.ResetCalls()
 			content := "ill"
 			if strings.HasSuffix(at, "large") {
-				content = large(multipartLimit + 1)
+				content = large(testLimit + 1)
 			}
 			_, err := d.Put(t.Context(), upload(at, []byte(content)))
 			wantClass(t, err, site.Transient, "404")

@@ -58,6 +58,7 @@ func TestRateErrorsSlowDown(t *testing.T) {
 
 // All requests of a site share its pacer, and what is refused gets through in the end.
 func TestPacingAgainstDrive(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	d.wait = firstWait
@@ -85,6 +86,7 @@ func TestPacingAgainstDrive(t *testing.T) {
 
 // Retry-After of an answer holds up the request itself and all others.
 func TestRetryAfterIsHonoured(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/first", "x")

@@ -177,6 +177,7 @@ func TestRetryAfter(t *testing.T) {
 
 // What Drive answers for long is told with its class.
 func TestAnswers(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		status int
 		reason string
@@ -189,7 +190,7 @@ func TestAnswers(t *testing.T) {
 		{403, "userRateLimitExceeded", site.Transient, maxAttempts},
 		{503, "backendError", site.Transient, maxAttempts},
 	} {
-		for _, size := range []int{1, multipartLimit + 1} {
+		for _, size := range []int{1, testLimit + 1} {
 			t.Run(fmt.Sprint(test.reason, size), func(t *testing.T) {
 				s := newStudio(t)
 				d := s.open(t)
@@ -206,7 +207,7 @@ func TestAnswers(t *testing.T) {
 
 // No error says what must not be known: neither the token, nor the key, nor the URI of a session.
 func TestNoSecretInErrors(t *testing.T) {
-	content := []byte(large(multipartLimit + 1))
+	content := []byte(large(testLimit + 1))
 	for _, kind := range []string{"token", "drives.list", "files.list", "files.generateIds", "files.create", "files.create.resumable",
 		"files.create.multipart", "upload.put", "upload.status"} {
 		for name, fault := range map[string]drive.Fault{
@@ -221,6 +222,7 @@ func TestNoSecretInErrors(t *testing.T) {
 				continue // these wait for metadataTimeout, not for the watchdog
 			}
 			t.Run(kind+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				s := newStudio(t)
 				d := s.open(t)
 				d.stall.Timeout = 50 * time.Millisecond

@@ -72,7 +72,7 @@ type request struct {
 
 const (
 	smallSize = 1000
-	largeSize = multipartLimit + 1
+	largeSize = testLimit + 1
 )
 
 // existing puts a file of so many bytes where the upload goes.
@@ -296,7 +296,7 @@ type stage struct {
 
 // workers is how many trials work at once, and trials how many run: nearly all of their time is waiting.
 const (
-	workers = 8
+	workers = 4
 	trials  = 200
 )
 
@@ -561,6 +561,7 @@ func allAtOnce(t *testing.T, tests map[string]func(*testing.T)) {
 // Every fault on every kind of request, once and for long: what it costs, what it holds up, and that in the end the
 // file is synced and on Drive once.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	st := newStage(t)
 	tests := map[string]func(*testing.T){}
 	for _, k := range requests {

@@ -109,6 +109,7 @@ func newLagging(t *testing.T) (*studio, *kept) {
 
 // What one process has made the next one does not make again, also if a listing does not show it.
 func TestNextProcessMakesNothingTwice(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	first := put(t, s.next(t, j), "/SHOW/pub/v001/a.exr", "content")
 	d := s.next(t, j)
@@ -124,6 +125,7 @@ func TestNextProcessMakesNothingTwice(t *testing.T) {
 
 // ... whatever goes wrong with the folder before it is found again.
 func TestNextProcessFindsAFolderLate(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	put(t, s.next(t, j), "/SHOW/pub/v001/a.exr", "content")
 	d := s.next(t, j)
@@ -137,6 +139,7 @@ func TestNextProcessFindsAFolderLate(t *testing.T) {
 
 // The files of a representation are reserved in one write, and what is there already is not among them.
 func TestReservedAlong(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	d := s.next(t, j)
 	frames := []string{"/SHOW/pub/v001/a.exr", "/SHOW/pub/v001/b.exr", "/SHOW/pub/v001/c.exr", "/SHOW/pub/elsewhere/d.exr"}
@@ -176,6 +179,7 @@ func TestReservedAlong(t *testing.T) {
 
 // So are the folders that are made for them. Whoever comes after a crash finds all of it.
 func TestReservedWithFolders(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	frames := []string{"/SHOW/pub/subset/v001/a.exr", "/SHOW/pub/subset/v001/b.exr"}
 	putFrame := func(d *Site, path string) error {
@@ -218,6 +222,7 @@ func TestReservedWithFolders(t *testing.T) {
 
 // What was reserved long ago, in folders too, is reserved again under the same ids.
 func TestReservedLongAgo(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	const file = "/SHOW/pub/subset/v001/a.exr"
 	for _, kind := range []string{"files.create", "files.create.multipart"} {
@@ -240,6 +245,7 @@ func TestReservedLongAgo(t *testing.T) {
 
 // What a person has renamed, or moved, is no longer ours to write to.
 func TestRenamedMeanwhile(t *testing.T) {
+	t.Parallel()
 	for name, rename := range map[string]func(s *studio, obj site.Object) (kept string){
 		"file": func(s *studio, obj site.Object) string { s.Rename(obj.ID, "a_keep.exr"); return "pub/v001/a_keep.exr" },
 		"folder": func(s *studio, obj site.Object) string {
@@ -259,6 +265,7 @@ func TestRenamedMeanwhile(t *testing.T) {
 
 // A session that takes nothing is not taken up for ever.
 func TestSpoiledSession(t *testing.T) {
+	t.Parallel()
 	content := large(8 * mib)
 	for name, faults := range map[string][]drive.Fault{
 		"refused":    {{Kind: "upload.put", Effect: drive.EffectStatus, Status: 400}},
@@ -286,6 +293,7 @@ func TestSpoiledSession(t *testing.T) {
 
 // What has arrived is not thrown away for an outage, or a limit that is used up for the day.
 func TestSessionOutlivesAnOutage(t *testing.T) {
+	t.Parallel()
 	content := large(8 * mib)
 	for name, fault := range map[string]drive.Fault{
 		"limit":  {Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded", Message: "User rate limit exceeded."},
@@ -319,6 +327,7 @@ func TestSessionOutlivesAnOutage(t *testing.T) {
 
 // Whoever can write to the journal's database can't have a token sent to a server of theirs.
 func TestForeignSession(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	asked := false
 	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,9 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
 
+// testLimit is the multipartLimit of tests: large files take their time.
+const testLimit = 2 << 20
+
 // studio is a Drive with a service account that is Content manager of the shared drive SHOW.
 type studio struct {
 	*drive.Server
@@ -61,7 +64,7 @@ func (s *studio) tryOpen(t *testing.T, credentials []byte, subject string, roots
 	}
 	d, err := New(t.Context(), Config{Credentials: file, Subject: subject, Endpoint: s.URL, Roots: roots, Connections: 8})
 	if err == nil {
-		d.wait = time.Millisecond
+		d.wait, d.maxMultipart = time.Millisecond, testLimit
 		t.Cleanup(func() { d.Close() })
 	}
 	return d, err

@@ -131,6 +131,7 @@ func TestCostsAreTrue(t *testing.T) {
 // A folder that is forgotten while uploads into it run is not forgotten what they did to it: no second file comes to be,
 // also if listings do not show the first.
 func TestForgottenWhileUploading(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	d := s.next(t, j)
 	forget := func() {
@@ -174,6 +175,7 @@ func TestForgottenWhileUploading(t *testing.T) {
 // A folder is found again when the one above it was moved, and not where it went with that one, however fresh what we know
 // of it is.
 func TestLeafOfAMovedParent(t *testing.T) {
+	t.Parallel()
 	for _, expire := range []string{"seen", "forgotten"} {
 		s := newStudio(t)
 		d := s.open(t)

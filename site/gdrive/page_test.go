@@ -16,7 +16,8 @@ import (
 // A page that a proxy or filter answers one file with is tried a few times, then it is that file's trouble. It says
 // nothing of the pace, and the error says what the page says and who may have sent it.
 func TestPageForOneFile(t *testing.T) {
-	for _, size := range []int{1, multipartLimit + 1} {
+	t.Parallel()
+	for _, size := range []int{1, testLimit + 1} {
 		for _, status := range []int{200, 302, 400, 401, 403, 404, 405, 407, 409, 410, 412, 451} {
 			t.Run(fmt.Sprint(status, size), func(t *testing.T) {
 				s := newStudio(t)
@@ -44,6 +45,7 @@ func TestPageForOneFile(t *testing.T) {
 
 // Where everything is answered so, it is the site's trouble: tokens, lookups, and roots.
 func TestPageForEverything(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"token", "files.*", "*"} {
 		for _, status := range []int{200, 302, 401, 403, 404, 407} {
 			t.Run(fmt.Sprint(kind, status), func(t *testing.T) {
@@ -65,6 +67,7 @@ func TestPageForEverything(t *testing.T) {
 
 // A page with a status of the service's is an outage.
 func TestPageOfOutage(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{408, 429, 500, 502, 503, 504} {
 		s := newStudio(t)
 		d := s.open(t)

@@ -80,6 +80,7 @@ var acts = []act{
 
 // What a person does on Drive just before each kind of request neither loses a file nor doubles it, and costs no try.
 func TestPersons(t *testing.T) {
+	t.Parallel()
 	st := newStage(t)
 	tests := map[string]func(*testing.T){}
 	for _, k := range requests {

@@ -138,14 +138,14 @@ func (p *pieces) kept(key string) {
 	}
 }
 
-// done takes in that a file of that size is on Drive. When two files in a row had to go in pieces, others do so at once.
-func (p *pieces) done(key string, size int64) {
+// done records that a file is on Drive. After two large files in a row that had to go in pieces, others do so at once.
+func (p *pieces) done(key string, large bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	t := p.trips[key]
 	delete(p.trips, key)
 	switch {
-	case size <= multipartLimit:
+	case !large:
 	case t == nil || t.piece == 0:
 		p.pieced = 0
 	default:

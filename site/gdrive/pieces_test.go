@@ -29,6 +29,7 @@ func TestDriveFinishesLate(t *testing.T) {
 	for _, answers := range []drive.Answers{drive.AnswerNone, drive.AnswerStatus, drive.AnswerAll} {
 		for _, restart := range []bool{false, true} {
 			t.Run(fmt.Sprint(answers, restart), func(t *testing.T) {
+				t.Parallel()
 				s, j := newLagging(t)
 				s.UpdateSettings(func(set *drive.Settings) { set.Finishing = drive.Finishing{Time: time.Hour, Answers: answers} })
 				open := func() *Site {
@@ -73,6 +74,7 @@ func TestDriveFinishesLate(t *testing.T) {
 
 // 5xx after the last byte, and Drive finishing then.
 func TestErrorWhileDriveFinishes(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	d.finishFirst = 5 * time.Millisecond
@@ -87,11 +89,12 @@ func TestErrorWhileDriveFinishes(t *testing.T) {
 
 // A proxy that refuses large bodies gets smaller ones. Their size is found once.
 func TestBodyLimit(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		limit int64
 		size  int
 	}{
-		{10 * mib, 40 * mib}, {mib, 8 * mib}, {granule, 6 * mib}, {mib, 3 * mib},
+		{10 * mib, 40 * mib}, {mib, 8 * mib}, {granule, 6 * mib}, {mib, testLimit},
 	} {
 		for _, read := range []bool{false, true} {
 			t.Run(fmt.Sprint(test.limit, test.size, read), func(t *testing.T) {
@@ -120,7 +123,8 @@ func TestBodyLimit(t *testing.T) {
 
 // Where nothing helps, the error says what has refused the file.
 func TestBodyLimitTooSmall(t *testing.T) {
-	for _, size := range []int{100_000, 3 * mib, 8 * mib} {
+	t.Parallel()
+	for _, size := range []int{100_000, testLimit, 8 * mib} {
 		s := newStudio(t)
 		d := s.open(t)
 		s.UpdateSettings(func(set *drive.Settings) { set.Gateway = drive.Gateway{MaxBody: 10_000} })
@@ -132,6 +136,7 @@ func TestBodyLimitTooSmall(t *testing.T) {
 
 // A proxy that breaks off large bodies, whatever it answers, gets smaller ones.
 func TestBodiesBreakOff(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]drive.Fault{
 		"reset": {Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 6 * mib},
 		"400":   {Effect: drive.EffectHTML, Status: 400, When: drive.After},
@@ -174,6 +179,7 @@ func TestBytesSentInVain(t *testing.T) {
 		"truncated":       {Kind: "upload.put", Effect: drive.EffectStatus, Status: 500, When: drive.After},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newStudio(t)
 			d := s.open(t)
 			d.stall.Timeout = 100 * time.Millisecond

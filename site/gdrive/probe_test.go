@@ -12,6 +12,7 @@ import (
 )
 
 func TestLook(t *testing.T) {
+	t.Parallel()
 	const at = "/SHOW/pub/a/b.ma"
 	there := func(id string) site.Found {
 		return site.Found{Object: site.Object{ID: id, MD5: md5Of("content")}, State: site.Present, Name: "b.ma", Size: 7}
@@ -79,6 +80,7 @@ func TestLook(t *testing.T) {
 
 // Of 1,000 frames each is looked for in one listing. What a listing lacks still is found by its id.
 func TestLookIsCheap(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.open(t)
 	folder := s.Mkdir(s.show, "pub/a/b")
@@ -108,6 +110,7 @@ func TestLookIsCheap(t *testing.T) {
 }
 
 func TestLookWithoutARoot(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub")
 	_, err := d.Probe(t.Context(), "/SHOW/pub/a/b.ma", "id")

@@ -9,6 +9,7 @@ import (
 
 // How much room is left is asked only where Google has such a number.
 func TestQuota(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	s.show.AddMember(user, drive.ContentManager)

@@ -10,6 +10,7 @@ import (
 
 // A root may be any folder of My Drive, of a shared drive, or shared with the account.
 func TestRoots(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, root string
 		prepare    func(s *studio, user *drive.Account) (at drive.Place, path string) // where the root is
@@ -91,6 +92,7 @@ func (s *studio) doubtAll(d *Site) {
 
 // What is wrong with a root is the site's trouble, and no root is ever created.
 func TestBadRoots(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, root string
 		prepare    func(*studio)
@@ -135,6 +137,7 @@ func TestBadRoots(t *testing.T) {
 }
 
 func TestFullStorage(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	d := s.openAs(t, user.Credentials(), "", "/My Drive")
@@ -151,6 +154,7 @@ func TestFullStorage(t *testing.T) {
 
 // Every root is checked, and told of.
 func TestSeveralRoots(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.Mkdir(s.show, "a")
 	s.Mkdir(s.show, "b/c")
@@ -166,6 +170,7 @@ func TestSeveralRoots(t *testing.T) {
 
 // A root that comes back, also another one of that name, is found by Check.
 func TestRootComesBack(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/a", "1")
@@ -182,6 +187,7 @@ func TestRootComesBack(t *testing.T) {
 
 // A single file or folder that can't be written to is no reason to hold the site.
 func TestForbiddenFile(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("old"))
 	d := s.open(t)

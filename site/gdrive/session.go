@@ -54,7 +54,7 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 	case ctx.Err() != nil:
 		return nil, err
 	case err == nil:
-		s.pieces.done(t.key(), u.Size)
+		s.pieces.done(t.key(), u.Size > s.maxMultipart)
 	case mustDiscard(err, offset):
 		s.pieces.lose(t.key(), offset, u.Size)
 	case isServerError(err) && s.pacer.SucceededSince(began) && s.pieces.stuck(t.key()):

@@ -31,6 +31,7 @@ func TestSessionGoesOn(t *testing.T) {
 		"rate limit":    {Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			s := newStudio(t)
 			d := s.open(t)
 			d.stall.Timeout = 500 * time.Millisecond
@@ -58,6 +59,7 @@ func TestSessionGoesOn(t *testing.T) {
 
 // However often it breaks, a session is not given up while it gets further.
 func TestSessionThatBreaksOften(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	content := large((maxAttempts + 3) * mib)
@@ -72,6 +74,7 @@ func TestSessionThatBreaksOften(t *testing.T) {
 
 // One that gets nowhere is.
 func TestSessionThatGetsNowhere(t *testing.T) {
+	t.Parallel()
 	for _, fault := range []drive.Fault{
 		{Kind: "upload.put", Effect: drive.EffectReset},
 		{Kind: "upload.put", Effect: drive.EffectStatus, Status: 500},
@@ -81,7 +84,7 @@ func TestSessionThatGetsNowhere(t *testing.T) {
 		s := newStudio(t)
 		d := s.open(t)
 		active := s.AddFault(fault)
-		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(multipartLimit+1))))
+		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(testLimit+1))))
 		wantClass(t, err, site.Transient)
 		want := maxAttempts
 		if fault.Kind == "upload.put" {
@@ -95,7 +98,8 @@ func TestSessionThatGetsNowhere(t *testing.T) {
 
 // A session that has expired starts anew, whether that is seen when sending or when asking.
 func TestSessionExpires(t *testing.T) {
-	content := large(multipartLimit + 1)
+	t.Parallel()
+	content := large(testLimit + 1)
 	for name, faults := range map[string][]drive.Fault{
 		"410 to data": {{Kind: "upload.put", Count: 1, Effect: drive.EffectStatus, Status: 410}},
 		"404 to data": {{Kind: "upload.put", Count: 1, Effect: drive.EffectStatus, Status: 404, Reason: "notFound"}},
@@ -120,12 +124,12 @@ func TestSessionExpires(t *testing.T) {
 		var once sync.Once
 		u := upload("/SHOW/pub/a", []byte(content))
 		u.OnProgress = func(bytes int64) {
-			if bytes > mib {
+			if bytes > mib/2 {
 				once.Do(s.ExpireSessions)
 			}
 		}
 		// The break makes it ask.
-		s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 2 * mib})
+		s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib})
 		if _, err := d.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
@@ -136,9 +140,10 @@ func TestSessionExpires(t *testing.T) {
 
 // The answer that a session is finished with may be lost after the session is gone too.
 func TestSessionExpiresWhenDone(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
-	content := large(multipartLimit + 1)
+	content := large(testLimit + 1)
 	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.After})
 	s.AddFault(drive.Fault{Kind: "upload.status", Count: 1, Effect: drive.EffectStatus, Status: 410})
 	put(t, d, "/SHOW/pub/a", content)

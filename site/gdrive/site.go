@@ -59,8 +59,9 @@ type Site struct {
 	stall    *transport.Stall
 
 	// Constants that tests shorten.
-	wait        time.Duration // firstWait
-	finishFirst time.Duration
+	wait         time.Duration // firstWait
+	finishFirst  time.Duration
+	maxMultipart int64 // multipartLimit
 }
 
 var _ interface {
@@ -110,7 +111,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		stall:   stall,
 		wait:    firstWait,
 
-		finishFirst: finishFirst,
+		finishFirst:  finishFirst,
+		maxMultipart: multipartLimit,
 	}
 	if s.journal == nil {
 		s.journal = noopJournal{}
@@ -256,7 +258,7 @@ func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Uploa
 				return f, err
 			}
 			if f.Size == u.Size && f.Md5Checksum == sum {
-				if u.Size > multipartLimit {
+				if u.Size > s.maxMultipart {
 					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true})) // it may be just finished
 				}
 				return f, nil

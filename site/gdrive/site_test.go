@@ -10,6 +10,7 @@ import (
 )
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	sitetest.Run(t, func(t *testing.T) sitetest.Backend {
 		s := newStudio(t)
 		return sitetest.Backend{

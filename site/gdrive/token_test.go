@@ -19,6 +19,7 @@ import (
 )
 
 func TestCredentials(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	s.Delegate(s.account, user)
@@ -68,6 +69,7 @@ func TestWrongClock(t *testing.T) {
 
 // Credentials that Google does not accept are the site's trouble.
 func TestRefusedCredentials(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	stranger := s.AddServiceAccount("stranger@studio.iam.example")
@@ -125,6 +127,7 @@ func edit(t *testing.T, doc []byte, key, value string) []byte {
 
 // Credentials that are none are refused at once, and not shown.
 func TestMalformedCredentials(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	for name, credentials := range map[string][]byte{
 		"not JSON":    []byte("S3cr3t"),
@@ -146,6 +149,7 @@ func TestMalformedCredentials(t *testing.T) {
 
 // A token that is refused before its time is replaced, silently, wherever it happens.
 func TestRefusedToken(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"files.create.multipart", "files.create.resumable", "upload.put", "upload.status", "files.list",
 		"files.create", "files.generateIds", "drives.list"} {
 		t.Run(kind, func(t *testing.T) {
@@ -156,18 +160,19 @@ func TestRefusedToken(t *testing.T) {
 				s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset})
 			}
 			put(t, d, "/SHOW/pub/new/small", "small")
-			put(t, d, "/SHOW/pub/new/large", large(multipartLimit+1))
+			put(t, d, "/SHOW/pub/new/large", large(testLimit+1))
 			if fault.Hits() != 1 {
 				t.Errorf("%d hits", fault.Hits())
 			}
 			s.wantCalls(t, "token", 2)
 			s.wantOne(t, s.show, "pub/new/small", "small")
-			s.wantOne(t, s.show, "pub/new/large", large(multipartLimit+1))
+			s.wantOne(t, s.show, "pub/new/large", large(testLimit+1))
 		})
 	}
 }
 
 func TestRevokedToken(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/a", "1")
@@ -178,6 +183,7 @@ func TestRevokedToken(t *testing.T) {
 
 // Who may have been replaced while a token was fetched sends nothing with it, however small it is.
 func TestFencedWhileATokenIsFetched(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.Mkdir(s.show, "pub")
 	file := filepath.Join(t.TempDir(), "account.json")
@@ -207,7 +213,8 @@ func TestFencedWhileATokenIsFetched(t *testing.T) {
 
 // When fresh tokens are refused too, it is the site's trouble.
 func TestTokensRefused(t *testing.T) {
-	for _, size := range []int{1, multipartLimit + 1} {
+	t.Parallel()
+	for _, size := range []int{1, testLimit + 1} {
 		s := newStudio(t)
 		d := s.open(t)
 		for _, kind := range []string{"files.create.multipart", "upload.put"} {
@@ -221,6 +228,7 @@ func TestTokensRefused(t *testing.T) {
 
 // One token serves all requests.
 func TestTokenIsShared(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	done := make(chan error)
@@ -237,6 +245,7 @@ func TestTokenIsShared(t *testing.T) {
 
 // The token service's outage costs no file a try.
 func TestTokenService(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		drive.Fault
 		want string
@@ -263,6 +272,7 @@ func TestTokenService(t *testing.T) {
 
 // A token service that hangs does not keep a request from being given up.
 func TestTokenHangs(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	for _, a := range []*drive.Account{s.account, s.AddUser("artist@studio.example")} {
 		d := s.openAs(t, a.Credentials(), "", "/SHOW")

@@ -16,6 +16,7 @@ import (
 
 // Uploads that race for new folders make each of them once.
 func TestFolderRace(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	s.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour })
@@ -36,6 +37,7 @@ func TestFolderRace(t *testing.T) {
 
 // Whoever gives up finding a folder does not take those along who wait for it too.
 func TestFolderRaceAbandoned(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	ctx, cancel := newCancel(t)
@@ -64,6 +66,7 @@ func TestFolderRaceAbandoned(t *testing.T) {
 }
 
 func TestKnownFolderIsNotListed(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	s.AddFile(s.Mkdir(s.show, "pub/old"), "a", nil)
@@ -81,6 +84,7 @@ func TestKnownFolderIsNotListed(t *testing.T) {
 
 // A folder that we made is known to be empty.
 func TestNewFolderIsNotListed(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/a/0", "0")
@@ -94,6 +98,7 @@ func TestNewFolderIsNotListed(t *testing.T) {
 // What a person does to a folder that we know is found out with the next file, before it is taken for
 // granted.
 func TestFolderChanges(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(s *studio, d *Site, top, folder string)
@@ -119,8 +124,8 @@ func TestFolderChanges(t *testing.T) {
 				}
 				put(t, d, "/SHOW/pub/top/"+file, "small")
 				s.wantOne(t, s.show, "pub/top/"+file, "small")
-				put(t, d, "/SHOW/pub/top/"+file+" large", large(multipartLimit+1))
-				s.wantOne(t, s.show, "pub/top/"+file+" large", large(multipartLimit+1))
+				put(t, d, "/SHOW/pub/top/"+file+" large", large(testLimit+1))
+				s.wantOne(t, s.show, "pub/top/"+file+" large", large(testLimit+1))
 				if dup := s.Duplicates(); len(dup) > 0 {
 					t.Error("duplicates:", dup)
 				}
@@ -142,6 +147,7 @@ func (s *studio) move(t *testing.T, d *Site, id string) {
 
 // The same for a file that is to be written again.
 func TestFileChanges(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name   string
 		change func(s *studio, file string)
@@ -185,6 +191,7 @@ func (s *studio) forgetWritten(d *Site) {
 
 // What others put into a folder is found, if not at once.
 func TestOthersFiles(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/a", "1")
@@ -198,6 +205,7 @@ func TestOthersFiles(t *testing.T) {
 
 // Of several of one name the oldest is taken, whatever order they are listed in.
 func TestDuplicates(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	pub := s.Mkdir(s.show, "pub")
 	var files, folders []string
@@ -224,6 +232,7 @@ func TestDuplicates(t *testing.T) {
 
 // The same goes for folders that are shared with us.
 func TestDuplicateSharedFolders(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	user := s.AddUser("artist@studio.example")
 	var shared []string
@@ -246,6 +255,7 @@ func TestDuplicateSharedFolders(t *testing.T) {
 
 // A listing that lags behind does not make us forget what we did.
 func TestListingLag(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour })
 	d := s.open(t)
@@ -253,7 +263,7 @@ func TestListingLag(t *testing.T) {
 		for _, name := range []string{"a", "folder/a", "folder/large"} {
 			content := fmt.Sprint(name, i)
 			if name == "folder/large" {
-				content = large(multipartLimit + 1 + i)
+				content = large(testLimit + 1 + i)
 			}
 			put(t, d, "/SHOW/pub/"+name, content)
 			s.wantOne(t, s.show, "pub/"+name, content)
@@ -264,6 +274,7 @@ func TestListingLag(t *testing.T) {
 
 // A folder is listed page by page, however short they are; one that is too long for that is asked for single names.
 func TestLongFolder(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		files, perPage, lists int
 	}{
@@ -298,6 +309,7 @@ func TestLongFolder(t *testing.T) {
 
 // What was not used for long is forgotten, and found again.
 func TestSweep(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	old := put(t, d, "/SHOW/pub/old/a", "1")
@@ -354,6 +366,7 @@ func (t *folderCache) memory() int {
 
 // Memory is bounded, however much is uploaded; what was forgotten is not made twice, also if listings don't show it.
 func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
 	s, j := newLagging(t)
 	d := s.next(t, j)
 	d.folders.maxBytes = 80 * folderCost

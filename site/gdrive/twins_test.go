@@ -41,6 +41,7 @@ var (
 // A file is taken for a file and a folder for a folder, whatever else has the name and whichever is older, and nothing but
 // a file is ever written to.
 func TestTwins(t *testing.T) {
+	t.Parallel()
 	for _, first := range []twin{aFile, aFolder, aDoc, toAFolder, toAFile} {
 		for _, second := range []twin{aFile, aFolder, aDoc, toAFolder, toAFile} {
 			for _, how := range []string{"", ", long folder"} {
@@ -103,6 +104,7 @@ func (s *studio) makeLong(t *testing.T, folder string) {
 
 // A shortcut to a folder is as good as the folder, wherever it is, also as a root.
 func TestShortcuts(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		root    string
 		prepare func(s *studio) (at drive.Place, path string) // where the root is
@@ -181,6 +183,7 @@ func TestShortcuts(t *testing.T) {
 
 // A shortcut that leads nowhere is told of.
 func TestBrokenShortcuts(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		do   func(s *studio, id string)
 		word string
@@ -211,6 +214,7 @@ func TestBrokenShortcuts(t *testing.T) {
 
 // A shortcut that is pointed elsewhere, or gives way to a folder, is followed anew.
 func TestShortcutChanges(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	pub := s.Mkdir(s.show, "pub")
 	old := s.AddShortcut(pub, "shot", s.Mkdir(s.show, "first"))
@@ -231,6 +235,7 @@ func TestShortcutChanges(t *testing.T) {
 // On Drive the composed and the decomposed form of a name are one, in new processes too, and of a folder whose names are
 // asked for one by one.
 func TestNameForms(t *testing.T) {
+	t.Parallel()
 	const composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
 	for _, old := range []string{composed, decomposed} {
 		for _, long := range []bool{false, true} {
@@ -270,6 +275,7 @@ func TestNameForms(t *testing.T) {
 
 // A root below another is no more created than any, and what names like a root is none.
 func TestNestedRoots(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.Mkdir(s.show, "pub")
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub", "/SHOW/pub/a/inner")
@@ -293,6 +299,7 @@ func TestNestedRoots(t *testing.T) {
 // Publishers write {root[work]}jects/... where the text of a root is how another folder begins: that folder is made beside
 // the root. Another root is not, nor a shared drive.
 func TestFolderBesideARoot(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.Mkdir(s.show, "pro")
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pro", "/SHOW/productions")
@@ -308,6 +315,7 @@ func TestFolderBesideARoot(t *testing.T) {
 
 // Names are what people type, on a listing as well as in queries for single names.
 func TestOddNames(t *testing.T) {
+	t.Parallel()
 	names := []string{"line\nbreak", "carriage\r\nreturn", "tab\t", `q"uo"te's`, `back\slash`, ` blank `, "🎬", "%2F", "a' or name != 'b", "*?", "..."}
 	for _, long := range []bool{false, true} {
 		s, j := newStudio(t), newKept()
@@ -332,6 +340,7 @@ func TestOddNames(t *testing.T) {
 
 // Items of old may be in several folders, in whatever order Drive tells them.
 func TestSeveralParents(t *testing.T) {
+	t.Parallel()
 	for _, what := range []string{"pub/shot", "pub/shot/a"} {
 		s := newStudio(t)
 		user := s.AddUser("artist@studio.example")
@@ -355,6 +364,7 @@ func TestSeveralParents(t *testing.T) {
 
 // Drive may forget a listing between two pages.
 func TestLostListing(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{400, 404} {
 		s := newStudio(t)
 		pub := s.Mkdir(s.show, "pub")
@@ -379,13 +389,14 @@ func TestLostListing(t *testing.T) {
 
 // What a person has renamed, moved or trashed since we wrote it keeps its content, as does what is in a folder that was.
 func TestCopiesKeepTheirContent(t *testing.T) {
+	t.Parallel()
 	for how, take := range map[string]func(s *studio, d *Site, id string){
 		"renamed": func(s *studio, _ *Site, id string) { s.Rename(id, "approved") },
 		"moved":   func(s *studio, d *Site, id string) { s.move(t, d, id) },
 		"trashed": func(s *studio, _ *Site, id string) { s.Trash(id) },
 	} {
 		for _, what := range []string{"pub/shot/v001/a.exr", "pub/shot/v001", "pub/shot"} {
-			for size, content := range map[string]string{"same size": "dlo content", "other": "new", "large": large(multipartLimit + 1)} {
+			for size, content := range map[string]string{"same size": "dlo content", "other": "new", "large": large(testLimit + 1)} {
 				for _, lag := range []bool{false, true} {
 					t.Run(strings.Join([]string{what, how, size, fmt.Sprint(lag)}, " "), func(t *testing.T) {
 						t.Parallel()
@@ -414,6 +425,7 @@ func TestCopiesKeepTheirContent(t *testing.T) {
 // A file is written to at the cost of one request more, and of one more for each folder below the root, unless a listing
 // has just shown it.
 func TestCallsOfUpdates(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	pub := s.Mkdir(s.show, "pub")
 	for i := range 20 {

@@ -58,7 +58,7 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 	body := newContent(u)
 	var answer *drive.File
 	var err error
-	pieced := u.Size > multipartLimit || s.pieces.fit(t.key(), u.Size+maxHead) < u.Size+maxHead && u.Size > granule
+	pieced := u.Size > s.maxMultipart || s.pieces.fit(t.key(), u.Size+maxHead) < u.Size+maxHead && u.Size > granule
 	if !pieced {
 		answer, pieced, err = s.whole(ctx, t, u, body)
 	}
@@ -86,7 +86,7 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content
 	var ae *answerError
 	switch n := u.Size + maxHead; {
 	case err == nil:
-		s.pieces.done(t.key(), u.Size)
+		s.pieces.done(t.key(), false)
 	case isTooLarge(err) && u.Size <= granule:
 		err = errEvenSmallest(err, u.Size)
 	case isTooLarge(err):

@@ -20,8 +20,9 @@ const mib = 1 << 20
 
 // Small files take one request with their metadata, larger ones a session.
 func TestRequests(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct{ size, multipart, resumable int }{
-		{0, 1, 0}, {1, 1, 0}, {multipartLimit, 1, 0}, {multipartLimit + 1, 0, 1},
+		{0, 1, 0}, {1, 1, 0}, {testLimit, 1, 0}, {testLimit + 1, 0, 1},
 	} {
 		s := newStudio(t)
 		s.AddFile(s.Mkdir(s.show, "pub"), "old", []byte("of another size"))
@@ -38,6 +39,7 @@ func TestRequests(t *testing.T) {
 
 // The time of the source is kept.
 func TestModifiedTime(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	u := upload("/SHOW/pub/a", []byte("a"))
@@ -54,6 +56,7 @@ func TestModifiedTime(t *testing.T) {
 
 // A hundred files in a new folder cost hardly more than a request each, in a long row and at once.
 func TestCallsPerFile(t *testing.T) {
+	t.Parallel()
 	for _, parallel := range []int{1, 8} {
 		s := newStudio(t)
 		d := s.open(t)
@@ -91,6 +94,7 @@ func TestCallsPerFile(t *testing.T) {
 
 // What is there already is not sent again.
 func TestSameContent(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
 	d := s.open(t)
@@ -107,6 +111,7 @@ func TestSameContent(t *testing.T) {
 // Other content of the same size is sent at once: the folder's listing says that it is another, and where the file is. What
 // seems to be there is looked at, as somebody may have changed it since, and so is what was written by us.
 func TestSameSize(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
 	d := s.open(t)
@@ -125,6 +130,7 @@ func TestSameSize(t *testing.T) {
 
 // Puts of one file wait for each other: the second finds what the first has made.
 func TestPutsOfOneFile(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	fault := s.AddFault(drive.Fault{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectHang})
@@ -156,8 +162,9 @@ func TestPutsOfOneFile(t *testing.T) {
 
 // Comparing with what is there ends with the context, too.
 func TestSameContentIsGivenUp(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
-	content := []byte(large(multipartLimit + 1))
+	content := []byte(large(testLimit + 1))
 	s.AddFile(s.Mkdir(s.show, "pub"), "a", content)
 	d := s.open(t)
 	ctx, cancel := newCancel(t)
@@ -178,7 +185,7 @@ func TestLostAnswer(t *testing.T) {
 	for _, test := range []struct {
 		kind string
 		size int
-	}{{"files.create.multipart", 10}, {"upload.put", multipartLimit + 1}, {"files.create", 10}, {"files.generateIds", 10}} {
+	}{{"files.create.multipart", 10}, {"upload.put", testLimit + 1}, {"files.create", 10}, {"files.generateIds", 10}} {
 		for name, fault := range map[string]drive.Fault{
 			"reset":        {Effect: drive.EffectReset, When: drive.After},
 			"error":        {Effect: drive.EffectStatus, Status: 500, When: drive.After},
@@ -187,6 +194,7 @@ func TestLostAnswer(t *testing.T) {
 			"hang":         {Effect: drive.EffectHang, When: drive.After},
 		} {
 			t.Run(test.kind+"/"+name, func(t *testing.T) {
+				t.Parallel()
 				if name == "hang" && (test.kind == "files.create" || test.kind == "files.generateIds") {
 					return // these wait for metadataTimeout, not for the watchdog
 				}
@@ -223,6 +231,7 @@ func TestLostAnswer(t *testing.T) {
 
 // Also when it is only the next Put that gets through, and content or folder were to be made.
 func TestLostAnswerOfFailedPut(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []string{"files.create", "files.create.multipart"} {
 		for _, second := range []string{"content", "CONTENT", "other size"} {
 			s := newStudio(t)
@@ -248,6 +257,7 @@ func TestLostAnswerOfFailedPut(t *testing.T) {
 
 // What was made by a create whose answer was lost may be gone again when it is asked for.
 func TestLostAnswerOfWhatIsGone(t *testing.T) {
+	t.Parallel()
 	for _, lost := range []struct{ kind, path string }{{"files.create.multipart", "pub/new/a"}, {"files.create", "pub/new/folder"}} {
 		for name, change := range map[string]func(s *studio, d *Site, id string){
 			"trashed":        func(s *studio, _ *Site, id string) { s.Trash(id) },
@@ -297,7 +307,7 @@ func TestBrokenMultipart(t *testing.T) {
 		s := newStudio(t)
 		d := s.open(t)
 		d.stall.Timeout = 500 * time.Millisecond
-		content := large(4 * mib)
+		content := large(testLimit)
 		for i, kind := range []string{"files.create.multipart", "files.update.multipart"} {
 			fault.Kind, fault.Count = kind, 1
 			active := s.AddFault(fault)
@@ -312,10 +322,11 @@ func TestBrokenMultipart(t *testing.T) {
 
 // What Drive says to have is compared with what was sent; the next Put repairs it.
 func TestWrongMD5(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		kind string
 		size int
-	}{{"files.create.multipart", 10}, {"upload.put", multipartLimit + 1}} {
+	}{{"files.create.multipart", 10}, {"upload.put", testLimit + 1}} {
 		s := newStudio(t)
 		d := s.open(t)
 		content := large(test.size)
@@ -330,6 +341,7 @@ func TestWrongMD5(t *testing.T) {
 
 // A source that changes between two attempts is not taken for what was sent at the first.
 func TestSourceChanges(t *testing.T) {
+	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
 	// Drive keeps 4 MiB, so some of what the first attempt has read is read again by the second.
@@ -395,7 +407,7 @@ func TestMemory(t *testing.T) {
 	s.show = s.AddSharedDrive("SHOW")
 	s.show.AddMember(s.account, drive.ContentManager)
 	d := s.open(t)
-	put(t, d, "/SHOW/pub/first", large(multipartLimit+1)) // opens connections and fills pools
+	put(t, d, "/SHOW/pub/first", large(testLimit+1)) // opens connections and fills pools
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	u := site.Upload{Path: "/SHOW/pub/a", Size: size, Content: readerAt(func(p []byte, at int64) (int, error) {
