@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// Journal keeps what must survive the process: a file whose create was interrupted is created again under the same id, and
-// a large upload resumes where it was. One process at a time may write to it, and the next must read what it wrote. All
-// methods are safe for concurrent use.
+// Journal keeps what must survive the process: a file whose create was interrupted is created again under the same id,
+// and a large upload resumes where it was. One process at a time may write to it, and the next must read what it wrote.
+// All methods are safe for concurrent use.
 type Journal interface {
 	// Reserved returns the ids that are reserved for names in a folder.
 	Reserved(ctx context.Context, folder string) (map[string]Reservation, error)
@@ -16,8 +16,8 @@ type Journal interface {
 	// earlier ones of the same names.
 	Reserve(ctx context.Context, account string, ids map[string]map[string]string) error
 
-	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time, and ""
-	// otherwise. The URI is a bearer secret.
+	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time, and
+	// "" otherwise. The URI is a bearer secret.
 	Session(ctx context.Context, key string, size int64, modTime time.Time) (uri string, err error)
 
 	// SaveSession saves an upload session, in place of the key's last one.

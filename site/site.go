@@ -1,5 +1,5 @@
-// Package site is the contract between the uploader and the storage of a site: what an upload is, what its result is, and
-// how errors are classed. Each kind of storage, a provider, is a package of its own below this one.
+// Package site is the contract between the uploader and the storage of a site: what an upload is, what its result is,
+// and how errors are classed. Each kind of storage, a provider, is a package of its own below this one.
 package site
 
 import (
@@ -22,8 +22,8 @@ type Upload struct {
 	// OnProgress is called with the bytes sent so far. The number decreases when something is sent again. May be nil.
 	OnProgress func(bytes int64)
 
-	// Upcoming returns the paths of files that are about to be uploaded to the same folder, such as the other frames of a
-	// sequence, so that a site can prepare for all of them at once. May be nil.
+	// Upcoming returns the paths of files that are about to be uploaded to the same folder, such as the other frames of
+	// a sequence, so that a site can prepare for all of them at once. May be nil.
 	Upcoming func() []string
 
 	// MayCreate is called right before something is created in a folder. Its error ends the upload. May be nil.
@@ -63,10 +63,10 @@ const (
 // Its errors are classed: [ClassOf] says how to handle them.
 type Backend interface {
 	// Put makes the file at the path hold exactly the content, creates the folders above it, and returns once the site
-	// has confirmed its MD5. It is idempotent: an existing file is updated in place and keeps its id, one that holds the
-	// content already is left as it is, and there is never a second file of the name, no matter what was interrupted
-	// when. After an error there is the old file or none, unless the site has stored something else than was sent; the
-	// next Put repairs that.
+	// has confirmed its MD5. It is idempotent: an existing file is updated in place and keeps its id, one that holds
+	// the content already is left as it is, and there is never a second file of the name, no matter what was
+	// interrupted when. After an error there is the old file or none, unless the site has stored something else than
+	// was sent; the next Put repairs that.
 	Put(ctx context.Context, u Upload) (Object, error)
 
 	// Check makes sure that the credentials are accepted and that every root exists and can be written to. It changes
@@ -88,8 +88,8 @@ type Backend interface {
 type (
 	// Prober finds uploaded files. It changes nothing.
 	Prober interface {
-		// Probe finds the file that was uploaded to a path, by the id that it got then; without an id, whatever is at the
-		// path. On a backend that was just opened the answer is current, not remembered.
+		// Probe finds the file that was uploaded to a path, by the id that it got then; without an id, whatever is at
+		// the path. On a backend that was just opened the answer is current, not remembered.
 		Probe(ctx context.Context, path, id string) (Found, error)
 	}
 
@@ -142,7 +142,7 @@ type Class int
 // The classes.
 const (
 	FileError   Class = iota // the file's: it costs a try, the file backs off, and after retry_cnt tries it has failed
-	NotReady                 // nobody's: the source is not complete yet; look again soon, at no cost of a try
+	NotReady                 // of nobody: the source is not complete yet; look again soon, at no cost of a try
 	Transient                // the service is busy or unreachable: retry later, at no cost of a try
 	Unavailable              // of the site or a local root: nothing is uploaded until a probe succeeds
 )
@@ -171,9 +171,9 @@ type Error struct {
 	Class      Class
 	Err        error
 	RetryAfter time.Duration // how long the service asked us to wait; 0 if it did not
-	Shared     bool          // of class Transient: any upload would have failed, so it is not evidence against this file
+	Shared     bool          // of class Transient: any upload would have failed
 	Scope      Scope         // of class Unavailable
-	Folder     string        // of scope Creations: path of the full folder; empty if it is the whole root; of scope OneFolder: its path
+	Folder     string        // of scope OneFolder; of Creations, the path of the full folder, empty for the whole root
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -202,7 +202,8 @@ func RetryAfter(err error) time.Duration {
 	return 0
 }
 
-// ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations] or [OneFolder].
+// ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations] or
+// [OneFolder].
 func ScopeOf(err error) (scope Scope, folder string) {
 	var e *Error
 	if errors.As(err, &e) {

@@ -10,22 +10,23 @@ import (
 
 // Source is a site that files are read from. All methods may be called at the same time from many goroutines.
 //
-// Errors are classed: of class [Unavailable], the scope says what is out of order: [OneRoot] the whole root (also where no scope is
-// given), [OneFolder] a folder below it, [OneFile] just this file for now, [Settings] files that the settings do not fit.
+// Errors are classed: of class [Unavailable], the scope says what is out of order: [OneRoot] the whole root (also where
+// no scope is given), [OneFolder] a folder below it, [OneFile] just this file for now, [Settings] files that the
+// settings do not fit.
 type Source interface {
-	// Open opens a file for reading if it is the one that was published: of that size, in bytes, if that is not negative.
-	// A file that is not there, or of another size, is of class [NotReady].
+	// Open opens a file for reading if it is the one that was published: of that size, in bytes, if that is not
+	// negative. A file that is not there, or of another size, is of class [NotReady].
 	Open(ctx context.Context, at Location, size int64) (SourceFile, error)
 
-	// Resolve finds out where a file is, or would be. The text of a path may be read in several ways: that by which there
-	// is a file is taken.
+	// Resolve finds out where a file is, or would be. The text of a path may be read in several ways: that by which
+	// there is a file is taken.
 	Resolve(ctx context.Context, at Location) (Resolved, error)
 
 	// CheckRoot tells whether a root is there, with something in it.
 	CheckRoot(ctx context.Context, root string) error
 
-	// CheckFolder tells whether a folder below a root is there, as far as that matters: Open has found it away, or it is the
-	// first one on the way to a file, whose files are away together.
+	// CheckFolder tells whether a folder below a root is there, as far as that matters: Open has found it away, or it
+	// is the first one on the way to a file, whose files are away together.
 	CheckFolder(ctx context.Context, root, folder string) error
 }
 
@@ -34,8 +35,8 @@ type Resolved struct {
 	Path    string // for people
 	Reading Reading
 
-	// Folder is the path of the first folder below the root on the way to the file: mostly that of a project, and often on a
-	// storage of its own. It is empty for a file in the root itself.
+	// Folder is the path of the first folder below the root on the way to the file: mostly that of a project, and often
+	// on a storage of its own. It is empty for a file in the root itself.
 	Folder string
 }
 
@@ -45,8 +46,8 @@ type Location struct {
 	Rel  string // path below it, as a document has it: with any separators, and with braces doubled perhaps
 }
 
-// Reading reads the path of a document below its root: with slashes, without what has no meaning. Its error is the file's
-// own, such as of a path that leaves the root.
+// Reading reads the path of a document below its root: with slashes, without what has no meaning. Its error is the
+// file's own, such as of a path that leaves the root.
 type Reading func(rel string) (string, error)
 
 // SourceFile is a file that is open for reading. ReadAt may be called at the same time from many goroutines.
@@ -58,11 +59,12 @@ type SourceFile interface {
 	Reading() Reading // by which it was found
 	String() string   // path, for people
 
-	// NewerAnnounced reports whether other content is there already, under a temporary name that it will be renamed from.
+	// NewerAnnounced reports whether other content is there already, under a temporary name that it will be renamed
+	// from.
 	NewerAnnounced(ctx context.Context) bool
 
-	// ReadError is why the file could not be read, nil if it could; used is the error of whoever read it. It is asked for
-	// when reading has ended.
+	// ReadError is why the file could not be read, nil if it could; used is the error of whoever read it. It is asked
+	// for when reading has ended.
 	ReadError(ctx context.Context, used error) error
 
 	// Changed is an error if the file, or what has its name now, is no longer what it was when it was opened.
@@ -73,15 +75,15 @@ type SourceFile interface {
 
 // Staller is a [Source] whose calls may take long, or never return.
 type Staller interface {
-	// OnStall has slow called with how many calls of a root more, or fewer, take long, and returned with a root one of whose
-	// calls returns after it was given up. It must be called before anything else.
+	// OnStall has slow called with how many calls of a root more, or fewer, take long, and returned with a root one of
+	// whose calls returns after it was given up. It must be called before anything else.
 	OnStall(slow func(root string, more int), returned func(root string))
 
 	// Stalled is how many calls were given up and have not returned.
 	Stalled() int
 
-	// Avoid has it taken that a root does not answer, so that nothing is asked of it. Where one process hangs, the next may
-	// too, and can't even end then.
+	// Avoid has it taken that a root does not answer, so that nothing is asked of it. Where one process hangs, the next
+	// may too, and can't even end then.
 	Avoid(root string)
 }
 
@@ -94,8 +96,12 @@ type StallError struct {
 }
 
 func (e *StallError) Error() string {
-	return fmt.Sprintf("the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
-		e.Path, e.Timeout, e.Root)
+	return fmt.Sprintf(
+		"the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
+		e.Path,
+		e.Timeout,
+		e.Root,
+	)
 }
 
 // IsStall reports whether an error is that of a call that was given up.

@@ -18,7 +18,17 @@ func (s *studio) as(t *testing.T, j *kept, credentials []byte, subject string) *
 	if err := os.WriteFile(file, credentials, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(t.Context(), Config{Credentials: file, Subject: subject, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 8, Journal: j})
+	d, err := New(
+		t.Context(),
+		Config{
+			Credentials: file,
+			Subject:     subject,
+			Endpoint:    s.URL,
+			Roots:       []string{"/SHOW/pub"},
+			Connections: 8,
+			Journal:     j,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,8 +37,8 @@ func (s *studio) as(t *testing.T, j *kept, credentials []byte, subject string) *
 	return d
 }
 
-// What one account has reserved, or begun to upload, another one neither makes twice nor fails at: not a single Put comes
-// to an error, whatever became of the first one's request.
+// What one account has reserved, or begun to upload, another one neither makes twice nor fails at: not a single Put
+// comes to an error, whatever became of the first one's request.
 func TestAnotherAccount(t *testing.T) {
 	t.Parallel()
 	for who, next := range map[string]func(s *studio) (credentials []byte, subject string){

@@ -46,7 +46,8 @@ func TestEndlessAnswer(t *testing.T) {
 	}
 }
 
-// A create that Drive answers 404, for ever, though the folder is there, has nobody look up the folders on the way anew.
+// A create that Drive answers 404, for ever, though the folder is there, has nobody look up the folders on the way
+// anew.
 func TestNotFoundWhereTheFolderIs(t *testing.T) {
 	t.Parallel()
 	for _, at := range []string{"/SHOW/pub/ill.ma", "/SHOW/pub/ill.large", "/SHOW/pub/ill/a.ma"} {
@@ -55,7 +56,15 @@ func TestNotFoundWhereTheFolderIs(t *testing.T) {
 			s := newStudio(t)
 			d := s.open(t)
 			put(t, d, "/SHOW/pub/well.ma", "well")
-			s.AddFault(drive.Fault{Kind: "files.create*", Name: "ill*", Effect: drive.EffectStatus, Status: 404, Reason: "notFound"})
+			s.AddFault(
+				drive.Fault{
+					Kind:   "files.create*",
+					Name:   "ill*",
+					Effect: drive.EffectStatus,
+					Status: 404,
+					Reason: "notFound",
+				},
+			)
 			s.ResetCalls()
 			content := "ill"
 			if strings.HasSuffix(at, "large") {

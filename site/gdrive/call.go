@@ -13,31 +13,31 @@ import (
 )
 
 const (
-	// firstWait is how long it is waited before a request is made again, about; each further wait is longer.
+	// firstWait is about how long the first retry waits; each further one waits longer.
 	firstWait = 250 * time.Millisecond
 
-	// maxAttempts is how often one request is made before its trouble is handed to whoever asked, who will
-	// come back later.
+	// maxAttempts is how often a request is made before its error is returned; the caller will come back later.
 	maxAttempts = 5
 
-	// unusualAttempts is maxAttempts for refusals that don't look like Drive's.
+	// unusualAttempts is maxAttempts for refusals that do not look like Drive's.
 	unusualAttempts = 3
 
-	// attemptsBesideSuccess is maxAttempts where others get through meanwhile: then it may be this file's own trouble, and it has
-	// to make room for others.
+	// attemptsBesideSuccess is maxAttempts while other requests succeed: the fault may be in this file, which has to
+	// make room for others.
 	attemptsBesideSuccess = 2
 
-	// maxPatience is how long of a Retry-After is waited for between two attempts, unless all have to wait for it.
+	// maxPatience is the longest Retry-After that one request waits for by itself; that of a rate limit pauses all
+	// requests.
 	maxPatience = 30 * time.Second
 )
 
-// call makes a request without content as often as it takes, at the site's pace. The request must be safe
-// to repeat.
+// call makes a request without content at the site's pace, and repeats it while that makes sense. The request must be
+// safe to repeat.
 func (s *Site) call(ctx context.Context, request func(context.Context) error) error {
 	return s.attempt(ctx, func() error { return request(ctx) })
 }
 
-// attempt makes a request and repeats it while it is worth it. Its error is classed.
+// attempt makes a request and repeats it while that makes sense. Its error is classed.
 func (s *Site) attempt(ctx context.Context, request func() error) error {
 	r := s.newRetry()
 	for {
@@ -51,8 +51,8 @@ func (s *Site) attempt(ctx context.Context, request func() error) error {
 	}
 }
 
-// once makes a request when the pacer allows it, and tells the pacer what came of it. Its error is classed,
-// or the context's.
+// once makes a request when the pacer lets it, and reports the result to the pacer. Its error is classed, or the
+// context's.
 func (s *Site) once(ctx context.Context, request func() error) error {
 	sent, err := s.pacer.Wait(ctx)
 	if err != nil {
@@ -64,8 +64,7 @@ func (s *Site) once(ctx context.Context, request func() error) error {
 	return err
 }
 
-// onceData is once for data of an upload session: Drive counts the request that opened the session, and not what is
-// sent to it.
+// onceData is once for data of an upload session: Drive counts the request that opened the session, not the data.
 func (s *Site) onceData(ctx context.Context, request func() error) error {
 	sent, err := s.pacer.WaitRetryAfter(ctx)
 	if err != nil {
@@ -87,8 +86,8 @@ func (s *Site) sendAt(ctx context.Context, sent time.Time, request func() error)
 	return err
 }
 
-// retry decides whether a request is made again: with a fresh token after the first 401, and with backoff
-// while the service is busy or out of reach.
+// retry decides whether a request is made again: with a fresh token after the first 401, and with backoff while the
+// service is busy or unreachable.
 type retry struct {
 	pacer    *pacer.Pacer
 	backoff  *backoff.ExponentialBackOff // jittered from the first wait on
@@ -104,7 +103,7 @@ func (s *Site) newRetry() *retry {
 		backoff.WithMaxElapsedTime(0))} // bounded by failures
 }
 
-// again returns nil when it is time to make the request again, and otherwise the error to give up with.
+// again waits until the request is to be made again. Otherwise it returns the error to give up with.
 func (r *retry) again(ctx context.Context, err error) error {
 	if isUnauthorized(err) && !r.refused {
 		r.refused = true // the token was dropped; the next one is fresh
@@ -112,7 +111,7 @@ func (r *retry) again(ctx context.Context, err error) error {
 	}
 	odd := isUnusualRefusal(err)
 	if site.ClassOf(err) != site.Transient && !odd || isConflict(err) {
-		return err // after a conflict, somebody has to look at what is there first
+		return err // a conflict is resolved by what exists on Drive
 	}
 	if r.failures++; r.failures == 1 {
 		r.since = time.Now()
@@ -122,13 +121,13 @@ func (r *retry) again(ctx context.Context, err error) error {
 		return err
 	}
 	wait := r.backoff.NextBackOff()
-	if !isPace(err) { // for a limit's the pacer has everybody wait
+	if !isPace(err) { // the pacer pauses all requests for that of a limit
 		wait = max(wait, min(retryAfterOf(err), maxPatience))
 	}
 	return pacer.Sleep(ctx, wait)
 }
 
-// progressed says that the failures so far were not in vain.
+// progressed resets the failures, because something arrived since.
 func (r *retry) progressed() {
 	r.backoff.Reset()
 	r.failures, r.refused = 0, false

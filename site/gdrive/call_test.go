@@ -48,7 +48,8 @@ func TestRateErrorsSlowDown(t *testing.T) {
 				pass(40, nil)
 				time.Sleep(time.Second)
 				pass(1, test.err)
-				if d := pass(30, nil); test.slows && (d-time.Second).Abs() > 200*time.Millisecond || !test.slows && d > 0 {
+				if d := pass(30, nil); test.slows && (d-time.Second).Abs() > 200*time.Millisecond ||
+					!test.slows && d > 0 {
 					t.Errorf("30 requests waited %v", d)
 				}
 			})
@@ -91,7 +92,9 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	d := s.open(t)
 	put(t, d, "/SHOW/pub/first", "x")
 	s.ResetCalls()
-	s.AddFault(drive.Fault{Kind: "files.create.multipart", Effect: drive.EffectStatus, Status: 429, RetryAfter: time.Hour})
+	s.AddFault(
+		drive.Fault{Kind: "files.create.multipart", Effect: drive.EffectStatus, Status: 429, RetryAfter: time.Hour},
+	)
 	ctx, cancel := newCancel(t)
 	done := make(chan error)
 	try := func(path string) {

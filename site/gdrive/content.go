@@ -11,11 +11,10 @@ import (
 	"sitesync/site"
 )
 
-// errGrown says that there is more to read than the upload's size. What was published is then not what
-// there is to be read.
+// errGrown says that the source is longer than the upload's size, so it is not what was published.
 var errGrown = errors.New("it has grown")
 
-// content reads an upload's source and sums it on the way. It can go back, for another attempt.
+// content reads an upload's source and computes its MD5. It can go back for another attempt.
 type content struct {
 	upload site.Upload
 	at     int64 // where it is read on
@@ -26,8 +25,7 @@ type content struct {
 
 func newContent(u site.Upload) *content { return &content{upload: u, hash: md5.New()} }
 
-// seek goes back to an offset up to hashed. What was summed is not read for the sum again, except at a new
-// start.
+// seek goes back to an offset up to hashed. What was hashed is not hashed again, except after a seek to 0.
 func (c *content) seek(offset int64) {
 	if offset == 0 {
 		c.hash.Reset()
@@ -36,7 +34,7 @@ func (c *content) seek(offset int64) {
 	c.at, c.err = offset, nil
 }
 
-// skip sums up to an offset what needs no sending, as it was sent by another process. Nothing must have been read yet.
+// skip hashes up to an offset what another process has sent. Nothing must have been read yet.
 func (c *content) skip(ctx context.Context, offset int64) error {
 	for buf := make([]byte, 256<<10); c.at < offset; {
 		if err := ctx.Err(); err != nil {
@@ -49,8 +47,8 @@ func (c *content) skip(ctx context.Context, offset int64) error {
 	return nil
 }
 
-// Read reads on, and tells of the progress. A source that is not of the upload's size fails before its last
-// byte is handed out, so that no request with it can be complete.
+// Read reads on and reports progress. A source that is not of the upload's size fails before its last byte is
+// returned, so that no request with it can be complete.
 func (c *content) Read(p []byte) (int, error) {
 	left := c.upload.Size - c.at
 	n, err := c.upload.Content.ReadAt(p[:min(int64(len(p)), left+1)], c.at)
@@ -103,7 +101,7 @@ func sumOf(ctx context.Context, u site.Upload) (string, error) {
 // digest is an MD5 as it is remembered; zero for none.
 type digest [md5.Size]byte
 
-// parseDigest reads an MD5 as Drive tells it, in hexadecimal.
+// parseDigest parses an MD5 in hexadecimal.
 func parseDigest(text string) (d digest) {
 	if sum, err := hex.DecodeString(text); err == nil && len(sum) == len(d) {
 		copy(d[:], sum)

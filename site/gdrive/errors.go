@@ -17,18 +17,18 @@ import (
 	"sitesync/site"
 )
 
-// rule says what an answer of Drive means. The first rule that fits counts.
+// rule is the meaning of an answer of Drive. The first rule that matches counts.
 type rule struct {
 	status int    // HTTP status; 0 fits all from 500 up, anyStatus all
 	reason string // Google's reason; "" fits any, noReason an answer without one, notDrives one that Drive did not make
 	class  site.Class
-	mend   string // what a person should do about it, if anything
+	remedy string // what a person should do, if anything
 }
 
-// rules is the one place that says what Google's reasons mean. An answer that no rule fits is the file's
-// trouble, unless it came to a request that is about no file (asSiteError). Sources:
-// https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's
-// APIs, https://developers.google.com/doubleclick-advertisers/core_errors
+// rules is the one place that says what Google's reasons mean. An answer that no rule matches is a file error, unless
+// the request is about no file (asSiteError). Sources:
+// https://developers.google.com/workspace/drive/api/guides/handle-errors and, for reasons of all of Google's APIs,
+// https://developers.google.com/doubleclick-advertisers/core_errors
 var rules = []rule{
 	{408, "", site.Transient, ""},
 	{429, "", site.Transient, ""},
@@ -41,39 +41,47 @@ var rules = []rule{
 	{403, "concurrentLimitExceeded", site.Transient, ""},
 	{403, "servingLimitExceeded", site.Transient, ""},
 	{403, noReason, site.FileError, "it names no reason, so something on the way to Google may refuse it"}, // as above
-	{403, "dailyLimitExceeded", site.Unavailable, "the daily limit of the Google Cloud project is used up; raise it, or wait"},
-	{403, "quotaExceeded", site.Unavailable, "a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
-	{403, "accessNotConfigured", site.Unavailable, "enable the Google Drive API in the credentials' Google Cloud project"},
-	{403, "insufficientPermissions", site.Unavailable, "the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
+	{403, "dailyLimitExceeded", site.Unavailable,
+		"the daily limit of the Google Cloud project is used up; raise it, or wait"},
+	{403, "quotaExceeded", site.Unavailable,
+		"a quota of the account or of the Google Cloud project is used up; raise it, or wait"},
+	{403, "accessNotConfigured", site.Unavailable,
+		"enable the Google Drive API in the credentials' Google Cloud project"},
+	{403, "insufficientPermissions", site.Unavailable,
+		"the credentials lack the scope https://www.googleapis.com/auth/drive; grant it"},
 	{403, "domainPolicy", site.Unavailable, "allow Drive for apps in the Google Workspace admin console"},
 	{403, "accountDeleted", site.Unavailable, noAccount},
 	{403, "accountDisabled", site.Unavailable, noAccount},
 	{403, "accountUnverified", site.Unavailable, noAccount},
 	{403, "storageQuotaExceeded", site.Unavailable, noStorage},
-	{403, "activeItemCreationLimitExceeded", site.Unavailable, "the account has created all the items it may; delete some, or use another"},
-	{403, "teamDriveFileLimitExceeded", site.Unavailable, "the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
+	{403, "activeItemCreationLimitExceeded", site.Unavailable,
+		"the account has created all the items it may; delete some, or use another"},
+	{403, "teamDriveFileLimitExceeded", site.Unavailable,
+		"the shared drive is full (500,000 items, trash included); empty its trash, or use another"},
 	{403, folderIsFull, site.Unavailable, "the folder holds as many items as a folder can; move some elsewhere"},
-	{403, "teamDriveHierarchyTooDeep", site.FileError, "folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
+	{403, "teamDriveHierarchyTooDeep", site.FileError,
+		"folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
 	{403, "teamDriveMembershipRequired", site.Unavailable, "make the account a member of the shared drive"},
 	{409, "", site.Transient, ""}, // a create looks at what is there; see retry.again
-	{412, "", site.Transient, ""}, // we set no conditions, so somebody else is at it
+	{412, "", site.Transient, ""}, // we set no conditions, so others are changing it
 }
 
 // anyStatus is the status of a rule that fits all.
 const anyStatus = -1
 
 const (
-	// noReason stands for an answer of Google's that tells none. Drive's always do.
+	// noReason stands for an answer of Google's without a reason. Drive's always have one.
 	noReason = "none"
 
-	// notDrives stands for an answer that Drive's API has not made, such as a page of a proxy or filter. It says nothing
-	// of the pace, of credentials, or of what is on Drive.
+	// notDrives stands for an answer that was not made by Drive's API, such as a page of a proxy or filter. It says
+	// nothing about the rate, the credentials, or what is on Drive.
 	notDrives = "foreign"
 )
 
 const noAccount = "the account can't be used any more; have it enabled again, or give the site another"
 
-const noStorage = "there is no storage left; service accounts own none: use a shared drive, or set \"subject\" to act as a user"
+const noStorage = "there is no storage left; service accounts own none: use a shared drive, or set \"subject\" to " +
+	"act as a user"
 
 // classify gives an error of a request its class and takes everything secret out of it: the session URIs
 // that Go's HTTP client puts into its errors, and token answers.
@@ -115,10 +123,11 @@ func classifyAnswer(ge *googleapi.Error) error {
 	}
 	classed := &site.Error{Class: site.FileError, Err: e, RetryAfter: retryAfter(ge.Header), Scope: scopes[e.reason]}
 	for _, r := range rules {
-		if (r.status == e.status || r.status == 0 && e.status >= 500 || r.status == anyStatus) && (r.reason == "" || r.reason == kind) {
+		if (r.status == e.status || r.status == 0 && e.status >= 500 || r.status == anyStatus) &&
+			(r.reason == "" || r.reason == kind) {
 			classed.Class = r.class
-			if r.mend != "" {
-				classed.Err = fmt.Errorf("%w: %s", e, r.mend)
+			if r.remedy != "" {
+				classed.Err = fmt.Errorf("%w: %s", e, r.remedy)
 			}
 			break
 		}
@@ -165,9 +174,10 @@ func classifyToken(te *tokenError) error {
 	if !errors.As(te, &re) || re.Response == nil {
 		return &site.Error{Class: site.Transient, Shared: true, Err: errors.New("google's token service sent no token")}
 	}
-	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
-		return &site.Error{Class: site.Transient, Shared: true, Err: fmt.Errorf("google's token service answered %d", status),
-			RetryAfter: retryAfter(re.Response.Header)}
+	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout ||
+		status == http.StatusTooManyRequests {
+		return &site.Error{Class: site.Transient, Shared: true, RetryAfter: retryAfter(re.Response.Header),
+			Err: fmt.Errorf("google's token service answered %d", status)}
 	}
 	// oauth2 reads the answer only for authorized users.
 	var answer struct {
@@ -175,18 +185,19 @@ func classifyToken(te *tokenError) error {
 		Description string `json:"error_description"`
 	}
 	if json.Unmarshal(re.Body, &answer) != nil || answer.Code == "" {
-		return site.Classed(site.Unavailable, tokenPage(&googleapi.Error{Code: re.Response.StatusCode, Header: re.Response.Header, Body: string(re.Body)}))
+		return site.Classed(site.Unavailable, tokenPage(&googleapi.Error{Code: re.Response.StatusCode,
+			Header: re.Response.Header, Body: string(re.Body)}))
 	}
-	mend := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
+	remedy := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
 	if answer.Code == "invalid_grant" { // what is signed with a key says when, by our clock
 		if ahead, known := clockAhead(re.Response.Header); !known {
-			mend += ", and the clock of this machine"
+			remedy += ", and the clock of this machine"
 		} else if trouble := site.ClockTrouble(ahead, "google's"); trouble != "" {
-			mend = trouble
+			remedy = trouble
 		}
 	}
 	return site.Classed(site.Unavailable, fmt.Errorf("google's token service answered %d (%s: %s): %s",
-		re.Response.StatusCode, answer.Code, answer.Description, mend))
+		re.Response.StatusCode, answer.Code, answer.Description, remedy))
 }
 
 // tokenPage is the error of a page that came instead of the token service's answer.
@@ -212,7 +223,8 @@ func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthori
 // isUnusableID reports whether a create was refused for its id, as one that was generated for another account is.
 func isUnusableID(err error) bool {
 	var ae *answerError
-	return errors.As(err, &ae) && ae.status == http.StatusBadRequest && strings.Contains(strings.ToLower(ae.message), "file id")
+	return errors.As(err, &ae) && ae.status == http.StatusBadRequest &&
+		strings.Contains(strings.ToLower(ae.message), "file id")
 }
 
 // isRefused reports whether Drive has refused something and the file seems to be the reason.
@@ -221,16 +233,16 @@ func isRefused(err error) bool {
 	return site.ClassOf(err) == site.FileError && errors.As(err, &ae)
 }
 
-// isUnusualRefusal reports whether a refusal does not look like Drive's own. Unlike Drive's it may mend itself soon, so it
-// is believed only when it has come several times.
+// isUnusualRefusal reports whether a refusal does not look like Drive's own. It may be gone soon, so it is only
+// believed after several attempts.
 func isUnusualRefusal(err error) bool {
 	var ae *answerError
 	return isRefused(err) && errors.As(err, &ae) && ae.status != http.StatusRequestEntityTooLarge &&
 		(ae.foreign || ae.status == http.StatusForbidden && ae.reason == "")
 }
 
-// asSiteError is for requests that are about no file in particular: what would be the file's trouble is the site's. The
-// error does not tell its status any more, so that nobody takes a 404 for a file that is gone.
+// asSiteError is for requests that are about no file in particular: what would be a file error is the site's. The
+// error loses its status, so that a 404 is not taken for a deleted file.
 func asSiteError(err error) error {
 	if isRefused(err) {
 		return site.Classed(site.Unavailable, errors.New(err.Error()))

@@ -194,7 +194,14 @@ func TestAnswers(t *testing.T) {
 			t.Run(fmt.Sprint(test.reason, size), func(t *testing.T) {
 				s := newStudio(t)
 				d := s.open(t)
-				fault := s.AddFault(drive.Fault{Kind: "files.create.*", Effect: drive.EffectStatus, Status: test.status, Reason: test.reason})
+				fault := s.AddFault(
+					drive.Fault{
+						Kind:   "files.create.*",
+						Effect: drive.EffectStatus,
+						Status: test.status,
+						Reason: test.reason,
+					},
+				)
 				_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(size))))
 				wantClass(t, err, test.class, "upload /SHOW/pub/a: ", test.reason)
 				if fault.Hits() != test.tries {
@@ -229,7 +236,9 @@ func TestNoSecretInErrors(t *testing.T) {
 				fault.Kind = kind
 				s.AddFault(fault)
 				if kind == "upload.status" {
-					s.AddFault(drive.Fault{Kind: "upload.put", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib})
+					s.AddFault(
+						drive.Fault{Kind: "upload.put", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib},
+					)
 				}
 				for _, c := range [][]byte{content, content[:1]} {
 					_, err := d.Put(t.Context(), upload("/SHOW/pub/new/a", c))

@@ -98,7 +98,13 @@ var requests = []request{
 	{name: "files.get, after a conflict", probed: true, json: true, md5: true, before: []drive.Fault{
 		{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectReset, When: drive.After}}},
 	{name: "about.get", mine: true, site: true, json: true, before: []drive.Fault{ // only Check asks
-		{Kind: "files.create.multipart", Count: 1, Effect: drive.EffectStatus, Status: 403, Reason: "storageQuotaExceeded"}}},
+		{
+			Kind:   "files.create.multipart",
+			Count:  1,
+			Effect: drive.EffectStatus,
+			Status: 403,
+			Reason: "storageQuotaExceeded",
+		}}},
 	{name: "files.generateIds", site: true, json: true},
 	{name: "files.create", writes: true, body: true, json: true, prepare: func(tr *trial) { tr.Delete(tr.folder) }},
 	{name: "files.create.multipart", writes: true, body: true, json: true, md5: true},
@@ -106,11 +112,27 @@ var requests = []request{
 	{name: "files.update.multipart", writes: true, body: true, json: true, md5: true, prepare: existing(1)},
 	{name: "files.update.resumable", size: largeSize, writes: true, body: true, prepare: existing(1)},
 	{name: "upload.put", size: largeSize, session: true, writes: true, body: true, json: true, md5: true},
-	{name: "upload.put, of an update", size: largeSize, session: true, writes: true, body: true, json: true, md5: true, prepare: existing(1)},
+	{
+		name:    "upload.put, of an update",
+		size:    largeSize,
+		session: true,
+		writes:  true,
+		body:    true,
+		json:    true,
+		md5:     true,
+		prepare: existing(1),
+	},
 	{name: "upload.status", size: largeSize, session: true, before: []drive.Fault{
 		{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib}}},
-	{name: "upload.status, of a finished session", size: largeSize, session: true, json: true, md5: true, before: []drive.Fault{
-		{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.After}}},
+	{
+		name:    "upload.status, of a finished session",
+		size:    largeSize,
+		session: true,
+		json:    true,
+		md5:     true,
+		before: []drive.Fault{
+			{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.After}},
+	},
 }
 
 // fault is what goes wrong with a request.
@@ -194,7 +216,12 @@ var workIsFound = except(fine, "files.create", "files.create.multipart", "upload
 // promised, not from the table in errors.go.
 var faults = []fault{
 	// A fresh token is tried once, so a lasting 401 is that of an account which was revoked.
-	status(401, "authError", unavailable, noOAuth).with(func(f *fault) { f.stays = func(request) bool { return false } }),
+	status(
+		401,
+		"authError",
+		unavailable,
+		noOAuth,
+	).with(func(f *fault) { f.stays = func(request) bool { return false } }),
 	status(400, "invalid_grant", unavailable, onlyOAuth),
 	status(401, "invalid_client", unavailable, onlyOAuth),
 	status(403, "access_denied", unavailable, onlyOAuth),
@@ -225,10 +252,22 @@ var faults = []fault{
 	status(400, "badRequest", fileError, noOAuth),
 
 	// What is gone is looked up anew.
-	status(404, "notFound", transient, noOAuth).with(except(unavailable, "drives.list", "files.get, of My Drive", "about.get",
-		"files.generateIds")).with(except(fine, "files.get, of a folder known for long", "upload.status",
-		"upload.status, of a finished session")).with(except(untrue, "files.get, after a conflict")),
-	status(410, "gone", transient, onlySessions).with(except(fine, "upload.status", "upload.status, of a finished session")),
+	status(
+		404,
+		"notFound",
+		transient,
+		noOAuth,
+	).with(except(unavailable, "drives.list", "files.get, of My Drive", "about.get",
+		"files.generateIds")).
+		with(except(fine, "files.get, of a folder known for long", "upload.status",
+			"upload.status, of a finished session")).
+		with(except(untrue, "files.get, after a conflict")),
+	status(
+		410,
+		"gone",
+		transient,
+		onlySessions,
+	).with(except(fine, "upload.status", "upload.status, of a finished session")),
 	// A create is followed by a look at what is there, anything else is not made again at once.
 	status(409, "conflict", transient, noOAuth).with(func(f *fault) { f.stays = conflictStays }).
 		with(except(fine, "upload.status", "upload.status, of a finished session")),
@@ -246,23 +285,84 @@ var faults = []fault{
 
 	{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient, never: anywhere},
 	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient}.with(inTheBody),
-	fault{name: "reset", Fault: drive.Fault{Effect: drive.EffectReset}, want: transient, never: anywhere}.with(afterTheWork),
+	fault{
+		name:  "reset",
+		Fault: drive.Fault{Effect: drive.EffectReset},
+		want:  transient,
+		never: anywhere,
+	}.with(
+		afterTheWork,
+	),
 	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient, never: anywhere}.with(slow),
 	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient}.with(inTheBody).with(slow),
-	fault{name: "hang", Fault: drive.Fault{Effect: drive.EffectHang}, want: transient, never: anywhere}.with(afterTheWork).with(slow),
+	fault{
+		name:  "hang",
+		Fault: drive.Fault{Effect: drive.EffectHang},
+		want:  transient,
+		never: anywhere,
+	}.with(afterTheWork).
+		with(slow),
 	{name: "slow drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 100 * time.Microsecond}, want: fine,
-		never: unless(func(k request) bool { return k.json && k.name != "files.generateIds" }, "the answer is headers only, or too long to wait for")},
-	fault{name: "endless drip", Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 500 * time.Millisecond}, want: transient, never: onlyJSON}.
-		with(slow).with(workIsFound),
+		never: unless(
+			func(k request) bool { return k.json && k.name != "files.generateIds" },
+			"the answer is headers only, or too long to wait for",
+		)},
+	fault{
+		name:  "endless drip",
+		Fault: drive.Fault{Effect: drive.EffectDrip, Delay: 500 * time.Millisecond},
+		want:  transient,
+		never: onlyJSON,
+	}.
+		with(slow).
+		with(workIsFound),
 	// A page comes from something on the way, and may be gone the next time. Whether it says 403, 404 or 200.
-	fault{name: "403 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 403}, want: fileError, never: noOAuth}.with(mendsItself),
-	fault{name: "404 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 404}, want: fileError, never: noOAuth}.with(mendsItself).
-		with(except(transient, "upload.put", "upload.put, of an update")).with(except(fine, "upload.status", "upload.status, of a finished session")),
-	fault{name: "200 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 200}, want: fileError, never: noOAuth}.with(mendsItself),
-	fault{name: "502 page", Fault: drive.Fault{Effect: drive.EffectHTML, Status: 502}, want: transient, never: anywhere},
+	fault{
+		name:  "403 page",
+		Fault: drive.Fault{Effect: drive.EffectHTML, Status: 403},
+		want:  fileError,
+		never: noOAuth,
+	}.with(
+		mendsItself,
+	),
+	fault{
+		name:  "404 page",
+		Fault: drive.Fault{Effect: drive.EffectHTML, Status: 404},
+		want:  fileError,
+		never: noOAuth,
+	}.with(mendsItself).
+		with(except(transient, "upload.put", "upload.put, of an update")).
+		with(except(fine, "upload.status", "upload.status, of a finished session")),
+	fault{
+		name:  "200 page",
+		Fault: drive.Fault{Effect: drive.EffectHTML, Status: 200},
+		want:  fileError,
+		never: noOAuth,
+	}.with(
+		mendsItself,
+	),
+	fault{
+		name:  "502 page",
+		Fault: drive.Fault{Effect: drive.EffectHTML, Status: 502},
+		want:  transient,
+		never: anywhere,
+	},
 
-	fault{name: "truncated", Fault: drive.Fault{Effect: drive.EffectTruncate}, want: transient, never: onlyJSON}.with(workIsFound),
-	fault{name: "invalid JSON", Fault: drive.Fault{Effect: drive.EffectInvalidJSON}, want: transient, never: onlyJSON}.with(workIsFound),
+	fault{
+		name:  "truncated",
+		Fault: drive.Fault{Effect: drive.EffectTruncate},
+		want:  transient,
+		never: onlyJSON,
+	}.with(
+		workIsFound,
+	),
+	fault{
+		name:  "invalid JSON",
+		Fault: drive.Fault{Effect: drive.EffectInvalidJSON},
+		want:  transient,
+		never: onlyJSON,
+	}.with(
+		workIsFound,
+	),
 	// Before an update the MD5 decides only whether there is need of one.
 	fault{name: "wrong MD5", Fault: drive.Fault{Effect: drive.EffectWrongMD5}, want: fileError, never: onlyMD5}.
 		with(except(fine, "files.get, to compare", "files.get, after a conflict")),
@@ -302,7 +402,12 @@ const (
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	st := &stage{db: mongod.Database(t), root: t.TempDir(), md5: map[string]string{}, busy: make(chan struct{}, workers)}
+	st := &stage{
+		db:   mongod.Database(t),
+		root: t.TempDir(),
+		md5:  map[string]string{},
+		busy: make(chan struct{}, workers),
+	}
 	if err := os.Mkdir(filepath.Join(st.root, "new"), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -339,7 +444,13 @@ func (st *stage) newTrial(t *testing.T, k request) *trial {
 	t.Helper()
 	st.busy <- struct{}{}
 	defer func() { <-st.busy }()
-	tr := &trial{t: t, stage: st, name: "small", end: func() {}, studio: &studio{Server: drive.StartTest(t, drive.Options{Discard: true})}}
+	tr := &trial{
+		t:      t,
+		stage:  st,
+		name:   "small",
+		end:    func() {},
+		studio: &studio{Server: drive.StartTest(t, drive.Options{Discard: true})},
+	}
 	tr.account = tr.AddServiceAccount("sync@studio.iam.example")
 	tr.show = tr.AddSharedDrive("SHOW")
 	tr.show.AddMember(tr.account, drive.ContentManager)
@@ -383,7 +494,8 @@ func (tr *trial) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 	}
 	// No probe sees what only an upload runs into.
 	scope, _ := site.ScopeOf(err)
-	if v := verdictOf(err); v == transient || v == fileError || v == unavailable && (scope == site.Creations || scope == site.LargeOnes && !tr.full) {
+	if v := verdictOf(err); v == transient || v == fileError ||
+		v == unavailable && (scope == site.Creations || scope == site.LargeOnes && !tr.full) {
 		tr.end()
 	}
 	return obj, err
@@ -477,7 +589,13 @@ func (tr *trial) run(want verdict, k request) {
 		if up.Stats().FailedFiles > 0 || time.Now().After(deadline) {
 			tr.mu.Lock()
 			defer tr.mu.Unlock()
-			t.Fatalf("not synced: %+v, held %v, uploads came to %v, checks to %v", up.Stats(), up.Held(), tr.puts, tr.checks)
+			t.Fatalf(
+				"not synced: %+v, held %v, uploads came to %v, checks to %v",
+				up.Stats(),
+				up.Held(),
+				tr.puts,
+				tr.checks,
+			)
 		}
 	}
 
@@ -489,7 +607,10 @@ func (tr *trial) run(want verdict, k request) {
 	}
 	if strings.HasPrefix(k.name, "about") {
 		puts, probed = []verdict{unavailable, fine}, true
-		checks := []verdict{want, fine} // what is left is asked before the root is unavailable, or for the time being what is large
+		checks := []verdict{
+			want,
+			fine,
+		} // what is left is asked before the root is unavailable, or for the time being what is large
 		if !slices.Equal(tr.checks, checks) {
 			t.Errorf("checks came to %v, want %v", tr.checks, checks)
 		}
@@ -546,7 +667,7 @@ func (tr *trial) wantNothingElse(id string) {
 
 // shortTimeout is for trials that run into one, five times in a row. It is long enough for a good request on a busy
 // machine.
-const shortTimeout = 3 * time.Second
+const shortTimeout = 1500 * time.Millisecond
 
 // allAtOnce runs subtests, many at once whatever -parallel says.
 func allAtOnce(t *testing.T, tests map[string]func(*testing.T)) {
@@ -574,7 +695,10 @@ func TestFaults(t *testing.T) {
 				if want == untrue || !lasts && want == f.expect(k, true) && want != fine {
 					continue // in the latter case the first answer decides, whatever comes after it
 				}
-				name := strings.Join([]string{k.name, f.name, map[bool]string{false: "once", true: "lasting"}[lasts]}, "/")
+				name := strings.Join(
+					[]string{k.name, f.name, map[bool]string{false: "once", true: "lasting"}[lasts]},
+					"/",
+				)
 				tests[name] = func(t *testing.T) {
 					tr := st.newTrial(t, k)
 					if f.slow {

@@ -22,19 +22,19 @@ const (
 	// long our own memory of it counts more.
 	listingLag = time.Hour
 
-	// evictInterval is how often what is of no more use is forgotten.
+	// evictInterval is how often unused entries are evicted.
 	evictInterval = 10 * time.Minute
 
-	// maxCacheBytes bounds what is remembered of Drive, bytes, about. What is forgotten before listings show it is still
-	// in the journal.
+	// maxCacheBytes bounds what is cached of Drive, estimated. What is evicted before listings show it is still in the
+	// journal.
 	maxCacheBytes = 8 << 20
 
 	// What a folder takes, and as much again its path, an entry in it, and the hash of a name, bytes, about.
 	folderCost, entryCost, nameCost = 300, 320, 32
 )
 
-// folderCache remembers folders by path and what is in them, so that a new file in a known folder costs one
-// request. Folders are looked up and created once, however many files wait for them.
+// folderCache caches folders by path and what is in them, so that a new file in a known folder costs one request. Each
+// folder is looked up and created once, however many files wait for it.
 type folderCache struct {
 	site     *Site
 	busy     keyedMutex // what is being found out
@@ -58,14 +58,14 @@ type folder struct {
 	entries map[item]entry       // what we know to be in it
 	asked   map[string]time.Time // names of which entries had all that there was then
 	doubted map[string]bool      // names of which we know nothing, whatever a listing said
-	names   map[uint64]uint32    // hashes of all names that are there or were put there by us, with the time of the latter
+	names   map[uint64]uint32    // hashes of all names in it; of those that we put there with the time
 	listed  time.Time            // when names was complete; zero if it never was
 	stays   time.Duration        // how long that is taken to be so still
 	tooLong bool                 // too long to be listed: each name is asked for
 }
 
-// itemKind is what something on Drive is good for. Several may have one name, of a kind and of several kinds: a folder is
-// wanted as a folder and a file as a file, whichever is older.
+// itemKind is what something on Drive is good for. Several may have one name, of a kind and of several kinds: a folder
+// is wanted as a folder and a file as a file, whichever is older.
 type itemKind uint8
 
 const (
@@ -104,7 +104,7 @@ type entry struct {
 	unshown bool // Drive has not shown it there since we wrote it
 	size    int64
 	md5     digest    // of a file's content when it was seen
-	created int64     // ms since 1970, to tell the oldest
+	created int64     // ms since 1970, to find the oldest
 	seen    time.Time // when it was last known to be there
 	written time.Time // when we put it there; zero if we did not
 }
@@ -122,7 +122,7 @@ func entryOf(f *drive.File) entry {
 	return e
 }
 
-// older orders those of one name: the oldest counts, so that everybody who looks finds the same.
+// older orders entries of one name: the oldest counts, so that all readers find the same.
 func (e entry) older(than entry) bool {
 	if e.created != than.created {
 		return e.created < than.created
@@ -154,15 +154,15 @@ func (t *folderCache) folder(id, driveID string) *folder {
 	return f
 }
 
-// grow takes note of how much was learnt, and forgets other things when it is much. t.mu must be held.
+// grow records that the cache has grown, and evicts if it is due. t.mu must be held.
 func (t *folderCache) grow(bytes int) {
 	if t.learnt += bytes; t.learnt > t.maxBytes/8 || time.Since(t.evicted) > evictInterval {
 		t.evict()
 	}
 }
 
-// evict forgets what was not used for longer than a listing may lag and, where that is not enough, first what exactly is
-// in the folders that were not used for the longest time, and then these folders. t.mu must be held.
+// evict removes what was not used for longer than a listing may lag. If that is not enough, it first removes the
+// entries of the least recently used folders, and then these folders. t.mu must be held.
 func (t *folderCache) evict() {
 	t.evicted, t.learnt = time.Now(), 0
 	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return time.Since(l.seen) > listingLag })
@@ -195,13 +195,13 @@ func (t *folderCache) evict() {
 	t.site.ids.evict(func(id string) bool { return t.folders[id] != nil })
 }
 
-// cost is what the memory of a folder takes, bytes, without its path.
+// cost is the estimated memory of a folder, in bytes, without its path.
 func (f *folder) cost() int {
 	return entryCost*len(f.entries) + entryCost/2*(len(f.asked)+len(f.doubted)) + nameCost*len(f.names)
 }
 
-// evictFolder drops a folder. Uploads into it may be under way: they take note of what they did when they are done, and what
-// else is in it is found out again then. t.mu must be held.
+// evictFolder removes a folder. Uploads into it may be running: they record what they did when they are done, and what
+// else is in it is looked up again then. t.mu must be held.
 func (t *folderCache) evictFolder(f *folder) {
 	f.listed, f.names, f.doubted = time.Time{}, nil, nil
 	delete(t.folders, f.id)
@@ -218,7 +218,7 @@ func (t *folderCache) current(f *folder) *folder {
 	return f
 }
 
-// put takes in what we put into a folder.
+// put records what we put into a folder.
 func (t *folderCache) put(f *folder, name string, e entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -243,7 +243,7 @@ func (f *folder) addName(hash uint64, at uint32) {
 	f.names[hash] = max(f.names[hash], at)
 }
 
-// remove forgets what has a name in a folder, as it turned out to be gone or something else.
+// remove removes a name in a folder from the cache, because it turned out to be gone or something else.
 func (t *folderCache) remove(f *folder, name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -271,7 +271,8 @@ func (t *folderCache) mayHave(folder, name string) bool {
 	return ok
 }
 
-// get tells what we know of a name in a folder, and whether that is fresh for who wants something of the kind.
+// get returns what is known of a name in a folder, and whether that is fresh for a caller that wants something of the
+// kind.
 func (t *folderCache) get(f *folder, name string, want itemKind) (known items, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -76,7 +76,8 @@ func FuzzRetryAfter(f *testing.F) {
 		}
 		// Whole seconds, as they are written.
 		var n int
-		if _, err := fmt.Sscanf(h, "%d", &n); err == nil && fmt.Sprint(n) == h && n >= 0 && n <= 3600 && got != time.Duration(n)*time.Second {
+		if _, err := fmt.Sscanf(h, "%d", &n); err == nil && fmt.Sprint(n) == h && n >= 0 && n <= 3600 &&
+			got != time.Duration(n)*time.Second {
 			t.Errorf("%q is read as %v", h, got)
 		}
 	})

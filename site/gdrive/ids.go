@@ -16,27 +16,28 @@ import (
 )
 
 const (
-	// idBatch is how many ids are asked for at once, at the least.
+	// idBatch is the minimum number of ids requested at once.
 	idBatch = 200
 
-	// lowIDs is how many free ones are left when more are asked for, so that nobody has to wait for that.
+	// lowIDs is the number of free ids at which more are requested, so that no upload waits for them.
 	lowIDs = idBatch / 4
 
-	// maxIDs is how many ids Drive generates at once, and how many are reserved at once, at the most.
+	// maxIDs is the maximum number of ids generated, and reserved, at once.
 	maxIDs = 1000
 
-	// renewAfter is from which age on a reservation is noted again before it is used: the journal forgets them in the
-	// end, when listings show what was created.
+	// renewAfter is the age at which a reservation is written again before it is used: the journal expires them, when
+	// listings show what was created.
 	renewAfter = 24 * time.Hour
 )
 
-// nameKey is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its name.
+// nameKey is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its
+// name.
 type nameKey struct{ folder, name string }
 
 func newNameKey(folder, name string) nameKey { return nameKey{folder, normalize(name)} }
 
-// idPool holds ids for files and folders that are about to be created. An id is in the journal before it is used,
-// so that whoever comes after a crash creates the same file again, and not a second one.
+// idPool keeps ids for files and folders that are about to be created. An id is in the journal before it is used, so
+// that the next process after a crash creates the same file again, and not a second one.
 type idPool struct {
 	generate func(ctx context.Context, count int) ([]string, error)
 	journal  site.Journal
@@ -53,7 +54,8 @@ type idPool struct {
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
 	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
-		has: func(string, string) bool { return false }, reserved: map[nameKey]site.Reservation{}, read: map[string]bool{}}
+		has:      func(string, string) bool { return false },
+		reserved: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
 // reserve returns the id to create a file or folder with. It is the same until the place is released, so
@@ -63,7 +65,8 @@ func newIDPool(journal site.Journal, account string, generate func(context.Conte
 // a new one: inside has the names in it, then those in the first of these, and so on.
 //
 // The id may be one of another account, see isForeign.
-func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved func(name string) bool) []string, inside func() [][]string) (site.Reservation, error) {
+func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved func(name string) bool) []string,
+	inside func() [][]string) (site.Reservation, error) {
 	if r, ok := p.current(at); ok {
 		return r, nil
 	}
@@ -146,8 +149,8 @@ func (p *idPool) current(at nameKey) (r site.Reservation, ok bool) {
 	return r, r.ID != "" && (time.Since(r.At) < renewAfter || p.isForeign(r))
 }
 
-// load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name that
-// may be there, as its reservation was released then. The folder must be locked.
+// load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name
+// that may be there, as its reservation was released then. The folder must be locked.
 func (p *idPool) load(ctx context.Context, at nameKey) error {
 	p.mu.Lock()
 	read := p.read[at.folder]
@@ -163,7 +166,7 @@ func (p *idPool) load(ctx context.Context, at nameKey) error {
 	byPlace := map[nameKey]site.Reservation{} // of the forms of one name, the last
 	for name, r := range found {
 		places := []nameKey{newNameKey(at.folder, name)}
-		if r.Account == "" { // a journal of old does not tell files from folders
+		if r.Account == "" { // an old journal does not distinguish files from folders
 			places = append(places, newNameKey(at.folder, name+"/"))
 		}
 		for _, of := range places {
@@ -182,7 +185,7 @@ func (p *idPool) load(ctx context.Context, at nameKey) error {
 	return nil
 }
 
-// take takes an id that is free. If there is none, it gets more, as many as are wanted.
+// take returns a free id. If there is none, it requests more, as many as are wanted.
 func (p *idPool) take(ctx context.Context, wanted int) (string, error) {
 	for {
 		p.mu.Lock()
@@ -192,7 +195,7 @@ func (p *idPool) take(ctx context.Context, wanted int) (string, error) {
 			few := len(p.free) == lowIDs
 			p.mu.Unlock()
 			if few && p.filling.TryAcquire(1) {
-				// If that fails, whoever finds none will tell of it.
+				// An error is returned to the caller that finds no free id.
 				_ = p.fetch(ctx, wanted)
 				p.filling.Release(1)
 			}
@@ -220,7 +223,7 @@ func (p *idPool) refill(ctx context.Context, wanted int) error {
 	return p.fetch(ctx, wanted)
 }
 
-// fetch gets more ids. One at a time may do so.
+// fetch requests more ids. One at a time may do so.
 func (p *idPool) fetch(ctx context.Context, wanted int) error {
 	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
 	if err != nil {
@@ -232,8 +235,8 @@ func (p *idPool) fetch(ctx context.Context, wanted int) error {
 	return nil
 }
 
-// release says that what is at the place is known, so that its id is of no more use. The journal keeps it: the place
-// may be looked at by another process soon, in a listing that lags behind.
+// release forgets the id of a name whose file is known. The journal keeps it: another process may soon look for the
+// name in a listing that lags.
 func (p *idPool) release(at nameKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -248,8 +251,7 @@ func (p *idPool) evict(inUse func(folder string) bool) {
 	maps.DeleteFunc(p.reserved, func(at nameKey, _ site.Reservation) bool { return !inUse(at.folder) })
 }
 
-// asJournalError is what a journal that does not work means for an upload: it can't be begun, and nobody's file is
-// to blame.
+// asJournalError is the class of an error of the journal: no upload can begin, and no file is at fault.
 func asJournalError(err error) error {
 	return &site.Error{Class: site.Transient, Shared: true, Err: fmt.Errorf("sitesync's own database: %w", err)}
 }

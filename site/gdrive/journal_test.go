@@ -91,7 +91,10 @@ func (s *studio) next(t *testing.T, j *kept) *Site {
 	if err := os.WriteFile(file, s.account.Credentials(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(t.Context(), Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 8, Journal: j})
+	d, err := New(
+		t.Context(),
+		Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 8, Journal: j},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +145,12 @@ func TestReservedAlong(t *testing.T) {
 	t.Parallel()
 	s, j := newLagging(t)
 	d := s.next(t, j)
-	frames := []string{"/SHOW/pub/v001/a.exr", "/SHOW/pub/v001/b.exr", "/SHOW/pub/v001/c.exr", "/SHOW/pub/elsewhere/d.exr"}
+	frames := []string{
+		"/SHOW/pub/v001/a.exr",
+		"/SHOW/pub/v001/b.exr",
+		"/SHOW/pub/v001/c.exr",
+		"/SHOW/pub/elsewhere/d.exr",
+	}
 	asked := 0
 	putFrame := func(path string) {
 		u := upload(path, []byte(path))
@@ -301,7 +309,15 @@ func TestSessionOutlivesAnOutage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, j := newLagging(t)
-			s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 6 * mib})
+			s.AddFault(
+				drive.Fault{
+					Kind:       "upload.put",
+					Count:      1,
+					Effect:     drive.EffectReset,
+					When:       drive.InBody,
+					AfterBytes: 6 * mib,
+				},
+			)
 			fault.Kind = "upload.put"
 			active := s.AddFault(fault)
 			_, err := s.next(t, j).Put(t.Context(), upload("/SHOW/pub/a", []byte(content)))

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// maxListed is how many names in a folder are listed at the most. In a longer one each name is asked for.
+	// maxListed is the maximum number of names listed in a folder. In a longer one each name is looked up.
 	maxListed = 50_000
 
 	// maxEntries is up to how many names it is remembered what has them. Of longer folders only which names there are.
@@ -29,10 +29,11 @@ const (
 	maxQuery = 2000
 )
 
-// lookup finds what has a name in a folder, for who wants something of a kind. The folder is listed at the first look,
-// which answers all later ones. Where that is not enough the name is asked for, and with it those of the names that also
-// returns, which may be nil: they are looked up next.
-func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want itemKind, also func() []string) (items, error) {
+// lookup finds what has a name in a folder, for a caller that wants something of a kind. The first lookup lists the
+// folder, which answers all later ones. Where that is not enough it queries the name, and with it the names that also
+// returns, which are looked up next; also may be nil.
+func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want itemKind,
+	also func() []string) (items, error) {
 	if found, ok := t.get(f, name, want); ok {
 		return found, nil
 	}
@@ -73,7 +74,7 @@ func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want i
 	return found, nil
 }
 
-// mayList reports whether listing the folder tells something new.
+// mayList reports whether listing the folder can add to what is known.
 func (t *folderCache) mayList(f *folder) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -155,15 +156,18 @@ func (t *folderCache) list(ctx context.Context, f *folder, names []string) error
 	return nil
 }
 
-// read reads the pages of a listing, of the names that are wanted if there are any, and the oldest of each kind and name.
-func (t *folderCache) read(ctx context.Context, f *folder, q string, wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
+// read reads the pages of a listing, of the names that are wanted if there are any, and the oldest of each kind and
+// name.
+func (t *folderCache) read(ctx context.Context, f *folder, q string,
+	wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
 	page := &drive.FileList{}
 	found = map[item]entry{}
 	for again := 0; ; {
 		token := page.NextPageToken
 		err := t.site.call(ctx, func(ctx context.Context) (err error) {
 			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).
-				Fields("nextPageToken,files(id,name,mimeType,size,md5Checksum,createdTime,shortcutDetails/targetMimeType)").
+				Fields("nextPageToken,files(id,name,mimeType,size,md5Checksum,createdTime," +
+					"shortcutDetails/targetMimeType)").
 				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
 			if f.driveID != "" {
 				list = list.Corpora("drive").DriveId(f.driveID)

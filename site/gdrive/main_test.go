@@ -62,7 +62,10 @@ func (s *studio) tryOpen(t *testing.T, credentials []byte, subject string, roots
 	if err := os.WriteFile(file, credentials, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(t.Context(), Config{Credentials: file, Subject: subject, Endpoint: s.URL, Roots: roots, Connections: 8})
+	d, err := New(
+		t.Context(),
+		Config{Credentials: file, Subject: subject, Endpoint: s.URL, Roots: roots, Connections: 8},
+	)
 	if err == nil {
 		d.wait, d.maxMultipart = time.Millisecond, testLimit
 		t.Cleanup(func() { d.Close() })
@@ -120,7 +123,14 @@ func (s *studio) wantOne(t *testing.T, at drive.Place, path, content string) dri
 		t.Fatal(err)
 	}
 	if string(got) != content {
-		t.Fatalf("%s has %d bytes with MD5 %s, want %d with %s", path, len(got), md5Of(string(got)), len(content), md5Of(content))
+		t.Fatalf(
+			"%s has %d bytes with MD5 %s, want %d with %s",
+			path,
+			len(got),
+			md5Of(string(got)),
+			len(content),
+			md5Of(content),
+		)
 	}
 	return found[0]
 }

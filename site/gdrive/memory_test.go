@@ -113,7 +113,10 @@ func TestCostsAreTrue(t *testing.T) {
 	}
 	measure("2000 folders of 4 files", func() {
 		for i := range 2000 {
-			f := s.folders.found(fmt.Sprintf("/SHOW/pub/shots/%04d/publish/render/v001", i), &location{folder: s.folders.folder(id(i), id(0)), item: id(i)})
+			f := s.folders.found(
+				fmt.Sprintf("/SHOW/pub/shots/%04d/publish/render/v001", i),
+				&location{folder: s.folders.folder(id(i), id(0)), item: id(i)},
+			)
 			for k := range 4 {
 				s.folders.put(f, fmt.Sprintf("show_seq_shot_render_v001.%04d.exr", k), entry{id: id(i*10 + k)})
 			}
@@ -128,8 +131,8 @@ func TestCostsAreTrue(t *testing.T) {
 	runtime.KeepAlive(&s)
 }
 
-// A folder that is forgotten while uploads into it run is not forgotten what they did to it: no second file comes to be,
-// also if listings do not show the first.
+// A folder that is forgotten while uploads into it run is not forgotten what they did to it: no second file comes to
+// be, also if listings do not show the first.
 func TestForgottenWhileUploading(t *testing.T) {
 	t.Parallel()
 	s, j := newLagging(t)
@@ -144,8 +147,8 @@ func TestForgottenWhileUploading(t *testing.T) {
 	}
 	put(t, d, "/SHOW/pub/v001/first", "1")
 	for i, kind := range []string{"files.create.multipart", "files.generateIds"} {
-		// The upload of one file runs, or gets an id, the folder is forgotten, another upload finds it again, and the first
-		// ends.
+		// The upload of one file runs, or gets an id, the folder is forgotten, another upload finds it again, and the
+		// first ends.
 		m := &meanwhile{authTransport: d.client.Transport.(*authTransport), kind: kind}
 		m.do = func() {
 			d.client.Transport = m.authTransport // it comes once, and the upload in between must not wait for it
@@ -172,8 +175,8 @@ func TestForgottenWhileUploading(t *testing.T) {
 	}
 }
 
-// A folder is found again when the one above it was moved, and not where it went with that one, however fresh what we know
-// of it is.
+// A folder is found again when the one above it was moved, and not where it went with that one, however fresh what we
+// know of it is.
 func TestLeafOfAMovedParent(t *testing.T) {
 	t.Parallel()
 	for _, expire := range []string{"seen", "forgotten"} {

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// keyedMutex is a mutex for each key, for as long as somebody holds or wants it. Its zero value is ready.
+// keyedMutex is a mutex for each key. Its zero value is ready.
 type keyedMutex struct {
 	mu   sync.Mutex
 	keys map[string]*keyedLock

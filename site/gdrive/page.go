@@ -17,7 +17,7 @@ const (
 	// maxPage is how much is read of an answer that is not one of Drive's API, bytes.
 	maxPage = 64 << 10
 
-	// maxExcerpt bounds what is told of such an answer, characters.
+	// maxExcerpt bounds the excerpt of such an answer in an error, characters.
 	maxExcerpt = 160
 )
 
@@ -39,14 +39,14 @@ func pageError(res *http.Response) error {
 	return &googleapi.Error{Code: res.StatusCode, Header: res.Header, Body: string(body)}
 }
 
-// foreign reports whether an answer was not made by Drive's API, whose errors are JSON. One that was broken off may have
-// been.
+// foreign reports whether an answer was not made by Drive's API, whose errors are JSON. One that was broken off may
+// have been.
 func foreign(ge *googleapi.Error) bool {
 	broken := strings.Contains(ge.Header.Get("Content-Type"), "json") && !json.Valid([]byte(ge.Body))
 	return ge.Message == "" && len(ge.Errors) == 0 && !broken
 }
 
-// foreignAnswer is what is told of an answer that Drive's API did not make: what it says, and where it may come from.
+// foreignAnswer describes an answer that Drive's API did not make: its text, and where it may come from.
 func foreignAnswer(ge *googleapi.Error) string {
 	text := excerpt(ge.Body)
 	switch {
@@ -78,7 +78,7 @@ func sender(h http.Header) string {
 	return strings.Join(by, ", ")
 }
 
-// fromGoogle reports whether a page looks like one of Google's front ends. It is only told to people.
+// fromGoogle reports whether a page looks like one of Google's front ends. It only affects messages.
 func fromGoogle(ge *googleapi.Error) bool {
 	switch ge.Header.Get("Server") {
 	case "ESF", "GSE", "gws", "sffe", "UploadServer", "Google Frontend":
@@ -89,8 +89,10 @@ func fromGoogle(ge *googleapi.Error) bool {
 
 var (
 	titleTag  = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
-	unseenTag = regexp.MustCompile(`(?is)<(script|style|title|noscript)\b.*?</(script|style|title|noscript)\s*>|<!--.*?-->`)
-	anyTag    = regexp.MustCompile(`(?s)<[^>]*>?`)
+	unseenTag = regexp.MustCompile(
+		`(?is)<(script|style|title|noscript)\b.*?</(script|style|title|noscript)\s*>|<!--.*?-->`,
+	)
+	anyTag = regexp.MustCompile(`(?s)<[^>]*>?`)
 
 	// secretLike is what may be a token, a key or a session's id: a page may repeat the request.
 	secretLike = regexp.MustCompile(`(?i)(https?://|ya29\.|bearer\s|upload_id)\S*|[A-Za-z0-9_\-+/=]{32,}`)
@@ -122,7 +124,10 @@ func plain(text string) string {
 
 // printable is text in one line.
 func printable(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	return strings.Join(
+		strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }),
+		" ",
+	)
 }
 
 func shorten(text string, most int) string {

@@ -22,10 +22,20 @@ func TestPageForOneFile(t *testing.T) {
 			t.Run(fmt.Sprint(status, size), func(t *testing.T) {
 				s := newStudio(t)
 				d := s.open(t)
-				fault := s.AddFault(drive.Fault{Kind: "files.create.*", Name: "ill", Effect: drive.EffectHTML, Status: status,
-					Message: "The category is blocked."})
+				fault := s.AddFault(
+					drive.Fault{Kind: "files.create.*", Name: "ill", Effect: drive.EffectHTML, Status: status,
+						Message: "The category is blocked."},
+				)
 				_, err := d.Put(t.Context(), upload("/SHOW/pub/ill", []byte(large(size))))
-				wantClass(t, err, site.FileError, fmt.Sprint("answered ", status, ": "), "category is blocked", "proxy or filter", "squid")
+				wantClass(
+					t,
+					err,
+					site.FileError,
+					fmt.Sprint("answered ", status, ": "),
+					"category is blocked",
+					"proxy or filter",
+					"squid",
+				)
 				if strings.Contains(err.Error(), "<") || len(err.Error()) > 500 {
 					t.Errorf("error %q", err)
 				}

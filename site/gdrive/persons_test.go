@@ -57,8 +57,11 @@ func done(k request) bool { return k.name == "upload.status, of a finished sessi
 
 var (
 	needsRoot   = unless(func(k request) bool { return !done(k) }, "the upload is done")
-	needsFolder = unless(func(k request) bool { return k.name != "files.create" && !done(k) }, "there is no folder yet, or the upload is done")
-	needsFile   = unless(func(k request) bool {
+	needsFolder = unless(
+		func(k request) bool { return k.name != "files.create" && !done(k) },
+		"there is no folder yet, or the upload is done",
+	)
+	needsFile = unless(func(k request) bool {
 		return k.name == "files.get, to compare" || k.name == "files.get, after a conflict" ||
 			strings.HasPrefix(k.name, "files.update") || k.name == "upload.put, of an update"
 	}, "there is no file yet, or the upload is done")
@@ -71,11 +74,21 @@ var acts = []act{
 	{name: "file trashed", do: func(tr *trial) { tr.Trash(tr.remains()) }, want: fine, never: needsFile},
 	{name: "file deleted", do: func(tr *trial) { tr.Delete(tr.remains()) }, want: fine, never: needsFile},
 	{name: "sessions expired", do: func(tr *trial) { tr.ExpireSessions() }, want: fine, never: onlySessions},
-	{name: "root trashed", do: func(tr *trial) { tr.Trash(tr.rootID) }, undo: func(tr *trial) { tr.Untrash(tr.rootID) }, want: unavailable,
-		late: []string{"about.get"}, never: needsRoot},
+	{
+		name:  "root trashed",
+		do:    func(tr *trial) { tr.Trash(tr.rootID) },
+		undo:  func(tr *trial) { tr.Untrash(tr.rootID) },
+		want:  unavailable,
+		late:  []string{"about.get"},
+		never: needsRoot,
+	},
 	{name: "rights taken", do: func(tr *trial) { tr.show.AddMember(tr.account, drive.Reader) },
 		undo: func(tr *trial) { tr.show.AddMember(tr.account, drive.ContentManager) }, want: unavailable,
-		late: []string{"files.get, to compare", "files.get, after a conflict", "upload.status, of a finished session"}, never: needsMember},
+		late: []string{
+			"files.get, to compare",
+			"files.get, after a conflict",
+			"upload.status, of a finished session",
+		}, never: needsMember},
 }
 
 // What a person does on Drive just before each kind of request neither loses a file nor doubles it, and costs no try.

@@ -12,8 +12,8 @@ import (
 )
 
 // A large file goes in one request, as that is fastest, unless something on the way does not let that through: a proxy
-// that refuses large bodies (413, or some other page), cuts the connection, or takes all of a body before it forwards it
-// and gives up meanwhile. Then it goes in pieces.
+// that refuses large bodies (413, or some other page), cuts the connection, or takes all of a body before it forwards
+// it and gives up meanwhile. Then it goes in pieces.
 const (
 	// granule is what Drive wants all pieces but the last to be a multiple of, bytes, and so the smallest piece.
 	granule = 256 << 10
@@ -28,7 +28,7 @@ const (
 	// pieceFor is how long a size that was found out counts for all files: the network may be another one by then.
 	pieceFor = time.Hour
 
-	// maxLost is how many times its size a file may be sent in vain, before it is left alone for lostPause. After that
+	// maxLost is how many times its size a file may be sent without effect before it pauses for lostPause. After that
 	// it may be sent once more.
 	maxLost   = 2
 	lostPause = 10 * time.Minute
@@ -56,7 +56,7 @@ type trip struct {
 	piece  int64 // largest for this file, bytes; 0 is any
 	breaks int   // without a byte that was kept, since the last one that was
 	stuck  int   // times that its session was given up for, since then
-	lost   int64 // bytes sent in vain
+	lost   int64 // bytes sent without effect
 	rest   time.Time
 	seen   time.Time
 }
@@ -75,7 +75,7 @@ func (p *pieces) fit(key string, n int64) int64 {
 	return n
 }
 
-// tooLarge takes in that a body was refused for its size. It reports whether a smaller one can be tried.
+// tooLarge records that a body was refused for its size, and reports whether a smaller one can be tried.
 func (p *pieces) tooLarge(n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,8 +89,8 @@ func (p *pieces) tooLarge(n int64) bool {
 	return true
 }
 
-// broke takes in that a body of a file did not get through, though not for its size, as far as is known, and that so
-// many bytes of it were sent in vain. It reports whether the next ones will be smaller.
+// broke records that a body of a file did not get through, not for its size as far as is known, after so many bytes
+// were sent. It reports whether the next ones will be smaller.
 func (p *pieces) broke(key string, n, sent, size int64, answered bool) (smaller bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -113,7 +113,7 @@ func (p *pieces) broke(key string, n, sent, size int64, answered bool) (smaller 
 	return true
 }
 
-// lose takes in that so many bytes are lost with their session, of a file of that size.
+// lose records that so many bytes of a file of that size were lost with their session.
 func (p *pieces) lose(key string, n, size int64) {
 	if n <= 0 {
 		return
@@ -129,7 +129,7 @@ func (p *pieces) lose(key string, n, size int64) {
 // finePiece is for a file that much was lost of: not much more is to be lost each time.
 func finePiece(size int64) int64 { return max(granule, min(size/64, maxPiece)/granule*granule) }
 
-// kept takes in that Drive has kept something.
+// kept records that Drive has kept something.
 func (p *pieces) kept(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -155,7 +155,7 @@ func (p *pieces) done(key string, large bool) {
 	}
 }
 
-// stuck takes in that a session has got no further. It reports whether that has been so often enough for a new one.
+// stuck records that a session made no progress, and reports whether a new one should replace it.
 func (p *pieces) stuck(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +167,7 @@ func (p *pieces) stuck(key string) bool {
 	return true
 }
 
-// may tells whether a file may be sent, after all that was lost of it.
+// may reports whether a file may be sent, after all that was lost of it.
 func (p *pieces) may(key string, size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -183,8 +183,11 @@ func (p *pieces) may(key string, size int64) error {
 		t.rest, t.lost = time.Time{}, (maxLost-1)*size
 		return nil
 	}
-	return site.Classed(site.Transient, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
-		"not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)))
+	return site.Classed(
+		site.Transient,
+		fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
+			"not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)),
+	)
 }
 
 // trip is what is remembered of a file. p.mu must be held.
@@ -225,5 +228,9 @@ func isForeign(err error) bool {
 
 // errEvenSmallest is the error of a body that is refused however small it is.
 func errEvenSmallest(err error, n int64) error {
-	return fmt.Errorf("%w: even %d bytes in one request are refused; have the limit raised where that comes from", err, n)
+	return fmt.Errorf(
+		"%w: even %d bytes in one request are refused; have the limit raised where that comes from",
+		err,
+		n,
+	)
 }

@@ -31,7 +31,9 @@ func TestDriveFinishesLate(t *testing.T) {
 			t.Run(fmt.Sprint(answers, restart), func(t *testing.T) {
 				t.Parallel()
 				s, j := newLagging(t)
-				s.UpdateSettings(func(set *drive.Settings) { set.Finishing = drive.Finishing{Time: time.Hour, Answers: answers} })
+				s.UpdateSettings(
+					func(set *drive.Settings) { set.Finishing = drive.Finishing{Time: time.Hour, Answers: answers} },
+				)
 				open := func() *Site {
 					d := s.next(t, j)
 					d.stall.Timeout, d.finishFirst = 300*time.Millisecond, 5*time.Millisecond
@@ -44,7 +46,11 @@ func TestDriveFinishesLate(t *testing.T) {
 					_, err := d.Put(ctx, upload("/SHOW/pub/a", []byte(content)))
 					done <- err
 				}()
-				eventually(t, "it asks how far Drive is", func() bool { return s.Finishing() == 1 && s.Calls()["upload.status"] > 0 })
+				eventually(
+					t,
+					"it asks how far Drive is",
+					func() bool { return s.Finishing() == 1 && s.Calls()["upload.status"] > 0 },
+				)
 				if restart {
 					cancel()
 					<-done
@@ -129,7 +135,15 @@ func TestBodyLimitTooSmall(t *testing.T) {
 		d := s.open(t)
 		s.UpdateSettings(func(set *drive.Settings) { set.Gateway = drive.Gateway{MaxBody: 10_000} })
 		_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte(large(size))))
-		wantClass(t, err, site.FileError, "answered 413: ", "proxy or filter", "squid", "bytes in one request are refused")
+		wantClass(
+			t,
+			err,
+			site.FileError,
+			"answered 413: ",
+			"proxy or filter",
+			"squid",
+			"bytes in one request are refused",
+		)
 		put(t, d, "/SHOW/pub/small", "content")
 	}
 }
@@ -154,7 +168,9 @@ func TestBodiesBreakOff(t *testing.T) {
 			content := large(12 * mib)
 			var err error
 			for range 5 {
-				if _, err = d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content))); site.ClassOf(err) != site.Transient {
+				if _, err = d.Put(t.Context(), upload("/SHOW/pub/a", []byte(content))); site.ClassOf(
+					err,
+				) != site.Transient {
 					break
 				}
 			}

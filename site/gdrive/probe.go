@@ -8,9 +8,8 @@ import (
 	"sitesync/site"
 )
 
-// Probe tells where the file is that was uploaded to a path, by the id that it got there; without one, what is at the
-// path. Nothing is created, and a root that is not there is the site's trouble. The first look into a folder lists it,
-// which answers all later ones.
+// Probe is part of [site.Prober]. Nothing is created, and a missing root is the site's fault. The first probe in a
+// folder lists it, which answers all later ones.
 func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	var found items
 	folder, err := s.folders.findExisting(ctx, path.Dir(p))
@@ -36,7 +35,7 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	if id == "" {
 		return site.Found{}, nil
 	}
-	// Listings lag, and somebody may have put it elsewhere.
+	// Listings lag, and people move files.
 	f.ByID = true
 	got, err := s.get(ctx, id, uploadFields)
 	switch {
@@ -51,8 +50,14 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	if got == nil {
 		return site.Found{ByID: true}, nil
 	}
-	f = site.Found{ByID: true, State: site.Moved, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum}, Name: got.Name, Size: got.Size,
-		Folder: got.MimeType == folderType}
+	f = site.Found{
+		ByID:   true,
+		State:  site.Moved,
+		Object: site.Object{ID: got.Id, MD5: got.Md5Checksum},
+		Name:   got.Name,
+		Size:   got.Size,
+		Folder: got.MimeType == folderType,
+	}
 	switch parent := parentOf(got); {
 	case got.Trashed:
 		f.State = site.Trashed

@@ -15,7 +15,12 @@ func TestLook(t *testing.T) {
 	t.Parallel()
 	const at = "/SHOW/pub/a/b.ma"
 	there := func(id string) site.Found {
-		return site.Found{Object: site.Object{ID: id, MD5: md5Of("content")}, State: site.Present, Name: "b.ma", Size: 7}
+		return site.Found{
+			Object: site.Object{ID: id, MD5: md5Of("content")},
+			State:  site.Present,
+			Name:   "b.ma",
+			Size:   7,
+		}
 	}
 	for name, test := range map[string]struct {
 		do   func(s *studio, id string)
@@ -90,7 +95,8 @@ func TestLookIsCheap(t *testing.T) {
 	d := s.openAs(t, s.account.Credentials(), "", "/SHOW/pub")
 	s.ResetCalls()
 	for i := range 1000 {
-		if f, err := d.Probe(t.Context(), fmt.Sprintf("/SHOW/pub/a/b/f.%04d.exr", i), ""); err != nil || f.State != site.Present {
+		if f, err := d.Probe(t.Context(), fmt.Sprintf("/SHOW/pub/a/b/f.%04d.exr", i), ""); err != nil ||
+			f.State != site.Present {
 			t.Fatal(f, err)
 		}
 	}

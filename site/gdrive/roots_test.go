@@ -105,10 +105,10 @@ func TestBadRoots(t *testing.T) {
 				d.AddMember(s.account, drive.ContentManager)
 			}
 		}, []string{`2 shared drives are called "TWIN"`, "rename"}},
-		{"no such folder", "/SHOW/none/pub", nil, []string{"no folder /SHOW/none ", "create or share it, or mend root"}},
+		{"no such folder", "/SHOW/none/pub", nil, []string{"no folder /SHOW/none ", "create or share it, or fix root"}},
 		{"no such folder in My Drive", "/My Drive/none", nil, []string{"no folder /My Drive/none ", "shared with sync@"}},
 		{"in the trash", "/SHOW/gone", func(s *studio) { s.Trash(s.Mkdir(s.show, "gone")) }, []string{"no folder /SHOW/gone "}},
-		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive", "mend root"}},
+		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive", "fix root"}},
 		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive"}},
 		{"only readable", "/READ/pub", func(s *studio) {
 			d := s.AddSharedDrive("READ")
@@ -191,7 +191,14 @@ func TestForbiddenFile(t *testing.T) {
 	s := newStudio(t)
 	s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("old"))
 	d := s.open(t)
-	s.AddFault(drive.Fault{Kind: "files.update*", Effect: drive.EffectStatus, Status: 403, Reason: "insufficientFilePermissions"})
+	s.AddFault(
+		drive.Fault{
+			Kind:   "files.update*",
+			Effect: drive.EffectStatus,
+			Status: 403,
+			Reason: "insufficientFilePermissions",
+		},
+	)
 	_, err := d.Put(t.Context(), upload("/SHOW/pub/a", []byte("content")))
 	wantClass(t, err, site.FileError, "insufficientFilePermissions")
 }

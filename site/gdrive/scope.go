@@ -13,7 +13,7 @@ import (
 // scopes say what Google's reasons of class [site.Unavailable] concern, where that is not the whole site.
 var scopes = map[string]site.Scope{
 	"storageQuotaExceeded":            site.LargeOnes,
-	"teamDriveFileLimitExceeded":      site.OneRoot, // Creations, where something was to be created; see asCreationError
+	"teamDriveFileLimitExceeded":      site.OneRoot, // or Creations, see asCreationError
 	"activeItemCreationLimitExceeded": site.OneRoot, // so too
 	folderIsFull:                      site.OneRoot, // so too
 	"teamDriveMembershipRequired":     site.OneRoot,
@@ -21,6 +21,11 @@ var scopes = map[string]site.Scope{
 
 // folderIsFull is the reason for a folder that takes no more.
 const folderIsFull = "numChildrenInNonRootLimitExceeded"
+
+// rootError is an error of class [site.Unavailable] of one root.
+func rootError(format string, args ...any) error {
+	return site.UnavailableIn(site.OneRoot, fmt.Errorf(format, args...))
+}
 
 // asRootError is asSiteError for requests that are about a root, or what is above it.
 func asRootError(err error) error {
@@ -60,7 +65,7 @@ func withMayCreate(ctx context.Context, ask func(folder string) error) context.C
 	return context.WithValue(ctx, mayCreateKey{}, ask)
 }
 
-// mayCreate tells whether something may be created in a folder.
+// mayCreate reports whether something may be created in a folder.
 func mayCreate(ctx context.Context, folder string) error {
 	if ask, ok := ctx.Value(mayCreateKey{}).(func(string) error); ok {
 		return ask(folder)
@@ -68,7 +73,7 @@ func mayCreate(ctx context.Context, folder string) error {
 	return nil
 }
 
-// Left is part of [site.Backend]. Google tells it for what the account owns, so not for shared drives.
+// Left is part of [site.Backend]. Google reports it for what the account owns, so not for shared drives.
 func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
 	f, err := s.folders.resolve(ctx, root)
 	if err != nil {
@@ -84,7 +89,7 @@ func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, 
 
 // storage is how many bytes the account may still store; known is false if there is no limit.
 func (s *Site) storage(ctx context.Context) (left int64, known bool, err error) {
-	// Google's client does not tell no limit, which is none, from the limit 0 of service accounts.
+	// Google's client cannot tell no limit from the limit 0 of service accounts.
 	var about struct {
 		StorageQuota struct {
 			Limit *int64 `json:"limit,string"`

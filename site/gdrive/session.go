@@ -23,14 +23,15 @@ import (
 // the request.
 var errSessionGone = site.Classed(site.FileError, errors.New("the upload session has expired"))
 
-// What a session may answer that makes no sense. It is asked again, as with any other trouble of the service.
+// Answers of a session that make no sense. It is asked again, as after any other transient error.
 var (
 	errOddRange   = site.Classed(site.Transient, errors.New("google drive says that it has an impossible range"))
 	errIncomplete = site.Classed(site.Transient, errors.New("google drive did not take all that was sent"))
 )
 
 // errUnfinished says that a session has all bytes, and there is no file yet. The session stays as it is.
-var errUnfinished = site.Classed(site.Transient, fmt.Errorf("google drive has got all of the file, and is not done with it after %s", finishFor))
+var errUnfinished = site.Classed(site.Transient,
+	fmt.Errorf("google drive has got all of the file, and is not done with it after %s", finishFor))
 
 // Drive may need minutes to make a file of what it has got. It is asked how far it is, first after finishFirst, then
 // ever more slowly up to finishLast, for finishFor. Questions that fail finishFailures times in a row end it.
@@ -41,9 +42,9 @@ const (
 	finishFailures = 3
 )
 
-// resumable sends a large file as one streamed PUT, or in pieces if need be, and where that breaks, goes on from what the
-// server has got, also if it was another process that has begun. It gives up when several attempts in a row get no byte
-// further.
+// resumable sends a large file as one streamed PUT, or in pieces if need be, and where that breaks, goes on from what
+// the server has got, also if it was another process that has begun. It gives up when several attempts in a row get no
+// byte further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
 	began := time.Now()
 	answer, session, offset, err := s.resumeSession(ctx, t, u, body)
@@ -71,23 +72,25 @@ func isServerError(err error) bool {
 	return errors.As(err, &answer) && answer.status >= 500
 }
 
-// mustDiscard reports whether an upload should begin with a new session, after an error that was not mended by several
-// attempts: the session, which has got so many bytes, may be the reason. An outage, a limit, or a refusal that is not
-// Drive's is none to throw away what has arrived.
+// mustDiscard reports whether an upload should begin with a new session after an error that outlasted several
+// attempts: the session, which has got so many bytes, may be the reason. What has arrived is not discarded for an
+// outage, a limit, or a refusal that is not Drive's.
 func mustDiscard(err error, got int64) bool {
 	var source *sourceError
 	if isServerError(err) || errors.Is(err, errIncomplete) {
 		return got == 0
 	}
-	return errors.Is(err, errOddRange) || site.ClassOf(err) == site.FileError && !errors.As(err, &source) && !isForeign(err) && !isTooLarge(err)
+	return errors.Is(err, errOddRange) ||
+		site.ClassOf(err) == site.FileError && !errors.As(err, &source) && !isForeign(err) && !isTooLarge(err)
 }
 
-// unknown is how much a session has got that has not told.
+// unknown stands for the progress of a session that has not answered.
 const unknown = -1
 
-// resumeSession finds the session that another process has left behind, if there is one that is still good, and how much
-// the server has got of it. If that is everything, and the source is still the same, the answer is the file.
-func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, session string, offset int64, err error) {
+// resumeSession finds the session that another process has left behind, if there is one that is still good, and how
+// much the server has got of it. If that is everything, and the source is unchanged, the answer is the file.
+func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload,
+	body *content) (answer *drive.File, session string, offset int64, err error) {
 	session, err = s.journal.Session(ctx, s.sessionKey(t), u.Size, u.ModTime)
 	if err != nil {
 		return nil, "", 0, asJournalError(err)
@@ -101,7 +104,7 @@ func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload, body 
 	}
 	switch {
 	case err != nil && (site.ClassOf(err) == site.FileError && !isForeign(err) || errors.Is(err, errOddRange)):
-		return nil, "", 0, nil // it has expired, or is of no use for another reason
+		return nil, "", 0, nil // it has expired, or is unusable for another reason
 	case err != nil:
 		return nil, "", unknown, err
 	case answer == nil:
@@ -110,7 +113,7 @@ func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload, body 
 	if err := body.skip(ctx, u.Size); err != nil {
 		return nil, "", u.Size, err
 	}
-	// The session tells how the file was when it ended.
+	// The session answers with the file as it was when the upload ended.
 	if answer, err = s.get(ctx, answer.Id, uploadFields); err != nil || answer.Md5Checksum == body.sum() {
 		return answer, "", u.Size, err
 	}
@@ -125,9 +128,10 @@ func (s *Site) isOurs(session string) bool {
 	return err == nil && apiErr == nil && at.Scheme == api.Scheme && at.Host == api.Host
 }
 
-// stream sends the content, from the offset on if a session is given. It tells how much of it the session has got in
+// stream sends the content, from the offset on if a session is given. It returns how much of it the session has got in
 // the end, as far as is known.
-func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *content, session string, offset int64) (*drive.File, int64, error) {
+func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *content, session string,
+	offset int64) (*drive.File, int64, error) {
 	r := s.newRetry()
 	key := t.key()
 	for {
@@ -174,7 +178,8 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 			if session == "" {
 				continue
 			}
-			if answer, got, err = s.sessionStatus(ctx, session, u.Size); answer == nil && err == nil && !smaller && !limited &&
+			if answer, got, err = s.sessionStatus(ctx, session, u.Size); answer == nil && err == nil &&
+				!smaller && !limited &&
 				(got <= offset || body.at-got > muchLost) {
 				s.pieces.broke(key, n, sent, u.Size, false)
 			}
@@ -256,7 +261,8 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 
 // sendFrom sends so many bytes of the content from an offset on. It returns the finished file, or how much the server
 // has got, which is more than before.
-func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u site.Upload, body *content) (answer *drive.File, got int64, err error) {
+func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u site.Upload,
+	body *content) (answer *drive.File, got int64, err error) {
 	err = s.onceData(ctx, func() error {
 		body.seek(offset)
 		header := http.Header{"Content-Type": {contentType}}
@@ -294,7 +300,8 @@ func gotOf(res *http.Response, size int64) (int64, error) {
 }
 
 // sessionStatus asks how much of the content has arrived. The answer is the file, if there is one already.
-func (s *Site) sessionStatus(ctx context.Context, session string, size int64) (answer *drive.File, got int64, err error) {
+func (s *Site) sessionStatus(ctx context.Context, session string,
+	size int64) (answer *drive.File, got int64, err error) {
 	err = s.attempt(ctx, func() error {
 		res, err := s.send(ctx, http.MethodPut, session, 0, nil,
 			http.Header{"Content-Range": {fmt.Sprintf("bytes */%d", size)}})
@@ -328,7 +335,7 @@ func parseRange(h string) (int64, error) {
 	return last + 1, err
 }
 
-// sessionError tells that a session is over: that is what 404 and 410 mean here, not that a file is missing.
+// sessionError recognizes the end of a session: that is what 404 and 410 mean here, not that a file is missing.
 func sessionError(err error) error {
 	err = classify(err)
 	var ae *answerError

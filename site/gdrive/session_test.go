@@ -63,7 +63,15 @@ func TestSessionThatBreaksOften(t *testing.T) {
 	s := newStudio(t)
 	d := s.open(t)
 	content := large((maxAttempts + 3) * mib)
-	fault := s.AddFault(drive.Fault{Kind: "upload.put", Count: maxAttempts + 2, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib})
+	fault := s.AddFault(
+		drive.Fault{
+			Kind:       "upload.put",
+			Count:      maxAttempts + 2,
+			Effect:     drive.EffectReset,
+			When:       drive.InBody,
+			AfterBytes: mib,
+		},
+	)
 	put(t, d, "/SHOW/pub/a", content)
 	if fault.Hits() != maxAttempts+2 {
 		t.Errorf("%d hits", fault.Hits())
@@ -129,7 +137,9 @@ func TestSessionExpires(t *testing.T) {
 			}
 		}
 		// The break makes it ask.
-		s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib})
+		s.AddFault(
+			drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib},
+		)
 		if _, err := d.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}

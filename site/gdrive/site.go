@@ -26,7 +26,8 @@ import (
 const googleEndpoint = "https://www.googleapis.com"
 
 // uploadFields are what is asked of a file that was written or is about to be.
-const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents,shortcutDetails/targetMimeType"
+const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents," +
+	"shortcutDetails/targetMimeType"
 
 // Config says which Drive a site is.
 type Config struct {
@@ -96,7 +97,11 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
 	}
 	// The fence is asked last, as a token may take its time.
-	stall := &transport.Stall{Base: &transport.Fence{Base: counted, Check: c.Fence}, Timeout: stallTimeout, Patience: patience}
+	stall := &transport.Stall{
+		Base:     &transport.Fence{Base: counted, Check: c.Fence},
+		Timeout:  stallTimeout,
+		Patience: patience,
+	}
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
@@ -144,12 +149,12 @@ func (s *Site) Close() error {
 	return nil
 }
 
-// errCacheInvalid says that what we remembered of the Drive is no longer so, for example because a person trashed
-// a folder. The path is looked up anew and the work done again.
-var errCacheInvalid = site.Classed(site.Transient, errors.New("somebody changes the folder on Drive"))
+// errCacheInvalid says that the cache does not match Drive, for example because a person trashed a folder. The path is
+// looked up anew and the work done again.
+var errCacheInvalid = site.Classed(site.Transient, errors.New("the folder was changed on Drive"))
 
-// errParentExists says that Drive refuses to create something in a folder as if that were not there, and it is. That is no
-// reason to look up the folder anew, for which all others that go there would have to wait.
+// errParentExists says that Drive refuses to create something in a folder as if the folder did not exist, and it does.
+// That is no reason to look it up anew, which all other uploads to it would have to wait for.
 var errParentExists = site.Classed(site.Transient, errors.New("google drive does not find a folder that it shows"))
 
 // checkParent is the error of a create in a folder, or errParentExists.
@@ -163,8 +168,8 @@ func (s *Site) checkParent(ctx context.Context, err error, folder string) error 
 	return fmt.Errorf("%w: %v", errParentExists, err)
 }
 
-// putAgain is how often a Put begins anew because something else is on Drive than we thought: what we remember may be wrong
-// of the folder, of the file, and of who the id in the journal is for.
+// putAgain is how often a Put begins anew because Drive does not match the cache: of the folder, of the file, and of
+// the account of the id in the journal.
 const putAgain = 5
 
 // Put uploads a file as [site.Backend] promises.
@@ -241,8 +246,8 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 	return f, err
 }
 
-// update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as it
-// is: a person has renamed or moved it, and it keeps its content.
+// update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as
+// it is: a person has renamed or moved it, and it keeps its content.
 func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Upload) (*drive.File, error) {
 	confirmed := e.isConfirmed()
 	if e.size == u.Size {
@@ -259,7 +264,8 @@ func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Uploa
 			}
 			if f.Size == u.Size && f.Md5Checksum == sum {
 				if u.Size > s.maxMultipart {
-					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true})) // it may be just finished
+					// It may be just finished.
+					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true}))
 				}
 				return f, nil
 			}
@@ -271,7 +277,8 @@ func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Uploa
 			return f, err
 		}
 	}
-	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file last.
+	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file
+	// last.
 	maxAge := confirmedTTL
 	if !e.written.IsZero() {
 		maxAge = min(maxAge, time.Since(e.written))
@@ -290,7 +297,8 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
 		return nil, err
 	}
-	r, err := s.ids.reserve(ctx, newNameKey(parent.id, name), func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
+	r, err := s.ids.reserve(ctx, newNameKey(parent.id, name),
+		func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +322,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		return f, err
 	}
 	if !isAt(f, parent.id, name) || kindOf(f) != fileItem {
-		return nil, errCacheInvalid // somebody has moved or renamed it since, or the id was used for something else
+		return nil, errCacheInvalid // it was moved or renamed since, or the id was used for something else
 	}
 	e := entryOf(f)
 	e.seen = time.Now()
@@ -346,8 +354,8 @@ func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) b
 	return names
 }
 
-// getCreated asks for what a create has made whose answer was lost. Drive says that it is there, so a 404 is given time to
-// mend itself before it is believed.
+// getCreated returns what a create has made whose answer was lost. Drive says that it exists, so a 404 is retried
+// before it is believed.
 func (s *Site) getCreated(ctx context.Context, id string) (f *drive.File, err error) {
 	err = s.call(ctx, func(ctx context.Context) (err error) {
 		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
@@ -371,8 +379,7 @@ func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *d
 	return f, err
 }
 
-// diagnoseRoot tells whether a refusal is the fault of the root, which concerns every file, or of something
-// below it.
+// diagnoseRoot returns the error of the root if that explains a refusal, and otherwise the refusal.
 func (s *Site) diagnoseRoot(ctx context.Context, p string, refusal error) error {
 	for _, root := range s.roots {
 		if belongsTo(p, root) {
@@ -411,8 +418,8 @@ func (s *Site) checkRoot(ctx context.Context, root string) error {
 		return err
 	}
 	if got.Capabilities != nil && !got.Capabilities.CanAddChildren {
-		return site.UnavailableIn(site.OneRoot, fmt.Errorf("it can't be written to by %s: give it the role Editor (on a shared drive: "+
-			"Content manager)", s.Account()))
+		return rootError("it can't be written to by %s: give it the role Editor (on a shared drive: Content manager)",
+			s.Account())
 	}
 	if got.DriveId == "" {
 		return s.checkStorage(ctx)
@@ -425,10 +432,10 @@ func (s *Site) checkStorage(ctx context.Context) error {
 	if left, known, err := s.storage(ctx); err != nil {
 		return err
 	} else if known && left == 0 {
-		return site.UnavailableIn(site.OneRoot, errors.New(noStorage))
+		return rootError(noStorage)
 	}
 	return nil
 }
 
-// Account is who the site acts as, for messages.
+// Account is part of [site.Accounter].
 func (s *Site) Account() string { return s.tokens.account }

@@ -18,8 +18,7 @@ func (s *Site) Stats() site.Stats {
 	return site.Stats{Requests: s.counts.all(), Throttled: throttled, Limit: limit}
 }
 
-// ClockAhead is how far this machine's clock is ahead of Google's, by the last answer, to some seconds; negative if it is
-// behind. It is not known before the first answer.
+// ClockAhead is part of [site.Clock].
 func (s *Site) ClockAhead() (ahead time.Duration, known bool) {
 	s.counts.mu.Lock()
 	defer s.counts.mu.Unlock()
@@ -54,7 +53,7 @@ func (t *countedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	return res, err
 }
 
-// clockAhead is how far this machine's clock is ahead of that of whoever has just answered.
+// clockAhead is how far this machine's clock is ahead of the server's, by its answer.
 func clockAhead(h http.Header) (ahead time.Duration, known bool) {
 	date, err := http.ParseTime(h.Get("Date"))
 	if err != nil {
@@ -85,7 +84,7 @@ func kind(req *http.Request) string {
 	}
 	before, method, ok := strings.Cut(req.URL.Path, "/drive/v3/")
 	if !ok {
-		return "token" // nothing else is asked of anybody
+		return "token" // there are no other requests
 	}
 	collection, id, one := strings.Cut(method, "/")
 	name := req.Method + " " + collection

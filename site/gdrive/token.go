@@ -17,11 +17,11 @@ import (
 	"google.golang.org/api/drive/v3"
 )
 
-// tokenSource hands out an access token for as long as it is good. Unlike oauth2's own it can be told that
-// a token was refused before its time, and stops waiting for one when the request's context ends.
+// tokenSource returns an access token for as long as it is valid. Unlike oauth2's own it drops a token that was
+// refused early, and stops waiting for one when the request's context ends.
 type tokenSource struct {
 	account string // who we are, for messages
-	// identity tells accounts apart, in the journal: nobody can read a secret, or a name, out of it.
+	// identity distinguishes accounts in the journal. It reveals no secret and no name.
 	identity string
 	fetch    func(context.Context) (*oauth2.Token, error)
 	timeout  time.Duration // stallTimeout, which tests shorten
@@ -82,7 +82,13 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		return tok, err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", who))
-	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: stallTimeout, mu: semaphore.NewWeighted(1)}, nil
+	return &tokenSource{
+		account:  account,
+		identity: hex.EncodeToString(sum[:8]),
+		fetch:    fetch,
+		timeout:  stallTimeout,
+		mu:       semaphore.NewWeighted(1),
+	}, nil
 }
 
 // boundTransport binds the request for a token to a context, which oauth2 makes without one for service
@@ -144,8 +150,8 @@ func (s *tokenSource) refused(ctx context.Context, tok *oauth2.Token) {
 	}
 }
 
-// authTransport signs requests, bounds answers, and drops a token that is answered 401; whoever made the
-// request makes it again.
+// authTransport signs requests, bounds answers, and drops a token that is answered 401; the caller makes the request
+// again.
 type authTransport struct {
 	tokens *tokenSource
 	base   http.RoundTripper
@@ -182,7 +188,7 @@ type boundBody struct {
 	io.Closer
 }
 
-// tokenError is a failure to get a token, told apart from a failure of the request that needed it.
+// tokenError is a failure to get a token, as opposed to one of the request that needed it.
 type tokenError struct{ err error }
 
 func (e *tokenError) Error() string { return e.err.Error() }

@@ -142,7 +142,8 @@ func TestMalformedCredentials(t *testing.T) {
 			t.Errorf("%s: error %v, want one that names the file and not what is in it", name, err)
 		}
 	}
-	if _, err := New(t.Context(), Config{Credentials: t.TempDir() + "/none.json"}); err == nil || !strings.Contains(err.Error(), "none.json") {
+	if _, err := New(t.Context(), Config{Credentials: t.TempDir() + "/none.json"}); err == nil ||
+		!strings.Contains(err.Error(), "none.json") {
 		t.Errorf("error %v", err)
 	}
 }
@@ -155,7 +156,9 @@ func TestRefusedToken(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			s := newStudio(t)
 			d := s.open(t)
-			fault := s.AddFault(drive.Fault{Kind: kind, Count: 1, Effect: drive.EffectStatus, Status: 401, Reason: "authError"})
+			fault := s.AddFault(
+				drive.Fault{Kind: kind, Count: 1, Effect: drive.EffectStatus, Status: 401, Reason: "authError"},
+			)
 			if kind == "upload.status" { // which is asked only after a break
 				s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset})
 			}
@@ -190,12 +193,15 @@ func TestFencedWhileATokenIsFetched(t *testing.T) {
 	if err := os.WriteFile(file, s.account.Credentials(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	d, err := New(t.Context(), Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 1, Fence: func() error {
-		if s.Calls()["token"] > 1 {
-			return errors.New("another process has taken over")
-		}
-		return nil
-	}})
+	d, err := New(
+		t.Context(),
+		Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"}, Connections: 1, Fence: func() error {
+			if s.Calls()["token"] > 1 {
+				return errors.New("another process has taken over")
+			}
+			return nil
+		}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

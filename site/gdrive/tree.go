@@ -43,8 +43,8 @@ type upcoming struct {
 	names  func() []string
 }
 
-// childNames tells the names of what will be created in the folder at a path, which is the one or is above it: those of the
-// folders between the two, each in the one before and with a slash, and then those in the folder.
+// childNames returns the names of what will be created in the folder at a path, which is the one or is above it: those
+// of the folders between the two, each in the one before and with a slash, and then those in the folder.
 func (c *upcoming) childNames(p string) func() [][]string {
 	if c == nil {
 		return nil
@@ -59,14 +59,14 @@ func (c *upcoming) childNames(p string) func() [][]string {
 	}
 }
 
-// resolve returns the folder at a path. Below the site's roots it is created if it is not there; a root
-// that is missing is a trouble of the site, not something to be made up for a typing error.
+// resolve returns the folder at a path. Below the site's roots it is created if it does not exist. A missing root is
+// an error of the site: it may be a typing error.
 func (t *folderCache) resolve(ctx context.Context, p string) (*folder, error) {
 	return t.resolveFor(ctx, p, nil, folderTTL)
 }
 
-// resolveFor is resolve for somebody who will create something in the folder; nil if that is not known. Folders below a
-// root were seen at their place within maxAge then.
+// resolveFor is resolve for an upload that will create something in the folder; c is nil if that is not known. Folders
+// below a root were seen at their place within maxAge then.
 func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, maxAge time.Duration) (*folder, error) {
 	if f, ok := t.cached(p, maxAge); ok {
 		return f, nil
@@ -89,8 +89,8 @@ func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, max
 	return t.found(p, l), nil
 }
 
-// resolveCurrent is resolve for a root as it is now and not as remembered. What is remembered others go by meanwhile, unless
-// it turns out to be wrong: one file's trouble has the root looked at, and is none of theirs.
+// resolveCurrent is resolve for a root as it is now and not as cached. The cache is left alone unless it turns out to
+// be wrong: one file has the root checked, and other uploads go on meanwhile.
 func (t *folderCache) resolveCurrent(ctx context.Context, root string) (*folder, error) {
 	if f, ok := t.cached(root, folderTTL); ok {
 		still, err := t.isUnchanged(ctx, root)
@@ -240,12 +240,12 @@ func (t *folderCache) findTop(ctx context.Context, name string) (*folder, error)
 	}
 	switch len(ids) {
 	case 0:
-		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("no shared drive %q that %s is a member of: add it as Content manager, "+
-			"or mend root in gdrive.json", name, t.site.Account()))
+		return nil, rootError("no shared drive %q that %s is a member of: add it as Content manager, or fix root in "+
+			"gdrive.json", name, t.site.Account())
 	case 1:
 		return t.folder(ids[0], ids[0]), nil
 	}
-	return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("%d shared drives are called %q: rename all but one", len(ids), name))
+	return nil, rootError("%d shared drives are called %q: rename all but one", len(ids), name)
 }
 
 // child returns what a path leads to whose parent is known: a folder of the name, whatever else has it, else what a
@@ -272,17 +272,18 @@ func (t *folderCache) child(ctx context.Context, parent *folder, p string, c *up
 			return nil, fmt.Errorf("look up shared folder %s: %w", p, err)
 		}
 		if shared != nil {
-			return &location{folder: t.folder(shared.Id, ""), above: parent.id, item: shared.Id, parent: parentOf(shared)}, nil
+			f := t.folder(shared.Id, "")
+			return &location{folder: f, above: parent.id, item: shared.Id, parent: parentOf(shared)}, nil
 		}
 	}
 	switch {
 	case t.mayCreate(p):
 	case items[fileItem].id != "" || items[otherItem].id != "":
-		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("%s is a file on Drive, or a shortcut to one, not a folder: mend root in "+
-			"gdrive.json, or put a folder there", p))
+		return nil, rootError("%s is a file on Drive, or a shortcut to one, not a folder: fix root in gdrive.json, or "+
+			"put a folder there", p)
 	default:
-		return nil, site.UnavailableIn(site.OneRoot, fmt.Errorf("there is no folder %s on Drive, or it is not shared with %s: create or "+
-			"share it, or mend root in gdrive.json", p, t.site.Account()))
+		return nil, rootError("there is no folder %s on Drive, or it is not shared with %s: create or share it, or "+
+			"fix root in gdrive.json", p, t.site.Account())
 	}
 	if err := mayCreate(ctx, path.Dir(p)); err != nil {
 		return nil, err
@@ -305,7 +306,8 @@ func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *fo
 	}
 	id := got.ShortcutDetails.TargetId
 	broken := func(why string) error {
-		err := fmt.Errorf("%s is a shortcut on Drive to a folder that %s: put the folder itself there, or mend the shortcut", p, why)
+		err := fmt.Errorf("%s is a shortcut on Drive to a folder that %s: put the folder itself there, or fix the "+
+			"shortcut", p, why)
 		if t.mayCreate(p) {
 			return site.Classed(site.FileError, err)
 		}
@@ -338,8 +340,9 @@ func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *fo
 	return t.folder(target.Id, driveID), nil
 }
 
-// create makes a folder. If it is known what will be created in it, inside tells that; see idPool.reserve.
-func (t *folderCache) create(ctx context.Context, parent *folder, name string, inside func() [][]string) (*folder, error) {
+// create makes a folder. inside returns what will be created in it, see idPool.reserve; nil if that is not known.
+func (t *folderCache) create(ctx context.Context, parent *folder, name string,
+	inside func() [][]string) (*folder, error) {
 	at := newNameKey(parent.id, name+"/")
 	r, err := t.site.ids.reserve(ctx, at, nil, inside)
 	if err != nil {
@@ -349,8 +352,8 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string, i
 	foreign := t.site.ids.isForeign(r)
 	if !foreign {
 		err = t.site.call(ctx, func(ctx context.Context) (err error) {
-			made, err = t.site.api.Files.Create(&drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}).
-				SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
+			f := &drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}
+			made, err = t.site.api.Files.Create(f).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 			return err
 		})
 		err = t.site.checkParent(ctx, err, parent.id)
@@ -386,8 +389,8 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string, i
 	return f, nil
 }
 
-// mayCreate reports whether the path belongs to a root. A root, and what is above one, is never created, also where it is
-// below another root.
+// mayCreate reports whether the path belongs to a root. A root, and what is above one, is never created, also where it
+// is below another root.
 func (t *folderCache) mayCreate(p string) bool {
 	p = normalize(p)
 	below := false
@@ -408,7 +411,7 @@ func belongsTo(p, root string) bool {
 	return strings.HasPrefix(p, root+"/") || path.Dir(root) != "/" && strings.HasPrefix(p, root) && p != root
 }
 
-// isStill reports whether a path leads where it did, and nobody has renamed, moved, trashed or deleted anything.
+// isStill reports whether a path leads where it did: nothing on it was renamed, moved, trashed or deleted.
 func (t *folderCache) isStill(ctx context.Context, l *location, name string) (bool, error) {
 	got, err := t.site.get(ctx, l.item, "name,trashed,parents,shortcutDetails")
 	if err == nil && l.item != l.folder.id {
@@ -441,8 +444,8 @@ func parentOf(f *drive.File) string {
 	return f.Parents[0]
 }
 
-// sharedWithMe finds a folder that somebody has shared with the account, which stands in no folder of its
-// own Drive. It returns nil if there is none, and the oldest of several.
+// sharedWithMe finds a folder that is shared with the account, which stands in no folder of its own Drive. It returns
+// nil if there is none, and the oldest of several.
 func (t *folderCache) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
 	err = t.site.call(ctx, func(ctx context.Context) error {
 		found = nil

@@ -38,8 +38,8 @@ var (
 	}}
 )
 
-// A file is taken for a file and a folder for a folder, whatever else has the name and whichever is older, and nothing but
-// a file is ever written to.
+// A file is taken for a file and a folder for a folder, whatever else has the name and whichever is older, and nothing
+// but a file is ever written to.
 func TestTwins(t *testing.T) {
 	t.Parallel()
 	for _, first := range []twin{aFile, aFolder, aDoc, toAFolder, toAFile} {
@@ -171,7 +171,8 @@ func TestShortcuts(t *testing.T) {
 			}
 			s.wantOne(t, at, place, "bb")
 			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Probe(t.Context(), test.root+"/shot/a.exr", first.ID); err != nil ||
-				f.State != site.Present || f.ID != first.ID {
+				f.State != site.Present ||
+				f.ID != first.ID {
 				t.Errorf("looked, and found %+v, %v", f, err)
 			}
 			if dup := s.Duplicates(); len(dup) > 0 {
@@ -232,8 +233,8 @@ func TestShortcutChanges(t *testing.T) {
 	s.wantOne(t, s.show, "pub/shot/b", "b")
 }
 
-// On Drive the composed and the decomposed form of a name are one, in new processes too, and of a folder whose names are
-// asked for one by one.
+// On Drive the composed and the decomposed form of a name are one, in new processes too, and of a folder whose names
+// are asked for one by one.
 func TestNameForms(t *testing.T) {
 	t.Parallel()
 	const composed, decomposed = "gr\u00f6\u00dfe", "gro\u0308\u00dfe"
@@ -296,8 +297,8 @@ func TestNestedRoots(t *testing.T) {
 	}
 }
 
-// Publishers write {root[work]}jects/... where the text of a root is how another folder begins: that folder is made beside
-// the root. Another root is not, nor a shared drive.
+// Publishers write {root[work]}jects/... where the text of a root is how another folder begins: that folder is made
+// beside the root. Another root is not, nor a shared drive.
 func TestFolderBesideARoot(t *testing.T) {
 	t.Parallel()
 	s := newStudio(t)
@@ -316,7 +317,19 @@ func TestFolderBesideARoot(t *testing.T) {
 // Names are what people type, on a listing as well as in queries for single names.
 func TestOddNames(t *testing.T) {
 	t.Parallel()
-	names := []string{"line\nbreak", "carriage\r\nreturn", "tab\t", `q"uo"te's`, `back\slash`, ` blank `, "🎬", "%2F", "a' or name != 'b", "*?", "..."}
+	names := []string{
+		"line\nbreak",
+		"carriage\r\nreturn",
+		"tab\t",
+		`q"uo"te's`,
+		`back\slash`,
+		` blank `,
+		"🎬",
+		"%2F",
+		"a' or name != 'b",
+		"*?",
+		"...",
+	}
 	for _, long := range []bool{false, true} {
 		s, j := newStudio(t), newKept()
 		pub := s.Mkdir(s.show, "pub")
@@ -374,7 +387,9 @@ func TestLostListing(t *testing.T) {
 		}
 		s.UpdateSettings(func(set *drive.Settings) { set.PageLimit = 10 })
 		d := s.open(t)
-		fault := s.AddFault(drive.Fault{Kind: "files.list", Skip: 3, Count: 1, Effect: drive.EffectStatus, Status: status})
+		fault := s.AddFault(
+			drive.Fault{Kind: "files.list", Skip: 3, Count: 1, Effect: drive.EffectStatus, Status: status},
+		)
 		for i, id := range ids {
 			if obj := put(t, d, fmt.Sprint("/SHOW/pub/", i), "new"); obj.ID != id {
 				t.Errorf("a second file %d", i)
@@ -387,7 +402,8 @@ func TestLostListing(t *testing.T) {
 	}
 }
 
-// What a person has renamed, moved or trashed since we wrote it keeps its content, as does what is in a folder that was.
+// What a person has renamed, moved or trashed since we wrote it keeps its content, as does what is in a folder that
+// was.
 func TestCopiesKeepTheirContent(t *testing.T) {
 	t.Parallel()
 	for how, take := range map[string]func(s *studio, d *Site, id string){
@@ -422,8 +438,8 @@ func TestCopiesKeepTheirContent(t *testing.T) {
 	}
 }
 
-// A file is written to at the cost of one request more, and of one more for each folder below the root, unless a listing
-// has just shown it.
+// A file is written to at the cost of one request more, and of one more for each folder below the root, unless a
+// listing has just shown it.
 func TestCallsOfUpdates(t *testing.T) {
 	t.Parallel()
 	s := newStudio(t)

@@ -25,7 +25,7 @@ const (
 	// is 5 MB.
 	multipartLimit = 5_000_000
 
-	// maxHead is how much longer than its content a request with metadata is, at the most, bytes.
+	// maxHead bounds how much longer than its content a request with metadata is, bytes.
 	maxHead = 4 << 10
 
 	// wholeBody is up to which size a request is read before it is sent, bytes: then all of it goes in one write.
@@ -34,8 +34,8 @@ const (
 	// stallTimeout is how long a request may stand still.
 	stallTimeout = time.Minute
 
-	// finishPatience is how many times stallTimeout the answer to the last bytes of a session may take: Drive may have to
-	// finish the file.
+	// finishPatience is how many times stallTimeout the answer to the last bytes of a session may take: Drive may have
+	// to finish the file.
 	finishPatience = 3
 
 	// maxAnswer bounds the answers that are read, bytes. A listing of 1000 long names stays below.
@@ -75,9 +75,10 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 	return answer, nil
 }
 
-// whole sends metadata and content in one request. If that does not get through, it reports whether the content is to go
-// in pieces.
-func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content) (answer *drive.File, pieced bool, err error) {
+// whole sends metadata and content in one request. If that does not get through, it reports whether the content is to
+// go in pieces.
+func (s *Site) whole(ctx context.Context, t target, u site.Upload,
+	body *content) (answer *drive.File, pieced bool, err error) {
 	began := time.Now()
 	err = s.attempt(ctx, func() (err error) {
 		answer, err = s.multipart(ctx, t, u, body)
@@ -91,13 +92,14 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload, body *content
 		err = errEvenSmallest(err, u.Size)
 	case isTooLarge(err):
 		pieced = s.pieces.tooLarge(n)
-	case u.Size > granule && s.pacer.SucceededSince(began) && (isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
+	case u.Size > granule && s.pacer.SucceededSince(began) &&
+		(isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
 		s.pieces.broke(t.key(), n, n, n, true) // the next time
 	}
 	return answer, pieced, err
 }
 
-// key is what the journal knows the target's upload session by: one that creates a file is of no use for updating it.
+// key is the journal's key of the target's upload session: one that creates a file cannot update it.
 func (t target) key() string {
 	if t.create {
 		return "create " + t.id
@@ -105,7 +107,7 @@ func (t target) key() string {
 	return "update " + t.id
 }
 
-// sessionKey is what the journal knows the target's upload session by: one of another account is of no use for ours.
+// sessionKey is key with the account: sessions of other accounts cannot be used.
 func (s *Site) sessionKey(t target) string { return s.tokens.identity + " " + t.key() }
 
 // uploadURL is where an upload goes.
@@ -169,7 +171,8 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 }
 
 // send makes a request. An answer other than 2xx and 308 is an error.
-func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader, header http.Header) (*http.Response, error) {
+func (s *Site) send(ctx context.Context, method, address string, size int64, body io.Reader,
+	header http.Header) (*http.Response, error) {
 	if size == 0 {
 		body = http.NoBody
 	}

@@ -108,8 +108,8 @@ func TestSameContent(t *testing.T) {
 	s.wantOne(t, s.show, "pub/a", "CONTENT")
 }
 
-// Other content of the same size is sent at once: the folder's listing says that it is another, and where the file is. What
-// seems to be there is looked at, as somebody may have changed it since, and so is what was written by us.
+// Other content of the same size is sent at once: the folder's listing says that it is another, and where the file is.
+// What seems to be there is looked at, as somebody may have changed it since, and so is what was written by us.
 func TestSameSize(t *testing.T) {
 	t.Parallel()
 	s := newStudio(t)
@@ -345,7 +345,15 @@ func TestSourceChanges(t *testing.T) {
 	s := newStudio(t)
 	d := s.open(t)
 	// Drive keeps 4 MiB, so some of what the first attempt has read is read again by the second.
-	s.AddFault(drive.Fault{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 4*mib + 100_000})
+	s.AddFault(
+		drive.Fault{
+			Kind:       "upload.put",
+			Count:      1,
+			Effect:     drive.EffectReset,
+			When:       drive.InBody,
+			AfterBytes: 4*mib + 100_000,
+		},
+	)
 	var furthest atomic.Int64
 	var changed atomic.Bool
 	u := upload("/SHOW/pub/a", nil)

@@ -31,13 +31,14 @@ const (
 	idleReset = time.Second
 )
 
-// limiter finds out how many requests a second a service allows: published quotas are only part of it, at Google for one
-// (https://developers.google.com/workspace/drive/api/guides/limits). It takes the service's limit for a token bucket.
+// limiter finds out how many requests a second a service allows: published quotas are only part of it, at Google for
+// one (https://developers.google.com/workspace/drive/api/guides/limits). It takes the service's limit for a token
+// bucket.
 //
-// A refusal says that the bucket is empty. So the requests accepted between two refusals are what the bucket has gained,
-// which is the limit, whatever the bucket can hold. The limiter goes on a little below it and climbs along a cubic curve,
-// as TCP does (RFC 9438): flat near the last refusal, and ever steeper as long as all goes well, in case that more is
-// allowed now.
+// A refusal says that the bucket is empty. So the requests accepted between two refusals are what the bucket has
+// gained, which is the limit, whatever the bucket can hold. The limiter goes on a little below it and climbs along a
+// cubic curve, as TCP does (RFC 9438): flat near the last refusal, and ever steeper as long as all goes well, in case
+// that more is allowed now.
 //
 //	limit = top / cut^(u³), u = -1 after a refusal, 0 after as many requests as flat says, then 1, 2, ...
 //
@@ -52,7 +53,7 @@ type limiter struct {
 	// The curve.
 	top, cut, flat float64
 	climbed        float64 // requests accepted since it began
-	bound          bool    // the last request had waited for the limit; otherwise its success says nothing about the limit
+	bound          bool    // the last request had waited for the limit; only then its success says something about it
 
 	// The measurement.
 	since    time.Time // the last refusal, or later, if the bucket may have been full since

@@ -153,7 +153,12 @@ type span struct {
 func (s span) share() float64 { return s.refused / (s.accepted + s.refused) }
 
 func (s span) String() string {
-	return fmt.Sprintf("%.3f of the limit was used; %v requests were refused, that is %.2f%%", s.used, s.refused, 100*s.share())
+	return fmt.Sprintf(
+		"%.3f of the limit was used; %v requests were refused, that is %.2f%%",
+		s.used,
+		s.refused,
+		100*s.share(),
+	)
 }
 
 // withLoad runs a test under a load: there is always more to do than any limit of these tests allows.
@@ -181,7 +186,10 @@ func withLoad(t *testing.T, transfers int, limit float64, burst int, test func(t
 
 // attempt makes a request, up to five times.
 func (l *load) attempt(ctx context.Context, away time.Duration) {
-	wait := backoff.NewExponentialBackOff(backoff.WithInitialInterval(250*time.Millisecond), backoff.WithMaxInterval(8*time.Second))
+	wait := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(250*time.Millisecond),
+		backoff.WithMaxInterval(8*time.Second),
+	)
 	for range 5 {
 		sent, err := l.pacer.Wait(ctx)
 		if err != nil {
@@ -242,14 +250,17 @@ func TestLimiterFindsTheLimit(t *testing.T) {
 	for _, limit := range []float64{2, 5, 10, 50, 200} {
 		for _, saved := range []float64{1, 60} { // seconds; Google tells its limits by the minute
 			for _, transfers := range []int{8, 64} {
-				t.Run(fmt.Sprintf("%v a second, bucket of %v s, %d transfers", limit, saved, transfers), func(t *testing.T) {
-					withLoad(t, transfers, limit, int(limit*saved), func(t *testing.T, l *load) {
-						l.over(2 * time.Minute) // what was saved is used up, and the limit found
-						if got := l.over(seconds(1000 / limit)); got.used < 0.95 || got.share() > 0.02 {
-							t.Error(got)
-						}
-					})
-				})
+				t.Run(
+					fmt.Sprintf("%v a second, bucket of %v s, %d transfers", limit, saved, transfers),
+					func(t *testing.T) {
+						withLoad(t, transfers, limit, int(limit*saved), func(t *testing.T, l *load) {
+							l.over(2 * time.Minute) // what was saved is used up, and the limit found
+							if got := l.over(seconds(1000 / limit)); got.used < 0.95 || got.share() > 0.02 {
+								t.Error(got)
+							}
+						})
+					},
+				)
 			}
 		}
 	}

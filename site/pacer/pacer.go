@@ -1,4 +1,5 @@
-// Package pacer keeps requests at the rate that a service allows, which it finds out from the answers. It knows no service.
+// Package pacer keeps requests at the rate that a service allows, which it finds out from the answers. It knows no
+// service.
 package pacer
 
 import (
@@ -9,11 +10,11 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// Pacer lets all requests to a service go at the rate that it allows. A Retry-After that comes with a refusal stops all of
-// them. It is safe for concurrent use.
+// Pacer lets all requests to a service go at the rate that it allows. A Retry-After that comes with a refusal stops all
+// of them. It is safe for concurrent use.
 type Pacer struct {
 	gate  *semaphore.Weighted // held by the request that goes next
-	queue *semaphore.Weighted // where requests without priority wait for the gate, so that only one of them is before others
+	queue *semaphore.Weighted // where requests without priority wait for the gate: one at a time stands there
 
 	mu        sync.Mutex
 	limiter   limiter
@@ -48,8 +49,8 @@ func (p *Pacer) Wait(ctx context.Context) (time.Time, error) {
 	return p.waitFor(ctx, func(now time.Time) time.Duration { return p.limiter.take(now) })
 }
 
-// WaitRetryAfter is Wait for a request that does not count for the service's limit: it waits for the end of a Retry-After
-// only.
+// WaitRetryAfter is Wait for a request that does not count for the service's limit: it waits for the end of a
+// Retry-After only.
 func (p *Pacer) WaitRetryAfter(ctx context.Context) (time.Time, error) {
 	return p.waitFor(ctx, func(now time.Time) time.Duration { return p.limiter.held.Sub(now) })
 }
@@ -70,9 +71,9 @@ func (p *Pacer) waitFor(ctx context.Context, left func(now time.Time) time.Durat
 	}
 }
 
-// Throttled records that the service refused a request, sent at a time, because requests come too fast. It has asked for a
-// pause of retryAfter, if that is not 0. No other error is to be reported here: in an outage each request backs off by
-// itself.
+// Throttled records that the service refused a request, sent at a time, because requests come too fast. It has asked
+// for a pause of retryAfter, if that is not 0. No other error is to be reported here: in an outage each request backs
+// off by itself.
 func (p *Pacer) Throttled(sent time.Time, retryAfter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

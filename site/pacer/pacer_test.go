@@ -128,7 +128,8 @@ func TestHonoursContext(t *testing.T) {
 		for range 3 {
 			wg.Go(func() {
 				start := time.Now()
-				if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+				if _, err := p.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) ||
+					time.Since(start) != time.Second {
 					t.Errorf("%v after %v", err, time.Since(start))
 				}
 			})

@@ -1,5 +1,5 @@
-// Package registry names the kinds of storage that a site can be, and opens a site of the settings. No other package needs
-// to know one of them: a new provider is a package beside gdrive, and an entry here.
+// Package registry names the kinds of storage that a site can be, and opens a site of the settings. No other package
+// needs to know one of them: a new provider is a package beside gdrive, and an entry here.
 package registry
 
 import (
@@ -15,7 +15,9 @@ import (
 
 // Source opens the studio's storage for reading, on this machine.
 func Source(cfg *config.Config, o SourceOptions) site.Source {
-	return local.NewSource(local.Options{Links: cfg.LocalRoot.Links(), Timeout: o.Timeout, AvoidStalled: o.AvoidStalled})
+	return local.NewSource(
+		local.Options{Links: cfg.LocalRoot.Links(), Timeout: o.Timeout, AvoidStalled: o.AvoidStalled},
+	)
 }
 
 // SourceOptions say how patient a source is with storages that hang.
@@ -28,7 +30,7 @@ type SourceOptions struct {
 type Options struct {
 	Connections int // files that are transferred at once, for keeping connections open
 
-	// Journal and Fence are those of whoever holds the lease of the site. Without them, the site may only be looked at.
+	// Journal and Fence belong to the holder of the lease of the site. Without them the site must not be changed.
 	Journal site.Journal
 	Fence   func() error
 }
@@ -56,6 +58,9 @@ func openGoogleDrive(ctx context.Context, s config.Site, o Options) (site.Backen
 	for _, root := range s.Root.All() {
 		roots = append(roots, root)
 	}
-	return gdrive.New(ctx, gdrive.Config{Credentials: s.Credentials, Subject: s.Subject, Endpoint: s.Endpoint, Roots: roots,
-		Connections: o.Connections, Journal: o.Journal, Fence: o.Fence})
+	return gdrive.New(
+		ctx,
+		gdrive.Config{Credentials: s.Credentials, Subject: s.Subject, Endpoint: s.Endpoint, Roots: roots,
+			Connections: o.Connections, Journal: o.Journal, Fence: o.Fence},
+	)
 }

@@ -45,11 +45,11 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Put updates in place", testOverwrite},
 		{"Put is idempotent", testIdempotent},
 		{"Put honours its context", testContext},
-		{"Put of a bad source is the file's trouble", testBadSource},
-		{"Put without rights is the site's trouble", testForbidden},
+		{"Put of a bad source is a file error", testBadSource},
+		{"Put without rights makes the site unavailable", testForbidden},
 		{"Puts of many files at once", testConcurrent},
 		{"Puts of one file at once", testSameFile},
-		{"Put tells of its progress", testProgress},
+		{"Put reports progress", testProgress},
 		{"Check changes nothing", testCheck},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -121,7 +121,8 @@ func testFolders(t *testing.T, b Backend) {
 }
 
 func testNames(t *testing.T, b Backend) {
-	for _, name := range []string{"it's", `a"b`, `back\slash`, "50%", "%2F", "100%25", "a+b&c=d?e#f", "Žluťoučký kůň", "日本語", "e\u0301",
+	for _, name := range []string{"it's", `a"b`, `back\slash`, "50%", "%2F", "100%25",
+		"a+b&c=d?e#f", "Žluťoučký kůň", "日本語", "e\u0301",
 		" leading", "trailing ", "a  b", "...", "-", "UPPER", "upper"} {
 		file := b.Root + "/" + name + "/" + name
 		obj := b.put(t, file, name)
@@ -195,7 +196,17 @@ func testBadSource(t *testing.T, b Backend) {
 			"grown":      strings.NewReader(whole + "x"),
 			"unreadable": readerAt(func([]byte, int64) (int, error) { return 0, broken }),
 		} {
-			made, overwritten := fmt.Sprintf("%s/%s %d new", b.Root, name, size), fmt.Sprintf("%s/%s %d", b.Root, name, size)
+			made, overwritten := fmt.Sprintf(
+				"%s/%s %d new",
+				b.Root,
+				name,
+				size,
+			), fmt.Sprintf(
+				"%s/%s %d",
+				b.Root,
+				name,
+				size,
+			)
 			b.put(t, overwritten, old)
 			for _, file := range []string{made, overwritten} {
 				u := upload(file, whole)
@@ -296,7 +307,8 @@ func testCheck(t *testing.T, b Backend) {
 		}
 	}
 	b.want(t, b.Root+"/a", "a")
-	if _, err := b.Site.Put(t.Context(), site.Upload{Path: b.Root + "/a", Content: bytes.NewReader([]byte("b")), Size: 1}); err != nil {
+	u := site.Upload{Path: b.Root + "/a", Content: bytes.NewReader([]byte("b")), Size: 1}
+	if _, err := b.Site.Put(t.Context(), u); err != nil {
 		t.Error("without a time:", err)
 	}
 	b.want(t, b.Root+"/a", "b")

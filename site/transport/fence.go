@@ -1,5 +1,5 @@
-// Package transport has wrappers of [http.RoundTripper] for providers that are reached by HTTP: what keeps a process that
-// has lost its lease from writing, and what ends requests that stand still. It knows no service.
+// Package transport has wrappers of [http.RoundTripper] for providers that are reached by HTTP: what keeps a process
+// that has lost its lease from writing, and what ends requests that stand still. It knows no service.
 package transport
 
 import (
@@ -9,8 +9,8 @@ import (
 	"sitesync/site"
 )
 
-// Fence sends nothing once Check fails. It is asked before each request, and before each part of a body that is streamed: a
-// process that was paused must not go on where it was.
+// Fence sends nothing once Check fails. It is asked before each request, and before each part of a body that is
+// streamed: a process that was paused must not go on where it was.
 type Fence struct {
 	Base  http.RoundTripper
 	Check func() error

@@ -15,19 +15,23 @@ import (
 )
 
 // ErrSlowSource is the error of a request whose body could not be read in time. The body may still be in use.
-var ErrSlowSource = site.Classed(site.NotReady, errors.New("the source is slow: its storage has not delivered a byte for a "+
-	"while; the remote site is not the cause"))
+var ErrSlowSource = site.Classed(
+	site.NotReady,
+	errors.New("the source is slow: its storage has not delivered a byte for a "+
+		"while; the remote site is not the cause"),
+)
 
 // readAhead is how much of a streamed body is read at once, while what was read before is sent, bytes.
 const readAhead = 128 << 10
 
-// Stall ends requests that stand still. A streamed body is read in a goroutine of its own, so that a source that hangs is
-// not taken for a service that does. Unless the error is [ErrSlowSource], the body is not in use after RoundTrip has returned.
+// Stall ends requests that stand still. A streamed body is read in a goroutine of its own, so that a source that hangs
+// is not taken for a service that does. Unless the error is [ErrSlowSource], the body is not in use after RoundTrip has
+// returned.
 type Stall struct {
 	Base http.RoundTripper
 
-	// Timeout is how long a request may stand still: not a byte sent, or no answer. All of an answer must be there after as
-	// much again.
+	// Timeout is how long a request may stand still: not a byte sent, or no answer. All of an answer must be there
+	// after as much again.
 	Timeout time.Duration
 
 	// Patience is how many times Timeout the answer to a request may take once all of its body was sent. Nil: once.

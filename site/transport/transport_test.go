@@ -59,7 +59,10 @@ func TestStreamedBody(t *testing.T) {
 	}
 	broken := errors.New("broken")
 	_, put := serve(t, echo)
-	if _, err := put(io.MultiReader(strings.NewReader(want), iotest.ErrReader(broken)), len(want)+1); !errors.Is(err, broken) {
+	if _, err := put(io.MultiReader(strings.NewReader(want), iotest.ErrReader(broken)), len(want)+1); !errors.Is(
+		err,
+		broken,
+	) {
 		t.Errorf("error %v, want that of the source", err)
 	}
 }
