@@ -22,14 +22,13 @@ const referenceHead = `# Configuration
 <!-- Written by "go test ./config -run TestReference -update": change the help texts in config/flags.go, or the words in
 config/reference_test.go, not this page. -->
 
-Everything that sitesync can be told. What studios have to set are the two preset files and the connection string of
-MongoDB; all else has a default.
+All settings of sitesync. A studio must set the two preset files and the connection string of MongoDB; everything else
+has a default.
 
-A flag goes before an environment variable, that before the file, that before the default. An empty variable counts as
-not set, but for SITESYNC_REMOTE_SITE, which then says that nothing is synced. A wrong value is refused at the start, with
-where it is and what would be right; all of them are told at once. An unknown key in a file is warned of, and the
-nearest known one is named. "sitesync check" tells what a configuration comes to, and the line "sitesync starts" in the
-log shows all of it, without secrets.
+The order of precedence is flag, environment variable, file, default. An empty variable counts as not set, except
+for SITESYNC_REMOTE_SITE and SITESYNC_LOCAL_ID. sitesync does not start with invalid values: it reports all of them at
+once, each with its place and the fix. For an unknown key in a file it logs a warning with the nearest known one.
+"sitesync check" checks a configuration, and the line "sitesync starts" in the log shows all of it, without secrets.
 
 A time is a number of seconds, or a number with a unit, such as 90s, 5m or 1h30m.
 
@@ -39,10 +38,10 @@ A time is a number of seconds, or a number with a unit, such as 90s, 5m or 1h30m
 var siteMeanings = map[string][2]string{
 	"credentials_url": {"required", "JSON file with the credentials: the key of a service account, or those of a user (`authorized_user`). " +
 		"A path, relative to the folder of gdrive.json, or a `file://` URL"},
-	"root": {"required", "The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It must exist, sitesync never makes it"},
+	"root": {"required", "The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It must exist; sitesync never creates it"},
 	"subject": {"", "E-mail address of the user that the service account acts for, by domain-wide delegation. " +
 		"See [My Drive](quickstart.md#why-not-my-drive)"},
-	"endpoint": {"", "Where the Drive API is, instead of `https://www.googleapis.com`: a proxy, or an emulator in tests"},
+	"endpoint": {"", "URL of the Drive API instead of `https://www.googleapis.com`: a proxy, or an emulator in tests"},
 }
 
 var (
@@ -51,7 +50,7 @@ var (
 	namesDefault   = regexp.MustCompile(`[,;] default [^,;)]+?(\.?$|; )`)
 )
 
-// probe is what Load says is right where a value is wrong; empty if it takes anything.
+// probe is what Load allows, from its error for an invalid value; empty if it accepts anything.
 func probe(t *testing.T, s *studio, where string, set func(wrong string)) string {
 	t.Helper()
 	set("$ /?.") // is no number, time, word, name, path or address
@@ -82,7 +81,7 @@ func code(text string) string {
 	return "`" + text + "`"
 }
 
-// TestReference fails if docs/configuration.md is not what the code says.
+// TestReference fails if docs/configuration.md does not match the code.
 func TestReference(t *testing.T) {
 	var cli struct {
 		Flags `embed:""`
@@ -172,8 +171,8 @@ func TestReference(t *testing.T) {
 		t.Errorf("a flag overrides %s of config.json, which is no key of it", key)
 	}
 
-	page.WriteString("\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name is free but must not have a `.` in it " +
-		"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. What is missing counts only in the site that is `remote_site`.\n\n")
+	page.WriteString("\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not have a `.` in it " +
+		"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the site that is `remote_site`.\n\n")
 	row(&page, "Key of a site", "Needed", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
 	for _, key := range siteKeys {
@@ -234,6 +233,6 @@ environment ` + "`SITESYNC_LOCAL_ROOT=work=/mnt/work;publish=/mnt/publish`" + `.
 
 ### Several sites
 
-gdrive.json may have as many sites as you like. One sitesync works on one, that which ` + "`remote_site`" + ` names; see
+gdrive.json may have any number of sites. A sitesync serves one of them, ` + "`remote_site`" + `; see
 [operations](operations.md#several-sites).
 `
