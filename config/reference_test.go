@@ -172,7 +172,7 @@ func TestReference(t *testing.T) {
 	}
 
 	page.WriteString("\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not have a `.` in it " +
-		"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the site that is `remote_site`.\n\n")
+		"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the\nsite that is `remote_site`.\n\n")
 	row(&page, "Key of a site", "Needed", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
 	for _, key := range siteKeys {
@@ -216,8 +216,8 @@ func TestReference(t *testing.T) {
 const referenceFoot = `
 ### Several roots
 
-Paths in documents begin with ` + "`{root}`, or with `{root[NAME]}`" + ` in projects with several roots. For the first, "root" is a string; for the
-second an object:
+Paths in documents begin with ` + "`{root}`, or with `{root[NAME]}`" + ` in projects with several roots. For the
+first, "root" is a string; for the second an object:
 
 ` + "```json" + `
 {
@@ -228,8 +228,7 @@ second an object:
 }
 ` + "```" + `
 
-The same goes for ` + "`local_root`" + `. On the command line: ` + "`--local-root work=/mnt/work --local-root publish=/mnt/publish`" + `, in the
-environment ` + "`SITESYNC_LOCAL_ROOT=work=/mnt/work;publish=/mnt/publish`" + `.
+The same goes for ` + "`local_root`" + `. On the command line it is ` + "`--local-root work=/mnt/work --local-root\npublish=/mnt/publish`" + `, in the environment ` + "`SITESYNC_LOCAL_ROOT=work=/mnt/work;publish=/mnt/publish`" + `.
 
 ### Several sites
 
