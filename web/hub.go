@@ -186,7 +186,7 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request, mayChange bool) {
 	w.Header().Set("X-Accel-Buffering", "no") // nginx would buffer it
 	c := http.NewResponseController(w)
 	send := func(data []byte) bool {
-		// The server's limit is for answers that end. What can't be set is not limited.
+		// The server's limit is for answers that end. Where it cannot be set there is none.
 		_ = c.SetWriteDeadline(time.Now().Add(sendTimeout))
 		_, err := w.Write(data)
 		return err == nil && c.Flush() == nil

@@ -68,126 +68,129 @@ func buildInfo() prometheus.Collector {
 	return g
 }
 
+// definition is a metric without its value.
+type definition struct {
+	kind   prometheus.ValueType
+	name   string
+	help   string
+	labels []string
+}
+
+// processMetrics concern the process as a whole.
+var processMetrics = []definition{
+	{gauge, "storage_hung_calls", "Calls for files of the studio's storage that do not return.", nil},
+	{counter, "stream_opened_total", "How often the change stream was opened.", nil},
+	{counter, "stream_lost_total", "How often the change stream was lost, by reason; it is reopened.",
+		[]string{"reason"}},
+	{gauge, "stream_state", "1 for the state that the change stream is in, 0 for the others. Not available: the " +
+		"server is no replica set.", []string{"state"}},
+	{counter, "polls_total", "Polls that have ended, successful or not.", nil},
+	{counter, "poll_failures_total", "Polls that have failed, for one project at least.", nil},
+	{gauge, "poll_last_success_timestamp_seconds", "When the last successful poll ended, as Unix time; 0 if none " +
+		"has. A poll with a long backlog takes as long as the backlog.", nil},
+}
+
+// siteMetrics concern the remote site, whose label they have.
+var siteMetrics = []definition{
+	{counter, "synced_files_total", "Files that were synced: confirmed by the site, and marked in the database.", nil},
+	{counter, "synced_bytes_total", "Bytes of the files that were synced. Files that the site already had count too, " +
+		"though they were not sent.", nil},
+	{counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.", nil},
+	{counter, "given_up_files_total", "Files that have failed retry_cnt times and are not tried again until sitesync " +
+		"retry.", nil},
+	{gauge, "unusable_documents", "Representations that are skipped as they are not as Pype writes them; the log " +
+		"says why.", nil},
+	{gauge, "transfers_running", "Files that are being uploaded.", nil},
+	{gauge, "queue_keys", "Representations that wait to be processed: live ones that were just published, and the " +
+		"backlog found by the poll.", []string{"lane"}},
+	{gauge, "queue_delayed_keys", "Representations that are processed again later: after a failed try, or as a " +
+		"source is not there yet.", nil},
+	{gauge, "holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local " +
+		"storage or project folders below them, files whose roots the settings do not know, files larger than the " +
+		"free space, or new files where no more may be created.", []string{"kind"}},
+	{counter, "holds_total", "How often uploads were held, by kind; see sitesync_holds_active.", []string{"kind"}},
+	{counter, "drive_requests_total", "Requests to Google Drive and its token service, by kind and by outcome.",
+		[]string{"kind", "outcome"}},
+	{counter, "drive_throttled_total", "Answers of Google Drive that said that requests come too fast.", nil},
+	{gauge, "drive_limit_requests_per_second", "Requests a second that sitesync allows itself after Google Drive has " +
+		"said that they come too fast; +Inf if it has not.", nil},
+	{gauge, "lease_held", "1 if this sitesync is the active one, 0 if it stands by or is idle.", nil},
+	{gauge, "paused", "1 if the whole site is paused, so that no upload begins until it is resumed; 0 if not.", nil},
+	{gauge, "paused_projects", "Projects that are paused, not counting a pause of the whole site.", nil},
+}
+
 // collector collects the metrics of a snapshot. All of a scrape is of one snapshot.
 type collector struct {
 	snapshot func() Snapshot
-	metrics  []metric
+	metrics  map[string]metric // by name
 }
 
 type metric struct {
-	desc    *prometheus.Desc
-	kind    prometheus.ValueType
-	collect func(s *Snapshot, emit emitter)
+	kind prometheus.ValueType
+	desc *prometheus.Desc
 }
 
-// emitter takes a sample with the values of its labels.
-type emitter func(value float64, labels ...string)
-
 func newCollector(site prometheus.Labels, snapshot func() Snapshot) *collector {
-	c := &collector{snapshot: snapshot}
-	c.addProcess()
-	c.addSite(site)
+	c := &collector{snapshot, map[string]metric{}}
+	add := func(definitions []definition, constant prometheus.Labels) {
+		for _, d := range definitions {
+			desc := prometheus.NewDesc(namespace+"_"+d.name, d.help, d.labels, constant)
+			c.metrics[d.name] = metric{d.kind, desc}
+		}
+	}
+	add(processMetrics, nil)
+	add(siteMetrics, site)
 	return c
 }
 
-func (c *collector) add(kind prometheus.ValueType, name, help string, constant prometheus.Labels, labels []string,
-	collect func(*Snapshot, emitter)) {
-	desc := prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, constant)
-	c.metrics = append(c.metrics, metric{desc, kind, collect})
+// Describe is part of prometheus.Collector.
+func (c *collector) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range c.metrics {
+		out <- m.desc
+	}
 }
 
-// addProcess adds what concerns the process as a whole.
-func (c *collector) addProcess() {
-	value := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
-		c.add(kind, name, help, nil, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
+// Collect is part of prometheus.Collector.
+func (c *collector) Collect(out chan<- prometheus.Metric) {
+	s := c.snapshot()
+	set := func(name string, value float64, labels ...string) {
+		m := c.metrics[name]
+		out <- prometheus.MustNewConstMetric(m.desc, m.kind, value, labels...)
 	}
-	value(gauge, "storage_hung_calls", "Calls for files of the studio's storage that do not return.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.StalledCalls) })
-	value(counter, "stream_opened_total", "How often the change stream was opened.",
-		func(s *Snapshot) float64 { return float64(s.Streams.Opened) })
-	value(counter, "polls_total", "Polls that have ended, successful or not.",
-		func(s *Snapshot) float64 { return float64(s.Polls.Runs) })
-	value(counter, "poll_failures_total", "Polls that have failed, for one project at least.",
-		func(s *Snapshot) float64 { return float64(s.Polls.Failures) })
-	value(gauge, "poll_last_success_timestamp_seconds", "When the last successful poll ended, as Unix time; 0 if none "+
-		"has. A poll with a long backlog takes as long as the backlog.",
-		func(s *Snapshot) float64 { return unix(s.Polls.Success) })
-	c.add(gauge, "stream_state", "1 for the state that the change stream is in, 0 for the others. Not available: the "+
-		"server is no replica set.", nil, []string{"state"}, func(s *Snapshot, emit emitter) {
-		for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
-			emit(oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
-		}
-	})
-	c.add(counter, "stream_lost_total", "How often the change stream was lost, by reason; it is reopened.",
-		nil, []string{"reason"}, func(s *Snapshot, emit emitter) {
-			for reason, n := range s.Streams.Lost {
-				emit(float64(n), string(reason))
-			}
-		})
-}
+	u := s.Uploader
+	set("storage_hung_calls", float64(u.StalledCalls))
+	set("stream_opened_total", float64(s.Streams.Opened))
+	for reason, n := range s.Streams.Lost {
+		set("stream_lost_total", float64(n), string(reason))
+	}
+	for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
+		set("stream_state", oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
+	}
+	set("polls_total", float64(s.Polls.Runs))
+	set("poll_failures_total", float64(s.Polls.Failures))
+	set("poll_last_success_timestamp_seconds", unix(s.Polls.Success))
 
-// addSite adds what concerns the remote site, with its label.
-func (c *collector) addSite(site prometheus.Labels) {
-	add := func(kind prometheus.ValueType, name, help string, labels []string, collect func(*Snapshot, emitter)) {
-		c.add(kind, name, help, site, labels, collect)
+	set("synced_files_total", float64(u.Synced))
+	set("synced_bytes_total", float64(u.SyncedBytes))
+	set("failed_tries_total", float64(u.FailedTries))
+	set("given_up_files_total", float64(u.FailedFiles))
+	set("unusable_documents", float64(u.InvalidDocs))
+	set("transfers_running", float64(u.Transfers))
+	set("queue_keys", float64(s.Queue.Live), "live")
+	set("queue_keys", float64(s.Queue.Backlog), "backlog")
+	set("queue_delayed_keys", float64(s.Queue.Delayed))
+	for _, kind := range uploader.TargetKinds {
+		set("holds_active", float64(u.Holding[kind]), string(kind))
+		set("holds_total", float64(u.Holds[kind]), string(kind))
 	}
-	value := func(kind prometheus.ValueType, name, help string, of func(*Snapshot) float64) {
-		add(kind, name, help, nil, func(s *Snapshot, emit emitter) { emit(of(s)) })
+	for r, n := range s.Site.Requests {
+		set("drive_requests_total", float64(n), r.Kind, r.Outcome)
 	}
-	value(counter, "synced_files_total", "Files that were synced: confirmed by the site, and marked in the database.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Synced) })
-	value(counter, "synced_bytes_total", "Bytes of the files that were synced. Files that the site already had count "+
-		"too, though they were not sent.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.SyncedBytes) })
-	value(counter, "failed_tries_total", "Tries that failed and were counted in the record of the file.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.FailedTries) })
-	value(counter, "given_up_files_total", "Files that have failed retry_cnt times and are not tried again until "+
-		"sitesync retry.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.FailedFiles) })
-	value(gauge, "unusable_documents", "Representations that are skipped as they are not as Pype writes them; the log "+
-		"says why.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.InvalidDocs) })
-	value(gauge, "transfers_running", "Files that are being uploaded.",
-		func(s *Snapshot) float64 { return float64(s.Uploader.Transfers) })
-	value(gauge, "queue_delayed_keys", "Representations that are processed again later: after a failed try, or as a "+
-		"source is not there yet.",
-		func(s *Snapshot) float64 { return float64(s.Queue.Delayed) })
-	value(counter, "drive_throttled_total", "Answers of Google Drive that said that requests come too fast.",
-		func(s *Snapshot) float64 { return float64(s.Site.Throttled) })
-	value(gauge, "drive_limit_requests_per_second", "Requests a second that sitesync allows itself after Google Drive "+
-		"has said that they come too fast; +Inf if it has not.",
-		func(s *Snapshot) float64 { return cmp.Or(s.Site.Limit, math.Inf(1)) })
-	value(gauge, "lease_held", "1 if this sitesync is the active one, 0 if it stands by or is idle.",
-		func(s *Snapshot) float64 { return oneIf(s.Lease.Held) })
-	value(gauge, "paused", "1 if the whole site is paused, so that no upload begins until it is resumed; 0 if not.",
-		func(s *Snapshot) float64 { return oneIf(s.Paused.Site) })
-	value(gauge, "paused_projects", "Projects that are paused, not counting a pause of the whole site.",
-		func(s *Snapshot) float64 { return float64(len(s.Paused.Projects)) })
-
-	add(gauge, "queue_keys", "Representations that wait to be processed: live ones that were just published, and the "+
-		"backlog found by the poll.", []string{"lane"}, func(s *Snapshot, emit emitter) {
-		emit(float64(s.Queue.Live), "live")
-		emit(float64(s.Queue.Backlog), "backlog")
-	})
-	holds := func(of func(*Snapshot) uploader.Holds) func(*Snapshot, emitter) {
-		return func(s *Snapshot, emit emitter) {
-			for _, kind := range uploader.TargetKinds {
-				emit(float64(of(s)[kind]), string(kind))
-			}
-		}
-	}
-	add(gauge, "holds_active", "What is held now: the site as a whole, one of several roots on it, roots of the local "+
-		"storage or project folders below them, files whose roots the settings do not know, files larger than the "+
-		"free space, or new files where no more may be created.",
-		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holding }))
-	add(counter, "holds_total", "How often uploads were held, by kind; see sitesync_holds_active.",
-		[]string{"kind"}, holds(func(s *Snapshot) uploader.Holds { return s.Uploader.Holds }))
-	add(counter, "drive_requests_total", "Requests to Google Drive and its token service, by kind and by outcome.",
-		[]string{"kind", "outcome"}, func(s *Snapshot, emit emitter) {
-			for r, n := range s.Site.Requests {
-				emit(float64(n), r.Kind, r.Outcome)
-			}
-		})
+	set("drive_throttled_total", float64(s.Site.Throttled))
+	set("drive_limit_requests_per_second", cmp.Or(s.Site.Limit, math.Inf(1)))
+	set("lease_held", oneIf(s.Lease.Held))
+	set("paused", oneIf(s.Paused.Site))
+	set("paused_projects", float64(len(s.Paused.Projects)))
 }
 
 func oneIf(b bool) float64 {
@@ -202,21 +205,4 @@ func unix(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixMilli()) / 1000
-}
-
-// Describe is part of prometheus.Collector.
-func (c *collector) Describe(out chan<- *prometheus.Desc) {
-	for _, m := range c.metrics {
-		out <- m.desc
-	}
-}
-
-// Collect is part of prometheus.Collector.
-func (c *collector) Collect(out chan<- prometheus.Metric) {
-	s := c.snapshot()
-	for _, m := range c.metrics {
-		m.collect(&s, func(v float64, labels ...string) {
-			out <- prometheus.MustNewConstMetric(m.desc, m.kind, v, labels...)
-		})
-	}
 }

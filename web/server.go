@@ -40,7 +40,7 @@ type Options struct {
 	About   About
 	Source  Source  // nil if nothing is synced
 	Actions Actions // nil: nothing can be changed
-	Token   string  // who knows it may change something; empty: nobody may
+	Token   string  // for changing something; empty: nothing can be changed
 }
 
 // Server serves the page, health and metrics.
@@ -100,7 +100,7 @@ func (s *Server) Start() error {
 	s.http.RegisterOnShutdown(s.hub.Close) // Shutdown would wait for the streams of events
 	// Errors of clients are of no interest to operators.
 	if s.http.ErrorLog, err = zap.NewStdLogAt(s.Log, zap.DebugLevel); err != nil {
-		_ = l.Close() // it has served nobody
+		_ = l.Close() // nothing was served
 		return err
 	}
 	s.served = make(chan struct{})

@@ -38,8 +38,8 @@ type session struct {
 	flash   string // shown once
 }
 
-// sessions are the people who may change something. Who gives the token gets a random value in a cookie, of which only
-// the hash is kept.
+// sessions are the people who may change something. They have given the token and got a random value in a cookie; only
+// its hash is kept.
 type sessions struct {
 	token  [sha256.Size]byte // hash
 	key    [32]byte          // of the values in forms

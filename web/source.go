@@ -30,8 +30,8 @@ type Actions interface {
 	// Retry has failed files tried again: those of a representation, or all of a project if id is "". It returns how
 	// many there were.
 	Retry(ctx context.Context, project, id string) (int64, error)
-	// Pause pauses the uploads of a project, or all if it is "". Running uploads finish, no other begins. by names who
-	// asked, for people.
+	// Pause pauses the uploads of a project, or all if it is "". Running uploads finish, no other begins. by says
+	// for people who has paused them.
 	Pause(ctx context.Context, project, by string) error
 	// Resume ends a pause.
 	Resume(ctx context.Context, project string) error

@@ -212,8 +212,8 @@ func (c *statsCache) readQuota() {
 	c.update(func(s *stats) { s.Quota = quota })
 }
 
-// endUnused reports whether nobody uses the stats any more. What takes memory is dropped then, unless it would be too
-// early to read it again. If somebody does, those who wait for the first stats go on.
+// endUnused reports whether the stats are no longer used. What takes memory is dropped then, unless it would be too
+// early to read it again.
 func (c *statsCache) endUnused() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -20,7 +20,7 @@ func verdict(s explain.Severity) string {
 	case explain.OK:
 		return "Synced"
 	case explain.Waiting:
-		return "On its way: nobody has to do anything"
+		return "On its way: no action is needed"
 	case explain.Wrong:
 		return "Needs attention"
 	}
