@@ -40,8 +40,9 @@ var layers = map[string][]string{
 	"web":            {"avalon", "config", "duration", "explain", "site", "state", "uploader", "watcher"},
 
 	"integration/registry": {},
-	"integration/mongod":   {"integration/registry"},
-	"integration/drive":    {},
+	"integration/certs":    {},
+	"integration/mongod":   {"integration/certs", "integration/registry"},
+	"integration/drive":    {"integration/certs"},
 	"integration/studio":   {}, // not even avalon: a mistake in its model could hide by being on both sides
 	"integration/process":  {},
 	"integration/testenv":  {"integration/process", "integration/drive", "integration/mongod", "integration/studio"},

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/testenv"
-
 	"go.uber.org/goleak"
+
+	"sitesync/integration/testenv"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

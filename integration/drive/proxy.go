@@ -2,23 +2,19 @@ package drive
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"slices"
 	"sync"
-	"time"
+
+	"sitesync/integration/certs"
 )
 
 // googleHosts are the hosts that a proxy stands in for.
@@ -48,7 +44,12 @@ func (s *Server) StartProxy() (*Proxy, error) {
 }
 
 func (s *Server) startProxy() (*Proxy, error) {
-	ca, certificate, err := newCertificate()
+	ca, err := certs.NewAuthority("sitesync Drive emulator")
+	if err != nil {
+		return nil, err
+	}
+	certificate, err := ca.Issue(&x509.Certificate{Subject: pkix.Name{CommonName: googleHosts[0]}, DNSNames: googleHosts,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func (s *Server) startProxy() (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		URL: "http://" + listener.Addr().String(), CA: ca,
+		URL: "http://" + listener.Addr().String(), CA: ca.PEM(),
 		tunnel: &tunnels{conns: make(chan net.Conn), done: make(chan struct{}), addr: listener.Addr()},
 		served: make(chan error, 2),
 	}
@@ -172,37 +173,3 @@ func (t *tunnels) Close() error { t.close(); return nil }
 
 // Addr is the proxy's address.
 func (t *tunnels) Addr() net.Addr { return t.addr }
-
-// newCertificate makes an authority and a certificate for Google's hosts.
-func newCertificate() (caPEM []byte, cert tls.Certificate, err error) {
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, cert, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, cert, err
-	}
-	// The clients' clock is the machine's, whatever the emulator's clock says.
-	now := time.Now()
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "sitesync Drive emulator"},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
-	}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return nil, cert, err
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: googleHosts[0]}, DNSNames: googleHosts,
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return nil, cert, err
-	}
-	cert = tls.Certificate{Certificate: [][]byte{leafDER, caDER}, PrivateKey: key}
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), cert, nil
-}

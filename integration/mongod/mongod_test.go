@@ -8,12 +8,12 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/mongod"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+
+	"sitesync/integration/mongod"
 )
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }

@@ -20,6 +20,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"golang.org/x/sync/errgroup"
+
+	"sitesync/integration/certs"
 )
 
 // Options says what Start starts. The zero value is a replica set of one member
@@ -63,7 +65,7 @@ type ReplicaSet struct {
 
 	user, password string // "" until the user exists
 
-	ca *authority // nil without TLS
+	ca *certs.Authority // nil without TLS
 }
 
 const defaultOplogMB = 64

@@ -2,90 +2,44 @@ package mongod
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sitesync/integration/certs"
 )
 
-// authority is a CA that lives as long as its set.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(name string) (*authority, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, err
-	}
-	template := certificate(pkix.Name{CommonName: name})
-	template.IsCA, template.BasicConstraintsValid = true, true
-	template.KeyUsage = x509.KeyUsageCertSign
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		return nil, err
-	}
-	cert, err := x509.ParseCertificate(der)
-	return &authority{cert, key}, err
-}
-
-// certificate is what all certificates here have in common.
-func certificate(subject pkix.Name) *x509.Certificate {
-	serial := make([]byte, 16)
-	_, _ = rand.Read(serial) // never fails
-	return &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(serial),
-		Subject:      subject,
-		// Clocks of machines in a container may differ by a little.
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(7 * 24 * time.Hour),
-	}
-}
-
-// write writes the CA's certificate.
-func (a *authority) write(path string) error {
-	return os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o644)
-}
-
-// issue writes a new certificate and its key into one file, as mongod and the drivers want it.
-func (a *authority) issue(path string, template *x509.Certificate) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// writeCertificate writes a new certificate of the authority and its key into one file, as mongod and the drivers want
+// it.
+func writeCertificate(path string, ca *certs.Authority, template *x509.Certificate) error {
+	issued, err := ca.Issue(template)
 	if err != nil {
 		return err
 	}
-	template.KeyUsage = x509.KeyUsageDigitalSignature
-	cert, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
+	key, err := x509.MarshalPKCS8PrivateKey(issued.PrivateKey)
 	if err != nil {
 		return err
 	}
-	secret, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})
-	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})...)
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: issued.Certificate[0]})
+	text = append(text, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})...)
 	return os.WriteFile(path, text, 0o600)
 }
 
 // OtherCA writes the certificate of a CA that has signed for no server.
 func OtherCA(path string) error {
-	ca, err := newAuthority("another CA")
+	ca, err := certs.NewAuthority("another CA")
 	if err != nil {
 		return err
 	}
-	return ca.write(path)
+	return os.WriteFile(path, ca.PEM(), 0o644)
 }
 
 // CAFile is the certificate of the CA of a set with Options.TLS.
@@ -95,13 +49,14 @@ func (rs *ReplicaSet) certificatePath() string { return filepath.Join(rs.dir, "s
 
 // certify makes the set's CA and the certificate that all members have. They are servers and, to each other, clients.
 func (rs *ReplicaSet) certify() (err error) {
-	if rs.ca, err = newAuthority("CA of " + filepath.Base(rs.dir)); err != nil {
+	if rs.ca, err = certs.NewAuthority("CA of " + filepath.Base(rs.dir)); err != nil {
 		return err
 	}
-	template := certificate(pkix.Name{CommonName: "mongod", Organization: []string{"servers"}})
-	template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	return errors.Join(rs.ca.write(rs.CAFile()), rs.ca.issue(rs.certificatePath(), template))
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "mongod", Organization: []string{"servers"}},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
+	return errors.Join(os.WriteFile(rs.CAFile(), rs.ca.PEM(), 0o644),
+		writeCertificate(rs.certificatePath(), rs.ca, template))
 }
 
 // tlsConfig is that of the members' own clients; nil without TLS.
@@ -109,9 +64,7 @@ func (rs *ReplicaSet) tlsConfig() *tls.Config {
 	if rs.ca == nil {
 		return nil
 	}
-	pool := x509.NewCertPool()
-	pool.AddCert(rs.ca.cert)
-	return &tls.Config{RootCAs: pool}
+	return &tls.Config{RootCAs: rs.ca.Pool()}
 }
 
 // CreateCertificateUser creates a user who logs in with a client certificate (MONGODB-X509) instead of a password,
@@ -126,10 +79,10 @@ func (rs *ReplicaSet) CreateCertificateUser(ctx context.Context, name string, ro
 		roles = []Role{} // null is refused
 	}
 	// Not the organization of the servers, or mongod would take the client for a member.
-	template := certificate(pkix.Name{CommonName: name, Organization: []string{"clients"}})
-	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: name, Organization: []string{"clients"}},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	path := filepath.Join(rs.dir, name+".pem")
-	if err := rs.ca.issue(path, template); err != nil {
+	if err := writeCertificate(path, rs.ca, template); err != nil {
 		return "", err
 	}
 	err = rs.client.Database("$external").RunCommand(ctx, bson.D{

@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"sitesync/integration/mongod"
-
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"sitesync/integration/mongod"
 )
 
 // Members of a set with TLS talk it to each other, and take no client without it.

@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/integration/mongod"
-	"sitesync/integration/studio"
-
 	"github.com/google/go-cmp/cmp"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
+
+	"sitesync/integration/mongod"
+	"sitesync/integration/studio"
 )
 
 func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
