@@ -188,8 +188,9 @@ func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
 		r.fail(what, err)
 	}
 	for _, p := range paused {
-		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: %s ends that", pauseSubject(site, p.Project),
-			p.Since.Local().Format(time.DateTime), sanitize(p.By), resumeCommand(p.Project)))
+		paused, resume := explain.PauseSubject(site, sanitize(p.Project))
+		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: %s ends that", paused,
+			p.Since.Local().Format(time.DateTime), sanitize(p.By), resume))
 	}
 }
 

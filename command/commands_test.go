@@ -45,7 +45,8 @@ func TestCommandsPage(t *testing.T) {
 			page.WriteString("\n| Argument | Meaning |\n|---|---|\n")
 		}
 		for _, r := range rows {
-			fmt.Fprintf(&page, "| `%s` | %s |\n", strings.ReplaceAll(r[0], "|", `\|`), strings.ReplaceAll(r[1], "|", `\|`))
+			fmt.Fprintf(&page, "| `%s` | %s |\n", strings.ReplaceAll(r[0], "|", `\|`),
+				strings.ReplaceAll(r[1], "|", `\|`))
 		}
 		// The detail is an example, indented by two, and paragraphs.
 		fenced := false
@@ -74,6 +75,7 @@ func TestCommandsPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), got); diff != "" {
-		t.Errorf("%s (-there +wanted; go test ./command -run TestCommandsPage -docs writes it anew):\n%s", commandsPage, diff)
+		t.Errorf("%s (-there +wanted; go test ./command -run TestCommandsPage -docs writes it anew):\n%s", commandsPage,
+			diff)
 	}
 }

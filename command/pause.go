@@ -38,25 +38,9 @@ func (c pauseCmd) Run(ctx context.Context, e *env) error {
 	if err := pauses.Set(ctx, pause); err != nil {
 		return err
 	}
-	fmt.Printf("%s is paused: running uploads finish, no other begins until %s\n",
-		pauseSubject(e.cfg.RemoteSite, c.Project), resumeCommand(c.Project))
+	what, resume := explain.PauseSubject(e.cfg.RemoteSite, sanitize(c.Project))
+	fmt.Printf("%s is paused: running uploads finish, no other begins until %s\n", what, resume)
 	return nil
-}
-
-// pauseSubject is what is paused, for people.
-func pauseSubject(site, project string) string {
-	if project == "" {
-		return "site " + site
-	}
-	return "project " + sanitize(project)
-}
-
-// resumeCommand is the command that ends a pause.
-func resumeCommand(project string) string {
-	if project == "" {
-		return "sitesync resume"
-	}
-	return "sitesync resume " + explain.ShellQuote(project)
 }
 
 type resumeCmd struct {
@@ -88,12 +72,12 @@ func (c resumeCmd) Run(ctx context.Context, e *env) error {
 			return err
 		}
 	}
-	done := map[bool]string{true: "is resumed", false: "was not paused"}[paused]
-	fmt.Println(pauseSubject(e.cfg.RemoteSite, c.Project), done)
+	what, _ := explain.PauseSubject(e.cfg.RemoteSite, sanitize(c.Project))
+	fmt.Println(what, map[bool]string{true: "is resumed", false: "was not paused"}[paused])
 	left, err := pauses.List(ctx)
 	for _, p := range left {
-		fmt.Printf("%s is still paused, by %s: %s\n", pauseSubject(e.cfg.RemoteSite, p.Project), sanitize(p.By),
-			resumeCommand(p.Project))
+		what, resume := explain.PauseSubject(e.cfg.RemoteSite, sanitize(p.Project))
+		fmt.Printf("%s is still paused, by %s: %s\n", what, sanitize(p.By), resume)
 	}
 	return err
 }

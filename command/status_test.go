@@ -18,17 +18,27 @@ var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func statusForTest() *status {
 	oldest, failed := now.Add(-3*time.Hour), now.Add(-90*time.Second)
-	sync := leaseHolderOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42, Since: now.Add(-72 * time.Hour)},
-		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site", Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
+	sync := leaseHolderOf(&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42,
+		Since: now.Add(-72 * time.Hour)},
+		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site",
+			Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
 	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
-		Paused: []state.Pause{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}},
+		Paused: []state.Pause{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"},
+			{Project: "b\n", By: "it", Since: now}},
 		Projects: []projectStatus{
-			{Project: "Žižkov", Stats: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048}, BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7}, Synced: avalon.FileCount{Files: 12345, Bytes: 5 << 30}, Oldest: oldest},
-				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission", LastFailed: failed}}},
+			{Project: "Žižkov", Stats: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048},
+				BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7},
+				Synced: avalon.FileCount{Files: 12345, Bytes: 5 << 30}, Oldest: oldest},
+				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission",
+					LastFailed: failed}}},
 			{Project: "away", Error: "it can't be read"},
-			{Project: "b", Stats: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}, SourceMissing: avalon.FileCount{Files: 1, Bytes: 9}, Paused: avalon.FileCount{Files: 2, Bytes: 5}, Invalid: avalon.FileCount{Files: 1000, Bytes: 9}}},
+			{Project: "b", Stats: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1},
+				SourceMissing: avalon.FileCount{Files: 1, Bytes: 9}, Paused: avalon.FileCount{Files: 2, Bytes: 5},
+				Invalid: avalon.FileCount{Files: 1000, Bytes: 9}}},
 		},
-		Total: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048}, BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7}, Synced: avalon.FileCount{Files: 12346, Bytes: 5<<30 + 1}, Oldest: oldest},
+		Total: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048},
+			BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7},
+			Synced: avalon.FileCount{Files: 12346, Bytes: 5<<30 + 1}, Oldest: oldest},
 	}
 }
 
@@ -60,7 +70,8 @@ failed files of Žižkov, the most recent first; fix the cause, then retry: site
 		t.Errorf("text (-want +got):\n%s", diff)
 	}
 	color := s.text(true)
-	for _, want := range []string{"  \x1b[31m2\x1b[0m  \x1b[32m12,345\x1b[0m  ", "\x1b[1mPROJECT\x1b[0m  \x1b[1mPENDING\x1b[0m", "stream    \x1b[32mopen\x1b[0m", "        0        0 "} {
+	for _, want := range []string{"  \x1b[31m2\x1b[0m  \x1b[32m12,345\x1b[0m  ",
+		"\x1b[1mPROJECT\x1b[0m  \x1b[1mPENDING\x1b[0m", "stream    \x1b[32mopen\x1b[0m", "        0        0 "} {
 		if !strings.Contains(color, want) {
 			t.Errorf("no %q in\n%q", want, color)
 		}
@@ -78,10 +89,12 @@ func TestStatusOfNobody(t *testing.T) {
 		fails bool
 	}{
 		"nobody ever": {nil, nil, "no sitesync runs for site gdrive\n", false},
-		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42}, Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site"}}}, Expired: true}, nil,
+		"ended": {&state.LeaseInfo{Holder: state.Holder{Host: "sync1", PID: 42},
+			Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site"}}}, Expired: true}, nil,
 			"no sitesync runs for site gdrive; the last one was process 42 on sync1\n", false},
-		"unknown":   {nil, errors.New("not allowed"), "cannot read which process syncs: not allowed\n", true},
-		"no stream": {&state.LeaseInfo{Status: state.WorkerStatus{Stream: "not available"}}, nil, "stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
+		"unknown": {nil, errors.New("not allowed"), "cannot read which process syncs: not allowed\n", true},
+		"no stream": {&state.LeaseInfo{Status: state.WorkerStatus{Stream: "not available"}}, nil,
+			"stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := &status{At: now, RemoteSite: "gdrive", Sitesync: leaseHolderOf(test.info, test.err)}
@@ -107,11 +120,16 @@ func TestStatusJSON(t *testing.T) {
 	const unpaused = `"paused":{"files":0,"bytes":0},`
 	const none = `"absent":{"files":0,"bytes":0},"unusable":{"files":0,"bytes":0},"oldest":"2026-11-25T09:00:00Z"`
 	const want = `{"at":"2026-11-25T12:00:00Z","active_site":"studio","remote_site":"gdrive",` +
-		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open","held":["site: the drive is full\u001b[2J\nmake room"]},` +
-		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
-		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused + `"failed":{"files":2,"bytes":7},` +
-		`"synced":{"files":12345,"bytes":5368709120},` + none + `,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
-		`"last_failed":"2026-11-25T11:58:30Z"}]}],"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused +
+		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open",` +
+		`"held":["site: the drive is full\u001b[2J\nmake room"]},` +
+		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b ` +
+		`drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
+		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` +
+		unpaused + `"failed":{"files":2,"bytes":7},` +
+		`"synced":{"files":12345,"bytes":5368709120},` + none +
+		`,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
+		`"last_failed":"2026-11-25T11:58:30Z"}]}],` +
+		`"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused +
 		`"failed":{"files":2,"bytes":7},"synced":{"files":12346,"bytes":5368709121},` + none + `}}`
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("JSON (-want +got):\n%s", diff)

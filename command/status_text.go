@@ -92,19 +92,19 @@ func (t *styledText) paused(s *status) {
 		if p.Why != "" {
 			why = ": " + sanitize(p.Why)
 		}
-		t.line("paused    %s, by %s, %s ago%s", t.style(yellow, pauseSubject(s.RemoteSite, p.Project)), sanitize(p.By),
+		what, _ := explain.PauseSubject(s.RemoteSite, sanitize(p.Project))
+		t.line("paused    %s, by %s, %s ago%s", t.style(yellow, what), sanitize(p.By),
 			duration.Rough(s.At.Sub(p.Since)), why)
 	}
 }
 
 func (t *styledText) projects(s *status) {
-	var rows [][]cell
 	var header []cell
 	for _, name := range []string{"PROJECT", "PENDING", "WAITING", "FAILED", "SYNCED", "TO UPLOAD", "UPLOADED",
 		"OLDEST"} {
 		header = append(header, cell{name, bold})
 	}
-	rows = append(rows, header)
+	rows := [][]cell{header}
 	row := func(name string, c avalon.Stats, st style) {
 		files := func(n int64, st style) cell {
 			if n == 0 {

@@ -38,7 +38,8 @@ func TestClock(t *testing.T) {
 		return offClock{d, -3 * time.Minute}, err
 	}
 	r := s.explain(rep.ID.Hex(), Unknown)
-	if rules(r.Findings, Unknown) != "clock" || !strings.Contains(r.NextStep.String(), "the clock of this machine is 3m behind google's") {
+	if rules(r.Findings, Unknown) != "clock" || !strings.Contains(r.NextStep.String(),
+		"the clock of this machine is 3m behind google's") {
 		t.Errorf("do %s: %+v", r.NextStep, r.Findings)
 	}
 }

@@ -141,16 +141,14 @@ func (x *explanation) process(project string) {
 		x.findings.add("pause", Unknown, Remedy{}, "cannot read the pauses: %v", err)
 	}
 	for _, p := range pauses {
-		what, resume := "site "+x.remote.Name, "sitesync resume"
-		if p.Project != "" {
-			what, resume = "project "+p.Project, resume+" "+ShellQuote(p.Project)
-		}
 		if p.Project == "" || p.Project == project {
-			detail := fmt.Sprintf("%s has been paused since %s by %s", what, p.Since.Format(time.RFC3339), p.By)
+			what, resume := PauseSubject(x.remote.Name, p.Project)
+			why := ""
 			if p.Why != "" {
-				detail += ": " + p.Why
+				why = ": " + p.Why
 			}
-			x.findings.add("pause", Wrong, Remedy{"resume it", resume}, "%s", detail)
+			x.findings.add("pause", Wrong, Remedy{"resume it", resume}, "%s has been paused since %s by %s%s", what,
+				p.Since.Format(time.RFC3339), p.By, why)
 		}
 	}
 	info, err := x.State.LeaseInfo(x.ctx, lease)
@@ -187,6 +185,14 @@ func (x *explanation) process(project string) {
 			x.findings.addHold("all uploads are held", h)
 		}
 	}
+}
+
+// PauseSubject is what is paused, a project or else all of the site, and the command that resumes it.
+func PauseSubject(site, project string) (subject, resume string) {
+	if project == "" {
+		return "site " + site, "sitesync resume"
+	}
+	return "project " + project, "sitesync resume " + ShellQuote(project)
 }
 
 // Holds are the holds in the status of the process that syncs.

@@ -55,20 +55,25 @@ func newStage(t *testing.T) *stage {
 	key := filepath.Join(t.TempDir(), "key.json")
 	must(t, os.WriteFile(key, s.account.Credentials(), 0o600))
 	s.studio = studio.New(s.db, studio.Options{Root: s.root})
-	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL, Root: config.OneRoot("/SHOW/projects")}
+	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL,
+		Root: config.OneRoot("/SHOW/projects")}
 	s.Explainer = &Explainer{
-		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute, MaxRetryDelay: time.Hour,
-			SourceGracePeriod: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote}, Mongo: config.Mongo{Database: s.db.Name()}},
+		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute,
+			MaxRetryDelay:     time.Hour,
+			SourceGracePeriod: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote},
+			Mongo: config.Mongo{Database: s.db.Name()}},
 		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Minute, time.Hour)},
-		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"), MaxRead: 1 << 20,
+		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"),
+		MaxRead: 1 << 20,
 	}
 	s.OpenSource = func() site.Source {
 		return local.NewSource(local.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 	}
 	s.Open = func(ctx context.Context) (site.Backend, error) {
 		s.opened++
-		return gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"}, Connections: 1})
+		return gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"},
+			Connections: 1})
 	}
 	return s
 }
@@ -83,7 +88,8 @@ func must(t *testing.T, err error) {
 // works has a sitesync work on this stage until the test ends, which reports that.
 func (s *stage) works(holder state.Holder, report state.WorkerStatus) {
 	s.t.Helper()
-	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(), func() state.WorkerStatus { return report })
+	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(),
+		func() state.WorkerStatus { return report })
 	ctx, cancel := context.WithCancel(context.Background())
 	held, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -111,7 +117,8 @@ func (s *stage) upload(rep *studio.Representation) {
 		content, err := os.ReadFile(f.Local)
 		must(s.t, err)
 		id := s.drive.AddFile(s.drive.Mkdir(s.show, filepath.Dir("projects/"+f.Rel)), filepath.Base(f.Rel), content)
-		must(s.t, rep.Set(s.t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: id}}, i))
+		must(s.t, rep.Set(s.t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()},
+			{Key: "id", Value: id}}, i))
 	}
 }
 
@@ -145,17 +152,20 @@ func TestSequence(t *testing.T) {
 	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	for i := range 3 {
 		must(t, os.Remove(rep.Files[i].Local))
-		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Hour)},
+		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3},
+			{Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Hour)},
 			{Key: "error", Value: "the source " + rep.Files[i].Local + " is not there"}}, i))
 	}
 	for i := 3; i < 10; i++ {
-		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "no permission"}}, i))
+		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "no permission"}},
+			i))
 	}
 	for i := 10; i < 12; i++ {
 		must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}, {Key: "error", Value: "no permission"},
 			{Key: "last_failed_dt", Value: time.Now().Add(-time.Duration(i) * time.Second)}}, i))
 	}
-	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: "gone"}}, 999))
+	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "created_dt", Value: time.Now()}, {Key: "id", Value: "gone"}},
+		999))
 	r := s.explain(rep.ID.Hex(), Wrong)
 	type line struct {
 		Files    int
@@ -182,7 +192,8 @@ func TestSequence(t *testing.T) {
 	}, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if r.Files != 1000 || r.Matched != 1000 || s.opened != 1 || !strings.Contains(r.NextStep.String(), "sitesync retry Test --representation "+rep.ID.Hex()) {
+	if r.Files != 1000 || r.Matched != 1000 || s.opened != 1 ||
+		!strings.Contains(r.NextStep.String(), "sitesync retry Test --representation "+rep.ID.Hex()) {
 		t.Errorf("opened %d times, %d of %d files, do %s", s.opened, r.Matched, r.Files, r.NextStep)
 	}
 	if n := s.drive.TotalCalls(); n > 15 {
@@ -194,14 +205,16 @@ func TestSequence(t *testing.T) {
 func TestGroups(t *testing.T) {
 	var files []File
 	for _, name := range []string{"diffuse.tif", "normal.tif", "specular.tif"} {
-		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1, State: states[avalon.Failed], Severity: Wrong,
+		f := File{Path: "{root}/" + name, Source: "/mnt/" + name, Remote: "/SHOW/" + name, Size: -1,
+			State: states[avalon.Failed], Severity: Wrong,
 			Findings: Findings{{Rule: "tries", Severity: Wrong, Remedy: Remedy{Text: "fix the file: /mnt/" + name},
 				Cause: "upload /SHOW/" + name + ": refused, as is its source /data/" + name}}}
 		files = append(files, f)
 	}
 	files[2].Findings[0].Cause += " for another reason"
 	groups := group(files)
-	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" || groups[1].NextStep.Text != "fix the file: /mnt/specular.tif" {
+	if len(groups) != 2 || groups[0].Files != 2 || groups[0].Bytes != 0 || groups[0].Last != "{root}/normal.tif" ||
+		groups[1].NextStep.Text != "fix the file: /mnt/specular.tif" {
 		t.Errorf("%+v", groups)
 	}
 }
@@ -223,7 +236,8 @@ func TestGroupsOfNumberedErrors(t *testing.T) {
 
 // Scripts read a remedy as one line, if there is one.
 func TestRemedyJSON(t *testing.T) {
-	got, err := json.Marshal(Findings{{Rule: "a", Remedy: Remedy{"fix it, then retry", "sitesync retry"}}, {Rule: "b", Cause: "c"}})
+	got, err := json.Marshal(Findings{{Rule: "a", Remedy: Remedy{"fix it, then retry", "sitesync retry"}},
+		{Rule: "b", Cause: "c"}})
 	must(t, err)
 	const want = `[{"rule":"a","verdict":"","detail":"","mend":"fix it, then retry: sitesync retry"},` +
 		`{"rule":"b","verdict":"","detail":""}]`
@@ -242,7 +256,8 @@ func TestStale(t *testing.T) {
 	old := time.Now().Add(-time.Hour)
 	must(t, os.Chtimes(rep.Files[0].Local, old, old))
 	r := s.explain(rep.ID.Hex(), Waiting)
-	if f := r.Groups[0].Example; rules(f.Findings, Waiting) != "source" || !strings.Contains(r.NextStep.String(), "newer file is waited for") {
+	if f := r.Groups[0].Example; rules(f.Findings, Waiting) != "source" ||
+		!strings.Contains(r.NextStep.String(), "newer file is waited for") {
 		t.Errorf("%+v", r)
 	}
 	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
@@ -257,7 +272,8 @@ func TestOtherMachine(t *testing.T) {
 	s := newStage(t)
 	rep := s.publish(studio.Publish{Size: 100, RecordOnly: true})
 	must(t, rep.Set(t.Context(), "gdrive", bson.D{{Key: "tries", Value: 1}}))
-	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Findings, Wrong) != "sitesync" || rules(r.Groups[0].Example.Findings, Wrong) != "source" {
+	if r := s.explain(rep.ID.Hex(), Wrong); rules(r.Findings, Wrong) != "sitesync" ||
+		rules(r.Groups[0].Example.Findings, Wrong) != "source" {
 		t.Errorf("%+v", r)
 	}
 	s.works(state.Holder{ID: "1", Host: "elsewhere", PID: 7}, state.WorkerStatus{Stream: "not available"})
@@ -265,7 +281,8 @@ func TestOtherMachine(t *testing.T) {
 	if rules(r.Groups[0].Example.Findings, Unknown) != "source" || rules(r.Findings, Wrong) != "" {
 		t.Errorf("%+v", r)
 	}
-	if text := fmt.Sprint(r); !strings.Contains(text, "process 7 on elsewhere") || !strings.Contains(text, "found by the poll, every 1m") {
+	if text := fmt.Sprint(r); !strings.Contains(text, "process 7 on elsewhere") ||
+		!strings.Contains(text, "found by the poll, every 1m") {
 		t.Error(text)
 	}
 }
@@ -282,9 +299,11 @@ func TestPaused(t *testing.T) {
 		if project == "Another" {
 			want = Waiting
 		}
-		must(t, pauses.Set(t.Context(), state.Pause{Project: project, By: "td@sync1", Since: time.Now(), Why: "moving house"}))
+		must(t, pauses.Set(t.Context(), state.Pause{Project: project, By: "td@sync1", Since: time.Now(),
+			Why: "moving house"}))
 		r := s.explain(rep.ID.Hex(), want)
-		if want == Wrong && (rules(r.Findings, Wrong) != "pause" || !strings.HasSuffix(r.NextStep.String(), strings.TrimSpace("sitesync resume "+project)) ||
+		if want == Wrong && (rules(r.Findings, Wrong) != "pause" ||
+			!strings.HasSuffix(r.NextStep.String(), strings.TrimSpace("sitesync resume "+project)) ||
 			!strings.Contains(fmt.Sprint(r.Findings), "by td@sync1: moving house")) {
 			t.Errorf("%+v", r)
 		}
@@ -307,11 +326,13 @@ func TestCompare(t *testing.T) {
 	s.upload(rep)
 	details := func(r *Report) (all []string) {
 		for _, g := range r.Groups {
-			all = append(all, fmt.Sprintf("%d %s", g.Files, regexp.MustCompile("[0-9a-f]{32}").ReplaceAllString(g.Example.Findings[2].Detail, "SUM")))
+			detail := regexp.MustCompile("[0-9a-f]{32}").ReplaceAllString(g.Example.Findings[2].Detail, "SUM")
+			all = append(all, fmt.Sprintf("%d %s", g.Files, detail))
 		}
 		return all
 	}
-	const same, size = "it is the same as its source, MD5 SUM", "it has the size of its source; the content was not compared"
+	const same, size = "it is the same as its source, MD5 SUM",
+		"it has the size of its source; the content was not compared"
 	for maxRead, want := range map[int64][]string{
 		0: {"3 " + size}, 1000: {"2 " + size, "1 " + same}, 2999: {"2 " + same, "1 " + size}, 3000: {"3 " + same},
 	} {
@@ -328,8 +349,10 @@ func TestCompare(t *testing.T) {
 		change func(local string) error
 		want   string
 	}{
-		"longer": {func(local string) error { return os.WriteFile(local, make([]byte, 1001), 0o600) }, "the site has 1000 bytes, the source has 1001"},
-		"other":  {func(local string) error { return os.WriteFile(local, make([]byte, 1000), 0o600) }, "the site has MD5 SUM, the source has SUM"},
+		"longer": {func(local string) error { return os.WriteFile(local, make([]byte, 1001), 0o600) },
+			"the site has 1000 bytes, the source has 1001"},
+		"other": {func(local string) error { return os.WriteFile(local, make([]byte, 1000), 0o600) },
+			"the site has MD5 SUM, the source has SUM"},
 	} {
 		must(t, test.change(rep.Files[0].Local))
 		r := s.explain(rep.ID.Hex(), Wrong)
@@ -338,7 +361,8 @@ func TestCompare(t *testing.T) {
 		}
 	}
 	must(t, os.Remove(rep.Files[0].Local))
-	if got := details(s.explain(rep.ID.Hex(), OK)); !slices.ContainsFunc(got, func(d string) bool { return strings.Contains(d, "cannot be compared") }) {
+	if got := details(s.explain(rep.ID.Hex(), OK)); !slices.ContainsFunc(got,
+		func(d string) bool { return strings.Contains(d, "cannot be compared") }) {
 		t.Error(got)
 	}
 }
@@ -373,7 +397,8 @@ func TestDocuments(t *testing.T) {
 	studioHas := bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: time.Now()}}
 	skeleton := bson.D{{Key: "name", Value: "gdrive"}}
 	entry := func(sites any) bson.A {
-		return bson.A{bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "path", Value: "{root}/a.ma"}, {Key: "size", Value: 1}, {Key: "sites", Value: sites}}}
+		return bson.A{bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "path", Value: "{root}/a.ma"},
+			{Key: "size", Value: 1}, {Key: "sites", Value: sites}}}
 	}
 	for name, test := range map[string]struct {
 		kind  string
@@ -387,17 +412,25 @@ func TestDocuments(t *testing.T) {
 		"files no list": {"representation", "none", Wrong, "document", ""},
 		"no entry":      {"representation", bson.A{7}, Wrong, "entry", states[avalon.Invalid]},
 		"no sites":      {"representation", entry(nil), Wrong, "entry", states[avalon.Invalid]},
-		"a dict":        {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: bson.D{}}}), Waiting, "", states[avalon.Pending]},
-		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}}, {Key: "gdrive", Value: nil}}), Wrong, "entry", states[avalon.Invalid]},
+		"a dict": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}},
+			{Key: "gdrive", Value: bson.D{}}}), Waiting, "", states[avalon.Pending]},
+		"a dict's null": {"representation", entry(bson.D{{Key: "studio", Value: bson.D{{Key: "created_dt", Value: 1}}},
+			{Key: "gdrive", Value: nil}}), Wrong, "entry", states[avalon.Invalid]},
 		"a list":        {"representation", entry(bson.A{studioHas, skeleton}), Waiting, "", states[avalon.Pending]},
 		"not asked for": {"representation", entry(bson.A{studioHas}), Wrong, "record", states[avalon.Untracked]},
-		"paused":        {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused", states[avalon.Paused]},
-		"not there":     {"representation", entry(bson.A{skeleton}), Wrong, "active site", states[avalon.SourceMissing]},
-		"created oddly": {"representation", entry(bson.A{studioHas, bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote", states[avalon.Synced]},
+		"paused": {"representation", entry(bson.A{studioHas,
+			bson.D{{Key: "name", Value: "gdrive"}, {Key: "paused", Value: true}}}), Wrong, "paused",
+			states[avalon.Paused]},
+		"not there": {"representation", entry(bson.A{skeleton}), Wrong, "active site",
+			states[avalon.SourceMissing]},
+		"created oddly": {"representation", entry(bson.A{studioHas,
+			bson.D{{Key: "name", Value: "gdrive"}, {Key: "created_dt", Value: "yes"}}}), Wrong, "remote",
+			states[avalon.Synced]},
 	} {
 		must(t, os.WriteFile(filepath.Join(s.root, "a.ma"), []byte("a"), 0o600))
-		_, err := s.db.Collection("Test").InsertOne(t.Context(), bson.D{{Key: "_id", Value: name}, {Key: "type", Value: test.kind}, {Key: "name", Value: "ma"},
-			{Key: "context", Value: bson.D{{Key: "root", Value: s.root}}}, {Key: "files", Value: test.files}})
+		_, err := s.db.Collection("Test").InsertOne(t.Context(),
+			bson.D{{Key: "_id", Value: name}, {Key: "type", Value: test.kind}, {Key: "name", Value: "ma"},
+				{Key: "context", Value: bson.D{{Key: "root", Value: s.root}}}, {Key: "files", Value: test.files}})
 		must(t, err)
 		r := s.explain(name, test.want)
 		steps, found := r.Findings, ""
@@ -429,7 +462,8 @@ func TestUnreachable(t *testing.T) {
 	}
 	frames := s.publish(studio.Publish{Size: 1, Frames: 100, Version: 2})
 	s.upload(frames)
-	hidden := s.drive.AddFault(drive.Fault{Kind: "drives.list", Effect: drive.EffectStatus, Status: 403, Reason: "insufficientPermissions"})
+	hidden := s.drive.AddFault(drive.Fault{Kind: "drives.list", Effect: drive.EffectStatus, Status: 403,
+		Reason: "insufficientPermissions"})
 	if r := s.explain(frames.ID.Hex(), Unknown); len(r.Groups) != 1 || r.Groups[0].Files != 100 || hidden.Hits() != 1 {
 		t.Errorf("asked %d times: %+v", hidden.Hits(), r)
 	}
@@ -457,7 +491,8 @@ func TestHolds(t *testing.T) {
 	}}) {
 		got = append(got, h.String())
 	}
-	want := []string{"files of 1.0 MiB and more for /SHOW: there is room for 1.0 MiB only", "remote root /SHOW: it is gone"}
+	want := []string{"files of 1.0 MiB and more for /SHOW: there is room for 1.0 MiB only",
+		"remote root /SHOW: it is gone"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -71,7 +71,8 @@ func TestPaths(t *testing.T) {
 			continue
 		}
 		all[p.recorded] = true
-		_, err := coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: p.recorded}, {Key: "type", Value: "representation"},
+		_, err := coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: p.recorded},
+			{Key: "type", Value: "representation"},
 			{Key: "files", Value: bson.A{bson.D{{Key: "path", Value: 7}}, bson.D{{Key: "path", Value: p.recorded}}}}})
 		must(t, err)
 	}
@@ -98,7 +99,8 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%q is found as %q: %t by MongoDB", p.recorded, p.asked, got)
 		}
 	}
-	for _, asked := range []string{"", "/", "{root}", "{root[work]}/", strings.Repeat("a/", 101) + "b", "/a\x00b", "/a\xffb"} {
+	for _, asked := range []string{"", "/", "{root}", "{root[work]}/", strings.Repeat("a/", 101) + "b", "/a\x00b",
+		"/a\xffb"} {
 		if pattern, _, err := pathPattern(asked); !errors.As(err, new(*NotFoundError)) {
 			t.Errorf("%q is %q, %v", asked, pattern, err)
 		}
@@ -117,7 +119,8 @@ func TestCandidates(t *testing.T) {
 	var reps []*studio.Representation
 	for range 2 {
 		reps = append(reps, s.publish(studio.Publish{Size: 10, NewID: true, Frames: 3}))
-		_, err := s.db.Collection("Test").UpdateByID(t.Context(), reps[0].ID, bson.D{{Key: "$set", Value: bson.D{{Key: "type", Value: "representation"}}}})
+		_, err := s.db.Collection("Test").UpdateByID(t.Context(), reps[0].ID,
+			bson.D{{Key: "$set", Value: bson.D{{Key: "type", Value: "representation"}}}})
 		must(t, err)
 	}
 	old, err := reps[1].Document(t.Context())
@@ -139,7 +142,8 @@ func TestCandidates(t *testing.T) {
 	must(t, err)
 
 	r := s.explain(f.Local, Wrong)
-	if r.Representation != third.InsertedID.(bson.ObjectID).Hex() || r.Matched != 1 || r.Files != 3 || r.Groups[0].Example.Path != f.Path || r.More {
+	if r.Representation != third.InsertedID.(bson.ObjectID).Hex() || r.Matched != 1 || r.Files != 3 ||
+		r.Groups[0].Example.Path != f.Path || r.More {
 		t.Errorf("%+v", r)
 	}
 	if !slices.Contains(r.Others, reps[1].ID.Hex()) || len(r.Others) > 2 {
@@ -150,15 +154,18 @@ func TestCandidates(t *testing.T) {
 	}
 	for asked, want := range map[string]string{
 		"/mnt/elsewhere/" + f.Rel + "x": "no representation of project Test names /mnt/elsewhere/",
-		"6b050e7f95b3069bbeff69ac":      "project Test has no representation 6b050e7f95b3069bbeff69ac, and no file of that name",
-		"nothing.ma":                    "no file of that name",
+		"6b050e7f95b3069bbeff69ac": "project Test has no representation 6b050e7f95b3069bbeff69ac, and no file " +
+			"of that name",
+		"nothing.ma": "no file of that name",
 	} {
-		if _, err := s.Explain(t.Context(), "Test", asked); !errors.As(err, new(*NotFoundError)) || !strings.Contains(err.Error(), want) {
+		if _, err := s.Explain(t.Context(), "Test", asked); !errors.As(err, new(*NotFoundError)) ||
+			!strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", asked, err)
 		}
 	}
 	_, err = s.Explain(t.Context(), "tests", name)
-	if diff := cmp.Diff(`database `+s.db.Name()+` has no project "tests"; did you mean "Test"?`, errText(err)); diff != "" || !errors.As(err, new(*NotFoundError)) {
+	if diff := cmp.Diff(`database `+s.db.Name()+` has no project "tests"; did you mean "Test"?`,
+		errText(err)); diff != "" || !errors.As(err, new(*NotFoundError)) {
 		t.Error(diff)
 	}
 }
@@ -171,7 +178,8 @@ func errText(err error) string {
 }
 
 func TestQuoted(t *testing.T) {
-	for word, want := range map[string]string{"Test_1": "Test_1", "Žižkov": "Žižkov", "My Show": "'My Show'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
+	for word, want := range map[string]string{"Test_1": "Test_1", "Žižkov": "Žižkov", "My Show": "'My Show'",
+		"it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
 		if got := ShellQuote(word); got != want {
 			t.Errorf("%s is quoted as %s, want %s", word, got, want)
 		}

@@ -5,7 +5,8 @@ import "testing"
 func TestShellQuote(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"MY_PROJECT": "MY_PROJECT", "Žižkov-2.1": "Žižkov-2.1", "Häschen 2": "'Häschen 2'", "it's": `'it'\''s'`, "$(reboot)": "'$(reboot)'", "": "''",
+		"MY_PROJECT": "MY_PROJECT", "Žižkov-2.1": "Žižkov-2.1", "Häschen 2": "'Häschen 2'", "it's": `'it'\''s'`,
+		"$(reboot)": "'$(reboot)'", "": "''",
 		"a\x1b": "'a\uFFFD'",
 	} {
 		if got := ShellQuote(text); got != want {

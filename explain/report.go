@@ -128,29 +128,21 @@ func (f *File) nextStep() Remedy {
 	return Remedy{}
 }
 
-// outcome is the same for files that the same was found of, whatever the causes.
-func (f *File) outcome() string {
-	var b strings.Builder
-	b.WriteString(f.State)
-	for _, finding := range f.Findings {
-		fmt.Fprintf(&b, "\n%s|%s", finding.Rule, finding.Severity)
-	}
-	return b.String()
-}
-
-// causes are the causes of the findings. Errors name the file, so its names are left out.
-func (f *File) causes() string {
+// outcome returns the rules and severities of the findings, and their causes. Errors name the file, so its names are
+// left out of them: files of which the same was found have the same outcome.
+func (f *File) outcome() (rules, causes string) {
 	var names []string
 	for _, name := range []string{f.Source, f.Remote, f.Path, path.Base(f.Remote), f.RemoteID, f.ID} {
 		if name != "" && name != "." {
 			names = append(names, name, "")
 		}
 	}
-	var all []string
+	rules = f.State
 	for _, finding := range f.Findings {
-		all = append(all, finding.Cause)
+		rules += "\n" + finding.Rule + " " + string(finding.Severity)
+		causes += finding.Cause + "\n"
 	}
-	return strings.NewReplacer(names...).Replace(strings.Join(all, "\n"))
+	return rules, strings.NewReplacer(names...).Replace(causes)
 }
 
 // Group is all files of the representation that the same was found of.
@@ -169,20 +161,21 @@ const maxCauses = 5
 
 // group groups the files that the same was found of, the worst first.
 func group(files []File) []Group {
-	causes := map[string]map[string]bool{} // by outcome
-	for _, f := range files {
-		outcome := f.outcome()
-		if causes[outcome] == nil {
-			causes[outcome] = map[string]bool{}
+	keys := make([][2]string, len(files))
+	known := map[string]map[string]bool{} // causes, by rules
+	for i, f := range files {
+		rules, causes := f.outcome()
+		if keys[i] = [2]string{rules, causes}; known[rules] == nil {
+			known[rules] = map[string]bool{}
 		}
-		causes[outcome][f.causes()] = true
+		known[rules][causes] = true
 	}
 	var groups []Group
 	indexes := map[[2]string]int{}
-	for _, f := range files {
-		key := [2]string{f.outcome()}
-		if len(causes[key[0]]) <= maxCauses {
-			key[1] = f.causes()
+	for n, f := range files {
+		key := keys[n]
+		if len(known[key[0]]) > maxCauses {
+			key[1] = ""
 		}
 		i, ok := indexes[key]
 		if !ok {

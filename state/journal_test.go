@@ -52,11 +52,13 @@ func TestReserve(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := j.Reserve(ctx, "account", map[string]map[string]string{"another": {"a.b": "6"}, "a third": {"a.b": "7", "d": "8"}}); err != nil {
+	if err := j.Reserve(ctx, "account", map[string]map[string]string{"another": {"a.b": "6"},
+		"a third": {"a.b": "7", "d": "8"}}); err != nil {
 		t.Fatal(err)
 	}
 	found, err := (&Journal{Database: db}).Reserved(ctx, "folder")
-	if diff := cmp.Diff(map[string]string{"a.b": "5", "$c": "2", "": "3", "ž'\\%": "4"}, ids(t, found, err)); diff != "" {
+	if diff := cmp.Diff(map[string]string{"a.b": "5", "$c": "2", "": "3", "ž'\\%": "4"},
+		ids(t, found, err)); diff != "" {
 		t.Error(diff)
 	}
 	found, err = j.Reserved(ctx, "a third")
@@ -82,11 +84,13 @@ func TestLateReservation(t *testing.T) {
 		t.Fatal(err)
 	}
 	successor := journal(t, db)
-	if err := successor.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "successor"}}); err != nil {
+	reserved := map[string]map[string]string{"folder": {"a": "successor"}}
+	if err := successor.Reserve(t.Context(), "account", reserved); err != nil {
 		t.Fatal(err)
 	}
 	// Its clocks have stood still, so that it takes the lease for its own.
-	if err := j.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "paused", "b": "paused"}}); err == nil {
+	if err := j.Reserve(t.Context(), "account", map[string]map[string]string{"folder": {"a": "paused",
+		"b": "paused"}}); err == nil {
 		t.Error("the paused one may go on")
 	}
 	found, err := successor.Reserved(t.Context(), "folder")

@@ -34,9 +34,7 @@ var defaultTimes = leaseTimes{
 	skewMargin:    time.Second,
 }
 
-// Why work under a lease has to stop.
 var (
-	errExpired = errors.New("cannot renew the lease")
 	errTaken   = errors.New("another process has taken the lease")
 	errNotHeld = errors.New("the lease is not held")
 )
@@ -297,24 +295,18 @@ func (l *Lease) hold(ctx context.Context, work func(ctx, fenced context.Context)
 	working, stop := context.WithCancel(ctx)
 	defer stop()
 	context.AfterFunc(fenced, stop)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		work(working, fenced)
-	}()
 	renewing, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	renewed := make(chan struct{})
-	go func() {
-		defer close(renewed)
+	var renewal sync.WaitGroup
+	renewal.Go(func() {
 		if err := l.renew(renewing); err != nil {
 			lose(err)
 		}
-	}()
-	<-done
+	})
+	work(working, fenced)
 	lost := fenced.Err() != nil
 	end()
-	<-renewed
+	renewal.Wait()
 	l.mu.Lock()
 	l.held = false
 	l.mu.Unlock()
@@ -352,7 +344,7 @@ func (l *Lease) renew(ctx context.Context) error {
 			l.mu.Lock()
 			l.logged = "error"
 			l.mu.Unlock()
-			return errExpired
+			return err
 		}
 	}
 }

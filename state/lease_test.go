@@ -157,7 +157,8 @@ func TestRenewal(t *testing.T) {
 	if err := db.db.Collection("leases").FindOne(t.Context(), bson.D{}).Decode(&doc); err != nil {
 		t.Fatal(err)
 	}
-	if doc.Status.Stream != "open" || len(doc.Status.Holds) != 1 || doc.Status.Holds[0] != (Hold{Kind: "site", What: "site", Why: "full"}) {
+	if doc.Status.Stream != "open" || len(doc.Status.Holds) != 1 ||
+		doc.Status.Holds[0] != (Hold{Kind: "site", What: "site", Why: "full"}) {
 		t.Errorf("the report is %+v", doc.Status)
 	}
 }
@@ -172,7 +173,8 @@ func TestDeadHolder(t *testing.T) {
 		holder Holder
 		wait   bool
 	}{
-		"elsewhere":         {Holder{ID: "1", Host: "b", PID: child.Process.Pid, System: "another", Started: "1"}, true},
+		"elsewhere": {Holder{ID: "1", Host: "b", PID: child.Process.Pid, System: "another", Started: "1"},
+			true},
 		"unknown system":    {Holder{ID: "1", Host: "b", PID: child.Process.Pid, Started: "1"}, true},
 		"here":              {Holder{ID: "1", PID: child.Process.Pid, System: thisSystem(), Started: "1"}, false},
 		"here, alive":       {Self(), true},
