@@ -31,17 +31,17 @@ const forgetInterval = time.Minute
 // sourceWaits remembers the sources that are waited for, by representation. Its zero value is ready.
 type sourceWaits struct {
 	mu        sync.Mutex
-	all       map[avalon.Key]map[avalon.FileKey]wait
+	all       map[avalon.Key]map[avalon.FileKey]*wait
 	files     [2]int // by lane
 	forgotten time.Time
 }
 
 // wait is the wait for one source.
 type wait struct {
-	lane   watcher.Lane // that it began in
-	seen   time.Time    // when the file came to our notice
-	since  time.Time    // when its source was first looked for
-	looked time.Time    // when it was last looked for
+	lane    watcher.Lane // that it began in
+	seen    time.Time    // when the file came to our notice
+	since   time.Time    // when its source was first looked for
+	checked time.Time    // when it was last looked for
 }
 
 // nextCheck returns when to check the source again: a fifth of the time waited so far from now or, where it was not
@@ -50,27 +50,18 @@ type wait struct {
 func (w *sourceWaits) nextCheck(t task, now time.Time, settle time.Duration) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.all == nil {
-		w.all = map[avalon.Key]map[avalon.FileKey]wait{}
-	}
-	found, ok := w.all[t.job.key][t.file.Key()]
-	if !ok {
-		found = wait{lane: t.lane, seen: t.job.seen, since: now}
+	found := w.all[t.job.key][t.file.Key()]
+	if found == nil {
 		if w.files[t.lane] >= maxSourceWaits && !w.forget(now, settle) {
 			if t.lane == watcher.Backlog {
 				return max(settle, minSourceCheck)
 			}
 			return max(min(maxSourceCheck, settle), minSourceCheck)
 		}
-		w.files[t.lane]++
+		found = &wait{lane: t.lane, seen: t.job.seen, since: now}
+		w.add(t, found)
 	}
-	found.looked = now
-	files := w.all[t.job.key]
-	if files == nil {
-		files = map[avalon.FileKey]wait{}
-		w.all[t.job.key] = files
-	}
-	files[t.file.Key()] = found
+	found.checked = now
 	waited := now.Sub(found.since)
 	if waited >= settle {
 		return 0
@@ -79,6 +70,18 @@ func (w *sourceWaits) nextCheck(t task, now time.Time, settle time.Duration) tim
 		return min(max(waited, maxSourceCheck), settle-waited)
 	}
 	return min(max(waited/5, minSourceCheck), maxSourceCheck, settle-waited)
+}
+
+// add begins a wait.
+func (w *sourceWaits) add(t task, found *wait) {
+	if w.all == nil {
+		w.all = map[avalon.Key]map[avalon.FileKey]*wait{}
+	}
+	if w.all[t.job.key] == nil {
+		w.all[t.job.key] = map[avalon.FileKey]*wait{}
+	}
+	w.all[t.job.key][t.file.Key()] = found
+	w.files[t.lane]++
 }
 
 // forget ends waits that should have been checked long ago: the representation is gone, or was synced by another
@@ -91,7 +94,7 @@ func (w *sourceWaits) forget(now time.Time, settle time.Duration) bool {
 	before := w.files
 	for key, files := range w.all {
 		for f, found := range files {
-			if now.Sub(found.looked) > 2*settle+forgetInterval {
+			if now.Sub(found.checked) > 2*settle+forgetInterval {
 				w.remove(key, f)
 			}
 		}
@@ -99,32 +102,32 @@ func (w *sourceWaits) forget(now time.Time, settle time.Duration) bool {
 	return w.files != before
 }
 
-// remove ends the wait for a source, if there is one.
-func (w *sourceWaits) remove(key avalon.Key, f avalon.FileKey) (found wait, ok bool) {
-	files := w.all[key]
-	if found, ok = files[f]; !ok {
-		return found, false
+// remove ends the wait for a source, and returns it; nil if there is none.
+func (w *sourceWaits) remove(key avalon.Key, f avalon.FileKey) *wait {
+	found := w.all[key][f]
+	if found == nil {
+		return nil
 	}
 	w.files[found.lane]--
-	if delete(files, f); len(files) == 0 {
+	if delete(w.all[key], f); len(w.all[key]) == 0 {
 		delete(w.all, key)
 	}
-	return found, true
+	return found
 }
 
-// expired reports whether a source was waited for, and the time to settle is expired.
+// expired reports whether a source was waited for, and the time for that is over.
 func (w *sourceWaits) expired(t task, now time.Time, settle time.Duration) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	found, ok := w.all[t.job.key][t.file.Key()]
-	return ok && now.Sub(found.since) >= settle
+	found := w.all[t.job.key][t.file.Key()]
+	return found != nil && now.Sub(found.since) >= settle
 }
 
 // finish ends the wait for a source and returns when the file came to our notice.
 func (w *sourceWaits) finish(t task) (seen time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if found, ok := w.remove(t.job.key, t.file.Key()); ok {
+	if found := w.remove(t.job.key, t.file.Key()); found != nil {
 		return found.seen
 	}
 	return t.job.seen
@@ -134,7 +137,7 @@ func (w *sourceWaits) finish(t task) (seen time.Time) {
 func (w *sourceWaits) retain(key avalon.Key, due []avalon.File) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.all[key]) == 0 {
+	if w.all[key] == nil {
 		return
 	}
 	kept := map[avalon.FileKey]bool{}
@@ -175,8 +178,7 @@ func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.Source
 	if u.waits.expired(t, time.Now(), patience) {
 		u.staleWarned.Do(func() {
 			u.logFor(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each "+
-				"after a wait; "+
-				"look at the clock of the storage if that goes on", zap.Duration("wait", staleGracePeriod),
+				"after a wait; look at the clock of the storage if that goes on", zap.Duration("wait", staleGracePeriod),
 				zap.Error(err))
 		})
 		return nil

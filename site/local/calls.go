@@ -49,8 +49,8 @@ type fileCalls struct {
 	avoidStalled bool // nothing is asked of a root one of whose calls hangs
 
 	mu    sync.Mutex
-	hung  map[string]map[string]hungCalls // that were given up and have not returned, by root and path
-	works map[string]time.Time            // by root: when the last call began that has read something
+	hung  map[string]map[string]*hungCalls // that were given up and have not returned, by root and path
+	works map[string]time.Time             // by root: when the last call began that has read something
 }
 
 // hungCalls are those for one path.
@@ -61,8 +61,8 @@ type hungCalls struct {
 
 func newFileCalls() *fileCalls {
 	return &fileCalls{slots: semaphore.NewWeighted(maxCalls), timeout: hungCall, slow: func(string, int) {},
-		returned: func(string) {},
-		before:   func(string, string) {}, hung: map[string]map[string]hungCalls{}, works: map[string]time.Time{}}
+		returned: func(string) {}, before: func(string, string) {}, hung: map[string]map[string]*hungCalls{},
+		works: map[string]time.Time{}}
 }
 
 // answer makes a call for a path of a root. If that does not return in time, or ctx ends first, the error is of class
@@ -93,55 +93,41 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 		value T
 		err   error
 	}
-	var mu sync.Mutex
-	givenUp := false
-	done := make(chan outcome, 1)
+	done, abandoned := make(chan outcome), make(chan struct{})
 	go func() {
 		defer c.slots.Release(1)
 		c.before(root, path)
 		value, err := call()
-		mu.Lock()
-		defer mu.Unlock()
-		if !givenUp {
-			done <- outcome{value, err}
-			return
-		}
-		if err == nil && drop != nil {
-			drop(value)
-		}
-		c.isBack(root, path)
-	}()
-	giveUp := func(why error) (T, error) {
-		mu.Lock()
-		defer mu.Unlock()
 		select {
-		case o := <-done:
-			return o.value, o.err
-		default:
+		case done <- outcome{value, err}:
+		case <-abandoned:
+			if err == nil && drop != nil {
+				drop(value)
+			}
+			c.isBack(root, path)
 		}
-		givenUp = true
+	}()
+	abandon := func(why error) (T, error) {
 		c.isGone(stall)
+		close(abandoned)
 		return none, why
 	}
 	timer := time.NewTimer(slowCall)
 	defer timer.Stop()
-	select {
-	case o := <-done:
-		return o.value, o.err
-	case <-ctx.Done():
-		return giveUp(ctx.Err())
-	case <-timer.C:
-	}
-	c.slow(root, 1)
-	defer c.slow(root, -1)
-	timer.Reset(c.timeout - slowCall)
-	select {
-	case o := <-done:
-		return o.value, o.err
-	case <-ctx.Done():
-		return giveUp(ctx.Err())
-	case <-timer.C:
-		return giveUp(site.Classed(site.Unavailable, stall))
+	for slow := false; ; slow = true {
+		select {
+		case o := <-done:
+			return o.value, o.err
+		case <-ctx.Done():
+			return abandon(ctx.Err())
+		case <-timer.C:
+			if slow {
+				return abandon(site.Classed(site.Unavailable, stall))
+			}
+			c.slow(root, 1)
+			defer c.slow(root, -1)
+			timer.Reset(c.timeout - slowCall)
+		}
 	}
 }
 
@@ -156,28 +142,24 @@ func (c *fileCalls) isGone(e *site.StallError) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.hung[e.Root] == nil {
-		c.hung[e.Root] = map[string]hungCalls{}
+		c.hung[e.Root] = map[string]*hungCalls{}
 	}
-	calls := c.hung[e.Root][e.Path]
-	if calls.n++; calls.n == 1 {
-		calls.since = e.Began
+	if c.hung[e.Root][e.Path] == nil {
+		c.hung[e.Root][e.Path] = &hungCalls{since: e.Began}
 	}
-	c.hung[e.Root][e.Path] = calls
+	c.hung[e.Root][e.Path].n++
 }
 
 // isBack registers that one has returned after all.
 func (c *fileCalls) isBack(root, path string) {
 	c.mu.Lock()
-	calls := c.hung[root][path]
-	if calls.n--; calls.n > 0 {
-		c.hung[root][path] = calls
-	} else if delete(c.hung[root], path); len(c.hung[root]) == 0 {
-		delete(c.hung, root)
+	calls := c.hung[root]
+	if calls[path].n--; calls[path].n == 0 {
+		delete(calls, path)
 	}
 	// The storage answers again: the others have their time to return too.
-	for other, calls := range c.hung[root] {
-		calls.since = time.Now()
-		c.hung[root][other] = calls
+	for _, other := range calls {
+		other.since = time.Now()
 	}
 	c.mu.Unlock()
 	c.returned(root)
@@ -192,8 +174,10 @@ func (c *fileCalls) stalls(root, path string) (since time.Time, ok bool) {
 			return calls.since, true
 		}
 	}
-	calls, ok := c.hung[root][path]
-	return calls.since, ok
+	if calls := c.hung[root][path]; calls != nil {
+		return calls.since, true
+	}
+	return time.Time{}, false
 }
 
 // count is how many calls were given up and have not returned.
