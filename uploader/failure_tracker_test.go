@@ -28,7 +28,7 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 		ctx, cancel := context.WithCancel(w.t.Context())
 		go func() {
 			for ctx.Err() == nil {
-				w.up.failing.ended(failingRef("other"), true)
+				w.up.failures.ended(failingRef("other"), true)
 				w.up.Queue.Add(key("a"), watcher.Backlog) // a poll, which must not shorten its rest
 				time.Sleep(100 * time.Millisecond)
 			}
@@ -51,9 +51,9 @@ func TestOneFileThatFailsForEver(t *testing.T) {
 			t.Errorf("%d uploads", puts)
 		}
 		w.run(time.Hour)
-		if len(w.site.puts) != puts || len(w.site.checks) > 2 || len(w.up.failing.all) != 0 {
+		if len(w.site.puts) != puts || len(w.site.checks) > 2 || len(w.up.failures.all) != 0 {
 			t.Errorf("%d uploads, then %d; %d checks; remembered %v", puts, len(w.site.puts), len(w.site.checks),
-				w.up.failing.all)
+				w.up.failures.all)
 		}
 		cancel()
 		synctest.Wait()

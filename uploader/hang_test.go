@@ -124,7 +124,7 @@ func TestOneFileHangs(t *testing.T) {
 			}
 		})
 		w.up.Transfers = 8
-		w.up.schedule.transfers = 8
+		w.up.scheduler.transfers = 8
 		w.up.Site = readsAll{slowSite{w.site}}
 		answer := w.hanging(w.roots[""] + "|" + w.roots[""] + "/a.ma")
 		defer answer()

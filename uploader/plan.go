@@ -42,7 +42,7 @@ func newPlan(r avalon.Rules, rep *avalon.Representation, now time.Time) plan {
 
 // plan reads a representation as it stands now and schedules what is due.
 func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
-	j := u.schedule.begin(item)
+	j := u.scheduler.begin(item)
 	rep, err := u.Store.Representation(ctx, item.Key)
 	var p plan
 	var roots avalon.Roots
@@ -59,19 +59,19 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 			p.due = nil
 		}
 		idle = len(p.due) == 0 && p.next == 0
-		if refused := u.refusals.of(item.Key, item.Lane == watcher.Live); refused != nil {
+		if refused := u.rejections.of(item.Key, item.Lane == watcher.Live); refused != nil {
 			p.problems = append(p.problems, refused.Error())
 			p.due = slices.DeleteFunc(p.due, func(f avalon.File) bool { return refused.Files[f.Key()] != nil })
 		}
-		u.reports.replace(item.Key, p.problems...)
-		u.waits.retain(item.Key, p.due)
+		u.invalidDocs.replace(item.Key, p.problems...)
+		u.sourceWaits.retain(item.Key, p.due)
 	case errors.As(err, &malformed):
 		idle = true
-		u.reports.replace(item.Key, malformed.Error())
-		u.waits.retain(item.Key, nil)
+		u.invalidDocs.replace(item.Key, malformed.Error())
+		u.sourceWaits.retain(item.Key, nil)
 	case errors.Is(err, avalon.ErrNotFound):
-		u.reports.replace(item.Key)
-		u.waits.retain(item.Key, nil)
+		u.invalidDocs.replace(item.Key)
+		u.sourceWaits.retain(item.Key, nil)
 	default:
 		u.reading.observe(err)
 		p.next = jitter(time.Second)
@@ -79,5 +79,5 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	if idle && u.NothingDue != nil {
 		u.NothingDue(item.Key)
 	}
-	u.schedule.end(j, roots, p.due, p.next)
+	u.scheduler.end(j, roots, p.due, p.next)
 }

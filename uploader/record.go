@@ -16,7 +16,7 @@ import (
 // recordLoop records what has become late, until ctx ends.
 func (u *Uploader) recordLoop(ctx, writing context.Context) {
 	for {
-		j, results, err := u.schedule.awaitLate(ctx)
+		j, results, err := u.scheduler.awaitLate(ctx)
 		if err != nil {
 			return
 		}
@@ -28,7 +28,7 @@ func (u *Uploader) recordLoop(ctx, writing context.Context) {
 func (u *Uploader) record(ctx context.Context, j *job, results []result) {
 	for len(results) > 0 {
 		u.write(ctx, j, results)
-		results = u.schedule.recorded(j)
+		results = u.scheduler.recorded(j)
 	}
 }
 
@@ -43,8 +43,8 @@ func (u *Uploader) write(ctx context.Context, j *job, results []result) {
 		lost, err := u.Recorder.Record(ctx, j.key, outcomes)
 		var refused *avalon.RecordError
 		if errors.As(err, &refused) {
-			u.refusals.add(j.key, refused)
-			u.reports.replace(j.key, refused.Error())
+			u.rejections.add(j.key, refused)
+			u.invalidDocs.replace(j.key, refused.Error())
 			results = slices.DeleteFunc(results, func(r result) bool { return refused.Files[r.File.Key()] != nil })
 			err = nil
 		}

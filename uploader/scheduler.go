@@ -576,14 +576,14 @@ func (p Paused) ended(now Paused) bool {
 // then a poll has to find again what was forgotten.
 func (u *Uploader) Pause(p Paused) (ended bool) {
 	p.Projects = maps.Clone(p.Projects)
-	return u.schedule.pause(p)
+	return u.scheduler.pause(p)
 }
 
 // Paused returns what is paused.
 func (u *Uploader) Paused() Paused {
-	u.schedule.mu.Lock()
-	defer u.schedule.mu.Unlock()
-	return u.schedule.paused
+	u.scheduler.mu.Lock()
+	defer u.scheduler.mu.Unlock()
+	return u.scheduler.paused
 }
 
 // pause takes the files of what is paused out of the schedule.

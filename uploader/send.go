@@ -37,7 +37,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		if slices.ContainsFunc(trials, func(h *breaker) bool { return h.Target == t }) {
 			return nil
 		}
-		trial, err := u.holds.try(t, f.Size)
+		trial, err := u.breakers.try(t, f.Size)
 		if trial != nil {
 			trials = append(trials, trial)
 		}
@@ -67,7 +67,7 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		if held.Target == trial.Target {
 			refused = err
 		}
-		u.holds.trialEnded(trial, err == nil, refused)
+		u.breakers.trialEnded(trial, err == nil, refused)
 	}
 	return held, obj, err
 }
@@ -93,7 +93,7 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 			if err != nil || !known {
 				return err
 			}
-			return u.holds.fit(t.Target, left)
+			return u.breakers.fit(t.Target, left)
 		}
 		left, known, leftErr := u.Site.Left(ctx, root)
 		switch {

@@ -175,7 +175,7 @@ func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.Source
 	if src.NewerAnnounced(ctx) {
 		patience = u.SourceGracePeriod // it is there already, and not renamed yet
 	}
-	if u.waits.expired(t, time.Now(), patience) {
+	if u.sourceWaits.expired(t, time.Now(), patience) {
 		u.staleWarned.Do(func() {
 			u.logFor(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each "+
 				"after a wait; look at the clock of the storage if that goes on", zap.Duration("wait", staleGracePeriod),

@@ -37,13 +37,13 @@ type Holds map[TargetKind]int
 func (u *Uploader) Stats() Stats {
 	s := Stats{
 		Synced: u.synced.Load(), SyncedBytes: u.bytes.Load(), FailedTries: u.failedTries.Load(),
-		FailedFiles: u.failedFiles.Load(), InvalidDocs: u.reports.count(), Deferred: u.deferred.Load(),
+		FailedFiles: u.failedFiles.Load(), InvalidDocs: u.invalidDocs.count(), Deferred: u.deferred.Load(),
 		Transfers: u.running.Load(),
 	}
 	if staller, ok := u.Source.(site.Staller); ok {
 		s.StalledCalls = int64(staller.Stalled())
 	}
-	s.Holding, s.Holds = u.holds.counts()
+	s.Holding, s.Holds = u.breakers.counts()
 	return s
 }
 
@@ -215,8 +215,8 @@ func (a *activity) now() (running []Transfer, waiting []Waiting) {
 func (u *Uploader) Activity() Activity {
 	var a Activity
 	a.Transfers, a.Waiting = u.activity.now()
-	a.Live, a.Backlog = u.schedule.planned()
-	a.Held, a.Away = u.holds.list(), u.service.isDown()
+	a.Live, a.Backlog = u.scheduler.planned()
+	a.Held, a.Away = u.breakers.list(), u.service.isDown()
 	return a
 }
 

@@ -25,7 +25,7 @@ const flushAhead = 8
 // result is written for as long as writing, while the next file is uploaded.
 func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording *errgroup.Group, spare bool) {
 	for {
-		t, err := u.schedule.nextTask(ctx, spare)
+		t, err := u.scheduler.nextTask(ctx, spare)
 		if err != nil {
 			return
 		}
@@ -36,11 +36,11 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording
 		t.progress.end(r != nil)
 		u.activity.end(t.transfer, r != nil && r.Error != "", wake)
 		u.running.Add(-1)
-		if results := u.schedule.finish(t, r, wake); len(results) > 0 {
+		if results := u.scheduler.finish(t, r, wake); len(results) > 0 {
 			recording.Go(func() error { u.record(writing, t.job, results); return nil })
 		}
 		if !spare {
-			u.schedule.free()
+			u.scheduler.free()
 		}
 	}
 }
@@ -49,7 +49,7 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording
 // there is no need.
 func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
 	start := time.Now()
-	if rest, why := u.failing.remaining(t.ref(), start); rest > 0 {
+	if rest, why := u.failures.remaining(t.ref(), start); rest > 0 {
 		t.transfer.err = why
 		return nil, rest
 	}
@@ -63,17 +63,17 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	class := site.ClassOf(err)
 	scope, _ := site.ScopeOf(err)
 	if class != site.Transient && class != site.Unavailable || err == nil {
-		u.failing.ended(t.ref(), err == nil)
+		u.failures.ended(t.ref(), err == nil)
 	}
 	switch {
 	case err == nil:
 		u.service.observe(nil)
 		return &result{Outcome: avalon.Outcome{File: t.file, RemoteID: obj.ID, At: now},
-			bytes: size, took: now.Sub(start), seen: u.waits.finish(t)}, 0
+			bytes: size, took: now.Sub(start), seen: u.sourceWaits.finish(t)}, 0
 	case class == site.NotReady:
 		// A file that has failed has been waited for.
 		if rec, _ := t.file.RecordFor(u.Rules.To); rec.Tries == 0 {
-			if wake := u.waits.nextCheck(t, now, u.SourceGracePeriod); wake > 0 {
+			if wake := u.sourceWaits.nextCheck(t, now, u.SourceGracePeriod); wake > 0 {
 				u.logFor(t.job.key).Debug("source is waited for", zap.Error(err))
 				return nil, wake
 			}
@@ -84,12 +84,12 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		return nil, jitter(site.RetryAfter(err))
 	case class == site.Unavailable:
 		if held.Target == siteTarget {
-			u.schedule.requeueNow(t.job) // nothing is planned before the hold ends
+			u.scheduler.requeueNow(t.job) // nothing is planned before the hold ends
 		} else {
 			u.deferred.Add(1) // the poll that follows the hold finds it
 		}
 		if held.Kind != "" { // else it is held already
-			u.holds.trip(held, err)
+			u.breakers.trip(held, err)
 		}
 		return nil, 0
 	case class == site.Transient:
@@ -105,7 +105,7 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 		u.service.observe(err)
 		return nil, jitter(transientDelay)
 	}
-	s := u.failing.failed(ctx, t.ref(), now, err, u.probeSite)
+	s := u.failures.failed(ctx, t.ref(), now, err, u.probeSite)
 	switch {
 	case s.own > 0:
 		return u.recordFailure(t, now, ownFailure(err, s.own))
@@ -123,7 +123,7 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 // transferFile finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable]
 // holds up, nothing if that is held already.
 func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size int64, obj site.Object, err error) {
-	if err := u.holds.check(siteTarget); err != nil {
+	if err := u.breakers.check(siteTarget); err != nil {
 		return trip{Target: siteTarget, probe: u.probeSite}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	r, err := resolveRoots(&t.file, t.roots, u.LocalRoot, u.RemoteRoot)
@@ -131,11 +131,11 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 		return trip{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
 	for _, target := range []Target{u.rootTarget(r.there), {LocalRoot, r.here}} {
-		if err := u.holds.check(target); err != nil {
+		if err := u.breakers.check(target); err != nil {
 			return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 		}
 	}
-	if err := u.holds.checkFolders(r.here, r.hereRel); err != nil {
+	if err := u.breakers.checkFolders(r.here, r.hereRel); err != nil {
 		return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	src, err := u.Source.Open(ctx, r.source(), t.file.Size)
@@ -180,7 +180,7 @@ func (u *Uploader) sourceTrouble(err error, root string) trip {
 // upcomingSiblings returns where the files will go that are uploaded into the same folder soon.
 func (u *Uploader) upcomingSiblings(ctx context.Context, t task) []string {
 	var paths []string
-	for _, other := range u.schedule.siblings(t) {
+	for _, other := range u.scheduler.siblings(t) {
 		r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot)
 		if err != nil {
 			continue
@@ -205,7 +205,7 @@ func truncate(text string) string {
 
 // recordFailure spends a try.
 func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, time.Duration) {
-	u.waits.finish(t)
+	u.sourceWaits.finish(t)
 	rec, _ := t.file.RecordFor(u.Rules.To)
 	tries := rec.Tries + 1
 	u.failedTries.Add(1)

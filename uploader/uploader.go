@@ -75,16 +75,16 @@ type Options struct {
 // Uploader uploads the files that are due.
 type Uploader struct {
 	Options
-	schedule    *scheduler
-	holds       *breakers
-	waits       sourceWaits
-	reports     invalidDocs
-	refusals    rejections
+	scheduler   *scheduler
+	breakers    *breakers
+	sourceWaits sourceWaits
+	invalidDocs invalidDocs
+	rejections  rejections
 	reading     availability
 	writing     availability
 	service     availability
 	activity    activity
-	failing     failureTracker
+	failures    failureTracker
 	staleWarned sync.Once
 
 	synced, bytes, failedTries, failedFiles, deferred atomic.Int64 // see Stats
@@ -96,15 +96,15 @@ type Uploader struct {
 // New returns an uploader.
 func New(o Options) *Uploader {
 	u := &Uploader{
-		Options:  o,
-		schedule: newScheduler(o.Transfers, o.Queue),
-		holds:    newBreakers(o.Log, o.Poll),
-		reports:  invalidDocs{log: o.Log},
-		reading:  availability{log: o.Log, what: "reading from the database"},
-		writing:  availability{log: o.Log, what: "writing to the database"},
-		service:  availability{log: o.Log, what: "uploading to the remote site"},
+		Options:     o,
+		scheduler:   newScheduler(o.Transfers, o.Queue),
+		breakers:    newBreakers(o.Log, o.Poll),
+		invalidDocs: invalidDocs{log: o.Log},
+		reading:     availability{log: o.Log, what: "reading from the database"},
+		writing:     availability{log: o.Log, what: "writing to the database"},
+		service:     availability{log: o.Log, what: "uploading to the remote site"},
 	}
-	u.schedule.rootOf = func(f *avalon.File, roots avalon.Roots) string {
+	u.scheduler.rootOf = func(f *avalon.File, roots avalon.Roots) string {
 		r, err := resolveRoots(f, roots, u.LocalRoot, u.RemoteRoot)
 		if err != nil {
 			return ""
@@ -112,23 +112,23 @@ func New(o Options) *Uploader {
 		return r.here
 	}
 	if staller, ok := o.Source.(site.Staller); ok {
-		staller.OnStall(u.schedule.addSlowCalls, func(root string) { u.holds.probeNow(Target{LocalRoot, root}) })
+		staller.OnStall(u.scheduler.addSlowCalls, func(root string) { u.breakers.probeNow(Target{LocalRoot, root}) })
 	}
 	return u
 }
 
 // Held returns what holds uploads.
-func (u *Uploader) Held() []Hold { return u.holds.list() }
+func (u *Uploader) Held() []Hold { return u.breakers.list() }
 
 // SiteHeld returns what holds up all uploads, nil if nothing does.
-func (u *Uploader) SiteHeld() error { return u.holds.check(siteTarget) }
+func (u *Uploader) SiteHeld() error { return u.breakers.check(siteTarget) }
 
 // Left reports whether files have been left to a later poll since it was asked last, as more can't be uploaded for now
 // than there is memory for.
-func (u *Uploader) Left() bool { return u.schedule.takeSkipped() }
+func (u *Uploader) Left() bool { return u.scheduler.takeSkipped() }
 
 // Idle reports that nothing is under way, queued or backing off.
-func (u *Uploader) Idle() bool { return u.schedule.idle() }
+func (u *Uploader) Idle() bool { return u.scheduler.idle() }
 
 // Run works until ctx ends. Then no new file is begun, uploads have DrainTimeout to finish, and their results are
 // recorded until FlushTimeout is over. When fenced ends, everything does at once, as another process may be at work.
@@ -154,10 +154,10 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 		g.Go(func() error { u.transferLoop(ctx, working, writing, recording, i == 0); return nil })
 	}
 	g.Go(func() error { u.recordLoop(ctx, writing); return nil })
-	g.Go(func() error { u.holds.run(ctx); return nil })
+	g.Go(func() error { u.breakers.run(ctx); return nil })
 	_ = g.Wait()
 	_ = recording.Wait()
-	for j, results := range u.schedule.takeAll() {
+	for j, results := range u.scheduler.takeAll() {
 		u.write(writing, j, results)
 	}
 	u.progressReports.Wait()
@@ -166,7 +166,7 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 // planLoop plans what comes by a lane.
 func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 	for {
-		if u.schedule.room(ctx, lane) != nil || u.holds.wait(ctx, siteTarget) != nil {
+		if u.scheduler.room(ctx, lane) != nil || u.breakers.wait(ctx, siteTarget) != nil {
 			return
 		}
 		item, err := u.Queue.Get(ctx, lane)
@@ -174,7 +174,7 @@ func (u *Uploader) planLoop(ctx context.Context, lane watcher.Lane) {
 			return
 		}
 		if u.Paused().Is(item.Key.Project) {
-			u.waits.retain(item.Key, nil) // the poll that follows the pause finds it
+			u.sourceWaits.retain(item.Key, nil) // the poll that follows the pause finds it
 		} else {
 			u.plan(ctx, item)
 		}

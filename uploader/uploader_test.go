@@ -522,9 +522,9 @@ func TestUploadsWaitForTheDatabase(t *testing.T) {
 	inBubble(t, func(w *world) {
 		w.up.Recorder = hanging{w.store}
 		for i := range 1000 {
-			w.up.schedule.plan(strings.Repeat("x", i+1), watcher.Backlog, w.store.rep.Files[0])
+			w.up.scheduler.plan(strings.Repeat("x", i+1), watcher.Backlog, w.store.rep.Files[0])
 		}
-		for _, j := range w.up.schedule.jobs {
+		for _, j := range w.up.scheduler.jobs {
 			j.roots = w.roots
 		}
 		w.run(time.Minute)
