@@ -136,9 +136,7 @@ func (s *Server) Stop() {
 func (s *Server) Synced(f uploader.SyncedFile) {
 	s.metrics.upload.Observe(f.Upload.Seconds())
 	s.metrics.reaction.Observe(f.Reaction.Seconds())
-	if s.http != nil { // the page may be open
-		s.history.add(f, time.Now())
-	}
+	s.history.add(f, time.Now())
 }
 
 // handler answers GET and HEAD, and POST where something can be changed.

@@ -1,11 +1,9 @@
 package web
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"net/http"
 	"sync"
 	"time"
@@ -42,7 +40,6 @@ type session struct {
 // its hash is kept.
 type sessions struct {
 	token  [sha256.Size]byte // hash
-	key    [32]byte          // of the values in forms
 	cookie string            // name of our cookies
 
 	mu       sync.Mutex
@@ -55,10 +52,8 @@ func newSessions(token string) *sessions {
 	if token == "" {
 		return nil
 	}
-	s := &sessions{token: sha256.Sum256([]byte(token)), cookie: cookiePrefix + rand.Text(),
+	return &sessions{token: sha256.Sum256([]byte(token)), cookie: cookiePrefix + rand.Text(),
 		all: map[[sha256.Size]byte]*session{}, limiters: map[string]*rate.Limiter{}}
-	rand.Read(s.key[:])
-	return s
 }
 
 // allowAttempt reports whether a host may try a token now.
@@ -84,12 +79,7 @@ func (s *sessions) verify(token string) bool {
 
 // create creates a session and returns the value of its cookie.
 func (s *sessions) create(now time.Time) string {
-	var value [32]byte
-	rand.Read(value[:])
-	text := base64.RawURLEncoding.EncodeToString(value[:])
-	hash := sha256.Sum256([]byte(text))
-	mac := hmac.New(sha256.New, s.key[:])
-	mac.Write(hash[:])
+	value := rand.Text() + rand.Text()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var oldest [sha256.Size]byte
@@ -103,8 +93,8 @@ func (s *sessions) create(now time.Time) string {
 	if len(s.all) >= maxSessions {
 		delete(s.all, oldest)
 	}
-	s.all[hash] = &session{form: base64.RawURLEncoding.EncodeToString(mac.Sum(nil)), expires: now.Add(sessionTTL)}
-	return text
+	s.all[sha256.Sum256([]byte(value))] = &session{form: rand.Text(), expires: now.Add(sessionTTL)}
+	return value
 }
 
 // of returns the session of a request, nil if there is none.
