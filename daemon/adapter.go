@@ -51,7 +51,7 @@ type databases struct {
 type components struct {
 	queue    *watcher.Queue
 	stream   *watcher.Stream
-	poll     *watcher.Poll // also nil if it is not used
+	poll     *watcher.Poller // also nil if it is not used
 	uploader *uploader.Uploader
 	backend  site.Backend
 }

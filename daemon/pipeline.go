@@ -60,7 +60,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	queue := watcher.NewQueue(queueCapacity)
 	defer queue.Close()
 	rules := Rules(cfg)
-	poll := watcher.NewPoll(p.store, rules, queue, log)
+	poll := watcher.NewPoller(p.store, rules, queue, log)
 	poll.Interval = cfg.LoopDelay
 	up := uploader.New(uploader.Options{
 		Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
@@ -68,7 +68,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10,
 		Queue: queue, Store: p.store, Recorder: p.store.Recorder(rules.Route, p.journal.Lease.Check),
 		Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend,
-		Poll: poll.Now, Log: log,
+		Poll: poll.Trigger, Log: log,
 		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
 		NothingDue: poll.NothingDue,
 	})
@@ -79,8 +79,8 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		Poll: func() {}, Gap: func() {}, Log: log}
 	shown := components{queue: queue, stream: stream, uploader: up, backend: backend}
 	if cfg.Poll && !p.once {
-		shown.poll, stream.Poll, stream.Gap = poll, poll.Now, poll.Gap
-		poll.Watched = func() bool { return stream.State() == watcher.StreamOpen }
+		shown.poll, stream.Poll, stream.Gap = poll, poll.Trigger, poll.TriggerAfterGap
+		poll.StreamOpen = func() bool { return stream.State() == watcher.StreamOpen }
 	}
 	p.adapter.setComponents(shown)
 	defer p.adapter.setComponents(components{})
@@ -92,7 +92,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	wg.Go(func() { p.pauses.Watch(ctx, paused, pausing.set) })
 	wg.Go(func() { p.ensureStateIndexes(ctx) })
 	if cfg.Index {
-		index := &watcher.Index{Store: p.store, Route: rules.Route, Interval: cfg.LoopDelay, Log: log}
+		index := &watcher.IndexEnsurer{Store: p.store, Route: rules.Route, Interval: cfg.LoopDelay, Log: log}
 		wg.Go(func() { index.Run(ctx) })
 	}
 	if p.once {
@@ -100,7 +100,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		cancel()
 	} else {
 		// Without regular polls there is one after a hold or a pause, as nothing else reports what that has left.
-		poll.OnlyAsked = !cfg.Poll
+		poll.OnlyTriggered = !cfg.Poll
 		wg.Go(func() { poll.Run(ctx) })
 		if cfg.Stream {
 			wg.Go(func() { stream.Run(ctx) })
@@ -144,7 +144,7 @@ func (p *pipeline) awaitShutdown(wg *sync.WaitGroup) {
 }
 
 // drainAll drains until no pause has ended meanwhile. The error says what was not synced.
-func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader,
+func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader,
 	pausing *pauseController) error {
 	for {
 		if err := drain(ctx, poll, up); err != nil {
@@ -160,7 +160,7 @@ func (p *pipeline) drainAll(ctx context.Context, poll *watcher.Poll, up *uploade
 const drainInterval = 20 * time.Millisecond
 
 // drain polls once and waits until all that was found is synced or given up.
-func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error {
+func drain(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader) error {
 	ctx, cancel := context.WithCancel(ctx)
 	polled := make(chan error, 1)
 	go func() { polled <- poll.Once(ctx) }()
@@ -205,7 +205,7 @@ func drain(ctx context.Context, poll *watcher.Poll, up *uploader.Uploader) error
 type pauseController struct {
 	log  *zap.Logger
 	up   *uploader.Uploader
-	poll *watcher.Poll
+	poll *watcher.Poller
 
 	mu    sync.Mutex
 	last  []state.Pause
@@ -235,7 +235,7 @@ func (p *pauseController) set(list []state.Pause) {
 	p.last = list
 	if p.up.Pause(now) {
 		p.ended = true
-		p.poll.Anew()
+		p.poll.Restart()
 	}
 }
 

@@ -134,7 +134,7 @@ func (s *scheduler) begin(item watcher.Item) *job {
 	defer s.mu.Unlock()
 	j := s.jobs[item.Key]
 	if j == nil {
-		j = &job{key: item.Key, lane: item.Lane, seen: item.Seen, tracked: map[avalon.FileKey]bool{},
+		j = &job{key: item.Key, lane: item.Lane, seen: item.EnqueuedAt, tracked: map[avalon.FileKey]bool{},
 			running: map[avalon.FileKey]avalon.File{}}
 		s.jobs[item.Key] = j
 	} else {

@@ -27,7 +27,7 @@ func key(name string) avalon.Key {
 
 // plan plans a representation with so many files, as the uploader does.
 func (s *scheduler) plan(name string, lane watcher.Lane, due ...avalon.File) *job {
-	j := s.begin(watcher.Item{Key: key(name), Lane: lane, Seen: time.Now()})
+	j := s.begin(watcher.Item{Key: key(name), Lane: lane, EnqueuedAt: time.Now()})
 	s.end(j, nil, due, 0)
 	return j
 }

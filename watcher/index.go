@@ -12,23 +12,23 @@ import (
 	"sitesync/avalon"
 )
 
-// slowIndex is after how long it is told that an index is still not there.
+// slowIndex is the time after which an index that is still being created is logged.
 const slowIndex = 30 * time.Second
 
-// Index creates the indexes that the poll needs, in projects that have none. It is no part of the poll, which works
-// without, as MongoDB may take long: it reads all documents, and waits for every member of the replica set.
-type Index struct {
+// IndexEnsurer creates the indexes that polls use, in projects without. Polls do not wait for it, as MongoDB may take long:
+// it reads all documents, and waits for every member of the replica set.
+type IndexEnsurer struct {
 	Store    *avalon.Store
 	Route    avalon.Route
-	Interval time.Duration // from one look for projects without to the next
+	Interval time.Duration // between looks for new projects
 	Log      *zap.Logger
 
-	made   map[avalon.Project]bool
-	failed bool // it was told that one can't be created
+	done   map[avalon.Project]bool
+	failed bool // this was logged
 }
 
 // Run works until ctx ends.
-func (x *Index) Run(ctx context.Context) {
+func (x *IndexEnsurer) Run(ctx context.Context) {
 	for {
 		x.Once(ctx)
 		select {
@@ -39,36 +39,35 @@ func (x *Index) Run(ctx context.Context) {
 	}
 }
 
-// Once looks at every project. What can't be done is logged, once, since what keeps an index from being made in one
-// project will do so in all.
-func (x *Index) Once(ctx context.Context) {
+// Once ensures the indexes of every project. A failure is logged once, since its cause is the same in all projects.
+func (x *IndexEnsurer) Once(ctx context.Context) {
 	projects, err := x.Store.Projects(ctx)
 	if err != nil {
-		x.Log.Debug("projects can't be listed for their indexes", zap.Error(err)) // the poll tells of it
+		x.Log.Debug("cannot list the projects for their indexes", zap.Error(err)) // polls log it as a warning
 		return
 	}
-	if x.made == nil {
-		x.made = map[avalon.Project]bool{}
+	if x.done == nil {
+		x.done = map[avalon.Project]bool{}
 	}
-	maps.DeleteFunc(x.made, func(p avalon.Project, _ bool) bool { return !slices.Contains(projects, p) })
+	maps.DeleteFunc(x.done, func(p avalon.Project, _ bool) bool { return !slices.Contains(projects, p) })
 	for _, p := range projects {
-		if x.made[p] {
+		if x.done[p] {
 			continue
 		}
 		slow := time.AfterFunc(slowIndex, func() {
-			x.Log.Warn("the index for the poll is still being created; polls work without, but slower",
+			x.Log.Warn("the index for polls is still being created; until then, polls are slower",
 				zap.String("project", p.Name), zap.Duration("for", slowIndex))
 		})
 		err := x.Store.EnsureIndex(ctx, p, x.Route)
 		slow.Stop()
 		switch {
 		case err == nil:
-			x.made[p], x.failed = true, false
+			x.done[p], x.failed = true, false
 		case errors.Is(err, avalon.ErrNotFound), ctx.Err() != nil, x.failed:
 		default:
 			x.failed = true
-			x.Log.Warn("no index for the poll, which will be slow in large projects; let the user create indexes, or create "+
-				"it by hand and run with --no-index", zap.String("project", p.Name), zap.Error(err))
+			x.Log.Warn("cannot create the index for polls, which will be slow in large projects; allow the user to create "+
+				"indexes, or create it by hand and run with --no-index", zap.String("project", p.Name), zap.Error(err))
 		}
 	}
 }

@@ -36,8 +36,8 @@ type fixture struct {
 	studio *studio.Studio
 	store  *avalon.Store
 	queue  *Queue
-	poll   *Poll
-	index  *Index
+	poll   *Poller
+	index  *IndexEnsurer
 	stream *Stream
 	logs   *observer.ObservedLogs
 	app    string // by which fail points know the watcher's connections
@@ -65,11 +65,11 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
 	f.logs = logs
-	f.poll = NewPoll(f.store, avalon.Rules{Route: route, RetryCount: retryCount}, f.queue, log)
+	f.poll = NewPoller(f.store, avalon.Rules{Route: route, RetryCount: retryCount}, f.queue, log)
 	f.poll.Interval = time.Hour
-	f.poll.Watched = func() bool { return true }
-	f.index = &Index{Store: f.store, Route: route, Interval: time.Hour, Log: log}
-	f.stream = &Stream{Store: f.store, Route: route, Queue: f.queue, Poll: f.poll.Now, Gap: f.poll.Gap, Log: log}
+	f.poll.StreamOpen = func() bool { return true }
+	f.index = &IndexEnsurer{Store: f.store, Route: route, Interval: time.Hour, Log: log}
+	f.stream = &Stream{Store: f.store, Route: route, Queue: f.queue, Poll: f.poll.Trigger, Gap: f.poll.TriggerAfterGap, Log: log}
 	t.Cleanup(f.queue.Close)
 	return f
 }

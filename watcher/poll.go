@@ -16,128 +16,128 @@ import (
 	"sitesync/avalon"
 )
 
-// share is how many keys of one project the poll takes before it looks at the next, so that a project with
-// a long backlog does not hold up the others.
-const share = 200
+// perProjectBatch is how many keys of one project are read before it is the turn of the next one, so that a long backlog
+// does not hold up the other projects.
+const perProjectBatch = 200
 
-// firstRetry is how long after a failed poll it is tried again; the wait doubles, up to the interval.
-const firstRetry = time.Second
+// minRetry is the wait after a failed poll. It doubles with each further failure, up to the interval.
+const minRetry = time.Second
 
-// mostFresh is how many keys that are new to the poll wait in the live lane, so that a publish of this moment waits for no
-// more. The others follow within moments.
-const mostFresh = 1000
+// maxFresh is how many fresh keys may wait in the live lane, so that a new publish does not wait for more. The others
+// follow within moments.
+const maxFresh = 1000
 
-// mostKnown bounds the keys that are remembered from one poll to the next, about 20 MB. What is beyond is never fresh.
-const mostKnown = 500_000
+// maxKnown limits the keys that are remembered from one poll to the next, about 20 MB. A key beyond is never fresh.
+const maxKnown = 500_000
 
-// How long it is believed that nothing is to be done about a document that was looked at, while no stream tells of it
-// and while one does. What happens to its pending file is seen by the poll; but not, for example, what it lacks.
+// How long a document counts as idle, without and with a stream that reports its changes. The poll notices a change of a
+// pending file by itself, but not, for example, one of what the file lacks.
 const (
-	unwatched = 10 * time.Minute
-	watched   = time.Hour
+	maxIdleWithoutStream = 10 * time.Minute
+	maxIdleWithStream    = time.Hour
 )
 
-// Poll looks for everything that is pending: at once, every Interval, and when it is asked to. It reads keys only.
+// Poller finds everything that is pending: at the start, every Interval, and when it is triggered. It reads keys only.
 //
-// What is fresh, as an earlier poll has not seen it and no stream can have told of it, goes to the live lane. All else is
-// a backlog. If there is no room for it in the queue, it is fed at the pace at which the queue drains, while further
-// polls look for what is fresh.
-type Poll struct {
+// A key that no earlier poll has seen, and that no stream can have reported, is fresh and goes to the live lane. The others
+// are a backlog. When the queue has no room for it, the backlog is fed as the queue drains, while further polls look for
+// fresh keys.
+type Poller struct {
 	Store    *avalon.Store
 	Rules    avalon.Rules
 	Interval time.Duration // from the start of one poll to that of the next; more than 0
 	Queue    *Queue
 	Log      *zap.Logger
 
-	// Skip tells which projects are left out for now; nil: none.
+	// Skip reports whether a project is left out for now; nil: none is.
 	Skip func(project string) bool
 
-	// OnlyAsked has Run poll when it is asked to, and at no other time.
-	OnlyAsked bool
+	// OnlyTriggered turns off the polls at the start and every Interval.
+	OnlyTriggered bool
 
-	// Watched reports that a stream tells of what happens; nil: there is none.
-	Watched func() bool
+	// StreamOpen reports whether a stream reports changes; nil: there is none.
+	StreamOpen func() bool
 
-	now chan struct{}
+	triggered chan struct{}
 
-	mu     sync.Mutex
-	counts PollCounts
-	known  map[uint64]knownKey // of the last poll; nil: there was none
-	left   map[string]bool     // projects that the last poll has left out
-	gap    bool                // the stream may have missed something since the last poll
-	feed   context.CancelFunc  // ends the present feeding; nil: there is none
-	again  bool                // feed once more when it ends
+	mu       sync.Mutex
+	counts   PollCounts
+	known    map[uint64]knownKey // of the last poll; nil: there was none
+	skipped  map[string]bool     // projects that the last poll has left out
+	gap      bool                // the stream may have missed something since the last poll
+	stopFeed context.CancelFunc  // ends the feeding of the backlog; nil: there is none
+	refeed   bool                // poll and feed once more when it ends
 
-	recorded map[uint64]bool // keys since the present poll began; nil: there is none
+	recorded map[uint64]bool // keys recorded since the running poll began; nil: none runs
 	seed     maphash.Seed
 }
 
 // knownKey is what is remembered of a key that a poll has found.
 type knownKey struct {
 	sourceOpen bool // see avalon.Candidate
-	idle       bool // it was looked at, and there was nothing to do
+	idle       bool // there was nothing to do about it
 }
 
 // PollCounts count polls since the start.
 type PollCounts struct {
-	Runs     int64     // that have ended, however they did
-	Failures int64     // runs in which a project could not be read, or none
-	Failing  bool      // the last run was one of them
-	Success  time.Time // when the last one without failure ended; zero if none has yet
+	Runs     int64     // finished polls, also failed ones
+	Failures int64     // polls that could not read all projects
+	Failing  bool      // the last poll was one of these
+	Success  time.Time // end of the last poll without failure; zero if there is none yet
 }
 
 // Counts returns the counts so far.
-func (p *Poll) Counts() PollCounts {
+func (p *Poller) Counts() PollCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.counts
 }
 
-// NewPoll returns a poll; the caller fills in the rest of the fields.
-func NewPoll(store *avalon.Store, rules avalon.Rules, queue *Queue, log *zap.Logger) *Poll {
-	return &Poll{Store: store, Rules: rules, Queue: queue, Log: log, now: make(chan struct{}, 1), seed: maphash.MakeSeed()}
+// NewPoller returns a poller; the caller sets its other fields.
+func NewPoller(store *avalon.Store, rules avalon.Rules, queue *Queue, log *zap.Logger) *Poller {
+	return &Poller{Store: store, Rules: rules, Queue: queue, Log: log, triggered: make(chan struct{}, 1),
+		seed: maphash.MakeSeed()}
 }
 
-// Now asks for a poll as soon as the present one has ended, and to feed all that it finds.
-func (p *Poll) Now() {
+// Trigger starts a poll, which feeds all that it finds, as soon as the running one has ended.
+func (p *Poller) Trigger() {
 	p.mu.Lock()
-	p.again = p.feed != nil
+	p.refeed = p.stopFeed != nil
 	p.mu.Unlock()
-	p.ask()
+	p.signal()
 }
 
-func (p *Poll) ask() {
+func (p *Poller) signal() {
 	select {
-	case p.now <- struct{}{}:
-	default: // one is asked for already
+	case p.triggered <- struct{}{}:
+	default: // it is triggered already
 	}
 }
 
-// Gap is Now, where a stream may have missed something: what is new since the last poll is fresh, and what was of no
-// interest is looked at again.
-func (p *Poll) Gap() {
+// TriggerAfterGap is Trigger for when the stream may have missed something: keys that are new since the last poll are
+// fresh, and none is idle.
+func (p *Poller) TriggerAfterGap() {
 	p.mu.Lock()
 	p.gap = true
 	for h, k := range p.known {
 		p.known[h] = knownKey{sourceOpen: k.sourceOpen}
 	}
 	p.mu.Unlock()
-	p.Now()
+	p.Trigger()
 }
 
-// Anew ends the feeding, which takes as long as its backlog, and begins another poll.
-func (p *Poll) Anew() {
+// Restart is Trigger, but does not wait until the backlog of an earlier poll is fed.
+func (p *Poller) Restart() {
 	p.mu.Lock()
-	if p.feed != nil {
-		p.feed()
+	if p.stopFeed != nil {
+		p.stopFeed()
 	}
 	p.mu.Unlock()
-	p.Now()
+	p.Trigger()
 }
 
-// NothingDue says that there is nothing to do about a key, and nothing to wait for. It is not looked at again until something
-// happens to it, but for safety's sake once in a while.
-func (p *Poll) NothingDue(key avalon.Key) {
+// NothingDue marks a key as idle: polls leave it out until something happens to it, or it has been idle for long.
+func (p *Poller) NothingDue(key avalon.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.hash(key)
@@ -147,9 +147,8 @@ func (p *Poll) NothingDue(key avalon.Key) {
 	}
 }
 
-// Recorded says that the outcome of a file of a representation was recorded, so that the key is fresh if it is pending
-// again: somebody has taken the file back.
-func (p *Poll) Recorded(key avalon.Key) {
+// Recorded is called when the outcome of a file was recorded, so that its key is fresh if it is pending again.
+func (p *Poller) Recorded(key avalon.Key) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.hash(key)
@@ -159,23 +158,22 @@ func (p *Poll) Recorded(key avalon.Key) {
 	}
 }
 
-func (p *Poll) hash(key avalon.Key) uint64 { return maphash.Comparable(p.seed, key) }
+func (p *Poller) hash(key avalon.Key) uint64 { return maphash.Comparable(p.seed, key) }
 
-// isIdle reports whether a key need not be looked at.
-func (p *Poll) isIdle(key avalon.Key) bool {
+func (p *Poller) isIdle(key avalon.Key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.known[p.hash(key)].idle
 }
 
-// Run polls until ctx ends. A poll that failed is tried again sooner than the next one would be, as it may be the
-// one that was to find what the stream has missed.
-func (p *Poll) Run(ctx context.Context) {
-	troubled := false // already told
-	retry := firstRetry
+// Run polls until ctx ends. A failed poll is retried sooner than the next one is due, as it may be the one that was to
+// find what the stream has missed.
+func (p *Poller) Run(ctx context.Context) {
+	failing := false
+	retry := minRetry
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
-	if p.OnlyAsked && !p.asked(ctx, nil) {
+	if p.OnlyTriggered && !p.waitTrigger(ctx, nil) {
 		return
 	}
 	for {
@@ -185,98 +183,97 @@ func (p *Poll) Run(ctx context.Context) {
 			return
 		}
 		took := time.Since(start)
-		// However long a poll takes, it is no more than half of the time that the server is asked for.
-		wait := max(p.Interval-took, took)
+		wait := max(p.Interval-took, took) // polls take at most half of the server's time
 		switch {
-		case err == nil:
-			if troubled {
-				p.Log.Info("poll works again")
-			}
-			troubled, retry = false, firstRetry
-			if more {
-				wait = min(wait, max(time.Second, took))
-			} else if p.OnlyAsked {
-				wait = math.MaxInt64
-			}
-		default:
+		case err != nil:
 			wait = min(retry, p.Interval)
 			retry = min(2*retry, p.Interval)
-			if !troubled {
-				p.Log.Warn("poll failed; it is tried again", zap.Error(err), zap.Duration("in", wait))
-			} else {
-				p.Log.Debug("poll failed again", zap.Error(err), zap.Duration("in", wait))
+			log, message := p.Log.Warn, "poll failed; retrying"
+			if failing {
+				log, message = p.Log.Debug, "poll failed again; retrying"
 			}
-			troubled = true
+			log(message, zap.Error(err), zap.Duration("in", wait))
+		case more:
+			wait = min(wait, max(time.Second, took))
+		case p.OnlyTriggered:
+			wait = math.MaxInt64
 		}
+		if err == nil {
+			if failing {
+				p.Log.Info("poll works again")
+			}
+			retry = minRetry
+		}
+		failing = err != nil
 		if full {
 			p.startFeeding(ctx, &feeding)
 		}
 
-		after := time.NewTimer(wait)
-		if p.asked(ctx, after.C) {
-			retry = firstRetry
+		timer := time.NewTimer(wait)
+		if p.waitTrigger(ctx, timer.C) {
+			retry = minRetry
 		}
-		after.Stop()
+		timer.Stop()
 		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// asked waits until a poll is asked for, and reports false if it was time, or ctx has ended.
-func (p *Poll) asked(ctx context.Context, time <-chan time.Time) bool {
+// waitTrigger waits for a trigger, and returns false if the time or ctx ends before.
+func (p *Poller) waitTrigger(ctx context.Context, time <-chan time.Time) bool {
 	select {
 	case <-time:
 		return false
-	case <-p.now:
+	case <-p.triggered:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// startFeeding feeds what there was no room for, at the pace at which the queue drains.
-func (p *Poll) startFeeding(ctx context.Context, feeding *sync.WaitGroup) {
+// startFeeding feeds the backlog that there was no room for, as the queue drains.
+func (p *Poller) startFeeding(ctx context.Context, feeding *sync.WaitGroup) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.feed != nil {
+	if p.stopFeed != nil {
 		return
 	}
-	ctx, p.feed = context.WithCancel(ctx)
+	ctx, p.stopFeed = context.WithCancel(ctx)
 	feeding.Go(func() {
-		// What can't be read the next poll tells of.
+		// The next poll reports an error.
 		_, _ = p.each(ctx, func(c avalon.Candidate) error {
 			if p.isIdle(c.Key) {
 				return nil
 			}
-			return p.Queue.AddWait(ctx, c.Key, Backlog)
+			return p.Queue.AddBlocking(ctx, c.Key, Backlog)
 		})
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.feed()
-		p.feed = nil
-		if p.again {
-			p.again = false
-			p.ask()
+		p.stopFeed()
+		p.stopFeed = nil
+		if p.refeed {
+			p.refeed = false
+			p.signal()
 		}
 	})
 }
 
-// poll looks once. It puts what is fresh into the live lane, and into the backlog what there is room for. It reports
-// whether there is more that is fresh, and whether there was no room for all of the backlog.
-func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
-	unseen := p.Watched == nil || !p.Watched()
+// poll puts fresh keys into the live lane, and others into the backlog while there is room. It reports whether there are
+// more fresh keys, and whether there was no room for all of the backlog.
+func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
+	streaming := p.StreamOpen != nil && p.StreamOpen()
 	p.mu.Lock()
-	last, left, feeding := p.known, p.left, p.feed != nil
-	missed := last != nil && (unseen || p.gap)
-	p.gap, p.recorded = unseen, map[uint64]bool{}
+	last, left, feeding := p.known, p.skipped, p.stopFeed != nil
+	missed := last != nil && (!streaming || p.gap)
+	p.gap, p.recorded = !streaming, map[uint64]bool{}
 	p.mu.Unlock()
-	// Idle keys have their turn to be looked at all the same, each once in a while.
-	within := watched
-	if unseen {
-		within = unwatched
+	// An idle key is looked at in one of so many polls.
+	maxIdle := maxIdleWithoutStream
+	if streaming {
+		maxIdle = maxIdleWithStream
 	}
-	turns := uint64(max(1, within/p.Interval))
+	turns := uint64(max(1, maxIdle/p.Interval))
 	turn := uint64(time.Now().UnixNano()/int64(p.Interval)) % turns
 
 	now := map[uint64]knownKey{}
@@ -285,12 +282,12 @@ func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
 		p.mu.Lock()
 		before, known := last[h]
 		p.mu.Unlock()
-		isFresh := missed && (!known || before.sourceOpen && !c.SourceOpen) && !left[c.Key.Project] && len(last) < mostKnown
+		isFresh := missed && (!known || before.sourceOpen && !c.SourceOpen) && !left[c.Key.Project] && len(last) < maxKnown
 		isIdle := !isFresh && before.idle && h%turns != turn
 		switch {
-		case isFresh && (p.Queue.Len(Live) >= mostFresh || !p.Queue.Add(c.Key, Live)):
-			more = true // it is not remembered, and so fresh the next time too
-		case len(now) < mostKnown:
+		case isFresh && (p.Queue.Len(Live) >= maxFresh || !p.Queue.Add(c.Key, Live)):
+			more = true // not remembered, and so fresh the next time too
+		case len(now) < maxKnown:
 			now[h] = knownKey{c.SourceOpen, isIdle}
 		}
 		if !isIdle && !feeding && !full {
@@ -303,26 +300,26 @@ func (p *Poll) poll(ctx context.Context) (more, full bool, err error) {
 	recorded := p.recorded
 	p.recorded = nil
 	if ctx.Err() != nil {
-		return false, false, err // it was told to stop, which says nothing of the database
+		return false, false, err // a shutdown is no failure
 	}
-	for h := range recorded { // it may have been seen before
+	for h := range recorded { // the poll may have seen them before
 		delete(now, h)
 	}
 	p.count(err)
 	if err != nil {
-		for h, k := range last { // what could not be read is not fresh later
-			if _, ok := now[h]; !ok && len(now) < mostKnown {
+		for h, k := range last { // a key that could not be read is not fresh later
+			if _, ok := now[h]; !ok && len(now) < maxKnown {
 				now[h] = k
 			}
 		}
 	}
 	p.gap = p.gap || missed && (more || err != nil)
-	p.known, p.left = now, skipped
+	p.known, p.skipped = now, skipped
 	return more, full, err
 }
 
-// count takes note of a poll, with the lock held.
-func (p *Poll) count(err error) {
+// count counts a poll, with the mutex locked.
+func (p *Poller) count(err error) {
 	p.counts.Runs++
 	p.counts.Failing = err != nil
 	if err != nil {
@@ -332,12 +329,12 @@ func (p *Poll) count(err error) {
 	}
 }
 
-// Once puts every pending key of every project into the queue, and waits for room. A project that can't be read does not
-// keep the others from being polled; the error tells how many could not, and why the first one.
-func (p *Poll) Once(ctx context.Context) error {
-	_, err := p.each(ctx, func(c avalon.Candidate) error { return p.Queue.AddWait(ctx, c.Key, Backlog) })
+// Once puts every pending key of every project into the queue, and waits for room. A project that cannot be read does not
+// keep the others from being polled; the error counts such projects and has the first one's cause.
+func (p *Poller) Once(ctx context.Context) error {
+	_, err := p.each(ctx, func(c avalon.Candidate) error { return p.Queue.AddBlocking(ctx, c.Key, Backlog) })
 	if ctx.Err() != nil {
-		return err // it was told to stop, which says nothing of the database
+		return err // a shutdown is no failure
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -345,8 +342,8 @@ func (p *Poll) Once(ctx context.Context) error {
 	return err
 }
 
-// each goes through what is pending in every project, a share of each at a time, but for those that are skipped.
-func (p *Poll) each(ctx context.Context, visit func(avalon.Candidate) error) (skipped map[string]bool, err error) {
+// each visits what is pending in every project, a batch of each in turn, but for the projects that are skipped.
+func (p *Poller) each(ctx context.Context, visit func(avalon.Candidate) error) (skipped map[string]bool, err error) {
 	projects, err := p.Store.Projects(ctx)
 	if err != nil {
 		return nil, err
@@ -376,7 +373,7 @@ func (p *Poll) each(ctx context.Context, visit func(avalon.Candidate) error) (sk
 				c.stop()
 				return true
 			}
-			more, err := take(c.next, visit)
+			more, err := visitBatch(c.next, visit)
 			if err != nil {
 				failed++
 				first = cmp.Or(first, err)
@@ -396,9 +393,9 @@ func (p *Poll) each(ctx context.Context, visit func(avalon.Candidate) error) (sk
 	return skipped, nil
 }
 
-// take goes through a project's share, and reports whether there is more.
-func take(next func() (avalon.Candidate, error, bool), visit func(avalon.Candidate) error) (more bool, err error) {
-	for range share {
+// visitBatch visits a batch of one project, and reports whether there may be more.
+func visitBatch(next func() (avalon.Candidate, error, bool), visit func(avalon.Candidate) error) (more bool, err error) {
+	for range perProjectBatch {
 		c, err, ok := next()
 		if !ok || err != nil {
 			return false, err

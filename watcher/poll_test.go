@@ -15,8 +15,8 @@ import (
 
 // Messages that operators see.
 const (
-	pollFailed = "poll failed; it is tried again"
-	pollAgain  = "poll failed again"
+	pollFailed = "poll failed; retrying"
+	pollAgain  = "poll failed again; retrying"
 	pollWorks  = "poll works again"
 )
 
@@ -60,7 +60,7 @@ func TestPollStarvesNoProject(t *testing.T) {
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue = f.queue
-	const long = 3 * share
+	const long = 3 * perProjectBatch
 	projects := []string{"A long", "B short", "C long", "D short"}
 	for _, name := range projects {
 		n := 2
@@ -93,8 +93,8 @@ func TestPollNow(t *testing.T) {
 	must(t, err)
 	for range 3 {
 		r := publish(t, p, studio.Publish{})[0]
-		f.poll.Now()
-		f.poll.Now() // is the same as once
+		f.poll.Trigger()
+		f.poll.Trigger() // is the same as once
 		f.until(t, Backlog, keyOf(r))
 		must(t, r.Delete(t.Context()))
 	}
@@ -193,7 +193,7 @@ func TestPollSkips(t *testing.T) {
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue = f.queue
-	publish(t, f.project(t, "A long"), make([]studio.Publish, 3*share)...)
+	publish(t, f.project(t, "A long"), make([]studio.Publish, 3*perProjectBatch)...)
 	b := publish(t, f.project(t, "B"), studio.Publish{})[0]
 	var skipped atomic.Bool
 	f.poll.Skip = func(project string) bool { return project == "A long" && skipped.Load() }
@@ -204,13 +204,13 @@ func TestPollSkips(t *testing.T) {
 	for f.next(t, Backlog) != keyOf(b) {
 		taken++
 	}
-	if taken > share+10 {
-		t.Errorf("%d keys of the project that is left out, want its share, %d, and what was queued, at the most", taken, share)
+	if taken > perProjectBatch+10 {
+		t.Errorf("%d keys of the project that is left out, want its perProjectBatch, %d, and what was queued, at the most", taken, perProjectBatch)
 	}
 	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 1 })
 	off := f.fail(t, mongod.AlwaysOn, "A long", code(badValue), "find")
 	defer off()
-	f.poll.Now()
+	f.poll.Trigger()
 	f.until(t, Backlog, keyOf(b))
 	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 2 })
 	if counts := f.poll.Counts(); counts.Failures != 0 || f.queue.Len(Backlog) != 0 {
@@ -223,22 +223,22 @@ func TestPollAnew(t *testing.T) {
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue = f.queue
-	publish(t, f.project(t, "A long"), make([]studio.Publish, 5*share)...)
+	publish(t, f.project(t, "A long"), make([]studio.Publish, 5*perProjectBatch)...)
 	b := f.project(t, "B")
 	start(t, f.poll.Run)
-	for range share + 20 { // by then the present poll has looked at B
+	for range perProjectBatch + 20 { // by then the present poll has looked at B
 		f.next(t, Backlog)
 	}
 	eventually(t, "the queue is full", func() bool { return f.queue.Len(Backlog) == 10 })
 	rep := publish(t, b, studio.Publish{})[0]
 	f.next(t, Backlog)
-	f.poll.Anew()
+	f.poll.Restart()
 	taken := 0
 	for f.next(t, Backlog) != keyOf(rep) {
 		taken++
 	}
-	// Its share, and what was in the queue: that of the present poll, then that of the next.
-	if most := share + 4*10; taken > most {
+	// Its perProjectBatch, and what was in the queue: that of the present poll, then that of the next.
+	if most := perProjectBatch + 4*10; taken > most {
 		t.Errorf("%d keys came first", taken)
 	}
 	if f.logs.Len() != 0 {
@@ -253,10 +253,10 @@ func TestPollAnewWhileItWaits(t *testing.T) {
 	start(t, f.poll.Run)
 	for runs := range int64(3) {
 		eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs > runs })
-		f.poll.Anew()
+		f.poll.Restart()
 	}
 	rep := publish(t, p, studio.Publish{})[0]
-	f.poll.Anew()
+	f.poll.Restart()
 	f.until(t, Backlog, keyOf(rep))
 }
 
@@ -264,7 +264,7 @@ func TestPollAnewWhileItWaits(t *testing.T) {
 func TestPollFindsWhatIsFresh(t *testing.T) {
 	f := newFixture(t)
 	f.queue = NewQueue(10)
-	f.poll.Queue, f.poll.Watched, f.poll.Interval = f.queue, nil, 50*time.Millisecond
+	f.poll.Queue, f.poll.StreamOpen, f.poll.Interval = f.queue, nil, 50*time.Millisecond
 	p := f.project(t, "Test")
 	publish(t, p, make([]studio.Publish, 100)...)
 	absent := publish(t, p, studio.Publish{NoActiveDate: true})[0]
@@ -332,7 +332,7 @@ func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
 	}
 	look()
 	quiet()
-	f.poll.Gap()
+	f.poll.TriggerAfterGap()
 	look()
 	quiet()
 }
@@ -340,12 +340,12 @@ func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
 // Without polls there still is one when somebody asks for it.
 func TestPollOnlyAsked(t *testing.T) {
 	f := newFixture(t)
-	f.poll.OnlyAsked, f.poll.Interval = true, time.Millisecond
+	f.poll.OnlyTriggered, f.poll.Interval = true, time.Millisecond
 	p := f.project(t, "Test")
 	first := publish(t, p, studio.Publish{})[0]
 	start(t, f.poll.Run)
 	for runs := range int64(2) {
-		f.poll.Now()
+		f.poll.Trigger()
 		eventually(t, "it has polled", func() bool { return f.poll.Counts().Runs == runs+1 })
 	}
 	if got := f.next(t, Backlog); got != keyOf(first) || f.poll.Counts().Runs != 2 {

@@ -9,38 +9,38 @@ import (
 	"sitesync/cond"
 )
 
-// Lane is one of the queue's two classes of urgency.
+// Lane is one of the queue's two priorities.
 type Lane int
 
-// The lanes. What somebody has just done is not to wait behind a backlog.
+// The lanes. A publish, or what a person has just changed, does not wait behind a backlog.
 const (
-	Live    Lane = iota // brought by the change stream, or looked at again after a delay
-	Backlog             // found by the poll
+	Live    Lane = iota // from the change stream, or due again after a delay
+	Backlog             // found by a poll
 	lanes
 )
 
 // Item is a key to look at.
 type Item struct {
-	Key  avalon.Key
-	Lane Lane
-	Seen time.Time // when the key was first added since it was last done
+	Key        avalon.Key
+	Lane       Lane
+	EnqueuedAt time.Time // when the key was first added since it was last done
 }
 
-// Queue holds keys that someone should look at, each at most once, with the semantics of a Kubernetes work
-// queue: a key added while it is queued is handed out once; added while somebody looks at it, it is handed
-// out once more afterwards. Keys are handed out in the order they came, a lane at a time.
+// Queue holds keys, each at most once, with the semantics of a Kubernetes work queue: a key that is added while it is
+// queued is handed out once; one that is added while it is processed is handed out once more afterwards. Each lane is
+// first in, first out.
 //
-// Its memory is bounded. The poll waits for room in its lane; keys from the stream that find no room in
-// theirs are refused, and the poll finds them later.
+// Its memory is bounded. The poller waits for room in its lane; keys from the stream that find no room in theirs are
+// rejected, and a poll finds them later.
 type Queue struct {
 	capacity int
 
-	mu      cond.Mutex
-	order   [lanes]*list.List
-	queued  map[avalon.Key]*list.Element // the key's place, which holds an *Item, in its lane
-	working map[avalon.Key]*Item         // the item to hand out again when it is done, if any
-	delayed map[avalon.Key]delay
-	closed  bool
+	mu         cond.Mutex
+	order      [lanes]*list.List
+	queued     map[avalon.Key]*list.Element // the key's place in its lane, which holds an *Item
+	processing map[avalon.Key]*Item         // the item to hand out again when the key is done; nil if there is none
+	delayed    map[avalon.Key]delay
+	closed     bool
 }
 
 // delay is a pending add.
@@ -49,32 +49,32 @@ type delay struct {
 	due   time.Time
 }
 
-// NewQueue returns an empty queue with room for capacity keys in each lane, and as many delayed ones.
+// NewQueue returns an empty queue with room for capacity keys in each lane, and for as many delayed ones.
 func NewQueue(capacity int) *Queue {
 	return &Queue{
-		capacity: capacity,
-		order:    [lanes]*list.List{list.New(), list.New()},
-		queued:   map[avalon.Key]*list.Element{},
-		working:  map[avalon.Key]*Item{},
-		delayed:  map[avalon.Key]delay{},
+		capacity:   capacity,
+		order:      [lanes]*list.List{list.New(), list.New()},
+		queued:     map[avalon.Key]*list.Element{},
+		processing: map[avalon.Key]*Item{},
+		delayed:    map[avalon.Key]delay{},
 	}
 }
 
-// Add puts a key into a lane. A key that waits in the backlog moves up if it is added as live, whether
-// there is room or not. It reports false if there was no room for a new key.
+// Add puts a key into a lane. A key in the backlog moves to the live lane if it is added there, even if that is full. It
+// reports false if there is no room for a new key.
 func (q *Queue) Add(key avalon.Key, lane Lane) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.add(key, lane)
 }
 
-// AddWait is Add, but waits for room. The error is the context's.
-func (q *Queue) AddWait(ctx context.Context, key avalon.Key, lane Lane) error {
+// AddBlocking is Add, but waits for room. The error is that of ctx.
+func (q *Queue) AddBlocking(ctx context.Context, key avalon.Key, lane Lane) error {
 	return q.mu.Wait(ctx, func() bool { return q.add(key, lane) })
 }
 
-// AddAfter adds a key to a lane after a delay, unless it is added sooner, which ends the wait. Of two delays
-// the shorter one counts.
+// AddAfter adds a key to a lane after a delay, unless it is added sooner, which cancels the delay. Of two delays the
+// shorter one counts. If there is no room, the key is left to the next poll.
 func (q *Queue) AddAfter(key avalon.Key, lane Lane, after time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -82,22 +82,21 @@ func (q *Queue) AddAfter(key avalon.Key, lane Lane, after time.Duration) {
 	old, waiting := q.delayed[key]
 	switch {
 	case q.closed, !waiting && len(q.delayed) >= q.capacity, waiting && !due.Before(old.due):
-		return // where there was no room, the poll finds it again
+		return
 	case waiting:
 		old.timer.Stop()
 	}
 	q.delayed[key] = delay{due: due, timer: time.AfterFunc(after, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.delayed[key].due.Equal(due) { // else it has been replaced or ended meanwhile
+		if q.delayed[key].due.Equal(due) { // else it was replaced or canceled meanwhile
 			delete(q.delayed, key)
-			q.add(key, lane) // where there is no room, the poll finds it again
+			q.add(key, lane)
 		}
 	})}
 }
 
-// Get waits for a key in the lane and hands it out. The caller must call Done with it. The error is the
-// context's.
+// Get waits for a key in the lane and hands it out. The caller must call Done with it. The error is that of ctx.
 func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
 	err = q.mu.Wait(ctx, func() bool {
 		first := q.order[lane].Front()
@@ -106,46 +105,46 @@ func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
 		}
 		item = *q.order[lane].Remove(first).(*Item)
 		delete(q.queued, item.Key)
-		q.working[item.Key] = nil
+		q.processing[item.Key] = nil
 		q.mu.Notify()
 		return true
 	})
 	return item, err
 }
 
-// Done says that the caller has looked at the key.
+// Done ends the processing of a key.
 func (q *Queue) Done(key avalon.Key) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	again := q.working[key]
-	delete(q.working, key)
+	again := q.processing[key]
+	delete(q.processing, key)
 	if again != nil {
 		q.push(again)
 	}
 }
 
-// Len is how many keys wait in the lane.
+// Len returns how many keys wait in the lane.
 func (q *Queue) Len(lane Lane) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.order[lane].Len()
 }
 
-// Delayed is how many keys wait for their time.
+// Delayed returns how many keys wait for a delay to end.
 func (q *Queue) Delayed() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return len(q.delayed)
 }
 
-// Idle reports that no key is queued, delayed or being looked at.
+// Idle reports whether no key is queued, delayed or processed.
 func (q *Queue) Idle() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.queued)+len(q.delayed)+len(q.working) == 0
+	return len(q.queued)+len(q.delayed)+len(q.processing) == 0
 }
 
-// Close ends all delays and refuses every key from now on. What is queued is still handed out.
+// Close cancels all delays and rejects every key from now on. Queued keys are still handed out.
 func (q *Queue) Close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -156,18 +155,18 @@ func (q *Queue) Close() {
 	clear(q.delayed)
 }
 
-// add is Add with the lock held.
+// add is Add with the mutex locked.
 func (q *Queue) add(key avalon.Key, lane Lane) bool {
 	if q.closed {
 		return false
 	}
-	again, busy := q.working[key]
+	again, busy := q.processing[key]
 	place := q.queued[key]
 	switch {
 	case busy && again != nil:
 		again.Lane = min(again.Lane, lane)
 	case busy:
-		q.working[key] = &Item{Key: key, Lane: lane, Seen: time.Now()}
+		q.processing[key] = &Item{Key: key, Lane: lane, EnqueuedAt: time.Now()}
 	case place != nil:
 		if it := place.Value.(*Item); lane < it.Lane {
 			q.order[it.Lane].Remove(place)
@@ -177,7 +176,7 @@ func (q *Queue) add(key avalon.Key, lane Lane) bool {
 	case q.order[lane].Len() >= q.capacity:
 		return false
 	default:
-		q.push(&Item{Key: key, Lane: lane, Seen: time.Now()})
+		q.push(&Item{Key: key, Lane: lane, EnqueuedAt: time.Now()})
 	}
 	if d, ok := q.delayed[key]; ok {
 		d.timer.Stop()
@@ -186,7 +185,7 @@ func (q *Queue) add(key avalon.Key, lane Lane) bool {
 	return true
 }
 
-// push puts an item at the end of its lane, with the lock held.
+// push puts an item at the end of its lane, with the mutex locked.
 func (q *Queue) push(it *Item) {
 	q.queued[it.Key] = q.order[it.Lane].PushBack(it)
 	q.mu.Notify()

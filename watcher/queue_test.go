@@ -122,7 +122,7 @@ func TestQueueKeyMovesUp(t *testing.T) {
 		q.Done(get(t, q, Live).Key)
 	}
 	item := get(t, q, Live)
-	if item.Key != key("b") || item.Lane != Live || item.Seen.After(seen) {
+	if item.Key != key("b") || item.Lane != Live || item.EnqueuedAt.After(seen) {
 		t.Errorf("got %v, want b, live, seen when it was first added", item)
 	}
 }
@@ -139,7 +139,7 @@ func TestQueueAddWaitsForRoom(t *testing.T) {
 				q := NewQueue(1)
 				add(t, q, Backlog, "a")
 				added := make(chan error)
-				go func() { added <- q.AddWait(t.Context(), key("b"), Backlog) }()
+				go func() { added <- q.AddBlocking(t.Context(), key("b"), Backlog) }()
 				synctest.Wait()
 				select {
 				case err := <-added:
@@ -159,12 +159,12 @@ func TestQueueAddWaitsForRoom(t *testing.T) {
 func TestQueueAddWaitNeedsNoRoomForAKnownKey(t *testing.T) {
 	q := NewQueue(1)
 	add(t, q, Backlog, "a")
-	if err := q.AddWait(t.Context(), key("a"), Backlog); err != nil {
+	if err := q.AddBlocking(t.Context(), key("a"), Backlog); err != nil {
 		t.Fatal(err)
 	}
 	get(t, q, Backlog)
 	add(t, q, Backlog, "b")
-	if err := q.AddWait(t.Context(), key("a"), Backlog); err != nil { // it is being looked at
+	if err := q.AddBlocking(t.Context(), key("a"), Backlog); err != nil { // it is being looked at
 		t.Fatal(err)
 	}
 	q.Done(key("a"))
@@ -177,7 +177,7 @@ func TestQueueWaitsEndWithTheContext(t *testing.T) {
 		add(t, q, Backlog, "a")
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)
-		go func() { ended <- q.AddWait(ctx, key("b"), Backlog) }()
+		go func() { ended <- q.AddBlocking(ctx, key("b"), Backlog) }()
 		go func() { _, err := q.Get(ctx, Live); ended <- err }()
 		synctest.Wait()
 		cancel()
@@ -384,7 +384,7 @@ func TestQueueManyAtOnce(t *testing.T) {
 				mu.Lock()
 				dirty[k] = true
 				mu.Unlock()
-				if err := q.AddWait(ctx, k, Lane((n+p)%2)); err != nil {
+				if err := q.AddBlocking(ctx, k, Lane((n+p)%2)); err != nil {
 					t.Error(err)
 				}
 			}

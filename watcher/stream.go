@@ -15,21 +15,21 @@ import (
 	"sitesync/avalon"
 )
 
-// What a person changes by hand is as urgent as a publish. What a script changes in many representations, such as a site
-// added to all that a project has, is a backlog: so many updates are urgent at once, and one more after each time.
+// A person's change is as urgent as a publish; those of a script in many representations, such as add-site, are a backlog.
+// So many updates in a row go to the live lane, and one more after each interval.
 const (
-	byHand      = 50
-	byHandAgain = time.Second
+	liveBurst  = 50
+	liveRefill = time.Second
 )
 
-// State of the change stream, as operators see it.
+// State is that of the change stream, as operators see it.
 type State int32
 
 // The states of the stream.
 const (
-	StreamClosed  State = iota // not open (yet, or for the moment); the poll works
-	StreamOpen                 // reacting within milliseconds
-	StreamNotHere              // the server is no replica set: poll only
+	StreamClosed      State = iota // not open yet or for now; polls find the work
+	StreamOpen                     // reacting within milliseconds
+	StreamUnavailable              // the server is not in a replica set
 )
 
 // String names the state for logs and pages.
@@ -37,15 +37,14 @@ func (s State) String() string {
 	return [...]string{"closed", "open", "not available"}[s]
 }
 
-// Stream feeds the queue from the database's change stream, as live unless it is too much, and opens a new one, with
-// backoff and for ever, when one dies. What happened while none was open is the poll's: a poll follows each
-// opening.
+// Stream feeds the queue from the database's change stream. When the stream breaks it opens a new one, with backoff and
+// for ever. A poll after each opening finds what happened while none was open.
 type Stream struct {
 	Store *avalon.Store
 	Route avalon.Route
 	Queue *Queue
-	Poll  func() // asks for a poll now
-	Gap   func() // the same, as something may have been missed
+	Poll  func() // triggers a poll
+	Gap   func() // the same after something may have been missed
 	Log   *zap.Logger
 
 	state atomic.Int32
@@ -54,14 +53,14 @@ type Stream struct {
 	counts StreamCounts
 }
 
-// StreamCounts count what was told of the stream since the start. A stream that is lost and can't be opened again is
-// lost once, however often it is tried.
+// StreamCounts count what was logged of the stream since the start. A stream that is lost and cannot be reopened is lost
+// once, however often it is tried.
 type StreamCounts struct {
 	Opened int64
 	Lost   map[avalon.Reason]int64
 }
 
-// State tells how the stream is.
+// State returns the state of the stream.
 func (s *Stream) State() State { return State(s.state.Load()) }
 
 // Counts returns the counts so far.
@@ -71,26 +70,26 @@ func (s *Stream) Counts() StreamCounts {
 	return StreamCounts{Opened: s.counts.Opened, Lost: maps.Clone(s.counts.Lost)}
 }
 
-// Run works until ctx ends. Where there are no change streams it keeps asking, as members of a replica set
-// are known to be started without it for maintenance.
+// Run works until ctx ends. It keeps trying also where there are no change streams, as members of a replica set may be
+// started as standalone servers for maintenance.
 func (s *Stream) Run(ctx context.Context) {
 	defer s.state.Store(int32(StreamClosed))
 	retry := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(100*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second),
 		backoff.WithMaxElapsedTime(0))
-	const nothing = State(-1)
-	told := nothing        // what was logged last
-	var lost avalon.Reason // that was logged last, while told is not StreamOpen
+	const none = State(-1)
+	logged := none         // the state that was logged last
+	var lost avalon.Reason // the reason that was logged last, while logged is not StreamOpen
 	for ctx.Err() == nil {
 		err := s.follow(ctx, func(proved bool) {
 			if proved {
 				retry.Reset()
 			}
-			// One that opens and can't be read, again and again, is not to be told of each time.
-			if told == nothing || proved && told != StreamOpen {
+			// A stream that opens and cannot be read, again and again, is not logged each time.
+			if logged == none || proved && logged != StreamOpen {
 				s.Log.Info("change stream open")
-				told = StreamOpen
+				logged = StreamOpen
 				s.mu.Lock()
 				s.counts.Opened++
 				s.mu.Unlock()
@@ -101,25 +100,25 @@ func (s *Stream) Run(ctx context.Context) {
 		}
 		now := StreamClosed
 		if errors.Is(err, avalon.ErrNoChangeStreams) {
-			now = StreamNotHere
+			now = StreamUnavailable
 		}
 		s.state.Store(int32(now))
 		reason := avalon.ReasonOf(err)
-		// During an outage it may turn out that somebody has to do something about it.
-		refused := reason == avalon.Unauthorized && lost != reason
+		// What turns out during an outage to need a person is logged too.
+		unauthorized := reason == avalon.Unauthorized && lost != reason
 		switch {
-		case now == told && !refused:
-			s.Log.Debug("change stream still can't be opened", zap.String("reason", string(reason)), zap.Error(err))
-		case now == StreamNotHere:
-			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream: publishes are found by " +
-				"the poll only; make it a replica set (one member will do) for reactions within milliseconds")
+		case now == logged && !unauthorized:
+			s.Log.Debug("cannot reopen the change stream", zap.String("reason", string(reason)), zap.Error(err))
+		case now == StreamUnavailable:
+			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream and only polls find publishes; " +
+				"make it a replica set (one member will do) for reactions within milliseconds")
 		default:
-			s.Log.Warn("change stream lost; reopening, meanwhile the poll works",
+			s.Log.Warn("change stream lost; reopening, polls find the work meanwhile",
 				zap.String("reason", string(reason)), zap.Error(err))
 		}
-		if now != told || refused {
-			told, lost = now, reason
-			s.count(reason)
+		if now != logged || unauthorized {
+			logged, lost = now, reason
+			s.countLost(reason)
 		}
 		select {
 		case <-time.After(retry.NextBackOff()):
@@ -128,8 +127,7 @@ func (s *Stream) Run(ctx context.Context) {
 	}
 }
 
-// count takes note of a loss.
-func (s *Stream) count(reason avalon.Reason) {
+func (s *Stream) countLost(reason avalon.Reason) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.counts.Lost == nil {
@@ -138,8 +136,8 @@ func (s *Stream) count(reason avalon.Reason) {
 	s.counts.Lost[reason]++
 }
 
-// follow opens a stream and reads it until it dies. It calls opened when the stream is open, and again when an
-// answer has proved that it works.
+// follow opens a stream and reads it until it breaks. It calls opened when the stream is open, and again when an answer
+// has proved that it works.
 func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 	changes, err := s.Store.Changes(ctx, s.Route)
 	if err != nil {
@@ -148,19 +146,19 @@ func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = changes.Close(closing) // it may be dead already
+		_ = changes.Close(closing) // it may be broken
 	}()
-	s.Gap() // what came before the stream saw anything
+	s.Gap() // for what came before
 	s.state.Store(int32(StreamOpen))
 	opened(false)
-	urgent := rate.NewLimiter(rate.Every(byHandAgain), byHand)
+	live := rate.NewLimiter(rate.Every(liveRefill), liveBurst)
 	for n := 0; ; n++ {
 		c, ok, err := changes.TryNext(ctx)
 		if err != nil {
 			return err
 		}
 		lane := Live
-		if c.Update && !urgent.Allow() {
+		if c.Update && !live.Allow() {
 			lane = Backlog
 		}
 		switch {
@@ -173,7 +171,7 @@ func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
 		default:
 			s.Poll()
 		}
-		if n == 1 { // the first call asks nothing of the server
+		if n == 1 { // the first call does not ask the server
 			opened(true)
 		}
 	}

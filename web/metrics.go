@@ -163,7 +163,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for reason, n := range s.Streams.Lost {
 		set("stream_lost_total", float64(n), string(reason))
 	}
-	for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamNotHere} {
+	for _, state := range []watcher.State{watcher.StreamClosed, watcher.StreamOpen, watcher.StreamUnavailable} {
 		set("stream_state", oneIf(state == s.Stream), strings.ReplaceAll(state.String(), " ", "_"))
 	}
 	set("polls_total", float64(s.Polls.Runs))

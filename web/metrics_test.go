@@ -120,9 +120,9 @@ func TestMetricsLint(t *testing.T) {
 // One state is 1 and the others are 0.
 func TestStreamStates(t *testing.T) {
 	states := map[watcher.State]string{
-		watcher.StreamClosed:  "closed",
-		watcher.StreamOpen:    "open",
-		watcher.StreamNotHere: "not_available",
+		watcher.StreamClosed:      "closed",
+		watcher.StreamOpen:        "open",
+		watcher.StreamUnavailable: "not_available",
 	}
 	for state := range states {
 		got := scrape(t, New(Options{Snapshot: always(Snapshot{Stream: state}), Ping: well}))

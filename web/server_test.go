@@ -138,7 +138,7 @@ func TestReadyz(t *testing.T) {
 		"standby, no access": {standby, away, []string{noDatabase}},
 		"lease lost":         {with(working, func(s *Snapshot) { s.Lease.Held = false }), well, []string{noLease}},
 		"stream lost":        {with(working, func(s *Snapshot) { s.Stream = watcher.StreamClosed }), well, nil},
-		"standalone":         {with(working, func(s *Snapshot) { s.Stream = watcher.StreamNotHere }), well, nil},
+		"standalone":         {with(working, func(s *Snapshot) { s.Stream = watcher.StreamUnavailable }), well, nil},
 		"poll fails":         {with(working, func(s *Snapshot) { s.Polls.Failing = true }), well, nil},
 		"blind": {with(working, func(s *Snapshot) { s.Stream, s.Polls.Failing = watcher.StreamClosed, true }), well,
 			[]string{unseen}},

@@ -35,8 +35,8 @@ func (b *bench) polling(ctx context.Context) ([]row, error) {
 		}
 		rules := avalon.Rules{Route: avalon.Route{From: "studio", To: testenv.RemoteSite}, RetryCount: 3}
 		store := avalon.NewStore(h.db.Client(), h.db.Name())
-		(&watcher.Index{Store: store, Route: rules.Route, Log: zap.NewNop()}).Once(ctx)
-		poll := watcher.NewPoll(store, rules, watcher.NewQueue(waiting), zap.NewNop())
+		(&watcher.IndexEnsurer{Store: store, Route: rules.Route, Log: zap.NewNop()}).Once(ctx)
+		poll := watcher.NewPoller(store, rules, watcher.NewQueue(waiting), zap.NewNop())
 		once := func() (float64, error) {
 			start := time.Now()
 			err := poll.Once(ctx)
