@@ -1,7 +1,7 @@
 # docker build -t sitesync .
 #
 # The version of Go is that of the toolchain that the tests ran with. To pin the image by content too, write
-# golang:VERSION@sha256:DIGEST; "docker buildx imagetools inspect golang:VERSION" tells the digest.
+# golang:VERSION@sha256:DIGEST; "docker buildx imagetools inspect golang:VERSION" shows the digest.
 FROM --platform=$BUILDPLATFORM golang:1.26.8-bookworm AS build
 ARG TARGETOS
 ARG TARGETARCH

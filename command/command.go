@@ -71,5 +71,6 @@ func Main(ctx context.Context, args []string) int {
 
 func newParser(c *cli) (*kong.Kong, error) {
 	return kong.New(c, kong.Name("sitesync"), kong.Description(description), kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars{"version": thisBuild().String()})
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars(config.FlagHelp),
+		kong.Vars{"version": thisBuild().String()})
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -26,7 +25,7 @@ command needs to know the presets and the database.
 // TestCommandsPage fails if docs/commands.md is not what the commands say of themselves.
 func TestCommandsPage(t *testing.T) {
 	var c cli
-	k, err := kong.New(&c, kong.Name("sitesync"))
+	k, err := newParser(&c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -163,7 +163,12 @@ func TestPresetsFolder(t *testing.T) {
 		s.write("sync_server/gdrive.json", `{"g": {"credentials_url": "../account.json", "root": "/Films/"}}`)
 		c := s.mustLoad(Flags{})
 		site, _ := c.Remote()
-		want := Site{Name: "g", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/Films")}
+		want := Site{
+			Name:        "g",
+			Provider:    GoogleDrive,
+			Credentials: filepath.Join(s.dir, "account.json"),
+			Root:        OneRoot("/Films"),
+		}
 		if diff := cmp.Diff(want, site); diff != "" || c.Presets != filepath.Join(s.dir, "sync_server") {
 			t.Errorf("%s: site (-want +got):\n%s", c.Presets, diff)
 		}
@@ -211,7 +216,10 @@ func TestByteOrderMark(t *testing.T) {
 	}
 	var want []string
 	for _, name := range []string{configFile, gdriveFile} {
-		want = append(want, name+": begins with a byte order mark, which Pype does not read; save it as UTF-8 without one")
+		want = append(
+			want,
+			name+": begins with a byte order mark, which Pype does not read; save it as UTF-8 without one",
+		)
 	}
 	if diff := cmp.Diff(want, warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
@@ -231,7 +239,10 @@ func TestLocalSite(t *testing.T) {
 
 func TestNestedRoots(t *testing.T) {
 	s := newStudio(t)
-	s.write(configFile, `{"remote_site": "gdrive", "local_root": {"disk1": {"work": "/mnt/a", "pub": {"x": "/mnt/b"}}, "home": "/mnt/c"}}`)
+	s.write(
+		configFile,
+		`{"remote_site": "gdrive", "local_root": {"disk1": {"work": "/mnt/a", "pub": {"x": "/mnt/b"}}, "home": "/mnt/c"}}`,
+	)
 	s.write(gdriveFile, `{"gdrive": {"credentials_url": "account.json", "root": {"disk1": {"work": "/My Drive/a"}}}}`)
 	c := s.mustLoad(Flags{})
 	want := NamedRoots(map[string]string{"disk1][work": "/mnt/a", "disk1][pub][x": "/mnt/b", "home": "/mnt/c"})
@@ -301,7 +312,13 @@ func TestPrintedForms(t *testing.T) {
 	settings := fmt.Sprint(c.Settings())
 	printed := []string{string(asJSON), fmt.Sprint(fields.Fields), settings}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		printed = append(printed, fmt.Sprintf(verb, *c), fmt.Sprintf(verb, c), fmt.Sprintf(verb, c.Mongo), fmt.Sprintf(verb, c.Mongo.URI))
+		printed = append(
+			printed,
+			fmt.Sprintf(verb, *c),
+			fmt.Sprintf(verb, c),
+			fmt.Sprintf(verb, c.Mongo),
+			fmt.Sprintf(verb, c.Mongo.URI),
+		)
 	}
 	for _, text := range printed {
 		if strings.Contains(text, "S3cr3t") || strings.Contains(text, fmt.Sprintf("%x", "S3cr3t")) {
@@ -317,9 +334,18 @@ func TestPrintedForms(t *testing.T) {
 
 func FuzzLoad(f *testing.F) {
 	f.Add([]byte(goodConfig), []byte(goodGdrive))
-	f.Add([]byte("\ufeff{\"remote_site\": \"\", \"local_root\": {\"a\": \"/b\"}}"), []byte(`{"x": null, "y": {"root": {"": 1}}}`))
-	f.Add([]byte(`{"retry_cnt": "3", "loop_delay": 1e400, "retry_cnt": []}`), []byte(`{"gdrive": {"root": {"a": "/../b"}, "root": 3}}`))
-	f.Add([]byte(`[`), []byte(`{"gdrive": {"credentials_url": "file://%zz", "subject": "a@", "endpoint": "http://[::1"}}`))
+	f.Add(
+		[]byte("\ufeff{\"remote_site\": \"\", \"local_root\": {\"a\": \"/b\"}}"),
+		[]byte(`{"x": null, "y": {"root": {"": 1}}}`),
+	)
+	f.Add(
+		[]byte(`{"retry_cnt": "3", "loop_delay": 1e400, "retry_cnt": []}`),
+		[]byte(`{"gdrive": {"root": {"a": "/../b"}, "root": 3}}`),
+	)
+	f.Add(
+		[]byte(`[`),
+		[]byte(`{"gdrive": {"credentials_url": "file://%zz", "subject": "a@", "endpoint": "http://[::1"}}`),
+	)
 	dir := f.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "account.json"), []byte(account()), 0o600); err != nil {
 		f.Fatal(err)

@@ -12,14 +12,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
 func parseFlags(t *testing.T, args ...string) (Flags, error) {
 	t.Helper()
 	var cli struct {
 		Flags `embed:""`
 	}
-	parser, err := kong.New(&cli, kong.Name("sitesync"))
+	parser, err := kong.New(&cli, kong.Name("sitesync"), kong.Vars(FlagHelp))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +33,7 @@ func TestFlagsHelp(t *testing.T) {
 	var cli struct {
 		Flags `embed:""`
 	}
-	parser, err := kong.New(&cli, kong.Name("sitesync"))
+	parser, err := kong.New(&cli, kong.Name("sitesync"), kong.Vars(FlagHelp))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +68,7 @@ func TestFlagsHelp(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(bytes.ReplaceAll(want, []byte("\r\n"), []byte("\n"))), got.String()); diff != "" {
-		t.Errorf("help texts (-want +got; go test -update writes them anew):\n%s", diff)
+		t.Errorf("help texts (-want +got; go test -update rewrites them):\n%s", diff)
 	}
 }
 

@@ -39,7 +39,7 @@ func TestConnectionInAFile(t *testing.T) {
 	}
 }
 
-// What is wrong with the file is told, but nothing of what may be a password.
+// Problems of the file are reported without anything that may be a password.
 func TestConnectionInAWrongFile(t *testing.T) {
 	s := newStudio(t)
 	s.write("empty", " \n")

@@ -3,7 +3,8 @@ package config
 import "testing"
 
 func TestNearest(t *testing.T) {
-	known := []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "root", "credentials_url", "x"}
+	known := []string{"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "root",
+		"credentials_url", "x"}
 	for word, want := range map[string]string{
 		"retry_count": "retry_cnt",
 		"RETRY-CNT":   "retry_cnt",

@@ -36,9 +36,15 @@ A time is a number of seconds, or a number with a unit, such as 90s, 5m or 1h30m
 
 // siteMeanings are the keys of a site in gdrive.json. Flags explain themselves; these have no flag.
 var siteMeanings = map[string][2]string{
-	"credentials_url": {"required", "JSON file with the credentials: the key of a service account, or those of a user (`authorized_user`). " +
-		"A path, relative to the folder of gdrive.json, or a `file://` URL"},
-	"root": {"required", "The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It must exist; sitesync never creates it"},
+	"credentials_url": {
+		"required",
+		"JSON file with the credentials: the key of a service account, or those of a user (`authorized_user`). " +
+			"A path, relative to the folder of gdrive.json, or a `file://` URL",
+	},
+	"root": {
+		"required",
+		"The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It must exist; sitesync never creates it",
+	},
 	"subject": {"", "E-mail address of the user that the service account acts for, by domain-wide delegation. " +
 		"See [My Drive](quickstart.md#why-not-my-drive)"},
 	"endpoint": {"", "URL of the Drive API instead of `https://www.googleapis.com`: a proxy, or an emulator in tests"},
@@ -86,7 +92,7 @@ func TestReference(t *testing.T) {
 	var cli struct {
 		Flags `embed:""`
 	}
-	parser, err := kong.New(&cli, kong.Name("sitesync"))
+	parser, err := kong.New(&cli, kong.Name("sitesync"), kong.Vars(FlagHelp))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +151,9 @@ func TestReference(t *testing.T) {
 		row(&page, code(flag), strings.Join(names, ", "), code(key), code(value), allowed, meaning)
 	}
 
-	page.WriteString("\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of sitesync, which Pype does not read.\n\n")
+	page.WriteString(
+		"\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of sitesync, which Pype does not read.\n\n",
+	)
 	row(&page, "Key", "Value", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
 	for _, key := range configKeys {
@@ -163,7 +171,9 @@ func TestReference(t *testing.T) {
 			kinds = "a string, or an object with a string for each name"
 		}
 		s := newStudio(t)
-		allowed := probe(t, s, "config.json: "+key, func(wrong string) { s.write(configFile, fmt.Sprintf(`{"remote_site": "gdrive", %q: %q}`, key, wrong)) })
+		allowed := probe(t, s, "config.json: "+key, func(wrong string) {
+			s.write(configFile, fmt.Sprintf(`{"remote_site": "gdrive", %q: %q}`, key, wrong))
+		})
 		row(&page, code(key), kinds, allowed, fmt.Sprintf("As `--%s`", keys[key]))
 		delete(keys, key)
 	}
@@ -171,8 +181,10 @@ func TestReference(t *testing.T) {
 		t.Errorf("a flag overrides %s of config.json, which is no key of it", key)
 	}
 
-	page.WriteString("\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not have a `.` in it " +
-		"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the\nsite that is `remote_site`.\n\n")
+	page.WriteString(
+		"\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not have a `.` in it " +
+			"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the\nsite that is `remote_site`.\n\n",
+	)
 	row(&page, "Key of a site", "Needed", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
 	for _, key := range siteKeys {
@@ -209,7 +221,8 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(strings.ReplaceAll(string(want), "\r\n", "\n"), got); diff != "" {
-		t.Errorf("%s (-there +wanted; go test ./config -run TestReference -update writes it anew):\n%s", referencePage, diff)
+		t.Errorf("%s (-there +wanted; go test ./config -run TestReference -update rewrites it):\n%s",
+			referencePage, diff)
 	}
 }
 

@@ -51,21 +51,23 @@ func TestWebToken(t *testing.T) {
 					t.Fatalf("errors %q", errs)
 				}
 				if strings.Contains(errs[0], "0123456789abcde") || strings.Contains(errs[0], "secret\"") {
-					t.Errorf("the token is told: %s", errs[0])
+					t.Errorf("the error shows the token: %s", errs[0])
 				}
 				return
 			}
 			if errs != nil || c.WebToken.Reveal() != test.want {
 				t.Fatalf("token %q, errors %q", c.WebToken.Reveal(), errs)
 			}
-			if (len(warnings) > 0) != (test.warn != "") || test.warn != "" && !strings.Contains(fmt.Sprint(warnings), test.warn) {
+			if (len(warnings) > 0) != (test.warn != "") ||
+				test.warn != "" && !strings.Contains(fmt.Sprint(warnings), test.warn) {
 				t.Errorf("warnings %q", warnings)
 			}
 			asJSON, err := json.Marshal(c)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all := string(asJSON) + fmt.Sprintf("%v %v %+v %#v %q %x", c.Settings(), c, *c, *c, c.WebToken, c.WebToken); test.want != "" && strings.Contains(all, test.want) {
+			if all := string(asJSON) + fmt.Sprintf("%v %v %+v %#v %q %x", c.Settings(), c, *c, *c, c.WebToken, c.WebToken); test.want != "" &&
+				strings.Contains(all, test.want) {
 				t.Errorf("the token shows: %s", all)
 			}
 		})

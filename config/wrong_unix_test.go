@@ -367,7 +367,7 @@ type described struct {
 func (d described) Mode() fs.FileMode { return d.mode }
 func (d described) Sys() any          { return &syscall.Stat_t{Uid: uint32(d.user)} }
 
-// A file of our own can be read by others through any bit. One of somebody else is given to us through its group.
+// Any bit lets others read a file of our own. Another user's file is given to us through its group.
 func TestReadableByOthers(t *testing.T) {
 	us := os.Geteuid()
 	for file, want := range map[described]bool{

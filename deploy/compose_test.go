@@ -80,7 +80,9 @@ func TestCompose(t *testing.T) {
 			t.Errorf("the secret %s is in %s, which git does not ignore", name, secret.File)
 		}
 	}
-	if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || !slices.Contains(s.SecurityOpt, "no-new-privileges:true") || strings.HasSuffix(s.User, "-0:0}") {
+	if !s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) ||
+		!slices.Contains(s.SecurityOpt, "no-new-privileges:true") ||
+		strings.HasSuffix(s.User, "-0:0}") {
 		t.Error("sitesync has rights that it does not need")
 	}
 	if !slices.Equal(s.Healthcheck.Test, []string{"CMD", "/sitesync", "health"}) {
@@ -111,7 +113,10 @@ func TestCompose(t *testing.T) {
 		}
 	}
 	cfg := run.check(t, map[string]string{
-		"/presets/config.json": read(t, "compose/presets/config.json"), "/presets/gdrive.json": read(t, "compose/presets/gdrive.json"),
+		"/presets/config.json": read(
+			t,
+			"compose/presets/config.json",
+		), "/presets/gdrive.json": read(t, "compose/presets/gdrive.json"),
 		"/run/secrets/mongo_uri": mongoURI, "/run/secrets/gdrive_key": account(t)})
 	run.localRoot(t, cfg)
 	if cfg.Listen != "0.0.0.0:9105" || !slices.Equal(s.Ports, []string{"127.0.0.1:9105:9105"}) {
@@ -137,7 +142,13 @@ func TestRoleOfCompose(t *testing.T) {
 		text, _, _ = strings.Cut(text, `"roles": []`)
 		return strings.Join(strings.Fields(text), " ")
 	}
-	got, want := role(read(t, "compose/mongo-init.js"), "admin.runCommand("), role(read(t, "../docs/security.md"), "db.adminCommand(")
+	got, want := role(
+		read(t, "compose/mongo-init.js"),
+		"admin.runCommand(",
+	), role(
+		read(t, "../docs/security.md"),
+		"db.adminCommand(",
+	)
 	if got != want {
 		t.Errorf("the role is\n%s\nand in docs/security.md\n%s", got, want)
 	}

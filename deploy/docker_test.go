@@ -9,7 +9,8 @@ import (
 // What the Dockerfile builds is run as in a container by a test in integration.
 func TestDockerfile(t *testing.T) {
 	text := read(t, "../Dockerfile")
-	stage := regexp.MustCompile(`(?m)^FROM --platform=\$BUILDPLATFORM golang:(\d+\.\d+)\.\d+-\w+ AS build$`).FindStringSubmatch(text)
+	stage := regexp.MustCompile(`(?m)^FROM --platform=\$BUILDPLATFORM golang:(\d+\.\d+)\.\d+-\w+ AS build$`).
+		FindStringSubmatch(text)
 	module := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindStringSubmatch(read(t, "../go.mod"))
 	if stage == nil || module == nil || stage[1] != module[1] {
 		t.Errorf("the image is %q, go.mod has %q", stage, module)

@@ -55,20 +55,27 @@ func TestKubernetes(t *testing.T) {
 	}
 
 	// One stands by, also when nodes are drained or the image is changed.
-	if *deployment.Spec.Replicas != 2 || disruption.Spec.MinAvailable.IntValue() != 1 || deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
+	if *deployment.Spec.Replicas != 2 || disruption.Spec.MinAvailable.IntValue() != 1 ||
+		deployment.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
 		t.Error("there must be two, of which one is always there")
 	}
 
 	// Nothing that it does not need.
 	p, s := pod.SecurityContext, c.SecurityContext
 	if !*p.RunAsNonRoot || *p.RunAsUser == 0 || *p.RunAsGroup == 0 || p.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault ||
-		*s.AllowPrivilegeEscalation || !*s.ReadOnlyRootFilesystem || !slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
+		*s.AllowPrivilegeEscalation ||
+		!*s.ReadOnlyRootFilesystem ||
+		!slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
 		*pod.AutomountServiceAccountToken {
 		t.Error("it has rights that it does not need")
 	}
 
-	run := process{args: c.Args, env: map[string]string{}, stop: time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second,
-		memory: c.Resources.Limits.Memory().Value()}
+	run := process{
+		args:   c.Args,
+		env:    map[string]string{},
+		stop:   time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second,
+		memory: c.Resources.Limits.Memory().Value(),
+	}
 	for _, e := range c.Env {
 		run.env[e.Name] = e.Value
 	}
@@ -93,11 +100,12 @@ func TestKubernetes(t *testing.T) {
 				files[at+name] = text
 			}
 		case v.Secret != nil:
-			// Readable for its group, which is fsGroup's, and nobody else.
+			// Readable for its group only, which is fsGroup's.
 			if *v.Secret.DefaultMode != 0o440 || p.FSGroup == nil {
 				t.Errorf("volume %s has the mode %o, fsGroup is %v", v.Name, *v.Secret.DefaultMode, p.FSGroup)
 			}
-			command := regexp.MustCompile(`(?s)kubectl -n (\S+) create secret generic (\S+)(.*?)\n` + "```").FindStringSubmatch(read(t, "README.md"))
+			command := regexp.MustCompile(`(?s)kubectl -n (\S+) create secret generic (\S+)(.*?)\n` + "```").
+				FindStringSubmatch(read(t, "README.md"))
 			if command == nil || command[1] != namespace.Name || command[2] != v.Secret.SecretName {
 				t.Fatalf("README.md makes the secret by %q", command)
 			}
@@ -121,7 +129,9 @@ func TestKubernetes(t *testing.T) {
 
 	// Probes, metrics and the network policy go where it listens.
 	port := c.Ports[0]
-	if want := "0.0.0.0:" + deployment.Spec.Template.Annotations["prometheus.io/port"]; cfg.Listen != want || !strings.HasSuffix(want, ":9105") || port.ContainerPort != 9105 {
+	if want := "0.0.0.0:" + deployment.Spec.Template.Annotations["prometheus.io/port"]; cfg.Listen != want ||
+		!strings.HasSuffix(want, ":9105") ||
+		port.ContainerPort != 9105 {
 		t.Errorf("it listens at %s, port %d, metrics %s", cfg.Listen, port.ContainerPort, want)
 	}
 	if got := network.Spec.Ingress[0].Ports[0].Port.StrVal; got != port.Name {

@@ -18,8 +18,13 @@ type metrics map[string]map[string][]string
 // process and target has.
 func served(t *testing.T) metrics {
 	t.Helper()
-	m := metrics{"up": {}, "ALERTS": {"alertname": nil, "alertstate": nil}, "process_resident_memory_bytes": {}, "process_cpu_seconds_total": {},
-		"sitesync_build_info": {"version": nil, "revision": nil, "go_version": nil}}
+	m := metrics{
+		"up":                            {},
+		"ALERTS":                        {"alertname": nil, "alertstate": nil},
+		"process_resident_memory_bytes": {},
+		"process_cpu_seconds_total":     {},
+		"sitesync_build_info":           {"version": nil, "revision": nil, "go_version": nil},
+	}
 	sample := regexp.MustCompile(`^(sitesync_\w+)(?:\{(.*)\})? `)
 	for line := range strings.Lines(read(t, "../web/testdata/metrics.golden")) {
 		found := sample.FindStringSubmatch(line)
@@ -43,7 +48,9 @@ func served(t *testing.T) metrics {
 func (m metrics) check(t *testing.T, where, expr string) {
 	t.Helper()
 	// Grafana puts these in.
-	parsed, err := metricsql.Parse(strings.NewReplacer("$__rate_interval", "5m", "$job", "sitesync", "$site", ".*").Replace(expr))
+	parsed, err := metricsql.Parse(
+		strings.NewReplacer("$__rate_interval", "5m", "$job", "sitesync", "$site", ".*").Replace(expr),
+	)
 	if err != nil {
 		t.Errorf("%s: %s: %v", where, expr, err)
 		return
@@ -112,7 +119,8 @@ func TestAlerts(t *testing.T) {
 		if _, err := time.ParseDuration(r.For); r.For != "" && err != nil {
 			t.Errorf("%s: %v", r.Alert, err)
 		}
-		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" || !slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
+		if r.Annotations["summary"] == "" || r.Annotations["description"] == "" ||
+			!slices.Contains([]string{"critical", "warning", "info"}, r.Labels["severity"]) {
 			t.Errorf("%s has no summary, description or severity", r.Alert)
 		}
 		if !strings.Contains(page, "`"+r.Alert+"`") {
@@ -150,7 +158,8 @@ func TestDashboard(t *testing.T) {
 	var variables []string
 	for _, v := range d.Templating.List {
 		variables = append(variables, v.Name)
-		if of := regexp.MustCompile(`^label_values\((\w+)(?:\{.*\})?, (?:job|site)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" && (of == nil || m[of[1]] == nil) {
+		if of := regexp.MustCompile(`^label_values\((\w+)(?:\{.*\})?, (?:job|site)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" &&
+			(of == nil || m[of[1]] == nil) {
 			t.Errorf("variable %s is %s", v.Name, v.Definition)
 		}
 	}

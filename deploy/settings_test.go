@@ -53,7 +53,7 @@ func variables(t *testing.T) []string {
 	var cli struct {
 		config.Flags `embed:""`
 	}
-	parser, err := kong.New(&cli)
+	parser, err := kong.New(&cli, kong.Vars(config.FlagHelp))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,8 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 	root := t.TempDir()
 	at := func(text string) string { // with all paths of the process below root
 		for _, m := range p.mounts {
-			text = regexp.MustCompile(`(^|")`+regexp.QuoteMeta(m)).ReplaceAllString(text, "${1}"+filepath.ToSlash(root)+m)
+			text = regexp.MustCompile(`(^|")`+regexp.QuoteMeta(m)).
+				ReplaceAllString(text, "${1}"+filepath.ToSlash(root)+m)
 		}
 		return text
 	}
@@ -143,7 +144,8 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 func (p process) localRoot(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	root, ok := cfg.LocalRoot.Lookup("")
-	if !ok || !slices.ContainsFunc(p.mounts, func(m string) bool { return strings.HasSuffix(filepath.ToSlash(root), m) }) {
+	if !ok ||
+		!slices.ContainsFunc(p.mounts, func(m string) bool { return strings.HasSuffix(filepath.ToSlash(root), m) }) {
 		t.Errorf("local_root is %q, the mounts are %q", root, p.mounts)
 	}
 }
@@ -160,7 +162,9 @@ func account(t *testing.T) string {
 		t.Fatal(err)
 	}
 	data, err := json.Marshal(map[string]string{"type": "service_account", "client_email": "sync@studio.example",
-		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})), "token_uri": "https://oauth2.googleapis.com/token"})
+		"private_key": string(
+			pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		), "token_uri": "https://oauth2.googleapis.com/token"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +173,7 @@ func account(t *testing.T) string {
 
 const mongoURI = "mongodb://sitesync:p%40ss@mongo:27017/?replicaSet=rs0\n"
 
-// sameKeys tells what only one of two maps has.
+// sameKeys reports keys that only one of two maps has.
 func sameKeys[A, B any](t *testing.T, what string, a map[string]A, b map[string]B) {
 	t.Helper()
 	got, want := slices.Sorted(maps.Keys(a)), slices.Sorted(maps.Keys(b))

@@ -61,7 +61,7 @@ func TestUnit(t *testing.T) {
 	files := map[string]string{"/etc/sitesync/config.json": `{"remote_site": "gdrive"}`,
 		"/etc/sitesync/gdrive.json": `{"gdrive": {"credentials_url": "` + credentials + `/gdrive-key.json", "root": "/STUDIO/projects"}}`}
 	if !strings.Contains(read(t, name), `"credentials_url": "`+credentials+`/gdrive-key.json"`) {
-		t.Error("the unit does not say what gdrive.json has to name")
+		t.Error("the unit does not say what gdrive.json must name")
 	}
 	for _, c := range service["LoadCredential"] {
 		id, source, _ := strings.Cut(c, ":")
