@@ -35,7 +35,7 @@ var layers = map[string][]string{
 	"site/gdrive":    {"site", "site/pacer", "site/transport"},
 	"site/local":     {"site"},
 	"site/registry":  {"config", "site", "site/gdrive", "site/local"},
-	"state":          {"site"}, // for the journal of a site
+	"state":          {"avalon", "site"}, // for the route of a lease, and the journal of a site
 	"explain":        {"avalon", "config", "duration", "site", "state", "uploader"},
 	"web":            {"avalon", "config", "duration", "explain", "site", "state", "uploader", "watcher"},
 

@@ -137,7 +137,7 @@ func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site
 	default:
 		r.ok("rights to read and to write what is synced")
 	}
-	checkState(ctx, r, e, remote.Name)
+	checkState(ctx, r, e)
 	changes, err := store.Changes(ctx, daemon.Rules(cfg).Route)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
@@ -156,7 +156,7 @@ func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site
 }
 
 // checkState checks sitesync's own database, and shows which process syncs.
-func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
+func checkState(ctx context.Context, r *checkPrinter, e *env) {
 	what := "sitesync's own database " + e.cfg.Mongo.State
 	missing, err := avalon.MissingActions(ctx, e.client.Database(e.cfg.Mongo.State), state.Actions)
 	if err == nil && len(missing) > 0 {
@@ -166,8 +166,7 @@ func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
 		r.fail(what, err)
 		return
 	}
-	lease := state.LeaseName(e.cfg.Mongo.Database, site)
-	info, err := e.state.LeaseInfo(ctx, lease)
+	info, err := e.state.LeaseInfo(ctx, e.leaseName())
 	switch {
 	case err != nil:
 		r.fail(what, err)
@@ -183,12 +182,12 @@ func checkState(ctx context.Context, r *checkPrinter, e *env, site string) {
 	if trouble := explain.ClockTrouble(ctx, e.state, nil); trouble != "" {
 		r.warn(trouble)
 	}
-	paused, err := e.state.Pauses(lease).List(ctx)
+	paused, err := e.state.Pauses(e.leaseName()).List(ctx)
 	if err != nil {
 		r.fail(what, err)
 	}
 	for _, p := range paused {
-		paused, resume := explain.PauseSubject(site, sanitize(p.Project))
+		paused, resume := explain.PauseSubject(e.cfg.RemoteSite, sanitize(p.Project))
 		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: %s ends that", paused,
 			p.Since.Local().Format(time.DateTime), sanitize(p.By), resume))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/daemon"
 	"sitesync/mongodb"
 	"sitesync/state"
 )
@@ -56,13 +57,15 @@ func (e *env) remote() (string, error) {
 // nothingSynced is what commands say without a remote site.
 const nothingSynced = "remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start"
 
+// leaseName is the name of the lease of the route to the remote site.
+func (e *env) leaseName() string {
+	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg).Route)
+}
+
 // pauses are those of the remote site.
 func (e *env) pauses() (*state.Pauses, error) {
-	site, err := e.remote()
-	if err != nil {
-		return nil, err
-	}
-	return e.state.Pauses(state.LeaseName(e.cfg.Mongo.Database, site)), nil
+	_, err := e.remote()
+	return e.state.Pauses(e.leaseName()), err
 }
 
 // projects are the names of all projects or, if one is named, of that one, which has to exist.

@@ -20,7 +20,7 @@ import (
 const (
 	// readTimeout bounds the reading of one project, in the server too.
 	readTimeout = 5 * time.Minute
-	// maxReads bounds how many projects are read at once. The server has other things to do.
+	// maxReads bounds how many projects are read at once. The server has other work to do.
 	maxReads = 2
 )
 
@@ -77,10 +77,9 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 	if err != nil {
 		return nil, err
 	}
-	lease := state.LeaseName(cfg.Mongo.Database, cfg.RemoteSite)
-	info, err := e.state.LeaseInfo(ctx, lease)
+	info, err := e.state.LeaseInfo(ctx, e.leaseName())
 	s.Sitesync = leaseHolderOf(info, err)
-	paused, err := e.state.Pauses(lease).List(ctx)
+	paused, err := e.state.Pauses(e.leaseName()).List(ctx)
 	s.Paused = append(s.Paused, paused...)
 	if err != nil && s.Sitesync.Error == "" {
 		s.Sitesync.Error = err.Error()

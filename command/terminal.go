@@ -89,7 +89,7 @@ func (t *styledText) table(rows [][]cell) {
 }
 
 const (
-	progressAfter    = 2 * time.Second // before that nobody wonders
+	progressAfter    = 2 * time.Second // less is no wait
 	progressInterval = 200 * time.Millisecond
 )
 

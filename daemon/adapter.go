@@ -160,7 +160,7 @@ func (a *adapter) open() (databases, error) {
 }
 
 func (a *adapter) pauses(db *state.Database) *state.Pauses {
-	return db.Pauses(state.LeaseName(a.cfg.Mongo.Database, a.cfg.RemoteSite))
+	return db.Pauses(state.LeaseName(a.cfg.Mongo.Database, Rules(a.cfg).Route))
 }
 
 // Pauses returns what people have paused.

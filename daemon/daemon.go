@@ -110,7 +110,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote config.Site) error {
 	log := d.log.With(zap.String("site", remote.Name))
 	db := state.Open(client.Client, d.cfg.Mongo.State)
-	name := state.LeaseName(d.cfg.Mongo.Database, remote.Name)
+	name := state.LeaseName(d.cfg.Mongo.Database, Rules(d.cfg).Route)
 	lease := db.NewLease(name, state.Self(), log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
 	d.adapter.setDatabases(databases{client, store, db, lease})

@@ -224,7 +224,7 @@ func TestOnceFails(t *testing.T) {
 func TestOncePaused(t *testing.T) {
 	f := newFixture(t)
 	rep := f.publish("Cylinder")
-	pauses := f.state().Pauses(state.LeaseName(f.cfg.Mongo.Database, f.cfg.RemoteSite))
+	pauses := f.state().Pauses(state.LeaseName(f.cfg.Mongo.Database, daemon.Rules(f.cfg).Route))
 	if err := pauses.Set(f.ctx, state.Pause{Project: f.project.Name(), By: "the test", Since: time.Now()}); err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"sitesync/state"
 )
 
-// ClockTrouble says which clock is minutes off, and what to do; it is empty if all are right, or can't be compared. The
-// site, whose clock is right, must have been asked something; not every site has one. Both may be nil.
+// ClockTrouble says which clock is minutes off, and what to do; it is empty if all are right, or cannot be compared.
+// The site, whose clock is right, must have been asked something; not every site has one. Both may be nil.
 func ClockTrouble(ctx context.Context, db *state.Database, s site.Backend) string {
 	ofSite := false
 	if clock, ok := s.(site.Clock); ok {

@@ -23,7 +23,7 @@ func (o offClock) Probe(ctx context.Context, path, id string) (site.Found, error
 	return o.Backend.(site.Prober).Probe(ctx, path, id)
 }
 
-// A clock that is wrong by minutes ends uploads sooner or later, so it is told of though it has not yet.
+// A clock that is wrong by minutes ends uploads sooner or later, so it is reported before it does.
 func TestClock(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

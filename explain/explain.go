@@ -135,7 +135,7 @@ func (x *explanation) close() {
 
 // process finds out which process syncs, and what stops it.
 func (x *explanation) process(project string) {
-	lease := state.LeaseName(x.Config.Mongo.Database, x.remote.Name)
+	lease := state.LeaseName(x.Config.Mongo.Database, x.Rules.Route)
 	pauses, err := x.State.Pauses(lease).List(x.ctx)
 	if err != nil {
 		x.findings.add("pause", Unknown, Remedy{}, "cannot read the pauses: %v", err)

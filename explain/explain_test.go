@@ -88,7 +88,7 @@ func must(t *testing.T, err error) {
 // works has a sitesync work on this stage until the test ends, which reports that.
 func (s *stage) works(holder state.Holder, report state.WorkerStatus) {
 	s.t.Helper()
-	lease := s.State.NewLease(state.LeaseName(s.db.Name(), "gdrive"), holder, zap.NewNop(),
+	lease := s.State.NewLease(state.LeaseName(s.db.Name(), s.Rules.Route), holder, zap.NewNop(),
 		func() state.WorkerStatus { return report })
 	ctx, cancel := context.WithCancel(context.Background())
 	held, ended := make(chan struct{}), make(chan struct{})
@@ -144,7 +144,7 @@ func rules(steps Findings, v Severity) string {
 	return strings.Join(all, " ")
 }
 
-// Of a sequence it is told once what is the same of many files, however their errors name them.
+// The files of a sequence of which the same was found are one group, although their errors name them.
 func TestSequence(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -293,7 +293,7 @@ func TestPaused(t *testing.T) {
 	rep := s.publish(studio.Publish{Size: 100})
 	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	s.explain(rep.ID.Hex(), Waiting)
-	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), "gdrive"))
+	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), s.Rules.Route))
 	for _, project := range []string{"Another", "Test", ""} {
 		want := Wrong
 		if project == "Another" {
@@ -388,7 +388,7 @@ func TestMovedSequence(t *testing.T) {
 	}
 }
 
-// Whatever stands in a document is told, not stumbled over.
+// A malformed document is explained like any other.
 func TestDocuments(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -149,7 +149,7 @@ func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 	if len(names) == 1 && !strings.ContainsAny(asked, `/\`) {
 		return `[/\\}]` + joined(names) + end, false, nil // the name of a file, wherever it is
 	}
-	// Windows does not tell A from a.
+	// Windows ignores case.
 	ignoreCase = strings.Contains(asked, `\`) || len(names[0]) == 2 && names[0][1] == ':'
 	below := ""
 	for i, name := range names {

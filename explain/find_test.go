@@ -21,7 +21,7 @@ var paths = []struct {
 	{`{root}/Test/a/b.ma`, `/mnt/studio/Test/a/b.ma`, true},
 	{`{root}/Test/a/b.ma`, `P:\projects\Test\a\b.ma`, true},
 	{`{root}/Test/a/b.ma`, `p:/Test/a/b.ma`, true},
-	{`{root}/Test/a/b.ma`, `\\server\share\test\A\B.MA`, true}, // as Windows does not tell them apart
+	{`{root}/Test/a/b.ma`, `\\server\share\test\A\B.MA`, true}, // as Windows ignores case
 	{`{root}/Test/a/b.ma`, `/mnt/studio/test/a/b.ma`, false},
 	{`{root}/Test/a/b.ma`, `/SHOW/projects/Test/a/b.ma`, true},
 	{`{root}/Test/a/b.ma`, `Test/a/b.ma`, true},

@@ -20,7 +20,7 @@ type Severity string
 // The severities, the best first.
 const (
 	OK      Severity = "ok"      // as it should be; of all together: synced
-	Waiting Severity = "waiting" // it will be done without anybody's help
+	Waiting Severity = "waiting" // it will be done by itself
 	Unknown Severity = "unknown" // it cannot be seen from here
 	Wrong   Severity = "wrong"   // it needs attention
 )
@@ -51,7 +51,7 @@ type Finding struct {
 	Detail   string   `json:"detail"`
 	Remedy   Remedy   `json:"mend,omitzero"`
 
-	// Cause tells apart what may be found of a rule with one severity: a word, or an error. It is not shown.
+	// Cause distinguishes what may be found of a rule with one severity: a word, or an error. It is not shown.
 	Cause string `json:"-"`
 }
 
@@ -155,7 +155,7 @@ type Group struct {
 	NextStep Remedy   `json:"do"`
 }
 
-// maxCauses bounds the groups of files that only the causes tell apart. Where there are more of them, each error has
+// maxCauses bounds the groups of files that differ only by the causes. Where there are more of them, each error has
 // something of its own in it, such as a size or a checksum, and the files are one group.
 const maxCauses = 5
 

@@ -3,9 +3,10 @@
 //
 // It has these collections:
 //
-//	leases    one document for each pair of avalon database and remote site: which process works on it
+//	leases    one document for each avalon database and route: which process works on it
 //	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after two days
+//	pauses    what is paused, one document for a route or a project of it
 //	sessions  upload sessions of large files; forgotten after a week, as they end then
 //
-// An upload session's URI lets anybody upload who knows it. It is written here and nowhere else.
+// An upload session's URI is a secret, as it is enough to upload. It is written here and nowhere else.
 package state

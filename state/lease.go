@@ -12,6 +12,8 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/zap"
+
+	"sitesync/avalon"
 )
 
 // releaseTimeout bounds giving a lease back.
@@ -75,8 +77,8 @@ type Hold struct {
 	What string `bson:"what"`
 }
 
-// LeaseName names the lease for a remote site of an avalon database.
-func LeaseName(avalon, site string) string { return avalon + "/" + site }
+// LeaseName names the lease, and the pauses, of a route of an avalon database. Older versions use the same names.
+func LeaseName(database string, route avalon.Route) string { return database + "/" + route.To }
 
 // LeaseInfo is what any process can read of a lease.
 type LeaseInfo struct {
@@ -91,7 +93,7 @@ func (i *LeaseInfo) Active() bool { return !i.Expired && !i.Holder.isDead() }
 // expired is true in the database if a lease has expired.
 var expired = bson.M{"$lte": bson.A{"$expires", "$$NOW"}}
 
-// LeaseInfo reads a lease. It is nil if nobody has ever held it.
+// LeaseInfo reads a lease. It is nil if it was never held.
 func (d *Database) LeaseInfo(ctx context.Context, name string) (*LeaseInfo, error) {
 	var info LeaseInfo
 	err := d.db.Collection("leases").FindOne(ctx, bson.M{"_id": name},
@@ -232,7 +234,7 @@ func (l *Lease) logWaiting(ctx context.Context, err error) {
 	}
 }
 
-// try takes the lease if nobody has it.
+// try takes the lease if it is free.
 func (l *Lease) try(ctx context.Context) (bool, error) {
 	found, err := l.database.LeaseInfo(ctx, l.name)
 	if err != nil {

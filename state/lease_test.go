@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"sitesync/avalon"
 	"sitesync/integration/mongod"
 )
 
@@ -33,8 +34,7 @@ func newLease(t *testing.T, db *Database, host string) *process {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	p := &process{logs: logs, fences: make(chan context.Context, 100), stopped: make(chan struct{})}
-	p.Lease = db.NewLease(
-		"avalon/gdrive",
+	p.Lease = db.NewLease(LeaseName("avalon", avalon.Route{From: "studio", To: "gdrive"}),
 		Holder{ID: bson.NewObjectID().Hex(), Host: host, PID: 1, System: "of " + host, Started: "1"},
 		zap.New(core),
 		func() WorkerStatus {
@@ -50,7 +50,7 @@ func newLease(t *testing.T, db *Database, host string) *process {
 	return p
 }
 
-// start has the process wait for the lease, and work until it is told to stop.
+// start has the process wait for the lease, and work until it is stopped.
 func (p *process) start(t *testing.T) *process {
 	ctx, cancel := context.WithCancel(t.Context())
 	p.stop = cancel
@@ -131,7 +131,7 @@ func TestOneHolder(t *testing.T) {
 		t.Error("b does not know that it is the holder")
 	}
 	if n := b.logs.FilterMessageSnippet("standing by").Len(); n != 1 {
-		t.Errorf("it was told %d times that b stands by", n)
+		t.Errorf("it was logged %d times that b stands by", n)
 	}
 }
 
@@ -275,10 +275,10 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	a.working(t)
 	if n := a.logs.FilterMessageSnippet("cannot renew the lease").Len(); n != 1 {
-		t.Errorf("it was told %d times", n)
+		t.Errorf("it was logged %d times", n)
 	}
 	if n := a.logs.FilterMessageSnippet("acquired the lease").Len(); n != 1 {
-		t.Errorf("that it goes on was told %d times", n)
+		t.Errorf("that it goes on was logged %d times", n)
 	}
 }
 
@@ -325,7 +325,7 @@ func TestTryRun(t *testing.T) {
 	}
 }
 
-// A user without rights learns the mend, once, and the lease is had when they are granted.
+// Missing rights are logged once, with the remedy, and the lease is acquired when they are granted.
 func TestLeaseWithoutRights(t *testing.T) {
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	uri, err := set.CreateUser(t.Context(), "guest", "secret", mongod.Role{Role: "readWrite", DB: "avalon"})
@@ -334,7 +334,7 @@ func TestLeaseWithoutRights(t *testing.T) {
 	}
 	client := connect(t, uri)
 	a := newLease(t, Open(client, "sitesync"), "a").start(t)
-	eventually(t, "it is told of", func() bool { return a.logs.Len() > 0 })
+	eventually(t, "it is logged", func() bool { return a.logs.Len() > 0 })
 	said := a.logs.All()[0]
 	if reason := said.ContextMap()["error"].(string); !strings.Contains(
 		reason,
@@ -349,6 +349,6 @@ func TestLeaseWithoutRights(t *testing.T) {
 	}
 	a.working(t)
 	if n := a.logs.FilterMessageSnippet("cannot acquire the lease").Len(); n != 1 {
-		t.Errorf("it was told %d times", n)
+		t.Errorf("it was logged %d times", n)
 	}
 }

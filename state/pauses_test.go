@@ -63,7 +63,7 @@ func TestPauses(t *testing.T) {
 	pauses.are(t, all, Pause{"A", "td@sync2", since, "still"}, b)
 
 	if !pauses.clear(t, "") || pauses.clear(t, "") || other.clear(t, "B") {
-		t.Error("what was paused is told wrongly")
+		t.Error("what was paused is wrong")
 	}
 	pauses.are(t, Pause{"A", "td@sync2", since, "still"}, b)
 }
@@ -74,20 +74,20 @@ func TestPausesAreFollowed(t *testing.T) {
 	a, b := Pause{Project: "A", Since: time.UnixMilli(1).UTC()}, Pause{Project: "B", Since: time.UnixMilli(2).UTC()}
 	pauses.set(t, a)
 	ctx, cancel := context.WithCancel(t.Context())
-	told, ended := make(chan []Pause), make(chan struct{})
+	changes, ended := make(chan []Pause), make(chan struct{})
 	go func() {
 		defer close(ended)
-		pauses.Watch(ctx, []Pause{a}, func(now []Pause) { told <- now })
+		pauses.Watch(ctx, []Pause{a}, func(now []Pause) { changes <- now })
 	}()
 	next := func(want ...Pause) {
 		t.Helper()
 		select {
-		case got := <-told:
+		case got := <-changes:
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("pauses (-want +got):\n%s", diff)
 			}
 		case <-time.After(patience):
-			t.Fatal("nothing is told")
+			t.Fatal("nothing is reported")
 		}
 	}
 	other.set(t, b)

@@ -23,7 +23,7 @@ func thisSystem() string {
 	return strings.TrimSpace(string(boot)) + " " + namespace
 }
 
-// startOf is the start time of a process, which tells processes of one id apart. It is "" if it is not known.
+// startOf is the start time of a process, which distinguishes processes of one id. It is "" if it is not known.
 func startOf(pid int) string {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
