@@ -71,8 +71,9 @@ type request struct {
 }
 
 const (
-	smallSize = 1000
-	largeSize = testLimit + 1
+	smallSize  = 1000
+	largeLimit = 512 << 10 // the multipartLimit of trials
+	largeSize  = largeLimit + 1
 )
 
 // existing puts a file of so many bytes where the upload goes.
@@ -123,7 +124,7 @@ var requests = []request{
 		prepare: existing(1),
 	},
 	{name: "upload.status", size: largeSize, session: true, before: []drive.Fault{
-		{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib}}},
+		{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: granule}}},
 	{
 		name:    "upload.status, of a finished session",
 		size:    largeSize,
@@ -467,6 +468,7 @@ func (st *stage) newTrial(t *testing.T, k request) *trial {
 	tr.UpdateSettings(func(set *drive.Settings) { set.ListingLag = time.Hour }) // what is created has to be known
 	tr.rootID, tr.folder = tr.Mkdir(tr.place, "pub"), tr.Mkdir(tr.place, "pub/new")
 	tr.site = tr.openAs(t, credentials, "", root)
+	tr.site.maxMultipart = largeLimit
 	if k.prepare != nil {
 		k.prepare(tr)
 	}
@@ -574,28 +576,35 @@ func (tr *trial) run(want verdict, k request) {
 	core, logs := observer.New(zap.InfoLevel)
 	q := watcher.NewQueue(10)
 	defer q.Close()
+	synced := make(chan struct{}, 1)
 	up := uploader.New(uploader.Options{
 		Rules: avalon.Rules{Route: route, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
-		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]), DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core), Poll: func() { q.Add(key, watcher.Backlog) },
+		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]),
+		DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
+		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core),
+		Poll: func() { q.Add(key, watcher.Backlog) },
+		Synced: func(uploader.SyncedFile) {
+			select {
+			case synced <- struct{}{}:
+			default:
+			}
+		},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { up.Run(ctx, t.Context()) })
 	defer func() { cancel(); running.Wait() }()
 	q.Add(key, watcher.Live)
-	for deadline := time.Now().Add(2 * time.Minute); up.Stats().Synced == 0; time.Sleep(5 * time.Millisecond) {
-		if up.Stats().FailedFiles > 0 || time.Now().After(deadline) {
+	for deadline := time.Now().Add(2 * time.Minute); up.Stats().Synced == 0; {
+		select {
+		case <-synced:
+		case <-time.After(50 * time.Millisecond):
+		}
+		if stats := up.Stats(); stats.FailedFiles > 0 || time.Now().After(deadline) {
 			tr.mu.Lock()
 			defer tr.mu.Unlock()
-			t.Fatalf(
-				"not synced: %+v, held %v, uploads came to %v, checks to %v",
-				up.Stats(),
-				up.Held(),
-				tr.puts,
-				tr.checks,
-			)
+			t.Fatalf("not synced: %+v, held %v, uploads came to %v, checks to %v", stats, up.Held(), tr.puts, tr.checks)
 		}
 	}
 
