@@ -1,5 +1,6 @@
 // Package site is the contract between the uploader and the storage of a site: what an upload is, what its result is,
-// and how errors are classed. Each kind of storage, a provider, is a package of its own below this one.
+// and how errors are classed. Each kind of storage, a provider, is a package of its own below this one; CONTRIBUTING.md
+// says how to add one.
 package site
 
 import (

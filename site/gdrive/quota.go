@@ -2,15 +2,16 @@ package gdrive
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
 	"strings"
-
-	"google.golang.org/api/drive/v3"
 
 	"sitesync/site"
 )
 
-// Quota asks how much space is left, in one request, and in none if all roots are on shared drives, where there is no
-// such number. It is made at the site's pace, as any other.
+// Quota is part of [site.Quotaer]. It is one request, and none if all roots are on shared drives, which have no such
+// number.
 func (s *Site) Quota(ctx context.Context) (site.Quota, error) {
 	mine := false
 	for _, root := range s.roots {
@@ -20,16 +21,50 @@ func (s *Site) Quota(ctx context.Context) (site.Quota, error) {
 	if !mine {
 		return site.Quota{}, nil
 	}
-	var about *drive.About
-	err := s.call(ctx, func(ctx context.Context) (err error) {
-		about, err = s.api.About.Get().Fields("storageQuota(limit,usage)").Context(ctx).Do()
-		return err
-	})
+	q, _, err := s.storage(ctx)
+	return q, err
+}
+
+// Left is part of [site.Backend]. Google reports it for what the account owns, so not for shared drives.
+func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
+	f, err := s.folders.resolve(ctx, root)
 	if err != nil {
-		return site.Quota{}, err
+		return 0, false, err
 	}
-	if about.StorageQuota == nil {
-		return site.Quota{}, nil
+	got, err := s.get(ctx, f.id, "driveId")
+	if err != nil || got.DriveId != "" {
+		return 0, false, asRootError(err)
 	}
-	return site.Quota{Known: true, Limit: about.StorageQuota.Limit, Used: about.StorageQuota.Usage}, nil
+	q, limited, err := s.storage(ctx)
+	return max(q.Limit-q.Used, 0), limited, asRootError(err)
+}
+
+// storage returns the storage of the account, and whether it has a limit, which is 0 for service accounts.
+func (s *Site) storage(ctx context.Context) (q site.Quota, limited bool, err error) {
+	// Google's client cannot tell no limit from the limit 0.
+	var about struct {
+		StorageQuota *struct {
+			Limit *int64 `json:"limit,string"`
+			Usage int64  `json:"usage,string"`
+		}
+	}
+	err = s.attempt(ctx, func() error {
+		address := s.endpoint + "/drive/v3/about?fields=storageQuota(limit,usage)"
+		res, err := s.send(ctx, http.MethodGet, address, 0, nil, http.Header{})
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		return json.NewDecoder(res.Body).Decode(&about)
+	})
+	switch got := about.StorageQuota; {
+	case err != nil:
+		return site.Quota{}, false, fmt.Errorf("storage quota: %w", err)
+	case got == nil:
+		return site.Quota{}, false, nil
+	case got.Limit == nil:
+		return site.Quota{Known: true, Used: got.Usage}, false, nil
+	default:
+		return site.Quota{Known: true, Limit: *got.Limit, Used: got.Usage}, true, nil
+	}
 }

@@ -2,10 +2,8 @@ package gdrive
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 
 	"sitesync/site"
 )
@@ -71,45 +69,4 @@ func mayCreate(ctx context.Context, folder string) error {
 		return ask(folder)
 	}
 	return nil
-}
-
-// Left is part of [site.Backend]. Google reports it for what the account owns, so not for shared drives.
-func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
-	f, err := s.folders.resolve(ctx, root)
-	if err != nil {
-		return 0, false, err
-	}
-	got, err := s.get(ctx, f.id, "driveId")
-	if err != nil || got.DriveId != "" {
-		return 0, false, asRootError(err)
-	}
-	bytes, known, err = s.storage(ctx)
-	return bytes, known, asRootError(err)
-}
-
-// storage is how many bytes the account may still store; known is false if there is no limit.
-func (s *Site) storage(ctx context.Context) (left int64, known bool, err error) {
-	// Google's client cannot tell no limit from the limit 0 of service accounts.
-	var about struct {
-		StorageQuota struct {
-			Limit *int64 `json:"limit,string"`
-			Usage int64  `json:"usage,string"`
-		}
-	}
-	err = s.attempt(ctx, func() error {
-		res, err := s.send(ctx, http.MethodGet, s.endpoint+"/drive/v3/about?fields=storageQuota", 0, nil, http.Header{})
-		if err != nil {
-			return err
-		}
-		defer res.Body.Close()
-		return json.NewDecoder(res.Body).Decode(&about)
-	})
-	if err != nil {
-		return 0, false, fmt.Errorf("storage quota: %w", err)
-	}
-	q := about.StorageQuota
-	if q.Limit == nil {
-		return 0, false, nil
-	}
-	return max(*q.Limit-q.Usage, 0), true, nil
 }

@@ -421,20 +421,15 @@ func (s *Site) checkRoot(ctx context.Context, root string) error {
 		return rootError("it can't be written to by %s: give it the role Editor (on a shared drive: Content manager)",
 			s.Account())
 	}
-	if got.DriveId == "" {
-		return s.checkStorage(ctx)
+	if got.DriveId != "" {
+		return nil
 	}
-	return nil
-}
-
-// checkStorage makes sure that the account, which owns what it creates outside of shared drives, has room.
-func (s *Site) checkStorage(ctx context.Context) error {
-	if left, known, err := s.storage(ctx); err != nil {
-		return err
-	} else if known && left == 0 {
-		return rootError(noStorage)
+	// The account owns what it creates outside of shared drives.
+	q, limited, err := s.storage(ctx)
+	if err == nil && limited && q.Used >= q.Limit {
+		err = rootError(noStorage)
 	}
-	return nil
+	return err
 }
 
 // Account is part of [site.Accounter].
