@@ -405,7 +405,7 @@ func text(v *accessibility.Value) string {
 }
 
 // No page of a studio in problem tells a secret, to nobody and to nobody who has signed in.
-func TestPagesTellNoSecret(t *testing.T) {
+func TestPagesShowNoSecret(t *testing.T) {
 	t.Parallel()
 	s := newTestStudio(t)
 	s.presets.RetryCnt = 1

@@ -72,7 +72,7 @@ func (s *testStudio) checkDatabasesForSecrets() {
 }
 
 // Whatever goes wrong, no secret is logged, at any level.
-func TestSecretsAreToldNowhere(t *testing.T) {
+func TestNoSecretIsLogged(t *testing.T) {
 	t.Parallel()
 	set := mongod.StartTest(t, mongod.Options{Auth: true})
 	uri := must(set.CreateUser(t.Context(), "sync", "S3cr3tOfMongo", mongod.Role{Role: "readWrite", DB: "avalon"},

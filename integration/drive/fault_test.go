@@ -361,7 +361,7 @@ func TestFaultDelayAndDrip(t *testing.T) {
 	}
 }
 
-func TestSenselessFaults(t *testing.T) {
+func TestInvalidFaults(t *testing.T) {
 	s := newStudio(t)
 	for _, f := range []drive.Fault{
 		{}, {Kind: "*"}, {Kind: "*", Effect: "explode"},
