@@ -39,8 +39,8 @@ func (c *chaos) publishAll(ctx context.Context) error {
 	all := ctx
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(maxArtists)
-	for i, a := range c.scenario.publishes {
-		err := testenv.Sleep(ctx, time.Until(c.start.Add(a.at)))
+	for i, spec := range c.scenario.publishes {
+		err := testenv.Sleep(ctx, time.Until(c.start.Add(spec.at)))
 		for kills := len(c.scenario.kills) * i / len(c.scenario.publishes); err == nil && c.killed() < kills; {
 			err = testenv.Sleep(ctx, 10*time.Millisecond)
 		}
@@ -49,24 +49,24 @@ func (c *chaos) publishAll(ctx context.Context) error {
 		}
 		g.Go(func() error {
 			defer close(done[i])
-			if a.after >= 0 {
+			if spec.after >= 0 {
 				select {
-				case <-done[a.after]:
+				case <-done[spec.after]:
 				case <-ctx.Done():
 					return context.Cause(ctx)
 				}
 			}
-			publishes := a.publishes
-			if a.shared >= 0 {
-				publishes[0].Shared = made[a.shared][0].Files[1:]
+			publishes := spec.publishes
+			if spec.shared >= 0 {
+				publishes[0].Shared = made[spec.shared][0].Files[1:]
 			}
 			if err := c.retry(ctx, fmt.Sprintf("publish %d", i), func(ctx context.Context) (err error) {
-				made[i], err = open[a.project].PublishAll(ctx, publishes...)
+				made[i], err = open[spec.project].PublishAll(ctx, publishes...)
 				return err
 			}); err != nil {
 				return err
 			}
-			c.recordPublished(i, a, made[i])
+			c.recordPublished(i, spec, made[i])
 			return nil
 		})
 	}
@@ -101,15 +101,15 @@ func (c *chaos) retry(ctx context.Context, what string, do func(context.Context)
 }
 
 // recordPublished takes note of the representations that a publish has made.
-func (c *chaos) recordPublished(i int, a publishSpec, reps []*studio.Representation) {
+func (c *chaos) recordPublished(i int, spec publishSpec, reps []*studio.Representation) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.published += a.files
-	if a.again {
+	c.published += spec.files
+	if spec.again {
 		c.again++
 	}
 	for _, rep := range reps {
 		c.reps[rep.ID] = rep
-		c.journal.record("publish %d: %s, %d file(s), again: %t", i, rep, len(rep.Files), a.again)
+		c.journal.record("publish %d: %s, %d file(s), again: %t", i, rep, len(rep.Files), spec.again)
 	}
 }

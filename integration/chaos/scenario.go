@@ -135,7 +135,7 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 	large := 0
 	for files := 0; files < p.files; {
 		i, left := len(s.publishes), p.files-files
-		a := publishSpec{project: projects[dice.IntN(len(projects))], after: -1, shared: -1}
+		spec := publishSpec{project: projects[dice.IntN(len(projects))], after: -1, shared: -1}
 		pub := studio.Publish{Asset: assets[dice.IntN(len(assets))], Subset: fmt.Sprintf("subset%d", dice.IntN(6)),
 			Version: i + 1, Seed: dice.Uint64(), DictSites: dice.IntN(10) == 0}
 		if dice.IntN(5) == 0 {
@@ -150,38 +150,38 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 		case kind < 23 || large*100 < files: // one of a hundred files or more
 			large++
 			pub.Name, pub.Family, pub.Size = "vdb", "vdbcache", 5_500_000+dice.Int64N(p.maxSize-5_500_000)
-			a.publishes, a.files = []studio.Publish{pub}, 1
+			spec.publishes, spec.files = []studio.Publish{pub}, 1
 		case kind < 33:
 			pub.Name, pub.Family, pub.Size, pub.Frames = "exr", "render", 1+dice.Int64N(60_000),
 				min(left, 8+dice.IntN(33))
-			a.publishes, a.files = []studio.Publish{pub}, pub.Frames
+			spec.publishes, spec.files = []studio.Publish{pub}, pub.Frames
 		case kind < 45 && left >= 5: // textures that two representations name
 			pub.Family = "look"
 			pub.Resources = resources(1+dice.IntN(min(6, left-2)), dice)
 			for _, name := range []string{"ma", "json"} {
 				pub.Name, pub.Size = name, small(dice)
-				a.publishes = append(a.publishes, pub)
+				spec.publishes = append(spec.publishes, pub)
 			}
-			a.files = 2 + len(pub.Resources)
+			spec.files = 2 + len(pub.Resources)
 			shares = append(shares, i)
 		case kind < 52 && len(shares) > 0: // textures of an earlier publish
 			pub.Name, pub.Family, pub.Size = "ma", "rig", small(dice)
-			a.publishes, a.files, a.shared = []studio.Publish{pub}, 1, shares[dice.IntN(len(shares))]
-			a.after = a.shared
-			s.publishes = append(s.publishes, a)
+			spec.publishes, spec.files, spec.shared = []studio.Publish{pub}, 1, shares[dice.IntN(len(shares))]
+			spec.after = spec.shared
+			s.publishes = append(s.publishes, spec)
 			files++
 			continue
 		case kind < 62:
 			pub.Name, pub.Family, pub.Size = "abc", "pointcache", small(dice)
 			pub.Resources = resources(min(left-1, 2+dice.IntN(6)), dice)
-			a.publishes, a.files = []studio.Publish{pub}, 1+len(pub.Resources)
+			spec.publishes, spec.files = []studio.Publish{pub}, 1+len(pub.Resources)
 		default:
 			pub.Name, pub.Size = "ma", small(dice)
-			a.publishes, a.files = []studio.Publish{pub}, 1
+			spec.publishes, spec.files = []studio.Publish{pub}, 1
 		}
-		files += a.files
+		files += spec.files
 		originals = append(originals, i)
-		s.publishes = append(s.publishes, a)
+		s.publishes = append(s.publishes, spec)
 	}
 	for i := range s.publishes {
 		s.publishes[i].at = time.Duration(float64(s.duration) * 0.97 * float64(i) / float64(len(s.publishes)))
@@ -191,22 +191,22 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 // again repeats a publish with other content, of another size or the same. Files that others have recorded too keep
 // their size, or the others' records would not match.
 func (s *scenario) again(of int, last map[int]int, shared bool, dice *rand.Rand) publishSpec {
-	a := s.publishes[of]
-	a.again, a.files, a.after = true, 0, of
+	spec := s.publishes[of]
+	spec.again, spec.files, spec.after = true, 0, of
 	if before, ok := last[of]; ok {
-		a.after = before
+		spec.after = before
 	}
 	last[of] = len(s.publishes)
-	a.publishes = slices.Clone(a.publishes)
+	spec.publishes = slices.Clone(spec.publishes)
 	seed, resize := dice.Uint64(), dice.IntN(2) == 0
-	for i := range a.publishes {
-		pub := &a.publishes[i]
+	for i := range spec.publishes {
+		pub := &spec.publishes[i]
 		pub.Seed = seed
 		if resize && !shared {
 			pub.Size = pub.Size/2 + dice.Int64N(pub.Size/2+2)
 		}
 	}
-	return a
+	return spec
 }
 
 // small is the size of a small file, bytes: few are large, and some are empty.

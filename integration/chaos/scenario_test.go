@@ -18,18 +18,19 @@ func TestScenario(t *testing.T) {
 			t.Fatalf("seed %d: the scenario is not always the same", seed)
 		}
 		files, again, shared, large := 0, 0, 0, 0
-		for i, a := range s.publishes {
-			files += a.files
-			if a.after >= i || a.at > s.duration {
-				t.Errorf("seed %d: publish %d is at %s of %s, after publish %d", seed, i, a.at, s.duration, a.after)
+		for i, spec := range s.publishes {
+			files += spec.files
+			if spec.after >= i || spec.at > s.duration {
+				t.Errorf("seed %d: publish %d is at %s of %s, after publish %d", seed, i, spec.at, s.duration,
+					spec.after)
 			}
-			if a.again {
+			if spec.again {
 				again++
 			}
-			if a.shared >= 0 {
+			if spec.shared >= 0 {
 				shared++
 			}
-			for _, pub := range a.publishes {
+			for _, pub := range spec.publishes {
 				if pub.Size > 5_000_000 {
 					large++
 				}

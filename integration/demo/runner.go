@@ -73,8 +73,8 @@ func (r *runner) publishAll(ctx, finish context.Context) error {
 	artists, ctx := errgroup.WithContext(ctx)
 	artists.SetLimit(maxUnsynced)
 	for i := 0; finish.Err() == nil && ctx.Err() == nil; i++ {
-		a := scenario.spec(i)
-		artists.Go(func() error { return r.publish(ctx, finish, open[a.project], a) })
+		spec := scenario.spec(i)
+		artists.Go(func() error { return r.publish(ctx, finish, open[spec.project], spec) })
 		select {
 		case <-tick.C:
 		case <-finish.Done():
@@ -88,16 +88,16 @@ func (r *runner) publishAll(ctx, finish context.Context) error {
 }
 
 // publish publishes one representation and waits until it is synced.
-func (r *runner) publish(ctx, finish context.Context, p *studio.Project, a publishSpec) error {
-	it := newItem(a, time.Now())
+func (r *runner) publish(ctx, finish context.Context, p *studio.Project, spec publishSpec) error {
+	it := newItem(spec, time.Now())
 	r.tracker.add(it)
-	rep, err := p.Publish(ctx, a.publish)
+	rep, err := p.Publish(ctx, spec.publish)
 	if err != nil {
 		return err
 	}
 	r.tracker.published(it, rep)
 	since := rep.Acknowledged
-	if a.kind == broken {
+	if spec.kind == broken {
 		if since, err = r.breakAndRepair(ctx, finish, it); err != nil {
 			return err
 		}

@@ -65,31 +65,31 @@ func newScenario(s settings) scenario {
 // spec is the publish of number i, from 0. No two publish to the same path.
 func (s scenario) spec(i int) publishSpec {
 	n := len(projects)
-	a := publishSpec{project: projects[i%n], root: workRoot, publish: studio.Publish{
+	spec := publishSpec{project: projects[i%n], root: workRoot, publish: studio.Publish{
 		Asset: assets[i/n%len(assets)], Version: 1 + i/n/len(assets), Seed: uint64(i),
 	}}
-	p := &a.publish
+	p := &spec.publish
 	switch at := i % s.cycle; {
 	case at == s.cycle*15/100:
-		a.kind = cache
+		spec.kind = cache
 		p.Family, p.Subset, p.Name, p.Size = "vdbcache", "fxMain", "vdb", s.cacheSize
 	case at == s.cycle*30/100:
-		a.kind = broken
+		spec.kind = broken
 		p.Family, p.Subset, p.Name, p.Size = "rig", "rigMain", "ma", 350_000
 		p.Hold = true
 	case at%max(3, s.cycle/6) == 2:
-		a.kind, a.project, a.root = sequence, projects[n-1], renderRoot
+		spec.kind, spec.project, spec.root = sequence, projects[n-1], renderRoot
 		p.Family, p.Subset, p.Name, p.Size, p.Frames = "render", "renderMain", "exr", 150_000, s.frames
 	default:
-		a.single(i)
+		spec.single(i)
 	}
-	p.Root = a.root
-	return a
+	p.Root = spec.root
+	return spec
 }
 
 // single makes it a small publish.
-func (a *publishSpec) single(i int) {
-	p := &a.publish
+func (spec *publishSpec) single(i int) {
+	p := &spec.publish
 	switch i % 4 {
 	case 0:
 		p.Family, p.Subset, p.Name, p.Size = "model", "modelMain", "ma", 180_000
@@ -100,8 +100,8 @@ func (a *publishSpec) single(i int) {
 		p.Family, p.Subset, p.Name, p.Size = "pointcache", "animMain", "abc", 2_500_000
 	case 3:
 		p.Family, p.Subset, p.Name, p.Size = "review", "reviewMain", "mov", 6_000_000
-		if a.project == projects[len(projects)-1] {
-			a.root = renderRoot
+		if spec.project == projects[len(projects)-1] {
+			spec.root = renderRoot
 		}
 	}
 }

@@ -18,13 +18,14 @@ func TestScenario(t *testing.T) {
 			kinds, roots, paths := map[kind]int{}, map[string]map[string]bool{}, map[string]bool{}
 			const cycles = 3
 			for i := range cycles * sc.cycle {
-				a := sc.spec(i)
-				kinds[a.kind]++
-				if roots[a.project] == nil {
-					roots[a.project] = map[string]bool{}
+				spec := sc.spec(i)
+				kinds[spec.kind]++
+				if roots[spec.project] == nil {
+					roots[spec.project] = map[string]bool{}
 				}
-				roots[a.project][a.root] = true
-				p := fmt.Sprint(a.project, a.root, a.publish.Asset, a.publish.Subset, a.publish.Version, a.publish.Name)
+				roots[spec.project][spec.root] = true
+				p := fmt.Sprint(spec.project, spec.root, spec.publish.Asset, spec.publish.Subset, spec.publish.Version,
+					spec.publish.Name)
 				if paths[p] {
 					t.Errorf("publish %d has the path of an earlier one: %s", i, p)
 				}

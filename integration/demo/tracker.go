@@ -47,9 +47,9 @@ type item struct {
 }
 
 // newItem returns the item of a publish that begins.
-func newItem(a publishSpec, now time.Time) *item {
-	p := a.publish
-	it := &item{kind: a.kind, project: a.project, root: a.root, since: now, files: max(1, p.Frames),
+func newItem(spec publishSpec, now time.Time) *item {
+	p := spec.publish
+	it := &item{kind: spec.kind, project: spec.project, root: spec.root, since: now, files: max(1, p.Frames),
 		what: fmt.Sprintf("%s %s v%03d %s", p.Asset, p.Subset, p.Version, p.Name)}
 	it.size = int64(it.files) * p.Size
 	for _, r := range p.Resources {
@@ -143,7 +143,7 @@ func (t *tracker) failed(it *item, tries int, text string) {
 	t.addLine("failed", it, text)
 }
 
-// addLine adds a line to the section of the upload that fails, which begins anew with a first try. t.mu must be held.
+// addLine adds a line to the section of the upload that fails, which is cleared by a first try. t.mu must be held.
 func (t *tracker) addLine(verb string, it *item, text string) {
 	if verb == "failed" && it.tries == 1 {
 		t.section = []string{fmt.Sprintf("%s %s: a folder has been left where its file should be", it.project, it.what)}
