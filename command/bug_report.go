@@ -131,9 +131,7 @@ func (b *bugReport) mongo(ctx context.Context, e *env) {
 
 // status adds the output of sitesync status.
 func (b *bugReport) status(ctx context.Context, e *env) {
-	p := startProgress(io.Discard, false)
-	s, err := statusCmd{}.read(ctx, e.cfg, e, p)
-	p.stop()
+	s, err := statusCmd{}.read(ctx, e, func(string, ...any) {})
 	if err != nil {
 		b.field("error", err)
 		return

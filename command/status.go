@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
-	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -45,20 +44,9 @@ line is wrong.`
 }
 
 // Run is sitesync status.
-func (c statusCmd) Run(ctx context.Context, flags *config.Flags) error {
-	cfg, _, err := config.Load(*flags, os.LookupEnv) // check prints the warnings
-	if err != nil {
-		return err
-	}
-	var e *env // nothing is read if nothing is synced
-	if _, ok := cfg.Remote(); ok {
-		if e, err = newEnv(cfg); err != nil {
-			return err
-		}
-		defer e.close()
-	}
+func (c statusCmd) Run(ctx context.Context, e *env) error {
 	p := startProgress(os.Stderr, isTerminal(os.Stderr))
-	s, err := c.read(ctx, cfg, e, p)
+	s, err := c.read(ctx, e, p.set)
 	p.stop()
 	if err != nil {
 		return err
@@ -66,11 +54,11 @@ func (c statusCmd) Run(ctx context.Context, flags *config.Flags) error {
 	return writeResult(c.Output, s, s.text(colored(os.Stdout)), !s.incomplete())
 }
 
-// read reads the status from the two databases. e is nil if nothing is synced.
-func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *progressPrinter) (*status, error) {
-	s := &status{At: time.Now().UTC(), ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite,
+// read reads the status from the two databases.
+func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...any)) (*status, error) {
+	s := &status{At: time.Now().UTC(), ActiveSite: e.cfg.ActiveSite, RemoteSite: e.cfg.RemoteSite,
 		Sitesync: leaseHolder{Held: []string{}}, Paused: []state.Pause{}, Projects: []projectStatus{}}
-	if e == nil || cfg.RemoteSite == "" {
+	if s.RemoteSite == "" {
 		return s, nil
 	}
 	projects, err := e.projects(ctx, c.Project)
@@ -85,8 +73,8 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 		s.Sitesync.Error = err.Error()
 	}
 
-	rules := daemon.Rules(cfg)
-	p.set("reading %d projects ...", len(projects))
+	rules := daemon.Rules(e.cfg)
+	progress("reading %d projects ...", len(projects))
 	rows := make([]projectStatus, len(projects))
 	var reading errgroup.Group
 	reading.SetLimit(maxReads)
@@ -94,7 +82,7 @@ func (c statusCmd) read(ctx context.Context, cfg *config.Config, e *env, p *prog
 	for i, project := range projects {
 		reading.Go(func() error {
 			rows[i] = c.project(ctx, e, project, rules, s.At)
-			p.set("reading the projects, %d of %d done ...", done.Add(1), len(projects))
+			progress("reading the projects, %d of %d done ...", done.Add(1), len(projects))
 			return nil
 		})
 	}
