@@ -159,7 +159,7 @@ func (s *Store) change(ctx context.Context, project string, e *edit, batch []can
 			{Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, e.update())
 		return err
 	}
-	err := retryTransient(ctx, write(), write)
+	err := retryTransient(ctx, write)
 	switch {
 	case err == nil:
 		return out, nil

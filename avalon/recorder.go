@@ -7,22 +7,20 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
-	"go.mongodb.org/mongo-driver/v2/mongo/options"
 )
 
 // maxGroup bounds the outcomes written by one update: the server compares each with each of their files.
 const maxGroup = 250
 
-// Waits before a write is repeated whose error isTransient by itself, 3 s in all: a document of 16 MB is too much for a
-// small MongoDB while it is busy.
+// A write is retried whose error passes by itself: a document of 16 MB is too much for a small MongoDB while it is busy.
 const (
-	minRewriteWait = 100 * time.Millisecond
-	maxRewriteWait = 1600 * time.Millisecond
+	writeRetryDelay = 100 * time.Millisecond // before the first retry; doubled for each further one
+	maxWriteRetries = 5                      // 3 s in all
 )
 
 // Outcome is what became of one file on one site.
@@ -38,18 +36,14 @@ type Lost map[FileKey]string
 
 // Recorder writes what becomes of files into their records of one site.
 type Recorder struct {
-	store  *Store
-	site   string
-	fence  func() error
-	writes *batcher[mongo.WriteModel, bool]
+	store *Store
+	site  string
+	fence func() error
 }
 
-// Recorder returns a recorder for the site that a route leads to. The fence is called right before each write, after any
-// wait: its error, which is returned, means that another process may be writing by now.
+// Recorder returns a recorder for the site that a route leads to. The fence is called right before each write: its error, which is returned, means that another process may be writing by now.
 func (s *Store) Recorder(route Route, fence func() error) *Recorder {
-	r := &Recorder{store: s, site: route.To, fence: fence}
-	r.writes = newBatcher(maxWriteBatch, writeInterval, r.writeOutcomes)
-	return r
+	return &Recorder{s, route.To, fence}
 }
 
 // Record writes outcomes of files of one representation, grouped into few updates because each rewrites the whole
@@ -201,69 +195,36 @@ func checkOutcome(rep *Representation, site string, o Outcome) (applies bool, wh
 	return true, ""
 }
 
-// writeAll writes outcomes by one update, and reports whether they were. A small one goes together with those of other
-// representations.
+// writeAll writes outcomes by one update, and reports whether they were.
 func (r *Recorder) writeAll(ctx context.Context, key Key, outcomes []Outcome) (written bool, err error) {
 	cases, ids := outcomeCases(r.site, outcomes)
 	filter := bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}
 	if len(outcomes) > 1 {
 		filter = append(filter, bson.E{Key: "$expr", Value: allApplyExpr(cases, ids)})
 	}
-	update := mongo.NewUpdateOneModel().SetUpdate(outcomeUpdate(cases, ids)).SetFilter(filter)
-	alone := func() error {
-		w := &request[mongo.WriteModel, bool]{query: update}
-		r.writeOutcomes(ctx, key.Project, []*request[mongo.WriteModel, bool]{w})
-		written = w.answer
-		return w.err
-	}
-	if len(outcomes) == 1 {
-		written, err = r.writes.submit(ctx, key.Project, update)
-	} else {
-		err = alone()
-	}
-	return written, retryTransient(ctx, err, alone)
+	update := outcomeUpdate(cases, ids)
+	err = retryTransient(ctx, func() error {
+		if err := r.fence(); err != nil {
+			return err
+		}
+		result, err := r.store.db.Collection(key.Project).UpdateOne(ctx, filter, update)
+		written = err == nil && result.ModifiedCount == 1
+		return err
+	})
+	return written, err
 }
 
-// retryTransient does a write again for as long as its error is one that isTransient by itself.
-func retryTransient(ctx context.Context, err error, again func() error) error {
-	for wait := minRewriteWait; isTransient(err) && wait <= maxRewriteWait && ctx.Err() == nil; wait *= 2 {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+// retryTransient repeats a write for as long as its error is transient.
+func retryTransient(ctx context.Context, write func() error) error {
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(writeRetryDelay), backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0))
+	return backoff.Retry(func() error {
+		err := write()
+		if err != nil && !isTransient(err) {
+			return backoff.Permanent(err)
 		}
-		err = again()
-	}
-	return err
-}
-
-// writeOutcomes writes updates of representations of a project. Their answer is whether they are known to have changed
-// something: of several MongoDB says only how many have.
-func (r *Recorder) writeOutcomes(ctx context.Context, project string, updates []*request[mongo.WriteModel, bool]) {
-	models := make([]mongo.WriteModel, len(updates))
-	for i, u := range updates {
-		models[i] = u.query
-	}
-	err := r.fence()
-	var result *mongo.BulkWriteResult
-	if err == nil {
-		result, err = r.store.db.Collection(project).BulkWrite(ctx, models, options.BulkWrite().SetOrdered(false))
-	}
-	var several mongo.BulkWriteException
-	switch {
-	case errors.As(err, &several) && several.WriteConcernError == nil:
-		for _, we := range several.WriteErrors {
-			updates[we.Index].err = mongo.WriteException{WriteErrors: mongo.WriteErrors{we.WriteError}, Labels: several.Labels}
-		}
-	case len(updates) > 1 && errors.As(err, new(mongo.CommandError)):
-		// It may be the fault of one of them.
-		for i := range updates {
-			r.writeOutcomes(ctx, project, updates[i:i+1])
-		}
-	default:
-		for _, u := range updates {
-			u.err, u.answer = err, err == nil && result.ModifiedCount == int64(len(updates))
-		}
-	}
+		return err
+	}, backoff.WithContext(backoff.WithMaxRetries(policy, maxWriteRetries), ctx))
 }
 
 // outcomeCase is one outcome as expressions of a file, $$f.
@@ -361,23 +322,10 @@ func recordExpr(rec string, found SiteRecord, o Outcome) bson.D {
 			{Key: "last_failed_dt", Value: o.At.UTC()},
 		})
 	}
-	return call("$mergeObjects", syncedRecord(rec), bson.D{
+	return call("$mergeObjects", without(rec, "error", "tries", "last_failed_dt", "progress"), bson.D{
 		{Key: "created_dt", Value: o.At.UTC()},
 		{Key: "id", Value: literal(o.RemoteID)},
 	})
-}
-
-// encoded is what syncedRecord has returned, by record: there is one for lists and one for each site of dicts.
-var encoded sync.Map
-
-// syncedRecord is a record without what success takes away. It is encoded once, as each success has it.
-func syncedRecord(rec string) bson.Raw {
-	if doc, ok := encoded.Load(rec); ok {
-		return doc.(bson.Raw)
-	}
-	doc, _ := bson.Marshal(without(rec, "error", "tries", "last_failed_dt", "progress")) // texts only
-	encoded.Store(rec, bson.Raw(doc))
-	return doc
 }
 
 // guardExpr is a value for comparing with what was read; null also matches a missing field.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"go.mongodb.org/mongo-driver/v2/bson"
 )
 
@@ -24,13 +25,11 @@ type Rules struct {
 // ExponentialBackoff returns a [Rules.Backoff]: first after one failed try, twice as long after each further one, and
 // never longer than limit.
 func ExponentialBackoff(first, limit time.Duration) func(tries int) time.Duration {
-	return func(tries int) time.Duration {
-		if tries <= 0 {
-			return 0
-		}
-		wait := first
-		for n := 1; n < tries && 0 < wait && wait < limit; n++ {
-			wait *= 2
+	return func(tries int) (wait time.Duration) {
+		policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMaxInterval(limit),
+			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
+		for range tries {
+			wait = policy.NextBackOff()
 		}
 		return min(wait, limit)
 	}

@@ -31,30 +31,18 @@ const (
 // ErrNotFound means that the representation or its project is no longer there: nothing is left to do.
 var ErrNotFound = errors.New("the representation is gone")
 
-// Limits of one request. Others wait for it meanwhile, so it must not take long.
-const (
-	maxReadBatch  = 8  // representations, of up to 16 MB each
-	maxWriteBatch = 64 // outcomes of as many representations
-)
-
-// writeInterval is the minimum time between batches of outcomes of a project.
-const writeInterval = 10 * time.Millisecond
-
 // Store reads and writes the avalon database.
 type Store struct {
 	db        *mongo.Database
 	ownWrites ownWrites
-	reads     *batcher[ID, bson.Raw]
 }
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
 // that none is rolled back by an election. Reads go to the primary, whatever the connection string prefers: a
 // secondary may not have yet what the change stream tells of.
 func NewStore(client *mongo.Client, database string) *Store {
-	s := &Store{db: client.Database(database, options.Database().
+	return &Store{db: client.Database(database, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
-	s.reads = newBatcher(maxReadBatch, 0, s.readDocuments)
-	return s
 }
 
 // closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
@@ -161,40 +149,17 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 // Representation reads one representation as it stands now. The error is [ErrNotFound] if there is none, and
 // one that names what is malformed if it can't be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
-	doc, err := s.reads.submit(ctx, key.Project, key.ID)
-	if errors.Is(err, ErrNotFound) {
+	doc, err := s.db.Collection(key.Project).FindOne(ctx, bson.D{{Key: "_id", Value: eq(key.ID)}},
+		options.FindOne().SetProjection(bson.D{
+			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
+		})).Raw()
+	if errors.Is(err, mongo.ErrNoDocuments) {
 		return nil, ErrNotFound
 	}
 	if err != nil {
 		return nil, s.wrap(err, "read representation %s", key)
 	}
 	return Decode(key, doc)
-}
-
-// readDocuments reads representations of a project as far as they matter here.
-func (s *Store) readDocuments(ctx context.Context, project string, batch []*request[ID, bson.Raw]) {
-	var ids bson.A
-	for _, r := range batch {
-		ids = append(ids, r.query)
-	}
-	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
-		options.Find().SetProjection(bson.D{
-			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
-		}))
-	var docs []bson.Raw
-	if err == nil {
-		err = cur.All(ctx, &docs)
-	}
-	byID := map[ID]bson.Raw{}
-	for _, doc := range docs {
-		id, _ := documentIDOf(doc.Lookup("_id"))
-		byID[id] = doc
-	}
-	for _, r := range batch {
-		if r.answer, r.err = byID[r.query], err; err == nil && r.answer == nil {
-			r.err = ErrNotFound
-		}
-	}
 }
 
 // Decode reads a representation from its document. The error is a [*MalformedError].
