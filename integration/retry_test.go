@@ -129,7 +129,8 @@ func TestRetry(t *testing.T) {
 		"6b050e7f95b3069bbeff69ac")
 	s.refuses(80, "name a project, or give --all-projects", "retry")
 	s.refuses(80, "--all-projects cannot be combined", "retry", "A", "--all-projects")
-	s.refuses(80, "--representation requires the name of its project", "retry", "--all-projects", "--representation", "x")
+	s.refuses(80, "--representation requires the name of its project", "retry", "--all-projects", "--representation",
+		"x")
 	s.presets.RemoteSite = "-"
 	check(t, s.presets.Write(s.dir))
 	s.refuses(1, "remote_site is empty", "retry", "A")

@@ -28,7 +28,8 @@ func (s *testStudio) secrets() []string {
 	return all
 }
 
-// checkForSecrets fails the test if a text has a secret in it. Each test's log is looked at when it ends, and both databases.
+// checkForSecrets fails the test if a text has a secret in it. Each test's log is looked at when it ends, and both
+// databases.
 func (s *testStudio) checkForSecrets(where, text string) {
 	s.t.Helper()
 	if before, found := firstSecret(text, s.secrets()); found {

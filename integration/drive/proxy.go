@@ -48,8 +48,8 @@ func (s *Server) startProxy() (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	certificate, err := ca.Issue(&x509.Certificate{Subject: pkix.Name{CommonName: googleHosts[0]}, DNSNames: googleHosts,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
+	certificate, err := ca.Issue(&x509.Certificate{Subject: pkix.Name{CommonName: googleHosts[0]},
+		DNSNames: googleHosts, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}})
 	if err != nil {
 		return nil, err
 	}
