@@ -30,8 +30,8 @@ const (
 	renewAfter = 24 * time.Hour
 )
 
-// nameKey is a name, as nameKey has it, in a folder. A folder's ends with a slash: it may stand beside a file of its
-// name.
+// nameKey is a name, as normalize returns it, in a folder. A folder's ends with a slash: it may stand beside a file of
+// its name.
 type nameKey struct{ folder, name string }
 
 func newNameKey(folder, name string) nameKey { return nameKey{folder, normalize(name)} }
@@ -58,15 +58,15 @@ func newIDPool(journal site.Journal, account string, generate func(context.Conte
 		reserved: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
-// reserve returns the id to create a file or folder with. It is the same until the place is released, so
-// that a create whose outcome is not known can be repeated, also much later and by another process, without making
-// a second file. Ids for the names that along returns are reserved in the same write; it leaves out those that are
-// reserved, and may be nil. So are ids for what is about to be created in the place, if that is a folder whose id is
-// a new one: inside has the names in it, then those in the first of these, and so on.
+// reserve returns the id to create a file or folder with. It stays the same until the name is released, so that a
+// create whose outcome is unknown can be repeated, also much later and by another process, without making a second
+// file. Ids for the names that upcomingNames returns are reserved in the same write; it omits those that have one, and
+// may be nil. So are ids for what is about to be created in a new folder: childNames returns the names in it, then
+// those in the first of these, and so on.
 //
 // The id may be one of another account, see isForeign.
-func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved func(name string) bool) []string,
-	inside func() [][]string) (site.Reservation, error) {
+func (p *idPool) reserve(ctx context.Context, at nameKey, upcomingNames func(reserved func(name string) bool) []string,
+	childNames func() [][]string) (site.Reservation, error) {
 	if r, ok := p.current(at); ok {
 		return r, nil
 	}
@@ -83,8 +83,8 @@ func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved fu
 	}
 	old := p.get(at).ID // of a reservation that has to be noted again
 	ids := map[string]string{at.name: old}
-	if along != nil {
-		for _, name := range along(func(name string) bool {
+	if upcomingNames != nil {
+		for _, name := range upcomingNames(func(name string) bool {
 			_, ok := p.current(newNameKey(at.folder, name))
 			return ok
 		}) {
@@ -102,8 +102,8 @@ func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved fu
 	}
 	all := map[string]map[string]string{at.folder: ids}
 	var fresh []string // folders that are not there yet
-	if folder := ids[at.name]; folder != old && inside != nil {
-		for _, names := range inside() {
+	if folder := ids[at.name]; folder != old && childNames != nil {
+		for _, names := range childNames() {
 			ids := map[string]string{}
 			for _, name := range names[:min(len(names), maxIDs)] {
 				if ids[normalize(name)], err = p.take(ctx, len(names)); err != nil {
@@ -132,7 +132,7 @@ func (p *idPool) reserve(ctx context.Context, at nameKey, along func(reserved fu
 	return p.reserved[at], nil
 }
 
-// get returns the reservation get a place; zero if there is none.
+// get returns the reservation of a name; zero if there is none.
 func (p *idPool) get(at nameKey) site.Reservation {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -243,7 +243,7 @@ func (p *idPool) release(at nameKey) {
 	delete(p.reserved, at)
 }
 
-// evict forgets folders that are not in use. What is reserved in them is still in the journal.
+// evict removes folders that are not in use. What is reserved in them is still in the journal.
 func (p *idPool) evict(inUse func(folder string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -176,7 +176,7 @@ func TestReservedAlong(t *testing.T) {
 	u := upload("/SHOW/pub/v001/e.exr", nil)
 	u.Upcoming = func() []string { return frames }
 	if _, err := d.ids.reserve(t.Context(), nameKey{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
-		return d.along(folder, u, reserved)
+		return d.unreservedSiblings(folder, u, reserved)
 	}, nil); err != nil {
 		t.Fatal(err)
 	}

@@ -18,41 +18,41 @@ const (
 	// granule is what Drive wants all pieces but the last to be a multiple of, bytes, and so the smallest piece.
 	granule = 256 << 10
 
-	// maxPiece is the first to be tried where a larger body was refused, and brokenPiece where it broke off, bytes.
+	// maxPiece is the first size tried where a larger body was refused, brokenPiece where one broke off, bytes.
 	maxPiece    = 64 << 20
 	brokenPiece = 16 << 20
 
-	// muchLost is what a connection that breaks does not lose, bytes: something on the way had taken it, and kept it.
+	// muchLost is more than a broken connection loses by itself, bytes: something on the way had accepted and kept it.
 	muchLost = 32 << 20
 
-	// pieceFor is how long a size that was found out counts for all files: the network may be another one by then.
-	pieceFor = time.Hour
+	// pieceTTL is how long a size that was found counts for all files: the network may be another one by then.
+	pieceTTL = time.Hour
 
 	// maxLost is how many times its size a file may be sent without effect before it pauses for lostPause. After that
 	// it may be sent once more.
 	maxLost   = 2
 	lostPause = 10 * time.Minute
 
-	// maxStuck is how often in a row Drive may fail to go on with a session before a new one is begun.
+	// maxStuck is how often in a row Drive may fail to go on with a session before a new one is opened.
 	maxStuck = 4
 
-	// maxTrips bounds the files that it is remembered of how they travel. tripTTL is for how long.
-	maxTrips = 1000
-	tripTTL  = 24 * time.Hour
+	// maxHistories bounds the number of histories, historyTTL their age.
+	maxHistories = 1000
+	historyTTL   = 24 * time.Hour
 )
 
-// pieces knows how large the body of a request may be, for all files and for single ones. Its zero value is ready.
+// pieces finds out how large the body of a request may be, for all files and for single ones. Its zero value is ready.
 type pieces struct {
-	mu    sync.Mutex
-	most  int64     // bytes that get through; 0 is any
-	found time.Time // when most was found out
-	trips map[string]*trip
+	mu        sync.Mutex
+	maxBody   int64     // bytes that get through; 0 is any
+	found     time.Time // when maxBody was found out
+	histories map[string]*history
 
 	pieced int // large files in a row that had to go in pieces
 }
 
-// trip is what is remembered of a file that does not get through as it should. Guarded by pieces.mu.
-type trip struct {
+// history is that of a file that does not get through as it should. Guarded by pieces.mu.
+type history struct {
 	piece  int64 // largest for this file, bytes; 0 is any
 	breaks int   // without a byte that was kept, since the last one that was
 	stuck  int   // times that its session was given up for, since then
@@ -61,15 +61,15 @@ type trip struct {
 	seen   time.Time
 }
 
-// fit is how many of so many bytes may go in one request, for the file with the key: all of them, or a multiple of
+// fit returns how many of n bytes may go in one request, for the file with the key: all of them, or a multiple of
 // granule.
 func (p *pieces) fit(key string, n int64) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.most > 0 && time.Since(p.found) < pieceFor {
-		n = min(n, p.most)
+	if p.maxBody > 0 && time.Since(p.found) < pieceTTL {
+		n = min(n, p.maxBody)
 	}
-	if t := p.trips[key]; t != nil && t.piece > 0 {
+	if t := p.histories[key]; t != nil && t.piece > 0 {
 		n = min(n, t.piece)
 	}
 	return n
@@ -83,8 +83,8 @@ func (p *pieces) tooLarge(n int64) bool {
 		return false
 	}
 	piece := max(granule, min(n/2, maxPiece)/granule*granule)
-	if p.most == 0 || time.Since(p.found) >= pieceFor || piece < p.most {
-		p.most, p.found = piece, time.Now()
+	if p.maxBody == 0 || time.Since(p.found) >= pieceTTL || piece < p.maxBody {
+		p.maxBody, p.found = piece, time.Now()
 	}
 	return true
 }
@@ -94,7 +94,7 @@ func (p *pieces) tooLarge(n int64) bool {
 func (p *pieces) broke(key string, n, sent, size int64, answered bool) (smaller bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.trip(key)
+	t := p.history(key)
 	t.lost += sent
 	t.breaks++
 	switch {
@@ -120,20 +120,20 @@ func (p *pieces) lose(key string, n, size int64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.trip(key)
+	t := p.history(key)
 	if t.lost += n; t.lost >= size/2 {
 		t.piece = finePiece(size)
 	}
 }
 
-// finePiece is for a file that much was lost of: not much more is to be lost each time.
+// finePiece is the size for a file that lost much, so that it does not lose much more each time.
 func finePiece(size int64) int64 { return max(granule, min(size/64, maxPiece)/granule*granule) }
 
 // kept records that Drive has kept something.
 func (p *pieces) kept(key string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if t := p.trips[key]; t != nil {
+	if t := p.histories[key]; t != nil {
 		t.breaks, t.stuck = 0, 0
 	}
 }
@@ -142,15 +142,15 @@ func (p *pieces) kept(key string) {
 func (p *pieces) done(key string, large bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.trips[key]
-	delete(p.trips, key)
+	t := p.histories[key]
+	delete(p.histories, key)
 	switch {
 	case !large:
 	case t == nil || t.piece == 0:
 		p.pieced = 0
 	default:
-		if p.pieced++; p.pieced > 1 && t.piece > granule && (p.most == 0 || t.piece < p.most) {
-			p.most, p.found = t.piece, time.Now()
+		if p.pieced++; p.pieced > 1 && t.piece > granule && (p.maxBody == 0 || t.piece < p.maxBody) {
+			p.maxBody, p.found = t.piece, time.Now()
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (p *pieces) done(key string, large bool) {
 func (p *pieces) stuck(key string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.trip(key)
+	t := p.history(key)
 	if t.stuck++; t.stuck < maxStuck {
 		return false
 	}
@@ -171,7 +171,7 @@ func (p *pieces) stuck(key string) bool {
 func (p *pieces) may(key string, size int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	t := p.trips[key]
+	t := p.histories[key]
 	if t == nil || t.lost < maxLost*size {
 		return nil
 	}
@@ -190,25 +190,25 @@ func (p *pieces) may(key string, size int64) error {
 	)
 }
 
-// trip is what is remembered of a file. p.mu must be held.
-func (p *pieces) trip(key string) *trip {
+// history is what is remembered of a file. p.mu must be held.
+func (p *pieces) history(key string) *history {
 	now := time.Now()
-	t := p.trips[key]
+	t := p.histories[key]
 	if t == nil {
-		if p.trips == nil {
-			p.trips = map[string]*trip{}
+		if p.histories == nil {
+			p.histories = map[string]*history{}
 		}
-		if len(p.trips) >= maxTrips {
-			maps.DeleteFunc(p.trips, func(_ string, t *trip) bool { return now.Sub(t.seen) > tripTTL })
+		if len(p.histories) >= maxHistories {
+			maps.DeleteFunc(p.histories, func(_ string, t *history) bool { return now.Sub(t.seen) > historyTTL })
 		}
-		for other := range p.trips {
-			if len(p.trips) < maxTrips {
+		for other := range p.histories {
+			if len(p.histories) < maxHistories {
 				break
 			}
-			delete(p.trips, other)
+			delete(p.histories, other)
 		}
-		t = &trip{}
-		p.trips[key] = t
+		t = &history{}
+		p.histories[key] = t
 	}
 	t.seen = now
 	return t

@@ -242,10 +242,10 @@ func TestSlowSource(t *testing.T) {
 // What is remembered of how files travel is bounded.
 func TestPiecesMemory(t *testing.T) {
 	var p pieces
-	for i := range 3 * maxTrips {
+	for i := range 3 * maxHistories {
 		p.lose(fmt.Sprint(i), 1, 10)
 	}
-	if len(p.trips) != maxTrips {
-		t.Errorf("%d", len(p.trips))
+	if len(p.histories) != maxHistories {
+		t.Errorf("%d", len(p.histories))
 	}
 }

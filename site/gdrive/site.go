@@ -298,7 +298,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		return nil, err
 	}
 	r, err := s.ids.reserve(ctx, newNameKey(parent.id, name),
-		func(reserved func(string) bool) []string { return s.along(parent, u, reserved) }, nil)
+		func(reserved func(string) bool) []string { return s.unreservedSiblings(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -343,8 +343,8 @@ func siblings(u site.Upload) []string {
 	return names
 }
 
-// along returns the names that are about to be created in the folder too, without those that are reserved.
-func (s *Site) along(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
+// unreservedSiblings returns the other names that are about to be created in the folder and have no id yet.
+func (s *Site) unreservedSiblings(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
 	for _, name := range siblings(u)[1:] {
 		// In this order: what is no longer reserved is known to be there.
 		if !reserved(name) && !s.folders.mayHave(parent.id, name) {

@@ -18,11 +18,11 @@ const (
 	// myDrive is how a root names the account's own Drive.
 	myDrive = "My Drive"
 
-	// folderTTL is how long what was seen on Drive is taken to be so still, as others work there too.
+	// folderTTL is how long the cache is valid, as others work on the Drive too.
 	folderTTL = 5 * time.Minute
 
-	// confirmedTTL is how long ago Drive must have shown a file, and the folders on the way to it, where they are
-	// supposed to be before content is written into it: what a person has renamed or moved keeps its content.
+	// confirmedTTL is how recently Drive must have shown a file, and the folders above it, in their places before
+	// content is written into it: what a person has renamed or moved keeps its content.
 	confirmedTTL = 10 * time.Second
 )
 
@@ -340,11 +340,11 @@ func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *fo
 	return t.folder(target.Id, driveID), nil
 }
 
-// create makes a folder. inside returns what will be created in it, see idPool.reserve; nil if that is not known.
+// create makes a folder. childNames returns what will be created in it, see idPool.reserve; nil if that is not known.
 func (t *folderCache) create(ctx context.Context, parent *folder, name string,
-	inside func() [][]string) (*folder, error) {
+	childNames func() [][]string) (*folder, error) {
 	at := newNameKey(parent.id, name+"/")
-	r, err := t.site.ids.reserve(ctx, at, nil, inside)
+	r, err := t.site.ids.reserve(ctx, at, nil, childNames)
 	if err != nil {
 		return nil, err
 	}
@@ -477,7 +477,7 @@ func (t *folderCache) removeBelow(p string) {
 	}
 }
 
-// invalidate makes sure that the path, and what is above it, is looked at again.
+// invalidate makes sure that the path, and what is above it, is looked up again.
 func (t *folderCache) invalidate(p string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

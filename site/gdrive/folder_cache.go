@@ -42,13 +42,13 @@ type folderCache struct {
 	seed     maphash.Seed
 
 	mu      sync.Mutex
-	paths   map[string]*location // by nameKey of the path
+	paths   map[string]*location // by normalize of the path
 	folders map[string]*folder   // by id
 	evicted time.Time
 	learnt  int // bytes since then
 }
 
-// folder is a folder on Drive, and what we know to be in it, wherever it is itself. Names are nameKeys.
+// folder is a folder on Drive, and what we know to be in it, wherever it is itself. Names are normalized.
 type folder struct {
 	id      string
 	driveID string // of the shared drive it is in; empty in My Drive
