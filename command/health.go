@@ -51,37 +51,30 @@ func (h healthCmd) Run(ctx context.Context, flags *config.Flags) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
-	status, body, err := ask(ctx, "http://"+reachable(listen)+path)
+	url := "http://" + reachable(listen) + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return fmt.Errorf("no sitesync answers: %w", err)
 	}
-	fmt.Println(body)
-	if status != http.StatusOK {
-		return errFailed
-	}
-	return nil
-}
-
-// ask gets a short answer in JSON. No proxy is asked: it is on this machine.
-func ask(ctx context.Context, url string) (status int, body string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return 0, "", err
-	}
+	// It is on this machine, so no proxy is asked.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	res, err := client.Do(req)
 	if err != nil {
-		return 0, "", err
+		return fmt.Errorf("no sitesync answers: %w", err)
 	}
 	defer res.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	body, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err == nil && !json.Valid(body) {
+		err = fmt.Errorf("something other than sitesync answers at %s", url)
+	}
 	if err != nil {
-		return 0, "", err
+		return fmt.Errorf("no sitesync answers: %w", err)
 	}
-	if !json.Valid(data) {
-		return 0, "", fmt.Errorf("something other than sitesync answers at %s", url)
+	fmt.Println(string(bytes.TrimSpace(body)))
+	if res.StatusCode != http.StatusOK {
+		return errFailed
 	}
-	return res.StatusCode, string(bytes.TrimSpace(data)), nil
+	return nil
 }
 
 // reachable is where something that listens so can be reached on this machine.

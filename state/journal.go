@@ -40,11 +40,11 @@ func (j *Journal) Reserved(ctx context.Context, folder string) (map[string]site.
 	// What a process writes after it has lost the lease sorts before what its successor has written.
 	cur, err := j.db.Collection("ids").Find(ctx, bson.M{"folder": folder},
 		options.Find().SetSort(bson.D{{Key: "term", Value: 1}, {Key: "n", Value: 1}}))
-	if err != nil {
-		return nil, j.wrap(err, "read reserved ids")
-	}
 	var docs []reserved
-	if err := cur.All(ctx, &docs); err != nil {
+	if err == nil {
+		err = cur.All(ctx, &docs)
+	}
+	if err != nil {
 		return nil, j.wrap(err, "read reserved ids")
 	}
 	out := map[string]site.Reservation{}

@@ -128,21 +128,17 @@ func (l *Lease) State() LeaseState {
 // Check returns an error if the lease may have ended. What was written to the database before a Check that
 // returned nil is seen by the next holder.
 func (l *Lease) Check() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.held || passed(l.until) {
-		return errNotHeld
-	}
-	return nil
+	_, err := l.FencingToken()
+	return err
 }
 
 // FencingToken returns a number that grows with each holder. The error is that of Check.
 func (l *Lease) FencingToken() (int64, error) {
-	if err := l.Check(); err != nil {
-		return 0, err
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.held || passed(l.until) {
+		return 0, errNotHeld
+	}
 	return l.token, nil
 }
 
