@@ -15,7 +15,7 @@ import (
 // ErrNoChangeStreams means that the server is not a member of a replica set.
 var ErrNoChangeStreams = errors.New("change streams need a replica set")
 
-// errInvalidated is of our making: the driver tells of no error then.
+// errInvalidated is our own: the driver reports no error then.
 var errInvalidated = errors.New("the change stream was invalidated: the database was dropped")
 
 // Codes of MongoDB when it is no member of a replica set.
@@ -24,15 +24,14 @@ const (
 	codeMajorityUnsupported = 148 // read concern majority on a standalone with another engine
 )
 
-// awaitTime is how long the server may hold an idle change stream's request, so also how long it takes to
-// notice that we were told to stop.
+// awaitTime is how long the server may hold an idle change stream's request, and so how long it takes to stop.
 const awaitTime = time.Second
 
-// Change is a reason to look.
+// Change is a reason to look at a representation.
 type Change struct {
 	Key    Key
-	Update bool // of a representation that was there before, else it was published just now
-	Rescan bool // a collection was renamed or dropped: look at every project, there is no key
+	Update bool // of a representation that was there before; else it has just been published
+	Rescan bool // a collection was renamed or dropped: there is no key, look at every project
 }
 
 // Changes is an open change stream over the whole database, so also over projects created later.
@@ -41,8 +40,8 @@ type Changes struct {
 	ownWrites *ownWrites
 }
 
-// Changes opens a change stream that tells of everything that can make a file of the active site pending on the remote
-// one. It has seen nothing that was written before it returns.
+// Changes opens a change stream that reports everything that can make a file pending on the route. It reports nothing
+// that was written before it returns.
 func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
 	cs, err := s.db.Watch(ctx, changesPipeline(r), options.ChangeStream().SetMaxAwaitTime(awaitTime))
 	if hasCode(err, codeNotReplicaSet) || hasCode(err, codeMajorityUnsupported) {
@@ -54,9 +53,9 @@ func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
 	return &Changes{cs: cs, ownWrites: &s.ownWrites}, nil
 }
 
-// TryNext waits for a change, but a second at most; ok is false if there was none. The first call only looks
-// at what came with the opening and does not wait. It returns the context's error when that ends; after any
-// other error the stream is dead, and a new one must be opened. (The driver itself has resumed once by then.)
+// TryNext waits up to a second for a change; ok is false if there was none. The first call returns what came with the
+// opening and does not wait. The error is that of ctx when that ends; after any other one a new stream must be opened.
+// (The driver itself has resumed once by then.)
 func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error) {
 	// Not cs.Next with a deadline, which would kill the stream.
 	for c.cs.TryNext(ctx) {
@@ -84,7 +83,8 @@ func change(event bson.Raw) Change {
 	if !ok {
 		return Change{Rescan: true}
 	}
-	return Change{Key: Key{Project: text(event.Lookup("ns", "coll")), ID: id}, Update: text(event.Lookup("operationType")) == "update"}
+	key := Key{Project: text(event.Lookup("ns", "coll")), ID: id}
+	return Change{Key: key, Update: text(event.Lookup("operationType")) == "update"}
 }
 
 // Keys of updateDescription, which are paths with dots in them.
@@ -93,17 +93,17 @@ const (
 	recordPath = `^files\.\d+\.sites\.[^.]+`
 )
 
-// changesPipeline lets through, as keys only, what can make a file pending on the remote site.
+// changesPipeline lets through, as keys only, what can make a file pending on the route.
 //
-// Inserts and replaces carry their document and are matched on it. For updates the server is not asked to
-// look the document up: a sequence of 1,000 frames would be read again for every update of it. They are
-// matched on what they changed instead. A small record is told of as a whole rather than by its fields, and what several
-// files have changed in may be told of as all files.
+// Inserts and replaces carry their document and are matched on it. The server is not asked to look up the document of
+// an update, as it would read a sequence of 1,000 frames again for each one; updates are matched on what they changed.
+// MongoDB may report a small record as a whole rather than its fields, and a change in several files as one of all
+// files.
 //
-// What [Recorder.Record] writes wakes nobody. A failure sets last_failed_dt as it sets tries, and that is how it is told from
-// what a person does. A success sets created_dt, as does whoever has brought the file to the active site; and which site
-// a record in a list is of, an update of its fields does not tell. So these come through with the first of the dates,
-// created, by which [Changes] knows what was recorded here.
+// What a [Recorder] writes wakes nobody. A failure is recognized by last_failed_dt, which a person does not set with
+// tries. A success sets created_dt, as does whatever has brought the file to the site From, and an update of a record
+// in a list does not say which site it is of. So these come through with the first of the dates, created, by which
+// [Changes] recognizes what was recorded here.
 func changesPipeline(r Route) mongo.Pipeline {
 	doc := "fullDocument."
 	inserted := bson.D{
@@ -124,7 +124,8 @@ func changesPipeline(r Route) mongo.Pipeline {
 	unset := func(regex string) bson.D { return some(removed, matches("$$e", regex)) }
 	// named is true of a record that was set as a whole and is of the site, in a list or in a dict.
 	named := func(site string) bson.D {
-		return call("$or", call("$eq", value+".name", literal(site)), matches("$$e.k", `\.sites\.`+regexp.QuoteMeta(site)+`$`))
+		return call("$or", call("$eq", value+".name", literal(site)),
+			matches("$$e.k", `\.sites\.`+regexp.QuoteMeta(site)+`$`))
 	}
 	isSet := func(field string) bson.D { return call("$not", is(field, nil)) }
 	// isDue is true of sites in which the record of To is not created and not paused.
@@ -137,8 +138,8 @@ func changesPipeline(r Route) mongo.Pipeline {
 		set(`^files$`, call("$isArray", value), some(elements(value), isDue("$$e.sites"))),
 		set(filePath+`$`, isDue(value+".sites")),
 		set(filePath+`\.sites$`, isDue(value)),
-		set(recordPath+`$`, call("$not", call("$isArray", value)), named(r.To), is(value+".created_dt", nil), isUnpaused(value),
-			call("$not", ourFailure)),
+		set(recordPath+`$`, call("$not", call("$isArray", value)), named(r.To), is(value+".created_dt", nil),
+			isUnpaused(value), call("$not", ourFailure)),
 		set(recordPath+`$`, named(r.From), isSet(value+".created_dt")),
 		set(recordPath+`\.name$`, call("$in", value, bson.A{literal(r.From), literal(r.To)})),
 		set(recordPath+`\.created_dt$`, is(value, nil)),
@@ -151,8 +152,10 @@ func changesPipeline(r Route) mongo.Pipeline {
 	created := filtered(updated, "e", call("$and", isSet(value),
 		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`)))
 
-	moved := bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"rename", "drop", "dropDatabase"}}}}}
-	update := bson.D{{Key: "operationType", Value: "update"}}
+	ofType := func(types ...any) bson.D {
+		return bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: types}}}}
+	}
+	update, moved := ofType("update"), ofType("rename", "drop", "dropDatabase")
 	isUpdate := call("$eq", "$operationType", "update")
 	return mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, update, moved}}}}},

@@ -18,10 +18,13 @@ const (
 	editFiles     = 5000
 )
 
-// maxExamples bounds the paths that an edit tells of.
+// filesAreArray keeps an update from a document that it would fail on.
+var filesAreArray = bson.E{Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}
+
+// maxExamples is how many paths an edit returns at most.
 const maxExamples = 5
 
-// EditResult is what an edit has changed, or would change, as counted just before it did.
+// EditResult is what an edit has changed, or would change, as counted right before.
 type EditResult struct {
 	Representations int64    `json:"representations"`
 	Files           int64    `json:"files"`
@@ -38,7 +41,7 @@ func (e *EditResult) Add(more EditResult) {
 // EditOptions say how an edit is done.
 type EditOptions struct {
 	DryRun     bool             // only tell what would be changed
-	OnProgress func(EditResult) // told what was changed so far, after each step; may be nil
+	OnProgress func(EditResult) // called after each step with what was changed so far; may be nil
 }
 
 // edit is one change of the records of a site, for many representations. Which files it applies to is decided by the
@@ -73,7 +76,7 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 		{Key: "paths", Value: call("$slice", mapped("$$hit", "f", "$$f.path"), maxExamples)},
 	})
 	cur, err := s.db.Collection(project).Aggregate(ctx, mongo.Pipeline{
-		{{Key: "$match", Value: append(bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, filter...)}},
+		{{Key: "$match", Value: append(bson.D{{Key: "type", Value: "representation"}, filesAreArray}, filter...)}},
 		{{Key: "$project", Value: bson.D{{Key: "found", Value: call("$cond", isReadable(), found, nil)}}}},
 		{{Key: "$match", Value: bson.D{{Key: "found.n", Value: bson.D{{Key: "$gt", Value: 0}}}}}},
 	}, options.Aggregate().SetBatchSize(editDocuments))
@@ -109,8 +112,8 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 	return nil
 }
 
-// edit does an edit in a project. What was done before an error stays done, and is told beside the error. A document
-// that the database will not take does not keep the others from being changed.
+// edit does an edit in a project. What was done before an error stays done, and is returned with the error. A document
+// that the database refuses does not keep the others from being changed.
 func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions) (EditResult, error) {
 	var done EditResult
 	var refused refusal
@@ -128,13 +131,13 @@ func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions)
 		}
 	}
 	if refused.err != nil {
-		return done, s.wrap(refused.err, "%s in project %s: the database refuses to change %d representation(s), such as %s", e.doing, project,
-			refused.n, refused.first)
+		return done, s.wrap(refused.err, "%s in project %s: the database refuses to change %d representation(s), "+
+			"such as %s", e.doing, project, refused.n, refused.first)
 	}
 	return done, nil
 }
 
-// refusal is what the database will not take.
+// refusal counts what the database refuses.
 type refusal struct {
 	n     int
 	first ID
@@ -142,7 +145,8 @@ type refusal struct {
 }
 
 // change changes a batch of documents.
-func (s *Store) change(ctx context.Context, project string, e *edit, batch []candidate, dry bool, refused *refusal) (EditResult, error) {
+func (s *Store) change(ctx context.Context, project string, e *edit, batch []candidate, dry bool, refused *refusal) (
+	EditResult, error) {
 	var out EditResult
 	var ids []ID
 	for _, c := range batch {
@@ -155,8 +159,8 @@ func (s *Store) change(ctx context.Context, project string, e *edit, batch []can
 		return out, nil
 	}
 	write := func() error {
-		_, err := s.db.Collection(project).UpdateMany(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}},
-			{Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}, e.update())
+		filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, filesAreArray}
+		_, err := s.db.Collection(project).UpdateMany(ctx, filter, e.update())
 		return err
 	}
 	err := retryTransient(ctx, write)
@@ -191,8 +195,8 @@ type Retry struct {
 	EditOptions
 }
 
-// Retry takes failed files of a project back to pending, in both forms of sites: tries, error and last_failed_dt go from
-// the records of the site that have no created_dt and are not paused. Whoever watches the project is woken by that.
+// Retry makes failed files of a project pending again: it removes tries, error and last_failed_dt from their records,
+// which wakes a daemon. The files are valid, neither synced nor paused, and have failed so often.
 func (s *Store) Retry(ctx context.Context, project string, r Retry) (EditResult, error) {
 	least := max(r.MinTries, 1)
 	failed := func(rec string) bson.D {
@@ -227,9 +231,9 @@ type AddSite struct {
 	EditOptions
 }
 
-// AddSite adds an empty record of a site to published files that have none of it and that the active site has, in both
-// forms of sites: from then on they are pending. Files without any sites, from before Pype knew them, are left alone:
-// nobody has said that the active site has them.
+// AddSite adds an empty record of a site to published files without, or with null in its place, if the site From has
+// them: from then on they are pending. Files without any sites, from before Pype had sites, are left alone, as nothing
+// says that the site From has them.
 func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditResult, error) {
 	has := func(rec string) bson.D {
 		all := bson.A{isCreated(rec)}
@@ -253,7 +257,8 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditRes
 		filters: versions,
 		applies: call("$and", is(recordFor("$$f.sites", a.Site), nil),
 			let("from", recordFor("$$f.sites", a.From), has("$$from"))),
-		sites: byForm("$$f.sites", call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
+		sites: byForm("$$f.sites",
+			call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
 			call("$mergeObjects", "$$f.sites", bson.D{{Key: a.Site, Value: literal(bson.D{})}}), "$$f.sites"),
 	}, a.EditOptions)
 }
@@ -279,7 +284,8 @@ func (s *Store) versions(ctx context.Context, project string, a AddSite) ([]bson
 		return []bson.D{{}}, nil
 	}
 	// A master version stands beside the numbered ones.
-	wanted := bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: bson.A{"version", "master_version", "hero_version"}}}}}
+	types := bson.A{"version", "master_version", "hero_version"}
+	wanted := bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: types}}}}
 	named := bson.D{{Key: "type", Value: "subset"}}
 	if a.Subset != "" {
 		named = append(named, bson.E{Key: "name", Value: bson.Regex{Pattern: glob(a.Subset)}})
@@ -287,7 +293,7 @@ func (s *Store) versions(ctx context.Context, project string, a AddSite) ([]bson
 		if err != nil {
 			return nil, err
 		}
-		wanted = append(wanted, bson.E{Key: "parent", Value: bson.D{{Key: "$in", Value: subsets}}})
+		wanted = append(wanted, parentIn(subsets))
 	}
 	if a.Family != "" { // of the subset; before schema 3.0 each version had its own
 		family := bson.A{bson.D{{Key: "data.families", Value: a.Family}}, bson.D{{Key: "data.family", Value: a.Family}}}
@@ -295,15 +301,17 @@ func (s *Store) versions(ctx context.Context, project string, a AddSite) ([]bson
 		if err != nil {
 			return nil, err
 		}
-		wanted = append(wanted, bson.E{Key: "$or", Value: append(family, bson.D{{Key: "parent", Value: bson.D{{Key: "$in", Value: subsets}}}})})
+		wanted = append(wanted, bson.E{Key: "$or", Value: append(family, bson.D{parentIn(subsets)})})
 	}
 	ids, err := s.ids(ctx, project, wanted)
 	var filters []bson.D
 	for some := range slices.Chunk(ids, maxParents) {
-		filters = append(filters, bson.D{{Key: "parent", Value: bson.D{{Key: "$in", Value: some}}}})
+		filters = append(filters, bson.D{parentIn(some)})
 	}
 	return filters, err
 }
+
+func parentIn(ids []ID) bson.E { return bson.E{Key: "parent", Value: bson.D{{Key: "$in", Value: ids}}} }
 
 // glob is a pattern with * and ? as a regular expression.
 func glob(pattern string) string {

@@ -14,7 +14,12 @@ import (
 
 // failed are the fields of a record after so many tries.
 func failed(tries any) []bson.E {
-	return []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: tries}, {Key: "last_failed_dt", Value: published}, {Key: "kept", Value: 1}}
+	return []bson.E{
+		{Key: "error", Value: "no"},
+		{Key: "tries", Value: tries},
+		{Key: "last_failed_dt", Value: published},
+		{Key: "kept", Value: 1},
+	}
 }
 
 func retry(t *testing.T, s *Store, r Retry) EditResult {
@@ -97,8 +102,19 @@ func TestRetry(t *testing.T) {
 
 // What is no file, or no record, next to what is changed stays as it is.
 func anything() bson.D {
-	return representation(nil, "x", bson.A{bson.A{}, bson.D{}}, bson.D{}, entry("{root}/a", nil), entry("{root}/b", "gdrive"),
-		entry("{root}/c", bson.A{nil, "gdrive", bson.A{}, bson.D{}}), entry("{root}/d", bson.D{{Key: gdrive, Value: "x"}, {Key: "studio", Value: 1}}))
+	return representation(
+		nil,
+		"x",
+		bson.A{bson.A{}, bson.D{}},
+		bson.D{},
+		entry("{root}/a", nil),
+		entry("{root}/b", "gdrive"),
+		entry(
+			"{root}/c",
+			bson.A{nil, "gdrive", bson.A{}, bson.D{}},
+		),
+		entry("{root}/d", bson.D{{Key: gdrive, Value: "x"}, {Key: "studio", Value: 1}}),
+	)
 }
 
 func TestRetryAmongAnything(t *testing.T) {
@@ -139,9 +155,15 @@ func asText(t *testing.T, files bson.A) string {
 func TestRetryOfSome(t *testing.T) {
 	t.Parallel()
 	s, coll := newStore(t)
-	keys := insert(t, coll, representation(entry("{root}/a", list(failed(3)...))), representation(entry("{root}/b", dict(failed(3)...)), entry("{root}/c", list(failed(3)...))),
-		representation(entry("{root}/d", list(failed(3)...))))
-	if got := retry(t, s, Retry{MinTries: 3, Representations: []ID{keys[1].ID}}); got.Files != 2 || got.Representations != 1 {
+	keys := insert(
+		t,
+		coll,
+		representation(entry("{root}/a", list(failed(3)...))),
+		representation(entry("{root}/b", dict(failed(3)...)), entry("{root}/c", list(failed(3)...))),
+		representation(entry("{root}/d", list(failed(3)...))),
+	)
+	if got := retry(t, s, Retry{MinTries: 3, Representations: []ID{keys[1].ID}}); got.Files != 2 ||
+		got.Representations != 1 {
 		t.Errorf("%v", got)
 	}
 	if got := retry(t, s, Retry{MinTries: 3, Representations: []ID{}}); got.Files != 0 {
@@ -202,14 +224,24 @@ func TestRetryOfMany(t *testing.T) {
 	if _, err := coll.InsertMany(t.Context(), docs); err != nil {
 		t.Fatal(err)
 	}
-	validator := bson.D{{Key: "$or", Value: bson.A{bson.D{{Key: "files.path", Value: bson.D{{Key: "$ne", Value: "{root}/3"}}}},
-		bson.D{{Key: "files.sites.tries", Value: 3}}}}}
+	validator := bson.D{
+		{Key: "$or", Value: bson.A{bson.D{{Key: "files.path", Value: bson.D{{Key: "$ne", Value: "{root}/3"}}}},
+			bson.D{{Key: "files.sites.tries", Value: 3}}}},
+	}
 	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	steps := 0
 	var last EditResult
-	done, err := s.Retry(t.Context(), project, Retry{Site: gdrive, MinTries: 3, EditOptions: EditOptions{OnProgress: func(e EditResult) { steps++; last = e }}})
+	done, err := s.Retry(
+		t.Context(),
+		project,
+		Retry{
+			Site:        gdrive,
+			MinTries:    3,
+			EditOptions: EditOptions{OnProgress: func(e EditResult) { steps++; last = e }},
+		},
+	)
 	if err == nil || !strings.Contains(err.Error(), "refuses to change 1 representation(s)") {
 		t.Errorf("the refused document is not told of: %v", err)
 	}
@@ -263,12 +295,30 @@ func TestAddSite(t *testing.T) {
 	s, coll := newStore(t)
 	subset := func(name string, data bson.D) bson.ObjectID {
 		id := bson.NewObjectID()
-		insert(t, coll, bson.D{{Key: "_id", Value: id}, {Key: "type", Value: "subset"}, {Key: "name", Value: name}, {Key: "data", Value: data}})
+		insert(
+			t,
+			coll,
+			bson.D{
+				{Key: "_id", Value: id},
+				{Key: "type", Value: "subset"},
+				{Key: "name", Value: name},
+				{Key: "data", Value: data},
+			},
+		)
 		return id
 	}
 	version := func(subset bson.ObjectID, data bson.D) bson.ObjectID {
 		id := bson.NewObjectID()
-		insert(t, coll, bson.D{{Key: "_id", Value: id}, {Key: "type", Value: "version"}, {Key: "parent", Value: subset}, {Key: "data", Value: data}})
+		insert(
+			t,
+			coll,
+			bson.D{
+				{Key: "_id", Value: id},
+				{Key: "type", Value: "version"},
+				{Key: "parent", Value: subset},
+				{Key: "data", Value: data},
+			},
+		)
 		return id
 	}
 	families := func(f ...string) bson.D { return bson.D{{Key: "families", Value: f}} }
@@ -311,7 +361,13 @@ func TestAddSite(t *testing.T) {
 		"another active site":     {AddSite{From: "studio2"}, ""},
 		"the site has been added": {AddSite{Site: "studio"}, ""},
 	} {
-		test.add.From, test.add.Site, test.add.DryRun = orElse(test.add.From, "studio"), orElse(test.add.Site, gdrive), true
+		test.add.From, test.add.Site, test.add.DryRun = orElse(
+			test.add.From,
+			"studio",
+		), orElse(
+			test.add.Site,
+			gdrive,
+		), true
 		done, err := s.AddSite(t.Context(), project, test.add)
 		if err != nil {
 			t.Fatal(err)
@@ -340,7 +396,9 @@ func TestAddSite(t *testing.T) {
 	if want, got := strings.ReplaceAll(skeletons.Replace(before), `,"gdrive": null`, ""), skeletons.Replace(after); want != got {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
 	}
-	if again, err := s.AddSite(t.Context(), project, AddSite{From: "studio", Site: gdrive}); err != nil || again.Files != 0 || all(t, coll) != after {
+	if again, err := s.AddSite(t.Context(), project, AddSite{From: "studio", Site: gdrive}); err != nil ||
+		again.Files != 0 ||
+		all(t, coll) != after {
 		t.Errorf("again: %+v, %v", again, err)
 	}
 }

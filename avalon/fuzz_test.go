@@ -45,7 +45,9 @@ func FuzzOutcomeUpdate(f *testing.F) {
 			}
 		}
 		cases, ids := outcomeCases("gdrive", outcomes)
-		raw, err := bson.Marshal(bson.D{{Key: "u", Value: outcomeUpdate(cases, ids)}, {Key: "q", Value: allApplyExpr(cases, ids)}})
+		raw, err := bson.Marshal(
+			bson.D{{Key: "u", Value: outcomeUpdate(cases, ids)}, {Key: "q", Value: allApplyExpr(cases, ids)}},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,8 +33,8 @@ func ParseID(s string) ID {
 	return ID{kind: bson.TypeString, raw: string(data)}
 }
 
-// ParseIDs reads what may be meant by an id that a person typed, the likeliest first: as ParseID, as the text that it is,
-// as the number, or as extended JSON, which is how an ID of another type is printed.
+// ParseIDs reads what may be meant by an id that a person typed, the likeliest first: as ParseID, as the text that it
+// is, as the number, or as extended JSON, which is how an ID of another type is printed.
 func ParseIDs(s string) []ID {
 	ids := []ID{ParseID(s)}
 	add := func(v any) {
@@ -59,8 +59,8 @@ func ParseIDs(s string) []ID {
 	return ids
 }
 
-// Find reads the representation that is meant by an id that a person typed. The error is [ErrNotFound] if there is none; the
-// key is that of the document all the same if it can't be read.
+// Find reads the representation that is meant by an id that a person typed. The error is [ErrNotFound] if there is
+// none; the key is that of the document all the same if it cannot be read.
 func (s *Store) Find(ctx context.Context, project, typed string) (Key, *Representation, error) {
 	var docs []bson.Raw
 	ids := ParseIDs(typed)
@@ -90,7 +90,7 @@ func rank(doc bson.Raw) int {
 	return 1
 }
 
-// idOf reads an id that can be searched for by equality. Arrays, patterns and null can't be.
+// idOf reads an id that can be searched for by equality. Arrays, patterns and null cannot.
 func idOf(v bson.RawValue) (ID, bool) {
 	switch v.Type {
 	case bson.TypeObjectID, bson.TypeString, bson.TypeInt32, bson.TypeInt64, bson.TypeDouble,

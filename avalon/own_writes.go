@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// ownWrites remembers what this process has just recorded, to recognize it in the change stream. The zero value is ready
-// to use.
+// ownWrites remembers what this process has just recorded, to recognize it in the change stream. The zero value is
+// ready to use.
 type ownWrites struct {
 	mu           sync.Mutex
 	newer, older map[ownWrite]struct{}
@@ -18,8 +18,8 @@ type ownWrite struct {
 	at  int64 // ms, as in BSON
 }
 
-// minOwnWrites is how many are remembered at least. The stream is milliseconds behind, or by many writes when it has just
-// been resumed.
+// minOwnWrites is how many are remembered at least. The stream is milliseconds behind, or by many writes when it has
+// just been resumed.
 const minOwnWrites = 10_000
 
 // add remembers what is about to be written.

@@ -14,7 +14,7 @@ import (
 // Candidate is a representation that may have a file to upload.
 type Candidate struct {
 	Key Key
-	// SourceOpen is true if the active site is known to lack a file of it: mostly the one that the remote site lacks.
+	// SourceOpen is true if the site From is known to lack a file of it, mostly the one that the site To lacks.
 	SourceOpen bool
 }
 
@@ -33,19 +33,22 @@ const (
 	listPaused  = "files.sites.paused"
 )
 
-// pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list. The
-// second one holds only documents in the older dict form, so it costs nothing where there are none.
+// pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list.
+// The second one holds only documents in the older dict form, so it costs nothing where there are none.
 //
-// MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), whoever writes it. So nothing outside
-// of files may be a key; type is in the filter, which takes arrays too.
+// MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), so nothing
+// outside of files may be a key; type is in the filter, which takes arrays too.
 func pendingIndexes(r Route) []index {
 	dict := "files.sites." + r.To
 	list := []index{
-		{Keys: bson.D{{Key: listName, Value: 1}, {Key: listCreated, Value: 1}, {Key: listPaused, Value: 1}, {Key: listTries, Value: 1},
-			{Key: "_id", Value: 1}}, Partial: bson.D{{Key: "type", Value: "representation"}}},
-		{Keys: bson.D{{Key: dict + ".created_dt", Value: 1}, {Key: dict + ".tries", Value: 1}, {Key: dict + ".paused", Value: 1},
-			{Key: "files.sites." + r.From + ".created_dt", Value: 1}},
-			Partial: bson.D{{Key: dict, Value: bson.D{{Key: "$exists", Value: true}}}}},
+		{
+			Keys:    ascending(listName, listCreated, listPaused, listTries, "_id"),
+			Partial: bson.D{{Key: "type", Value: "representation"}},
+		}, {
+			Keys: ascending(dict+".created_dt", dict+".tries", dict+".paused",
+				"files.sites."+r.From+".created_dt"),
+			Partial: bson.D{exists(dict)},
+		},
 	}
 	for i := range list {
 		for _, key := range list[i].Keys {
@@ -58,14 +61,21 @@ func pendingIndexes(r Route) []index {
 	return list
 }
 
-// Pending yields a project's representations that may have a file which is not on the remote site yet, is not paused, and
-// has tries left; one may come twice. Whether something is to be done about a file is decided from the document. An error
-// is the last thing yielded.
+func ascending(fields ...string) bson.D {
+	var keys bson.D
+	for _, field := range fields {
+		keys = append(keys, bson.E{Key: field, Value: 1})
+	}
+	return keys
+}
+
+// Pending yields the representations of a project with a file that may be pending or backing off; one may come twice.
+// What is to be done about a file is decided from the document, by [Rules.Evaluate]. An error is yielded last.
 //
-// It reads no document that can't be due. Where sites are a list, not even a due one, if its record is as Pype writes it:
-// the index has what there is to decide, but for the source, which is in another record. What of the active site is
-// open is asked for in the same way, if anything is a candidate at all. The other way round, what the active site has,
-// would be all that was ever published.
+// No document is read that cannot be due. Where sites are a list, not even a due one is, if its record is as Pype
+// writes it: the index has all of it but the source, which is in another record. Which representations lack their
+// source is read from the index too, if anything is a candidate at all; the opposite, which ones have it, would be all
+// that was ever published.
 func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[Candidate, error] {
 	return func(yield func(Candidate, error) bool) {
 		var sources map[ID]struct{} // with a file that the active site lacks
@@ -97,7 +107,8 @@ func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[
 			rest, err = bson.D{{Key: "$or", Value: bson.A{pendingInList(r), pendingInDict(r)}}}, nil
 		}
 		if err = cmp.Or(failed, err); err == nil && going {
-			err = s.scan(ctx, project, append(bson.D{{Key: "type", Value: "representation"}}, rest...), options.Find(), plain)
+			rest = append(bson.D{{Key: "type", Value: "representation"}}, rest...)
+			err = s.scan(ctx, project, rest, options.Find(), plain)
 		}
 		if err != nil && going {
 			yield(Candidate{}, s.wrap(err, "find pending representations of project %s", project))
@@ -110,15 +121,15 @@ type keyRange struct{ from, to bson.D }
 
 func newKeyRange(site string, paused, tries [2]any) keyRange {
 	bound := func(i int, rest any) bson.D {
-		return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil}, {Key: listPaused, Value: paused[i]}, {Key: listTries, Value: tries[i]},
-			{Key: "_id", Value: rest}}
+		return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil},
+			{Key: listPaused, Value: paused[i]}, {Key: listTries, Value: tries[i]}, {Key: "_id", Value: rest}}
 	}
 	return keyRange{bound(0, bson.MinKey{}), bound(1, bson.MinKey{})}
 }
 
-// untriedOn is what waits for the remote site, as Pype writes it: no created_dt, no paused, and tries that are missing or
-// a number that is small enough. Of each document the server returns the first key of the range, so all that is in it must
-// count.
+// untriedOn is what waits for the remote site, as Pype writes it: no created_dt, no paused, and tries that are missing
+// or a number that is small enough. Of each document the server returns the first key of the range, so all that is in
+// it must count.
 func untriedOn(r Rules) keyRange {
 	return newKeyRange(r.To, [2]any{nil, nil}, [2]any{bson.MinKey{}, r.RetryCount})
 }
@@ -138,21 +149,21 @@ func (s *Store) openKeys(ctx context.Context, project string, r keyRange, each f
 	})
 }
 
-// maxOpen bounds what is remembered of the active site while a project is polled, about 50 MB: of what is beyond,
+// maxOpen limits the ids that are remembered of the site From while a project is polled, about 50 MB. Beyond it,
 // documents are read that need not be.
 const maxOpen = 500_000
 
-// noIndex reports whether a query by the index was refused, as it is not there (yet), or the server is another one that
-// can't do so.
+// noIndex reports whether a query by the index was refused, as there is none yet or the server does not support it.
 func noIndex(err error) bool {
 	var refused mongo.CommandError
-	return errors.As(err, &refused) && !refused.HasErrorCode(codeUnauthorized) && !refused.HasErrorCode(codeCursorNotFound) &&
-		ReasonOf(err) == Other
+	return errors.As(err, &refused) && !refused.HasErrorCode(codeUnauthorized) &&
+		!refused.HasErrorCode(codeCursorNotFound) && ReasonOf(err) == Other
 }
 
-// scan yields what a query finds, in batches as they are asked for. MongoDB forgets a cursor that nothing was read from
-// for 10 minutes, which is short for whoever uploads what is yielded: then it begins anew.
-func (s *Store) scan(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder, each func(bson.Raw) bool) error {
+// scan yields what a query finds. MongoDB forgets a cursor that was not read from for 10 minutes, as when the consumer
+// waits for uploads: then the scan starts again.
+func (s *Store) scan(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder,
+	each func(bson.Raw) bool) error {
 	if len(filter) > 0 {
 		o.SetProjection(bson.D{{Key: "_id", Value: 1}})
 	}
@@ -164,7 +175,8 @@ func (s *Store) scan(ctx context.Context, project string, filter bson.D, o *opti
 	}
 }
 
-func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder, each func(bson.Raw) bool) error {
+func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder,
+	each func(bson.Raw) bool) error {
 	cur, err := s.db.Collection(project).Find(ctx, filter, o)
 	if err != nil {
 		return err
@@ -183,15 +195,15 @@ func pendingInList(r Rules) bson.D {
 	return openInList("files", r.To, unpaused("paused"), bson.E{Key: "tries", Value: triesLeft(r.RetryCount)})
 }
 
-// oddInList finds what is pending and not as Pype writes it: with a paused that does not pause, or tries that are neither
-// missing nor a number. Each condition has its own bounds in the index.
+// oddInList finds what is pending and not as Pype writes it: with a paused that does not pause, or tries that are
+// neither missing nor a number. Each condition has its own bounds in the index.
 func oddInList(r Rules) bson.A {
 	ofType := func(field string, types ...string) bson.E {
 		return bson.E{Key: field, Value: bson.D{{Key: "$type", Value: types}}}
 	}
 	left := bson.E{Key: "tries", Value: triesLeft(r.RetryCount)}
-	odd := ofType("tries", "string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp", "javascript",
-		"symbol", "maxKey")
+	odd := ofType("tries", "string", "object", "binData", "objectId", "bool", "date", "regex", "timestamp",
+		"javascript", "symbol", "maxKey")
 	odd.Value = append(odd.Value.(bson.D), triesLeft(r.RetryCount)...)
 	return bson.A{
 		openInList("files", r.To, bson.E{Key: "paused", Value: bson.D{{Key: "$in", Value: unpausedValues[1:]}}}, left),
@@ -201,11 +213,12 @@ func oddInList(r Rules) bson.A {
 	}
 }
 
-// pendingInDict finds what is pending where sites are a dict. There both records are in one entry, so that one condition
-// asks for both.
+// pendingInDict finds what is pending where sites are a dict. There both records are in one entry, so that one
+// condition asks for both.
 func pendingInDict(r Rules) bson.D {
 	rec := "sites." + r.To
-	return openInDict("files", r.To, bson.E{Key: rec + ".tries", Value: triesLeft(r.RetryCount)}, unpaused(rec+".paused"),
+	left := bson.E{Key: rec + ".tries", Value: triesLeft(r.RetryCount)}
+	return openInDict("files", r.To, left, unpaused(rec+".paused"),
 		bson.E{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}})
 }
 

@@ -10,8 +10,8 @@ import (
 )
 
 // SetProgress writes into the record how far the upload of a file is, from 0 to 1, as OpenPype does. The file is as it
-// was read when the upload was planned; if its record has changed since, nothing is written. The write is acknowledged by
-// the primary alone: progress that an election rolls back is no loss.
+// was read when the upload was planned; if its record has changed since, nothing is written. The write is acknowledged
+// by the primary alone: progress that an election rolls back is no loss.
 func (r *Recorder) SetProgress(ctx context.Context, key Key, f File, done float64) error {
 	return r.updateProgress(ctx, key, f, func(field string) bson.D {
 		return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: done}}}}
@@ -25,8 +25,8 @@ func (r *Recorder) ClearProgress(ctx context.Context, key Key, f File) error {
 	})
 }
 
-// updateProgress changes one field by its position in the document, so that MongoDB logs, and change streams report, only
-// this field: a change made by an expression may be reported as the whole record, which would wake us.
+// updateProgress changes one field by its position in the document, so that MongoDB logs, and change streams report,
+// only this field: a change made by an expression may be reported as the whole record, which would wake us.
 func (r *Recorder) updateProgress(ctx context.Context, key Key, f File, update func(field string) bson.D) error {
 	found, ok := f.RecordFor(r.site)
 	if !ok {

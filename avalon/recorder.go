@@ -17,7 +17,8 @@ import (
 // maxGroup bounds the outcomes written by one update: the server compares each with each of their files.
 const maxGroup = 250
 
-// A write is retried whose error passes by itself: a document of 16 MB is too much for a small MongoDB while it is busy.
+// A write is retried whose error passes by itself: a document of 16 MB is too much for a small MongoDB while it is
+// busy.
 const (
 	writeRetryDelay = 100 * time.Millisecond // before the first retry; doubled for each further one
 	maxWriteRetries = 5                      // 3 s in all
@@ -31,7 +32,7 @@ type Outcome struct {
 	At       time.Time // when that was so
 }
 
-// Lost says, by file, why an outcome was not written: what it was about is not there any more as it was.
+// Lost says, by file, why an outcome was not written: the file or its record has changed since.
 type Lost map[FileKey]string
 
 // Recorder writes what becomes of files into their records of one site.
@@ -41,7 +42,8 @@ type Recorder struct {
 	fence func() error
 }
 
-// Recorder returns a recorder for the site that a route leads to. The fence is called right before each write: its error, which is returned, means that another process may be writing by now.
+// Recorder returns a recorder for the site that a route leads to. The fence is called right before each write: its
+// error, which is returned, means that another process may be writing by now.
 func (s *Store) Recorder(route Route, fence func() error) *Recorder {
 	return &Recorder{s, route.To, fence}
 }
@@ -49,10 +51,10 @@ func (s *Store) Recorder(route Route, fence func() error) *Recorder {
 // Record writes outcomes of files of one representation, grouped into few updates because each rewrites the whole
 // document on the server.
 //
-// An outcome is written only where it still applies: the entry has the _id, path, size and hash that it was planned with,
-// its record of the site has no created_dt, and for a failure its tries are what they were. Others are returned as lost,
-// also those of a representation that is gone: whatever has changed the document has woken us. An error that is a
-// [*RecordError] concerns only the files that it names; after any other one everything should be tried again.
+// An outcome is written only where it still applies: the entry has the _id, path, size and hash that it was planned
+// with, its record of the site has no created_dt, and for a failure its tries are what they were. Others are returned
+// as lost, also those of a representation that is gone: whatever has changed the document has woken us. An error that
+// is a [*RecordError] concerns only the files that it names; after any other one everything should be tried again.
 func (r *Recorder) Record(ctx context.Context, key Key, outcomes []Outcome) (Lost, error) {
 	lost, refused := Lost{}, map[FileKey]error{}
 	for group := range slices.Chunk(outcomes, maxGroup) {
@@ -84,19 +86,21 @@ type RecordError struct {
 }
 
 func (e *RecordError) Error() string {
-	first := slices.MinFunc(slices.Collect(maps.Keys(e.Files)), func(a, b FileKey) int { return cmp.Compare(a.Path, b.Path) })
+	byPath := func(a, b FileKey) int { return cmp.Compare(a.Path, b.Path) }
+	first := slices.MinFunc(slices.Collect(maps.Keys(e.Files)), byPath)
 	return fmt.Sprintf("the records of %d file(s) can't be written, such as that of %s (%s): %v",
 		len(e.Files), first.ID, first.Path, e.Files[first])
 }
 
-// Codes of write errors that pass by themselves: MongoDB was short of cache, or somebody else wrote.
+// transientCodes are those of write errors that pass by themselves: MongoDB was short of cache, or another client
+// wrote.
 var transientCodes = []int{
 	112,    // WriteConflict
 	365,    // TemporarilyUnavailable, of MongoDB 6.1 and later
 	-31800, // WT_ROLLBACK of the storage engine, which MongoDB 6.0 hands on
 }
 
-// isTransient reports whether the error will pass by itself, and soon.
+// isTransient reports whether a write error will soon pass by itself.
 func isTransient(err error) bool {
 	return isWriteError(err) && slices.ContainsFunc(transientCodes, func(code int) bool { return hasCode(err, code) })
 }
@@ -186,7 +190,7 @@ func checkOutcome(rep *Representation, site string, o Outcome) (applies bool, wh
 		!rec.Created && o.Error != "" && rec.Error == o.Error && rec.LastFailed.UnixMilli() == o.At.UnixMilli():
 		return false, "" // its answer did not come through
 	case rec.Created:
-		return false, "it was recorded by somebody else"
+		return false, "another process has recorded it"
 	case rec.dict != before.dict || rec.Problem != "":
 		return false, "its record of the site was replaced"
 	case o.Error != "" && !rec.rawTries.Equal(before.rawTries):
@@ -198,7 +202,7 @@ func checkOutcome(rep *Representation, site string, o Outcome) (applies bool, wh
 // writeAll writes outcomes by one update, and reports whether they were.
 func (r *Recorder) writeAll(ctx context.Context, key Key, outcomes []Outcome) (written bool, err error) {
 	cases, ids := outcomeCases(r.site, outcomes)
-	filter := bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "files", Value: bson.D{{Key: "$type", Value: "array"}}}}
+	filter := bson.D{{Key: "_id", Value: eq(key.ID)}, filesAreArray}
 	if len(outcomes) > 1 {
 		filter = append(filter, bson.E{Key: "$expr", Value: allApplyExpr(cases, ids)})
 	}
@@ -242,13 +246,12 @@ func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bso
 		var sites bson.D
 		if found.dict {
 			rec := "$$f.sites." + site
-			same = append(same, call("$eq", call("$type", "$$f.sites"), "object"), call("$eq", call("$type", rec), "object"),
-				guardRecord(rec, found, o))
+			same = append(same, isOf("$$f.sites", "object"), isOf(rec, "object"), guardRecord(rec, found, o))
 			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: recordExpr(rec, found, o)}})
 		} else {
 			ours := call("$and", is("$$s.name", site), guardRecord("$$s", found, o))
 			same = append(same, call("$isArray", "$$f.sites"))
-			if len(outcomes) > 1 { // of one alone, the update tells whether it has changed something
+			if len(outcomes) > 1 { // the update reports whether one alone was written
 				same = append(same, call("$anyElementTrue", bson.A{mapped(elements("$$f.sites"), "s", ours)}))
 			}
 			sites = mapped("$$f.sites", "s", call("$cond", ours, recordExpr("$$s", found, o), "$$s"))
@@ -266,9 +269,10 @@ func perFile(cases []outcomeCase, ids bson.A, value func(i int) any, other any) 
 	}
 	picked := call("$switch", bson.D{{Key: "branches", Value: branches}, {Key: "default", Value: other}})
 	if len(cases) > 1 {
-		// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB finds a
-		// value in a constant list by its hash, so the other files take one look.
-		picked = call("$cond", call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0), picked, other)
+		// Each file would be compared with each outcome, in a long sequence for longer than all else takes. MongoDB
+		// finds a value in a constant list by its hash, so the other files take one look.
+		known := call("$gte", call("$indexOfArray", literal(ids), call("$ifNull", "$$f._id", nil)), 0)
+		picked = call("$cond", known, picked, other)
 	}
 	return picked
 }
@@ -283,7 +287,7 @@ func allApplyExpr(cases []outcomeCase, ids bson.A) bson.D {
 	return call("$setIsSubset", numbers, mapped(elements("$files"), "f", number))
 }
 
-// outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and tells change
+// outcomeUpdate is the update that writes outcomes. It is a pipeline, as MongoDB then logs, and reports to change
 // streams, just the fields that changed. Of an update by array filters that changes two elements it logs the
 // array, which nobody could tell from an array that a person replaced.
 func outcomeUpdate(cases []outcomeCase, ids bson.A) mongo.Pipeline {
@@ -313,7 +317,7 @@ func guardRecord(rec string, found SiteRecord, o Outcome) bson.D {
 	return call("$and", open, is(rec+".tries", guardExpr(found.rawTries)))
 }
 
-// written is the site's record with the outcome in it.
+// recordExpr is the site's record with the outcome in it.
 func recordExpr(rec string, found SiteRecord, o Outcome) bson.D {
 	if o.Error != "" {
 		return call("$mergeObjects", without(rec, "progress"), bson.D{

@@ -36,7 +36,7 @@ type File struct {
 	// newer: what is there already is copied over.
 	Modified time.Time
 
-	// Problem says what is wrong with the entry if it can't be worked with ("" if nothing is).
+	// Problem says what is wrong with an invalid entry ("" if nothing is).
 	Problem string
 
 	// As found, to recognise the entry when its outcome is written.
@@ -54,7 +54,7 @@ type SiteRecord struct {
 	Tries      int       // failed tries so far
 	Paused     bool      // a person wants it to be left alone; see isPaused
 	LastFailed time.Time // zero if unknown
-	Problem    string    // what is wrong with the record if it can't be written to ("" if nothing is)
+	Problem    string    // what is wrong with an invalid record ("" if nothing is)
 
 	dict     bool          // sites is a dict: {NAME: {...}}
 	index    int           // among the sites, if they are a list
@@ -87,8 +87,8 @@ func (f *File) RecordFor(site string) (SiteRecord, bool) {
 	return *found, true
 }
 
-// decode reads a document, however malformed. What can't be read is left zero or, where a file can't be
-// worked with at all, described by its Problem. It fails only if there are no files to speak of.
+// decode reads a document, however malformed. What cannot be read is left zero or, if it makes a file
+// invalid, described by its Problem. It fails only if there are no files to speak of.
 func decode(key Key, doc bson.Raw) (*Representation, error) {
 	if err := doc.Validate(); err != nil {
 		return nil, fmt.Errorf("representation %s: %w", key, err)

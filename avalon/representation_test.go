@@ -40,7 +40,11 @@ func textID(t testing.TB, s string) ID {
 	return id
 }
 
-var decoded = cmp.Options{cmp.AllowUnexported(ID{}), cmpopts.IgnoreUnexported(File{}, SiteRecord{}), cmpopts.EquateEmpty()}
+var decoded = cmp.Options{
+	cmp.AllowUnexported(ID{}),
+	cmpopts.IgnoreUnexported(File{}, SiteRecord{}),
+	cmpopts.EquateEmpty(),
+}
 
 // What other writers are known to leave in files, and what they might.
 func TestDecodeFile(t *testing.T) {
@@ -48,7 +52,12 @@ func TestDecodeFile(t *testing.T) {
 	id := NewID(oid)
 	const path = "{root}/Test/a.ma"
 	with := func(fields ...bson.E) bson.D { // a sound entry, with fields replaced or added
-		doc := bson.D{{Key: "_id", Value: oid}, {Key: "path", Value: path}, {Key: "size", Value: int64(5)}, {Key: "sites", Value: bson.A{}}}
+		doc := bson.D{
+			{Key: "_id", Value: oid},
+			{Key: "path", Value: path},
+			{Key: "size", Value: int64(5)},
+			{Key: "sites", Value: bson.A{}},
+		}
 		for _, f := range fields {
 			if i := slices.IndexFunc(doc, func(e bson.E) bool { return e.Key == f.Key }); i >= 0 {
 				doc[i] = f
@@ -70,14 +79,26 @@ func TestDecodeFile(t *testing.T) {
 	}{
 		{"sound", with(), File{ID: id, Path: path, Size: 5}},
 		{"id as text", field("_id", oid.Hex()), File{ID: textID(t, oid.Hex()), Path: path, Size: 5}},
-		{"id null", field("_id", nil), File{Path: path, Size: 5, Problem: "its _id is null, so its record can't be addressed"}},
-		{"id missing", without("_id"), File{Path: path, Size: 5, Problem: "its _id is missing, so its record can't be addressed"}},
+		{
+			"id null",
+			field("_id", nil),
+			File{Path: path, Size: 5, Problem: "its _id is null, so its record can't be addressed"},
+		},
+		{
+			"id missing",
+			without("_id"),
+			File{Path: path, Size: 5, Problem: "its _id is missing, so its record can't be addressed"},
+		},
 		{"id an array", field("_id", bson.A{1}),
 			File{Path: path, Size: 5, Problem: "its _id is of type array, so its record can't be addressed"}},
 		{"path null", field("path", nil), File{ID: id, Size: 5, Problem: "its path is null, not a text"}},
 		{"path missing", without("path"), File{ID: id, Size: 5, Problem: "its path is missing, not a text"}},
 		{"path empty", field("path", ""), File{ID: id, Size: 5, Problem: "its path is empty, not a text"}},
-		{"path a number", field("path", 7), File{ID: id, Size: 5, Problem: "its path is of type 32-bit integer, not a text"}},
+		{
+			"path a number",
+			field("path", 7),
+			File{ID: id, Size: 5, Problem: "its path is of type 32-bit integer, not a text"},
+		},
 		{"size missing", without("size"), File{ID: id, Path: path, Size: UnknownSize}},
 		{"size null", field("size", nil), File{ID: id, Path: path, Size: UnknownSize}},
 		{"size text", field("size", "5"), File{ID: id, Path: path, Size: UnknownSize}},
@@ -87,20 +108,41 @@ func TestDecodeFile(t *testing.T) {
 		{"size decimal", field("size", decimal(t, "7")), File{ID: id, Path: path, Size: 7}},
 		{"size NaN", field("size", math.NaN()), File{ID: id, Path: path, Size: UnknownSize}},
 		{"sites null", field("sites", nil),
-			File{ID: id, Path: path, Size: 5, Problem: "its sites can't be read: they are null, neither a list nor a dict"}},
+			File{
+				ID:      id,
+				Path:    path,
+				Size:    5,
+				Problem: "its sites can't be read: they are null, neither a list nor a dict",
+			}},
 		{"sites missing", without("sites"),
-			File{ID: id, Path: path, Size: 5, Problem: "its sites can't be read: they are missing, neither a list nor a dict"}},
+			File{
+				ID:      id,
+				Path:    path,
+				Size:    5,
+				Problem: "its sites can't be read: they are missing, neither a list nor a dict",
+			}},
 		{"sites a text", field("sites", "gdrive"),
-			File{ID: id, Path: path, Size: 5, Problem: `its sites can't be read: they are "gdrive", neither a list nor a dict`}},
-		{"sites a list of anything", field("sites", bson.A{nil, "gdrive", 7, bson.A{}, bson.D{}, bson.D{{Key: "name", Value: nil}},
-			bson.D{{Key: "name", Value: 7}}, bson.D{{Key: "name", Value: gdrive}}}),
-			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{{}, {}, {}, {Name: gdrive}}}},
-		{"sites a dict of anything", field("sites", bson.D{{Key: "studio", Value: nil}, {Key: gdrive, Value: "x"}, {Key: "b", Value: bson.D{}}}),
+			File{
+				ID:      id,
+				Path:    path,
+				Size:    5,
+				Problem: `its sites can't be read: they are "gdrive", neither a list nor a dict`,
+			}},
+		{
+			"sites a list of anything",
+			field("sites", bson.A{nil, "gdrive", 7, bson.A{}, bson.D{}, bson.D{{Key: "name", Value: nil}},
+				bson.D{{Key: "name", Value: 7}}, bson.D{{Key: "name", Value: gdrive}}}),
+			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{{}, {}, {}, {Name: gdrive}}},
+		},
+		{
+			"sites a dict of anything",
+			field("sites", bson.D{{Key: "studio", Value: nil}, {Key: gdrive, Value: "x"}, {Key: "b", Value: bson.D{}}}),
 			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{
 				{Name: "studio", Problem: "its sites.studio is null, not a record"},
 				{Name: gdrive, Problem: `its sites.gdrive is "x", not a record`},
 				{Name: "b"},
-			}}},
+			}},
+		},
 		{"everything wrong", bson.D{{Key: "sites", Value: 7}}, File{Size: UnknownSize,
 			Problem: "its _id is missing, so its record can't be addressed; its path is missing, not a text; " +
 				"its sites can't be read: they are of type 32-bit integer, neither a list nor a dict"}},
@@ -113,11 +155,21 @@ func TestDecodeFile(t *testing.T) {
 				{Name: "studio", Created: true, CreatedAt: published},
 				{Name: gdrive, Created: true, CreatedAt: published, RemoteID: "remote"},
 			}}},
-		{"dict", field("sites", dict(bson.E{Key: "error", Value: "no"}, bson.E{Key: "tries", Value: 2}, bson.E{Key: "last_failed_dt", Value: date})),
+		{
+			"dict",
+			field(
+				"sites",
+				dict(
+					bson.E{Key: "error", Value: "no"},
+					bson.E{Key: "tries", Value: 2},
+					bson.E{Key: "last_failed_dt", Value: date},
+				),
+			),
 			File{ID: id, Path: path, Size: 5, Sites: []SiteRecord{
 				{Name: "studio", Created: true, CreatedAt: published},
 				{Name: gdrive, Error: "no", Tries: 2, LastFailed: published},
-			}}},
+			}},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -144,7 +196,12 @@ func TestDecodeSite(t *testing.T) {
 		{"created_dt a text", "created_dt", "2020-06-18", SiteRecord{Created: true}},
 		{"created_dt false", "created_dt", false, SiteRecord{Created: true}},
 		{"created_dt a timestamp", "created_dt", bson.Timestamp{T: 1}, SiteRecord{Created: true}},
-		{"created_dt out of range", "created_dt", bson.DateTime(math.MaxInt64), SiteRecord{Created: true, CreatedAt: bson.DateTime(math.MaxInt64).Time().UTC()}},
+		{
+			"created_dt out of range",
+			"created_dt",
+			bson.DateTime(math.MaxInt64),
+			SiteRecord{Created: true, CreatedAt: bson.DateTime(math.MaxInt64).Time().UTC()},
+		},
 		{"id false", "id", false, SiteRecord{}},
 		{"error null", "error", nil, SiteRecord{}},
 		{"last_failed_dt a text", "last_failed_dt", "yesterday", SiteRecord{}},
@@ -198,7 +255,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"another type", bson.D{{Key: "type", Value: "version"}}, `type is "version", not "representation"`},
 		{"type a number", bson.D{{Key: "type", Value: 7}}, `type is of type 32-bit integer, not "representation"`},
 		{"no files", bson.D{{Key: "type", Value: "representation"}}, "files is missing, not an array"},
-		{"files null", bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: nil}}, "files is null, not an array"},
+		{
+			"files null",
+			bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: nil}},
+			"files is null, not an array",
+		},
 		{"files a dict", bson.D{{Key: "type", Value: "representation"}, {Key: "files", Value: bson.D{}}},
 			"files is of type embedded document, not an array"},
 	}
@@ -223,10 +284,21 @@ func TestDecodeRoots(t *testing.T) {
 		want    Roots
 	}{
 		{"one", bson.D{{Key: "root", Value: "P:/projects"}}, Roots{"": "P:/projects"}},
-		{"several", bson.D{{Key: "root", Value: bson.D{{Key: "work", Value: "/w"}, {Key: "publish", Value: nil}, {Key: "x", Value: ""}}}},
-			Roots{"work": "/w"}},
+		{
+			"several",
+			bson.D{
+				{
+					Key:   "root",
+					Value: bson.D{{Key: "work", Value: "/w"}, {Key: "publish", Value: nil}, {Key: "x", Value: ""}},
+				},
+			},
+			Roots{"work": "/w"},
+		},
 		{"nested", bson.D{{Key: "root", Value: bson.D{{Key: "disk1", Value: bson.D{{Key: "work", Value: "/w"},
-			{Key: "old", Value: bson.D{{Key: "a", Value: "/a"}, {Key: "b", Value: 7}}}}}, {Key: "c", Value: "/c"}, {Key: "d", Value: bson.D{}}}}},
+			{
+				Key:   "old",
+				Value: bson.D{{Key: "a", Value: "/a"}, {Key: "b", Value: 7}},
+			}}}, {Key: "c", Value: "/c"}, {Key: "d", Value: bson.D{}}}}},
 			Roots{"disk1][work": "/w", "disk1][old][a": "/a", "c": "/c"}},
 		{"null", bson.D{{Key: "root", Value: nil}}, nil},
 		{"a list", bson.D{{Key: "root", Value: bson.A{"/w"}}}, nil},

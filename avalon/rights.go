@@ -40,7 +40,8 @@ func MissingActions(ctx context.Context, db *mongo.Database, needed []string) ([
 			} `bson:"authenticatedUserPrivileges"`
 		} `bson:"authInfo"`
 	}
-	err := db.RunCommand(ctx, bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}).Decode(&status)
+	command := bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}
+	err := db.RunCommand(ctx, command).Decode(&status)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the rights on database %s: %w", db.Name(), err)
 	}

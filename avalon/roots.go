@@ -14,13 +14,14 @@ type RootUse struct {
 	Files int64
 }
 
-// RootUses tells by which roots files of a project that wait for the remote site are named.
+// RootUses returns by which roots the files of a project that are not on the site To yet are named.
 func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUse, error) {
 	// By bytes: patterns and characters fail at a path that is not UTF-8.
 	field := call("$cond", call("$eq", call("$indexOfBytes", "$f.path", "{root"), 0),
 		call("$substrBytes", "$f.path", 0, call("$add", call("$indexOfBytes", "$f.path", "}"), 1)), "")
 	filters := bson.A{openInList("files", r.To), openInDict("files", r.To)}
-	due := call("$and", isOpen("$r"), isValid("$f", "$r"), let("from", recordFor("$f.sites", r.From), isCreated("$$from")))
+	due := call("$and", isOpen("$r"), isValid("$f", "$r"),
+		let("from", recordFor("$f.sites", r.From), isCreated("$$from")))
 	pipeline := append(records(r, filters, "context.root"),
 		bson.D{{Key: "$match", Value: bson.D{{Key: "$expr", Value: due}}}},
 		bson.D{{Key: "$group", Value: bson.D{

@@ -95,7 +95,8 @@ func (r Rules) Evaluate(f *File, now time.Time) Decision {
 func recordFor(sites, site string) bson.D {
 	named := filtered(sites, "s", call("$eq", "$$s.name", literal(site)))
 	open := filtered("$$named", "s", is("$$s.created_dt", nil))
-	return byForm(sites, let("named", named, call("$ifNull", first(open), first("$$named"))), sites+"."+site, "$$REMOVE")
+	inList := let("named", named, call("$ifNull", first(open), first("$$named")))
+	return byForm(sites, inList, sites+"."+site, "$$REMOVE")
 }
 
 // isValid mirrors "f.Problem" and "to.Problem" of a file that has a record; see newFile and newSites.
@@ -127,8 +128,8 @@ func triesOf(rec string) bson.D {
 		call("$cond", isOf(found, "string"), call("$convert", number), 0))
 }
 
-// openInList finds documents with a list of sites in which a record of the site is not created and meets the conditions.
-// The prefix is "files", or where that stands.
+// openInList finds documents with a list of sites in which a record of the site is not created and meets the
+// conditions. The prefix is "files", or where that stands.
 func openInList(files, site string, conditions ...bson.E) bson.D {
 	rec := append(bson.D{{Key: "name", Value: site}, {Key: "created_dt", Value: nil}}, conditions...)
 	return bson.D{{Key: files + ".sites", Value: bson.D{{Key: "$elemMatch", Value: rec}}}}

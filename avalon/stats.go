@@ -150,7 +150,7 @@ func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Tim
 	return t, nil
 }
 
-// statsPipeline has the server read a project, as [Stats] says. It is what [File.RecordFor] and decode are for one document.
+// statsPipeline groups the files of a project by what [Rules.Evaluate] asks of them.
 func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline {
 	sized := call("$and", isOf("$f.size", "int", "long", "double", "decimal"), call("$gte", "$f.size", 0))
 	late := bson.A{} // of each wait 1 if it is over
@@ -162,7 +162,8 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 		allLate = call("$cond", isOf("$r.last_failed_dt", "date"), call("$add", late...), len(waits))
 	}
 	flag := func(name string) bson.D { return bson.D{{Key: name, Value: literal(true)}} }
-	return append(records(r.Route, bson.A{bson.D{{Key: "files.sites.name", Value: r.To}}, bson.D{exists("files.sites." + r.To)}}),
+	filters := bson.A{bson.D{{Key: "files.sites.name", Value: r.To}}, bson.D{exists("files.sites." + r.To)}}
+	return append(records(r.Route, filters),
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: call("$switch", bson.D{
 				{Key: "branches", Value: bson.A{
@@ -178,9 +179,12 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 			})},
 			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
 			{Key: "bytes", Value: bson.D{{Key: "$sum", Value: call("$cond", sized, call("$convert", bson.D{
-				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"}, {Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
+				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"},
+				{Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
 			}), int64(0))}}},
-			{Key: "first", Value: bson.D{{Key: "$min", Value: call("$cond", isOf("$f._id", "objectId"), "$f._id", nil)}}},
+			{Key: "first", Value: bson.D{
+				{Key: "$min", Value: call("$cond", isOf("$f._id", "objectId"), "$f._id", nil)},
+			}},
 		}}})
 }
 
@@ -226,7 +230,8 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) (
 	pipeline := append(records(r.Route, triedFilters(r.To)),
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
-			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil}, {Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
+			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil},
+				{Key: "$not", Value: bson.D{{Key: "$lt", Value: r.RetryCount}}}}},
 			{Key: "$expr", Value: call("$and", isValid("$f", "$r"), isUnpaused("$r"))},
 		}}},
 		bson.D{{Key: "$project", Value: bson.D{{Key: "path", Value: "$f.path"}, {Key: "r", Value: 1}}}},
@@ -242,7 +247,8 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) (
 		id, _ := idOf(cur.Current.Lookup("_id"))
 		f := site(r.To, rec)
 		if f.Tries >= r.RetryCount {
-			list = append(list, FailedFile{Key{project, id}, text(cur.Current.Lookup("path")), f.Tries, f.Error, f.LastFailed})
+			path := text(cur.Current.Lookup("path"))
+			list = append(list, FailedFile{Key{project, id}, path, f.Tries, f.Error, f.LastFailed})
 		}
 	}
 	if err := cur.Err(); err != nil {

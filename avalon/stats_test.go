@@ -13,8 +13,16 @@ func TestFailedReturnsTheLastToFail(t *testing.T) {
 	s, coll := newStore(t)
 	var docs []bson.D
 	for i := range 10 {
-		docs = append(docs, representation(entry(fmt.Sprintf("{root}/%d", i), list(bson.E{Key: "tries", Value: 6}, bson.E{Key: "error", Value: "no"},
-			bson.E{Key: "last_failed_dt", Value: published.Add(time.Duration(i*7%10) * time.Second)}))))
+		docs = append(
+			docs,
+			representation(
+				entry(
+					fmt.Sprintf("{root}/%d", i),
+					list(bson.E{Key: "tries", Value: 6}, bson.E{Key: "error", Value: "no"},
+						bson.E{Key: "last_failed_dt", Value: published.Add(time.Duration(i*7%10) * time.Second)}),
+				),
+			),
+		)
 	}
 	docs = append(docs, representation(entry("{root}/tries left", list(bson.E{Key: "tries", Value: 5}))))
 	keys := insert(t, coll, docs...)

@@ -39,7 +39,7 @@ type Store struct {
 
 // NewStore returns a store on the database. Outcomes are acknowledged by a majority of the replica set, so
 // that none is rolled back by an election. Reads go to the primary, whatever the connection string prefers: a
-// secondary may not have yet what the change stream tells of.
+// secondary may not yet have what the change stream reports.
 func NewStore(client *mongo.Client, database string) *Store {
 	return &Store{db: client.Database(database, options.Database().
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
@@ -106,7 +106,7 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
 		if errors.As(err, &ce) {
 			switch int(ce.Code) {
 			case codeIndexOptionsConflict, codeIndexKeySpecsExist:
-				return nil // somebody made it by another name or with other options
+				return nil // it exists by another name or with other options
 			case codeUUIDMismatch:
 				return ErrNotFound
 			}
@@ -139,7 +139,8 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 		if err != nil {
 			return false, err
 		}
-		if !slices.ContainsFunc(specs, func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }) {
+		isWanted := func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }
+		if !slices.ContainsFunc(specs, isWanted) {
 			return false, nil
 		}
 	}
@@ -147,7 +148,7 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 }
 
 // Representation reads one representation as it stands now. The error is [ErrNotFound] if there is none, and
-// one that names what is malformed if it can't be read.
+// one that names what is malformed if it cannot be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
 	doc, err := s.db.Collection(key.Project).FindOne(ctx, bson.D{{Key: "_id", Value: eq(key.ID)}},
 		options.FindOne().SetProjection(bson.D{
@@ -171,7 +172,7 @@ func Decode(key Key, doc bson.Raw) (*Representation, error) {
 	return r, nil
 }
 
-// MalformedError says that a document can't be read as a representation, whatever is tried.
+// MalformedError says that a document is not a representation, which no retry changes.
 type MalformedError struct{ err error }
 
 func (e *MalformedError) Error() string { return e.err.Error() }

@@ -194,7 +194,8 @@ func TestErrorsNameTheMend(t *testing.T) {
 	}
 	var malformed *MalformedError
 	fail(t, mongod.Times(1), codeUnauthorized, "find")
-	if _, err := s.Representation(t.Context(), key); err == nil || errors.As(err, &malformed) || errors.Is(err, ErrNotFound) {
+	if _, err := s.Representation(t.Context(), key); err == nil || errors.As(err, &malformed) ||
+		errors.Is(err, ErrNotFound) {
 		t.Errorf("representation: error %v, want one that calls for trying again", err)
 	}
 }
@@ -241,7 +242,13 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 	add(each, bson.D{{Key: gdrive, Value: bson.D{}}})
 	add(each, bson.A{created, bson.D{{Key: "name", Value: "local_0"}}})
 	for range each {
-		docs = append(docs, bson.D{{Key: "type", Value: "archived_representation"}, {Key: "files", Value: bson.A{entry("{root}/a", list())}}})
+		docs = append(
+			docs,
+			bson.D{
+				{Key: "type", Value: "archived_representation"},
+				{Key: "files", Value: bson.A{entry("{root}/a", list())}},
+			},
+		)
 	}
 	missing := len(docs)
 	add(each, bson.A{bson.D{{Key: "name", Value: "studio"}}, bson.D{{Key: "name", Value: gdrive}}})
@@ -276,7 +283,8 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
 		t.Errorf("candidates (-want +got):\n%s", diff)
 	}
-	cur, err := s.db.Collection("system.profile").Find(t.Context(), bson.D{{Key: "ns", Value: s.db.Name() + "." + project}})
+	cur, err := s.db.Collection("system.profile").
+		Find(t.Context(), bson.D{{Key: "ns", Value: s.db.Name() + "." + project}})
 	var ops []struct {
 		Docs int `bson:"docsExamined"`
 	}
@@ -290,7 +298,8 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 	for _, op := range ops {
 		read += op.Docs
 	}
-	// What is due and not as Pype writes it is read, and MongoDB counts a document twice that two stages of its plan look at.
+	// What is due and not as Pype writes it is read, and MongoDB counts a document twice that two stages of its plan
+	// look at.
 	if len(ops) != 3 || read > 2*3*due {
 		t.Errorf("%d requests have read %d documents, want 3 and %d", len(ops), read, 2*3*due)
 	}
@@ -370,7 +379,11 @@ func types(doc bson.Raw) map[string]bson.Type {
 
 func TestRecord(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.FixedZone("CET", 3600))
-	failedBefore := []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: 1.0}, {Key: "last_failed_dt", Value: published}}
+	failedBefore := []bson.E{
+		{Key: "error", Value: "no"},
+		{Key: "tries", Value: 1.0},
+		{Key: "last_failed_dt", Value: published},
+	}
 	forms := map[string]func(...bson.E) any{
 		"list": func(f ...bson.E) any { return list(f...) },
 		"dict": func(f ...bson.E) any { return dict(f...) },
@@ -390,7 +403,11 @@ func TestRecord(t *testing.T) {
 
 			record(Outcome{Error: "disk on fire"})
 			rec := siteRecord(t, coll, key, "0")
-			want := map[string]bson.Type{"error": bson.TypeString, "tries": bson.TypeInt32, "last_failed_dt": bson.TypeDateTime}
+			want := map[string]bson.Type{
+				"error":          bson.TypeString,
+				"tries":          bson.TypeInt32,
+				"last_failed_dt": bson.TypeDateTime,
+			}
 			if form == "list" {
 				want["name"] = bson.TypeString
 			}
@@ -436,16 +453,55 @@ func TestRecordLeavesAloneWhatChanged(t *testing.T) {
 		outcome Outcome
 		why     string
 	}{
-		{"another path", update(set("files.0.path", "{root}/other")), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
-		{"another size", update(set("files.0.size", int64(6))), Outcome{RemoteID: "x"}, "the file was replaced by another one in the representation"},
-		{"another hash", update(set("files.0.hash", "b")), Outcome{RemoteID: "x"}, "the file was replaced by another one in the representation"},
-		{"another id", update(set("files.0._id", bson.NewObjectID())), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
-		{"already marked", update(set("files.0.sites.1.created_dt", published)), Outcome{RemoteID: "x"}, "it was recorded by somebody else"},
+		{
+			"another path",
+			update(set("files.0.path", "{root}/other")),
+			Outcome{RemoteID: "x"},
+			"the file is no longer in the representation",
+		},
+		{
+			"another size",
+			update(set("files.0.size", int64(6))),
+			Outcome{RemoteID: "x"},
+			"the file was replaced by another one in the representation",
+		},
+		{
+			"another hash",
+			update(set("files.0.hash", "b")),
+			Outcome{RemoteID: "x"},
+			"the file was replaced by another one in the representation",
+		},
+		{
+			"another id",
+			update(set("files.0._id", bson.NewObjectID())),
+			Outcome{RemoteID: "x"},
+			"the file is no longer in the representation",
+		},
+		{
+			"already marked",
+			update(set("files.0.sites.1.created_dt", published)),
+			Outcome{RemoteID: "x"},
+			"another process has recorded it",
+		},
 		{"site gone", update(set("files.0.sites", bson.A{})), Outcome{RemoteID: "x"}, "its record of the site is gone"},
-		{"sites now a dict", update(set("files.0.sites", dict())), Outcome{RemoteID: "x"}, "its record of the site was replaced"},
-		{"files gone", update(set("files", bson.A{})), Outcome{RemoteID: "x"}, "the file is no longer in the representation"},
-		{"tries deleted, then failed", update(bson.D{{Key: "$unset", Value: bson.D{{Key: "files.0.sites.1.tries", Value: ""}}}}),
-			Outcome{Error: "again"}, "its tries were changed"},
+		{
+			"sites now a dict",
+			update(set("files.0.sites", dict())),
+			Outcome{RemoteID: "x"},
+			"its record of the site was replaced",
+		},
+		{
+			"files gone",
+			update(set("files", bson.A{})),
+			Outcome{RemoteID: "x"},
+			"the file is no longer in the representation",
+		},
+		{
+			"tries deleted, then failed",
+			update(bson.D{{Key: "$unset", Value: bson.D{{Key: "files.0.sites.1.tries", Value: ""}}}}),
+			Outcome{Error: "again"},
+			"its tries were changed",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -512,7 +568,7 @@ func TestRecordWhatStillApplies(t *testing.T) {
 			}
 			lost, err := recorder(s).Record(t.Context(), key, outcomes)
 			want := Lost{rep.Files[0].Key(): "the file was replaced by another one in the representation",
-				rep.Files[1].Key(): "it was recorded by somebody else"}
+				rep.Files[1].Key(): "another process has recorded it"}
 			if diff := cmp.Diff(want, lost, cmp.AllowUnexported(ID{})); diff != "" || err != nil {
 				t.Errorf("lost (-want +got):\n%s%v", diff, err)
 			}
@@ -605,7 +661,10 @@ func TestRecordMany(t *testing.T) {
 // Values are compared with what was read and written as they are, whatever they are.
 func TestRecordOddValues(t *testing.T) {
 	values := map[string]any{"null": nil, "text": "1", "expression": "$files", "int64": int64(1), "double": 1.0,
-		"decimal": decimal(t, "1"), "NaN": math.NaN(), "bool": true, "document": bson.D{{Key: "$size", Value: "$files"}},
+		"decimal": decimal(
+			t,
+			"1",
+		), "NaN": math.NaN(), "bool": true, "document": bson.D{{Key: "$size", Value: "$files"}},
 		"array": bson.A{1}, "pattern": bson.Regex{Pattern: ".*"}, "undefined": bson.Undefined{}}
 	forms := map[string]func(...bson.E) any{
 		"list": func(f ...bson.E) any { return list(f...) },
@@ -728,7 +787,11 @@ func TestChanges(t *testing.T) {
 		return bson.D{{Key: op, Value: bson.D{{Key: field, Value: v}}}}
 	}
 	done := []bson.E{{Key: "created_dt", Value: published}, {Key: "id", Value: "x"}}
-	failed := []bson.E{{Key: "error", Value: "no"}, {Key: "tries", Value: int32(3)}, {Key: "last_failed_dt", Value: published}}
+	failed := []bson.E{
+		{Key: "error", Value: "no"},
+		{Key: "tries", Value: int32(3)},
+		{Key: "last_failed_dt", Value: published},
+	}
 	pause := bson.E{Key: "paused", Value: true}
 	missing := func(fields ...bson.E) bson.A { // sites of a file that the studio does not have
 		return bson.A{append(bson.D{{Key: "name", Value: "studio"}}, fields...), bson.D{{Key: "name", Value: gdrive}}}
@@ -772,21 +835,46 @@ func TestChanges(t *testing.T) {
 		{"paused by another value", list(), upd("$set", "files.0.sites.1.paused", 1), false},
 		{"paused, the record replaced", list(failed...), upd("$set", "files.0.sites.1",
 			bson.D{{Key: "name", Value: gdrive}, {Key: "paused", Value: true}}), false},
-		{"paused, the record replaced in a dict", dict(failed...), upd("$set", "files.0.sites.gdrive", bson.D{{Key: "paused", Value: true}}), false},
+		{
+			"paused, the record replaced in a dict",
+			dict(failed...),
+			upd("$set", "files.0.sites.gdrive", bson.D{{Key: "paused", Value: true}}),
+			false,
+		},
 		{"paused, the sites replaced", list(), upd("$set", "files.0.sites", list(pause)), false},
 		{"paused, the sites replaced by a dict", list(), upd("$set", "files.0.sites", dict(pause)), false},
 		{"paused, the file replaced", list(), upd("$set", "files.0", entry("{root}/a", list(pause))), false},
-		{"paused, all files replaced", list(), upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/a", dict(pause))}), false},
-		{"paused skeleton pushed", bson.A{}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: gdrive}, pause}), false},
+		{
+			"paused, all files replaced",
+			list(),
+			upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/a", dict(pause))}),
+			false,
+		},
+		{
+			"paused skeleton pushed",
+			bson.A{},
+			upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: gdrive}, pause}),
+			false,
+		},
 		{"paused by array filters", list(), upd("$set", "files.$[].sites.$[s].paused", true), false},
 		{"pause removed", list(pause), upd("$unset", "files.0.sites.1.paused", ""), true},
 		{"pause removed in a dict", dict(pause), upd("$unset", "files.0.sites.gdrive.paused", ""), true},
 		{"pause removed by array filters", list(pause), upd("$unset", "files.$[].sites.$[s].paused", ""), true},
 		{"pause set to false", list(pause), upd("$set", "files.0.sites.1.paused", false), true},
 		{"pause set to null", list(pause), upd("$set", "files.0.sites.1.paused", nil), true},
-		{"pause removed, the record replaced", list(pause), upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}), true},
+		{
+			"pause removed, the record replaced",
+			list(pause),
+			upd("$set", "files.0.sites.1", bson.D{{Key: "name", Value: gdrive}}),
+			true,
+		},
 		{"pause removed, the sites replaced", list(pause), upd("$set", "files.0.sites", list()), true},
-		{"pause of one of two files removed", list(pause), upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/b", list())}), true},
+		{
+			"pause of one of two files removed",
+			list(pause),
+			upd("$set", "files", bson.A{entry("{root}/a", list(pause)), entry("{root}/b", list())}),
+			true,
+		},
 		{"pause removed in a pipeline", list(pause), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files",
 			Value: bson.A{entry("{root}/a", list())}}}}}}, true},
 		{"source created", missing(), upd("$set", "files.0.sites.0.created_dt", published), true},
@@ -797,21 +885,54 @@ func TestChanges(t *testing.T) {
 			{Key: "$unset", Value: bson.D{{Key: "files.0.sites.0.tries", Value: ""}}}}, true},
 		{"source created by array filters", missing(), upd("$set", "files.$[].sites.$[a].created_dt", published), true},
 		{"source created by a position", missing(), upd("$set", "files.$.sites.0.created_dt", published), true},
-		{"source pushed", bson.A{bson.D{{Key: "name", Value: gdrive}}}, upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "studio"},
-			{Key: "created_dt", Value: published}}), true},
+		{
+			"source pushed",
+			bson.A{bson.D{{Key: "name", Value: gdrive}}},
+			upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "studio"},
+				{Key: "created_dt", Value: published}}),
+			true,
+		},
 		{"source created in a dict", bson.D{{Key: "studio", Value: bson.D{}}, {Key: gdrive, Value: bson.D{}}},
 			upd("$set", "files.0.sites.studio.created_dt", published), true},
-		{"source added to a dict", bson.D{{Key: gdrive, Value: bson.D{}}}, upd("$set", "files.0.sites.studio", bson.D{{Key: "created_dt", Value: published}}), true},
+		{
+			"source added to a dict",
+			bson.D{{Key: gdrive, Value: bson.D{}}},
+			upd("$set", "files.0.sites.studio", bson.D{{Key: "created_dt", Value: published}}),
+			true,
+		},
 		{"source created in a pipeline", missing(), mongo.Pipeline{{{Key: "$set", Value: bson.D{{Key: "files",
 			Value: bson.A{entry("{root}/a", list())}}}}}}, true},
 		{"source created, the sites replaced", missing(), upd("$set", "files.0.sites", list()), true},
-		{"a site's name mended", bson.A{list()[0], bson.D{{Key: "name", Value: " gdrive"}}}, upd("$set", "files.0.sites.1.name", gdrive), true},
+		{
+			"a site's name mended",
+			bson.A{list()[0], bson.D{{Key: "name", Value: " gdrive"}}},
+			upd("$set", "files.0.sites.1.name", gdrive),
+			true,
+		},
 		{"source announced", list(), upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "studio"}}), false},
 		{"another site", list(), upd("$push", "files.$[].sites", bson.D{{Key: "name", Value: "local_0"}}), false},
 		{"another site in a dict", dict(), upd("$set", "files.0.sites.local_0.created_dt", published), false},
-		{"odd values", list(), bson.D{{Key: "$set", Value: bson.D{{Key: "files.0.sites.0", Value: bson.A{bson.A{}}}, {Key: "files.0.sites.1", Value: "x"}}}}, false},
+		{
+			"odd values",
+			list(),
+			bson.D{
+				{
+					Key: "$set",
+					Value: bson.D{
+						{Key: "files.0.sites.0", Value: bson.A{bson.A{}}},
+						{Key: "files.0.sites.1", Value: "x"},
+					},
+				},
+			},
+			false,
+		},
 		{"odd sites", list(), upd("$set", "files.0.sites", bson.A{nil, "x", bson.A{bson.D{}}, bson.D{}}), false},
-		{"odd files", list(), upd("$set", "files", bson.A{nil, "x", bson.A{bson.D{}}, bson.D{{Key: "sites", Value: 7}}}), false},
+		{
+			"odd files",
+			list(),
+			upd("$set", "files", bson.A{nil, "x", bson.A{bson.D{}}, bson.D{{Key: "sites", Value: 7}}}),
+			false,
+		},
 		{"no files", list(), upd("$set", "files", "x"), false},
 		{"something else", list(), upd("$set", "data.comment", "files.0.sites"), false},
 		{"progress", list(), upd("$set", "files.0.sites.1.progress", 0.5), false},
@@ -983,8 +1104,13 @@ func TestIndexesRefuseNoArrays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, odd := range []any{bson.A{}, bson.A{"representation", 3}} {
-		sites := []any{odd, bson.A{odd}, bson.D{{Key: gdrive, Value: odd}}, bson.D{{Key: "studio", Value: odd}, {Key: gdrive, Value: bson.D{}}},
-			bson.A{bson.D{{Key: "name", Value: odd}}, bson.D{{Key: "tries", Value: odd}}}}
+		sites := []any{
+			odd,
+			bson.A{odd},
+			bson.D{{Key: gdrive, Value: odd}},
+			bson.D{{Key: "studio", Value: odd}, {Key: gdrive, Value: bson.D{}}},
+			bson.A{bson.D{{Key: "name", Value: odd}}, bson.D{{Key: "tries", Value: odd}}},
+		}
 		for _, field := range []string{"name", "created_dt", "tries", "paused"} {
 			sites = append(sites, list(bson.E{Key: field, Value: odd}), dict(bson.E{Key: field, Value: odd}))
 		}

@@ -15,8 +15,8 @@ import (
 // slowIndex is the time after which an index that is still being created is logged.
 const slowIndex = 30 * time.Second
 
-// IndexEnsurer creates the indexes that polls use, in projects without. Polls do not wait for it, as MongoDB may take long:
-// it reads all documents, and waits for every member of the replica set.
+// IndexEnsurer creates the indexes that polls use, in projects without. Polls do not wait for it, as MongoDB may take
+// long: it reads all documents, and waits for every member of the replica set.
 type IndexEnsurer struct {
 	Store    *avalon.Store
 	Route    avalon.Route
@@ -66,8 +66,8 @@ func (x *IndexEnsurer) Once(ctx context.Context) {
 		case errors.Is(err, avalon.ErrNotFound), ctx.Err() != nil, x.failed:
 		default:
 			x.failed = true
-			x.Log.Warn("cannot create the index for polls, which will be slow in large projects; allow the user to create "+
-				"indexes, or create it by hand and run with --no-index", zap.String("project", p.Name), zap.Error(err))
+			x.Log.Warn("cannot create the index for polls, which will be slow in large projects; allow the user to "+
+				"create indexes, or create it by hand and run with --no-index", zap.String("project", p.Name), zap.Error(err))
 		}
 	}
 }

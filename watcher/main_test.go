@@ -69,7 +69,14 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 	f.poll.Interval = time.Hour
 	f.poll.StreamOpen = func() bool { return true }
 	f.index = &IndexEnsurer{Store: f.store, Route: route, Interval: time.Hour, Log: log}
-	f.stream = &Stream{Store: f.store, Route: route, Queue: f.queue, Poll: f.poll.Trigger, Gap: f.poll.TriggerAfterGap, Log: log}
+	f.stream = &Stream{
+		Store: f.store,
+		Route: route,
+		Queue: f.queue,
+		Poll:  f.poll.Trigger,
+		Gap:   f.poll.TriggerAfterGap,
+		Log:   log,
+	}
 	t.Cleanup(f.queue.Close)
 	return f
 }

@@ -16,8 +16,8 @@ import (
 	"sitesync/avalon"
 )
 
-// perProjectBatch is how many keys of one project are read before it is the turn of the next one, so that a long backlog
-// does not hold up the other projects.
+// perProjectBatch is how many keys of one project are read before it is the turn of the next one, so that a long
+// backlog does not hold up the other projects.
 const perProjectBatch = 200
 
 // minRetry is the wait after a failed poll. It doubles with each further failure, up to the interval.
@@ -30,8 +30,8 @@ const maxFresh = 1000
 // maxKnown limits the keys that are remembered from one poll to the next, about 20 MB. A key beyond is never fresh.
 const maxKnown = 500_000
 
-// How long a document counts as idle, without and with a stream that reports its changes. The poll notices a change of a
-// pending file by itself, but not, for example, one of what the file lacks.
+// How long a document counts as idle, without and with a stream that reports its changes. The poll notices a change of
+// a pending file by itself, but not, for example, one of what the file lacks.
 const (
 	maxIdleWithoutStream = 10 * time.Minute
 	maxIdleWithStream    = time.Hour
@@ -39,9 +39,9 @@ const (
 
 // Poller finds everything that is pending: at the start, every Interval, and when it is triggered. It reads keys only.
 //
-// A key that no earlier poll has seen, and that no stream can have reported, is fresh and goes to the live lane. The others
-// are a backlog. When the queue has no room for it, the backlog is fed as the queue drains, while further polls look for
-// fresh keys.
+// A key that no earlier poll has seen, and that no stream can have reported, is fresh and goes to the live lane. The
+// others are a backlog. When the queue has no room for it, the backlog is fed as the queue drains, while further polls
+// look for fresh keys.
 type Poller struct {
 	Store    *avalon.Store
 	Rules    avalon.Rules
@@ -259,8 +259,8 @@ func (p *Poller) startFeeding(ctx context.Context, feeding *sync.WaitGroup) {
 	})
 }
 
-// poll puts fresh keys into the live lane, and others into the backlog while there is room. It reports whether there are
-// more fresh keys, and whether there was no room for all of the backlog.
+// poll puts fresh keys into the live lane, and others into the backlog while there is room. It reports whether there
+// are more fresh keys, and whether there was no room for all of the backlog.
 func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 	streaming := p.StreamOpen != nil && p.StreamOpen()
 	p.mu.Lock()
@@ -282,7 +282,8 @@ func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 		p.mu.Lock()
 		before, known := last[h]
 		p.mu.Unlock()
-		isFresh := missed && (!known || before.sourceOpen && !c.SourceOpen) && !left[c.Key.Project] && len(last) < maxKnown
+		isNew := !known || before.sourceOpen && !c.SourceOpen
+		isFresh := missed && isNew && !left[c.Key.Project] && len(last) < maxKnown
 		isIdle := !isFresh && before.idle && h%turns != turn
 		switch {
 		case isFresh && (p.Queue.Len(Live) >= maxFresh || !p.Queue.Add(c.Key, Live)):
@@ -329,8 +330,8 @@ func (p *Poller) count(err error) {
 	}
 }
 
-// Once puts every pending key of every project into the queue, and waits for room. A project that cannot be read does not
-// keep the others from being polled; the error counts such projects and has the first one's cause.
+// Once puts every pending key of every project into the queue, and waits for room. A project that cannot be read does
+// not keep the others from being polled; the error counts such projects and has the first one's cause.
 func (p *Poller) Once(ctx context.Context) error {
 	_, err := p.each(ctx, func(c avalon.Candidate) error { return p.Queue.AddBlocking(ctx, c.Key, Backlog) })
 	if ctx.Err() != nil {
@@ -394,7 +395,8 @@ func (p *Poller) each(ctx context.Context, visit func(avalon.Candidate) error) (
 }
 
 // visitBatch visits a batch of one project, and reports whether there may be more.
-func visitBatch(next func() (avalon.Candidate, error, bool), visit func(avalon.Candidate) error) (more bool, err error) {
+func visitBatch(next func() (avalon.Candidate, error, bool), visit func(avalon.Candidate) error) (
+	more bool, err error) {
 	for range perProjectBatch {
 		c, err, ok := next()
 		if !ok || err != nil {

@@ -60,8 +60,8 @@ func NewQueue(capacity int) *Queue {
 	}
 }
 
-// Add puts a key into a lane. A key in the backlog moves to the live lane if it is added there, even if that is full. It
-// reports false if there is no room for a new key.
+// Add puts a key into a lane. A key in the backlog moves to the live lane if it is added there, even if that is full.
+// It reports false if there is no room for a new key.
 func (q *Queue) Add(key avalon.Key, lane Lane) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

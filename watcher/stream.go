@@ -15,8 +15,8 @@ import (
 	"sitesync/avalon"
 )
 
-// A person's change is as urgent as a publish; those of a script in many representations, such as add-site, are a backlog.
-// So many updates in a row go to the live lane, and one more after each interval.
+// A person's change is as urgent as a publish; those of a script in many representations, such as add-site, are a
+// backlog. So many updates in a row go to the live lane, and one more after each interval.
 const (
 	liveBurst  = 50
 	liveRefill = time.Second
@@ -53,8 +53,8 @@ type Stream struct {
 	counts StreamCounts
 }
 
-// StreamCounts count what was logged of the stream since the start. A stream that is lost and cannot be reopened is lost
-// once, however often it is tried.
+// StreamCounts count what was logged of the stream since the start. A stream that is lost and cannot be reopened is
+// lost once, however often it is tried.
 type StreamCounts struct {
 	Opened int64
 	Lost   map[avalon.Reason]int64
@@ -110,8 +110,8 @@ func (s *Stream) Run(ctx context.Context) {
 		case now == logged && !unauthorized:
 			s.Log.Debug("cannot reopen the change stream", zap.String("reason", string(reason)), zap.Error(err))
 		case now == StreamUnavailable:
-			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream and only polls find publishes; " +
-				"make it a replica set (one member will do) for reactions within milliseconds")
+			s.Log.Warn("this MongoDB is not a replica set, so there is no change stream and only polls find " +
+				"publishes; make it a replica set (one member will do) for reactions within milliseconds")
 		default:
 			s.Log.Warn("change stream lost; reopening, polls find the work meanwhile",
 				zap.String("reason", string(reason)), zap.Error(err))

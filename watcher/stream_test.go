@@ -60,7 +60,8 @@ func TestManyUpdatesAreABacklog(t *testing.T) {
 	must(t, err)
 	r := publish(t, p, studio.Publish{})[0]
 	before := f.until(t, Live, keyOf(r))
-	if n := len(before); n < liveBurst-1 || n > many/2 { // with room for a machine that takes long to tell of the updates
+	if n := len(before); n < liveBurst-1 ||
+		n > many/2 { // with room for a machine that takes long to tell of the updates
 		t.Errorf("%d of %d updates go before the publish", n, many)
 	}
 	eventually(t, "the others are in the backlog", func() bool { return f.queue.Len(Backlog) == many-len(before) })
@@ -246,7 +247,10 @@ func TestStreamOutage(t *testing.T) {
 		}
 		_, err := p.Collection().DeleteMany(t.Context(), bson.D{{Key: "type", Value: "representation"}})
 		must(t, err)
-		want := StreamCounts{Opened: int64(outage) + 1, Lost: map[avalon.Reason]int64{avalon.HistoryLost: int64(outage)}}
+		want := StreamCounts{
+			Opened: int64(outage) + 1,
+			Lost:   map[avalon.Reason]int64{avalon.HistoryLost: int64(outage)},
+		}
 		eventually(t, "told that the stream is open", func() bool { return f.logged(streamOpen) > outage })
 		if diff := cmp.Diff(want, f.stream.Counts()); diff != "" {
 			t.Errorf("counts (-want +got):\n%s", diff)
