@@ -115,7 +115,8 @@ func TestLoadDefaults(t *testing.T) {
 	want := &Config{
 		Presets: s.dir, RetryCount: 3, LoopDelay: time.Minute, ActiveSite: "studio", RemoteSite: "gdrive",
 		Sites: map[string]Site{"gdrive": {
-			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"), Root: OneRoot("/My Drive/studio"),
+			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"),
+			Root: OneRoot("/My Drive/studio"),
 		}},
 		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
 		Transfers: 8, Listen: "127.0.0.1:9105", LogFormat: "auto", LogLevel: "info",
@@ -137,7 +138,8 @@ func TestEmptyVariable(t *testing.T) {
 	s := newStudio(t)
 	want := s.mustLoad(Flags{})
 	for _, name := range []string{
-		"MONGO", "DB", "STATE_DB", "RETRY_CNT", "LOOP_DELAY", "ACTIVE_SITE", "LOCAL_ROOT", "TRANSFERS", "LISTEN", "LOG_FORMAT",
+		"MONGO", "DB", "STATE_DB", "RETRY_CNT", "LOOP_DELAY", "ACTIVE_SITE", "LOCAL_ROOT", "TRANSFERS", "LISTEN",
+		"LOG_FORMAT",
 		"LOG_LEVEL", "SETTLE", "RETRY_DELAY", "MAX_RETRY_DELAY", "NO_INDEX", "NO_STREAM", "NO_POLL", "SHUTDOWN_TIMEOUT",
 	} {
 		s.env["SITESYNC_"+name] = ""
@@ -241,7 +243,8 @@ func TestNestedRoots(t *testing.T) {
 	s := newStudio(t)
 	s.write(
 		configFile,
-		`{"remote_site": "gdrive", "local_root": {"disk1": {"work": "/mnt/a", "pub": {"x": "/mnt/b"}}, "home": "/mnt/c"}}`,
+		`{"remote_site": "gdrive", "local_root": {"disk1": {"work": "/mnt/a", "pub": {"x": "/mnt/b"}}, "home": `+
+			`"/mnt/c"}}`,
 	)
 	s.write(gdriveFile, `{"gdrive": {"credentials_url": "account.json", "root": {"disk1": {"work": "/My Drive/a"}}}}`)
 	c := s.mustLoad(Flags{})
@@ -278,7 +281,8 @@ func TestSeveralSites(t *testing.T) {
 	s := newStudio(t)
 	s.write(gdriveFile, `{
 	  "later": {},
-	  "gdrive": {"credentials_url": "account.json", "root": {"work": "/My Drive/w", "publish": "/Films/p/"}, "subject": "a@b.example", "endpoint": "http://127.0.0.1:9/"},
+	  "gdrive": {"credentials_url": "account.json", "root": {"work": "/My Drive/w", "publish": "/Films/p/"},
+	             "subject": "a@b.example", "endpoint": "http://127.0.0.1:9/"},
 	  "other": {"credentials_url": "/nowhere/key.json", "root": ""}
 	}`)
 	want := map[string]Site{
@@ -325,7 +329,8 @@ func TestPrintedForms(t *testing.T) {
 			t.Errorf("shows the password: %s", text)
 		}
 	}
-	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] [local_root ] [local_root_links ] ` +
+	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] [local_root ] ` +
+		`[local_root_links ] ` +
 		`[mongo mongodb://pype:***@db.studio.example/?replicaSet=rs0]`
 	if !strings.Contains(settings, want) {
 		t.Errorf("%s\nlacks %s", settings, want)

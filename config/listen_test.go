@@ -26,10 +26,12 @@ func TestListen(t *testing.T) {
 			t.Errorf("%q is %q, warnings %q, errors %q", text, c.Listen, warnings, errs)
 		}
 	}
-	for _, text := range []string{"9105", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1", "http://127.0.0.1:9105", "::1:9105", "a b:1", "user@host:1"} {
+	for _, text := range []string{"9105", "127.0.0.1", "127.0.0.1:http", "127.0.0.1:65536", "127.0.0.1:-1",
+		"http://127.0.0.1:9105", "::1:9105", "a b:1", "user@host:1"} {
 		s := newStudio(t)
 		s.env["SITESYNC_LISTEN"] = text
-		want := `SITESYNC_LISTEN is "` + text + `" but must be HOST:PORT, e.g. 127.0.0.1:9105 for this machine only or 0.0.0.0:9105 for all, or off`
+		want := `SITESYNC_LISTEN is "` + text +
+			`" but must be HOST:PORT, e.g. 127.0.0.1:9105 for this machine only or 0.0.0.0:9105 for all, or off`
 		if _, _, errs := s.load(Flags{}); len(errs) != 1 || errs[0] != want {
 			t.Errorf("%q: %q", text, errs)
 		}

@@ -46,8 +46,9 @@ func TestConnectionInAWrongFile(t *testing.T) {
 	s.write("broken", "mongodb://u:S3cr3t%@h")
 	for name, want := range map[string]string{
 		"missing": "SITESYNC_MONGO_FILE names the file DIR/missing, which cannot be read: no such file",
-		"empty":   "SITESYNC_MONGO_FILE names the file DIR/empty, which is empty but must hold the connection string of MongoDB",
-		"broken":  "SITESYNC_MONGO_FILE: DIR/broken is \"mongodb://u:***@h\" but must be a MongoDB connection string",
+		"empty": "SITESYNC_MONGO_FILE names the file DIR/empty, which is empty but must hold the connection string " +
+			"of MongoDB",
+		"broken": "SITESYNC_MONGO_FILE: DIR/broken is \"mongodb://u:***@h\" but must be a MongoDB connection string",
 	} {
 		s.env["SITESYNC_MONGO_FILE"] = s.dir + "/" + name
 		_, _, errs := s.load(Flags{})

@@ -27,17 +27,21 @@ func TestRedacted(t *testing.T) {
 // that could belong to a password.
 func TestURICheck(t *testing.T) {
 	for _, uri := range []URI{
-		"mongodb://h", "mongodb://u:p%40ss@h1,h2:27018/admin?replicaSet=rs0&tls=true", "mongodb+srv://u:p@cluster.studio.example/?srvMaxHosts=2",
+		"mongodb://h", "mongodb://u:p%40ss@h1,h2:27018/admin?replicaSet=rs0&tls=true",
+		"mongodb+srv://u:p@cluster.studio.example/?srvMaxHosts=2",
 	} {
 		if reason := uri.check(); reason != "" {
 			t.Errorf("%s: %s", uri, reason)
 		}
 	}
 	for _, uri := range []URI{
-		"", "h", "mongodb://", "mongodb+srv://", "mongodb://u:S3cr3t%@h", "mongodb://u:x%zS3cr3t@h", "mongodb://u:x:S3cr3t@h",
+		"", "h", "mongodb://", "mongodb+srv://", "mongodb://u:S3cr3t%@h", "mongodb://u:x%zS3cr3t@h",
+		"mongodb://u:x:S3cr3t@h",
 		"mongodb://u:x/S3cr3t@h", "mongodb://u:x@S3cr3t:y@h", "mongodb://u:x@:S3cr3t,h", "mongodb://u:x@h:S3cr3t/y@h",
-		"mongodb://u:x@a/S3cr3t%zz@h", "mongodb://u:x@a/?S3cr3t@h", "mongodb://u:x@a?S3cr3t@h", "mongodb://u:x@a/?a=S3cr3t%zz@h",
-		"mongodb://h/?w=S3cr3t%zz", "mongodb://h/?tlsCertificateKeyFilePassword=S3cr3t%zz", "mongodb+srv://u:x%zS3cr3t@h/?srvMaxHosts=1",
+		"mongodb://u:x@a/S3cr3t%zz@h", "mongodb://u:x@a/?S3cr3t@h", "mongodb://u:x@a?S3cr3t@h",
+		"mongodb://u:x@a/?a=S3cr3t%zz@h",
+		"mongodb://h/?w=S3cr3t%zz", "mongodb://h/?tlsCertificateKeyFilePassword=S3cr3t%zz",
+		"mongodb+srv://u:x%zS3cr3t@h/?srvMaxHosts=1",
 	} {
 		switch reason := uri.check(); {
 		case reason == "":

@@ -43,7 +43,8 @@ var siteMeanings = map[string][2]string{
 	},
 	"root": {
 		"required",
-		"The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It must exist; sitesync never creates it",
+		"The folder on Drive that stands for `{root}`; or an object with one for each NAME of `{root[NAME]}`. It " +
+			"must exist; sitesync never creates it",
 	},
 	"subject": {"", "E-mail address of the user that the service account acts for, by domain-wide delegation. " +
 		"See [My Drive](quickstart.md#why-not-my-drive)"},
@@ -152,7 +153,8 @@ func TestReference(t *testing.T) {
 	}
 
 	page.WriteString(
-		"\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of sitesync, which Pype does not read.\n\n",
+		"\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of " +
+			"sitesync, which Pype does not read.\n\n",
 	)
 	row(&page, "Key", "Value", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
@@ -182,8 +184,10 @@ func TestReference(t *testing.T) {
 	}
 
 	page.WriteString(
-		"\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not have a `.` in it " +
-			"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error only in the\nsite that is `remote_site`.\n\n",
+		"\n## gdrive.json\n\nThe file of Pype, unchanged: an object with a key for each site, whose name must not " +
+			"have a `.` in it " +
+			"or `$` at its\nstart. `subject` and `endpoint` are additions of sitesync. Missing keys are an error " +
+			"only in the\nsite that is `remote_site`.\n\n",
 	)
 	row(&page, "Key of a site", "Needed", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
@@ -241,7 +245,9 @@ first, "root" is a string; for the second an object:
 }
 ` + "```" + `
 
-The same goes for ` + "`local_root`" + `. On the command line it is ` + "`--local-root work=/mnt/work --local-root\npublish=/mnt/publish`" + `, in the environment ` + "`SITESYNC_LOCAL_ROOT=work=/mnt/work;publish=/mnt/publish`" + `.
+The same goes for ` + "`local_root`" + `. On the command line it is ` +
+	"`--local-root work=/mnt/work --local-root\npublish=/mnt/publish`" + `, in the environment ` +
+	"`SITESYNC_LOCAL_ROOT=work=/mnt/work;publish=/mnt/publish`" + `.
 
 ### Several sites
 

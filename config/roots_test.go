@@ -19,7 +19,8 @@ func TestRoots(t *testing.T) {
 		{"none", Roots{}, true, "", map[string]string{}, []string{"", "a"}},
 		{"no names", NamedRoots(nil), true, "", map[string]string{}, []string{"", "a"}},
 		{"one", OneRoot("/x"), false, "/x", map[string]string{"": "/x"}, []string{"a"}},
-		{"named", NamedRoots(map[string]string{"b": "/y", "a": "/x"}), false, "a=/x;b=/y", map[string]string{"a": "/x", "b": "/y"}, []string{"", "c"}},
+		{"named", NamedRoots(map[string]string{"b": "/y", "a": "/x"}), false, "a=/x;b=/y",
+			map[string]string{"a": "/x", "b": "/y"}, []string{"", "c"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := test.roots

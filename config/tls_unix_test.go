@@ -41,30 +41,50 @@ func certificate(t *testing.T) (cert, key string) {
 func TestTLSByURI(t *testing.T) {
 	cert, key := certificate(t)
 	const (
-		uri    = ` but must be a MongoDB connection string such as mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %XX for special characters in the password: `
+		uri = ` but must be a MongoDB connection string such as ` +
+			`mongodb://USER:PASSWORD@HOST:27017/?replicaSet=NAME, with %XX for special characters in the password: `
 		fix    = `; run chmod 600 on it (Kubernetes: set defaultMode: 0440 on the secret's volume, and fsGroup)`
-		anyone = `=true, so anyone between here and the database can read and change everything; name the CA file of the servers by tlsCAFile instead`
+		anyone = `=true, so anyone between here and the database can read and change everything; name the CA file ` +
+			`of the servers by tlsCAFile instead`
 	)
 	for name, test := range map[string]struct {
 		uri            string // DIR is the folder
 		flag           bool   // on the command line
 		warnings, errs []string
 	}{
-		"CA":            {uri: "mongodb://u:S3cr3t@h/?tls=true&tlsCAFile=DIR/ca.pem"},
-		"CA, srv":       {uri: "mongodb+srv://u:S3cr3t@h/?tlsCAFile=DIR/ca.pem"},
-		"certificate":   {uri: "mongodb://h/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=DIR/both.pem&TLSCAFILE=DIR/ca.pem"},
-		"no CA":         {uri: "mongodb://h/?tls=true&tlsCAFile=DIR/none.pem", errs: []string{"AVALON_MONGO names the file DIR/none.pem in tlsCAFile, which cannot be read: no such file or directory"}},
-		"no CA, srv":    {uri: "mongodb+srv://h/?tlsCAFile=DIR/none.pem", errs: []string{"AVALON_MONGO names the file DIR/none.pem in tlsCAFile, which cannot be read: no such file or directory"}},
-		"folder":        {uri: "mongodb://h/?tlsCertificateKeyFile=DIR", errs: []string{"AVALON_MONGO names the file DIR in tlsCertificateKeyFile, which cannot be read: is not a file"}},
-		"not a CA":      {uri: "mongodb://h/?tlsCAFile=DIR/key.pem", errs: []string{`AVALON_MONGO is "mongodb://h/?tlsCAFile=DIR/key.pem"` + uri + `the specified CA file does not contain any valid certificates`}},
-		"no key":        {uri: "mongodb://h/?tlsCertificateKeyFile=DIR/ca.pem", warnings: []string{"AVALON_MONGO names the file DIR/ca.pem in tlsCertificateKeyFile, which others can read (mode 0644)" + fix}, errs: []string{`AVALON_MONGO is "mongodb://h/?tlsCertificateKeyFile=DIR/ca.pem"` + uri + `failed to find PRIVATE KEY`}},
-		"readable key":  {uri: "mongodb://h/?tls=true&tlsCertificateKeyFile=DIR/read%61ble.pem", warnings: []string{"AVALON_MONGO names the file DIR/readable.pem in tlsCertificateKeyFile, which others can read (mode 0640)" + fix}},
-		"insecure":      {uri: "mongodb://u:S3cr3t@h/?tls=true&tlsInsecure=true", warnings: []string{"AVALON_MONGO has tlsInsecure" + anyone}},
-		"insecure, old": {uri: "mongodb://h/?ssl=true;sslInsecure=true", warnings: []string{"AVALON_MONGO has sslInsecure" + anyone}},
-		"secure":        {uri: "mongodb://h/?tls=true&tlsInsecure=false"},
+		"CA":      {uri: "mongodb://u:S3cr3t@h/?tls=true&tlsCAFile=DIR/ca.pem"},
+		"CA, srv": {uri: "mongodb+srv://u:S3cr3t@h/?tlsCAFile=DIR/ca.pem"},
+		"certificate": {uri: "mongodb://h/?authMechanism=MONGODB-X509&" +
+			"tlsCertificateKeyFile=DIR/both.pem&TLSCAFILE=DIR/ca.pem"},
+		"no CA": {uri: "mongodb://h/?tls=true&tlsCAFile=DIR/none.pem",
+			errs: []string{"AVALON_MONGO names the file DIR/none.pem in tlsCAFile, which cannot be read: no such " +
+				"file or directory"}},
+		"no CA, srv": {uri: "mongodb+srv://h/?tlsCAFile=DIR/none.pem",
+			errs: []string{"AVALON_MONGO names the file DIR/none.pem in tlsCAFile, which cannot be read: no such " +
+				"file or directory"}},
+		"folder": {uri: "mongodb://h/?tlsCertificateKeyFile=DIR",
+			errs: []string{"AVALON_MONGO names the file DIR in tlsCertificateKeyFile, which cannot be read: is not a " +
+				"file"}},
+		"not a CA": {uri: "mongodb://h/?tlsCAFile=DIR/key.pem",
+			errs: []string{`AVALON_MONGO is "mongodb://h/?tlsCAFile=DIR/key.pem"` + uri +
+				`the specified CA file does not contain any valid certificates`}},
+		"no key": {uri: "mongodb://h/?tlsCertificateKeyFile=DIR/ca.pem",
+			warnings: []string{"AVALON_MONGO names the file DIR/ca.pem in tlsCertificateKeyFile, which others can " +
+				"read (mode 0644)" + fix}, errs: []string{`AVALON_MONGO is ` +
+				`"mongodb://h/?tlsCertificateKeyFile=DIR/ca.pem"` + uri + `failed to find PRIVATE KEY`}},
+		"readable key": {uri: "mongodb://h/?tls=true&tlsCertificateKeyFile=DIR/read%61ble.pem",
+			warnings: []string{"AVALON_MONGO names the file DIR/readable.pem in tlsCertificateKeyFile, which others " +
+				"can read (mode 0640)" + fix}},
+		"insecure": {uri: "mongodb://u:S3cr3t@h/?tls=true&tlsInsecure=true",
+			warnings: []string{"AVALON_MONGO has tlsInsecure" + anyone}},
+		"insecure, old": {uri: "mongodb://h/?ssl=true;sslInsecure=true",
+			warnings: []string{"AVALON_MONGO has sslInsecure" + anyone}},
+		"secure": {uri: "mongodb://h/?tls=true&tlsInsecure=false"},
 		"on the command line": {uri: "mongodb://u:S3cr3t@h/?tls=true", flag: true, warnings: []string{
-			"--mongo has a password in it, which everyone on this machine can see in the list of processes; give it by SITESYNC_MONGO"}},
-		"on the command line, no password": {uri: "mongodb://u@h/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=DIR/both.pem", flag: true},
+			"--mongo has a password in it, which everyone on this machine can see in the list of processes; give it " +
+				"by SITESYNC_MONGO"}},
+		"on the command line, no password": {flag: true,
+			uri: "mongodb://u@h/?authMechanism=MONGODB-X509&tlsCertificateKeyFile=DIR/both.pem"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStudio(t)

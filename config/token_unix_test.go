@@ -32,13 +32,15 @@ func TestWebToken(t *testing.T) {
 		"file by variable":  {env: map[string]string{"SITESYNC_WEB_TOKEN_FILE": *file(token, 0o600)}, want: token},
 		"in a variable":     {env: map[string]string{"SITESYNC_WEB_TOKEN": token}, want: token},
 		"an empty variable": {env: map[string]string{"SITESYNC_WEB_TOKEN": ""}},
-		"the flag counts":   {flag: file(token, 0o600), env: map[string]string{"SITESYNC_WEB_TOKEN": other}, want: token},
-		"readable by all":   {flag: file(token, 0o644), want: token, warn: "chmod 600"},
-		"too short":         {flag: file("0123456789abcde", 0o600), err: wrong},
-		"empty file":        {flag: file("\n", 0o600), err: wrong},
-		"two lines":         {flag: file(token+"\n"+token, 0o600), err: wrong},
-		"short variable":    {env: map[string]string{"SITESYNC_WEB_TOKEN": "secret"}, err: "SITESYNC_WEB_TOKEN must hold"},
-		"no file":           {flag: new("/no/such/file"), err: "no such file"},
+		"the flag counts": {flag: file(token, 0o600), env: map[string]string{"SITESYNC_WEB_TOKEN": other},
+			want: token},
+		"readable by all": {flag: file(token, 0o644), want: token, warn: "chmod 600"},
+		"too short":       {flag: file("0123456789abcde", 0o600), err: wrong},
+		"empty file":      {flag: file("\n", 0o600), err: wrong},
+		"two lines":       {flag: file(token+"\n"+token, 0o600), err: wrong},
+		"short variable": {env: map[string]string{"SITESYNC_WEB_TOKEN": "secret"},
+			err: "SITESYNC_WEB_TOKEN must hold"},
+		"no file": {flag: new("/no/such/file"), err: "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStudio(t)
@@ -66,7 +68,8 @@ func TestWebToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if all := string(asJSON) + fmt.Sprintf("%v %v %+v %#v %q %x", c.Settings(), c, *c, *c, c.WebToken, c.WebToken); test.want != "" &&
+			if all := string(asJSON) + fmt.Sprintf("%v %v %+v %#v %q %x", c.Settings(), c, *c, *c, c.WebToken,
+				c.WebToken); test.want != "" &&
 				strings.Contains(all, test.want) {
 				t.Errorf("the token shows: %s", all)
 			}

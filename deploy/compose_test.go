@@ -64,7 +64,8 @@ func TestCompose(t *testing.T) {
 		for _, secret := range service.Secrets {
 			used[secret] = true
 		}
-		for _, f := range regexp.MustCompile(`/run/secrets/(\w+)`).FindAllStringSubmatch(strings.Join(append(service.Command, values(service.Environment)...), " "), -1) {
+		words := strings.Join(append(service.Command, values(service.Environment)...), " ")
+		for _, f := range regexp.MustCompile(`/run/secrets/(\w+)`).FindAllStringSubmatch(words, -1) {
 			if !slices.Contains(service.Secrets, f[1]) {
 				t.Errorf("%s reads the secret %s, which it is not given", name, f[1])
 			}

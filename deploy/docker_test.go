@@ -15,9 +15,11 @@ func TestDockerfile(t *testing.T) {
 	if stage == nil || module == nil || stage[1] != module[1] {
 		t.Errorf("the image is %q, go.mod has %q", stage, module)
 	}
-	for _, line := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/sitesync\"]\nCMD [\"run\"]\n",
+	for _, line := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n",
+		"\nENTRYPOINT [\"/sitesync\"]\nCMD [\"run\"]\n",
 		// Where Go looks first for what to trust, on Linux.
-		"\nCOPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n", `CMD ["/sitesync", "health"]`, "\nEXPOSE 9105\n"} {
+		"\nCOPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/\n", `CMD ["/sitesync", "health"]`,
+		"\nEXPOSE 9105\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("there is no %q", line)
 		}

@@ -42,8 +42,9 @@ func TestKubernetes(t *testing.T) {
 	// All that select pods select these.
 	labels := deployment.Spec.Template.Labels
 	for what, selector := range map[string]map[string]string{"deployment": deployment.Spec.Selector.MatchLabels,
-		"disruption budget": disruption.Spec.Selector.MatchLabels, "network policy": network.Spec.PodSelector.MatchLabels,
-		"spread": pod.TopologySpreadConstraints[0].LabelSelector.MatchLabels} {
+		"disruption budget": disruption.Spec.Selector.MatchLabels,
+		"network policy":    network.Spec.PodSelector.MatchLabels,
+		"spread":            pod.TopologySpreadConstraints[0].LabelSelector.MatchLabels} {
 		for k, v := range selector {
 			if labels[k] != v {
 				t.Errorf("the %s selects %s=%s, the pods have %q", what, k, v, labels[k])
@@ -62,7 +63,8 @@ func TestKubernetes(t *testing.T) {
 
 	// Nothing that it does not need.
 	p, s := pod.SecurityContext, c.SecurityContext
-	if !*p.RunAsNonRoot || *p.RunAsUser == 0 || *p.RunAsGroup == 0 || p.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault ||
+	if !*p.RunAsNonRoot || *p.RunAsUser == 0 || *p.RunAsGroup == 0 ||
+		p.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault ||
 		*s.AllowPrivilegeEscalation ||
 		!*s.ReadOnlyRootFilesystem ||
 		!slices.Equal(s.Capabilities.Drop, []corev1.Capability{"ALL"}) ||
@@ -178,7 +180,8 @@ func TestKustomization(t *testing.T) {
 	if ns := manifest[corev1.Namespace](t, "namespace.yaml", "v1", "Namespace"); k.Namespace != ns.Name {
 		t.Errorf("all goes into namespace %s, not %s", k.Namespace, ns.Name)
 	}
-	image := manifest[appsv1.Deployment](t, "deployment.yaml", "apps/v1", "Deployment").Spec.Template.Spec.Containers[0].Image
+	deployment := manifest[appsv1.Deployment](t, "deployment.yaml", "apps/v1", "Deployment")
+	image := deployment.Spec.Template.Spec.Containers[0].Image
 	if len(k.Images) != 1 || k.Images[0].Name != image {
 		t.Errorf("it replaces images %+v, the deployment has %s", k.Images, image)
 	}

@@ -75,7 +75,8 @@ func (m metrics) check(t *testing.T, where, expr string) {
 						continue
 					}
 					values, ok := known[f.Label]
-					if anySite := f.Label == "site" && f.IsRegexp; !ok || !anySite && !slices.Contains(values, f.Value) {
+					if anySite := f.Label == "site" && f.IsRegexp; !ok || !anySite &&
+						!slices.Contains(values, f.Value) {
 						t.Errorf("%s: %s has no label %s=%q", where, name, f.Label, f.Value)
 					}
 				}
@@ -158,7 +159,8 @@ func TestDashboard(t *testing.T) {
 	var variables []string
 	for _, v := range d.Templating.List {
 		variables = append(variables, v.Name)
-		if of := regexp.MustCompile(`^label_values\((\w+)(?:\{.*\})?, (?:job|site)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" &&
+		if of := regexp.MustCompile(`^label_values\((\w+)(?:\{.*\})?, ` +
+			`(?:job|site)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" &&
 			(of == nil || m[of[1]] == nil) {
 			t.Errorf("variable %s is %s", v.Name, v.Definition)
 		}

@@ -34,7 +34,8 @@ func read(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(data), "\r\n", "\n")
 }
 
-// decode reads YAML. A field that into does not have, also in other letters, is an error, as is one that is there twice.
+// decode reads YAML. A field that into does not have, also in other letters, is an error, as is one that is there
+// twice.
 func decode(t *testing.T, name string, into any) {
 	t.Helper()
 	data, err := yaml.YAMLToJSONStrict([]byte(read(t, name)))

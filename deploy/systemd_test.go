@@ -59,7 +59,8 @@ func TestUnit(t *testing.T) {
 		run.env[k] = v
 	}
 	files := map[string]string{"/etc/sitesync/config.json": `{"remote_site": "gdrive"}`,
-		"/etc/sitesync/gdrive.json": `{"gdrive": {"credentials_url": "` + credentials + `/gdrive-key.json", "root": "/STUDIO/projects"}}`}
+		"/etc/sitesync/gdrive.json": `{"gdrive": {"credentials_url": "` + credentials +
+			`/gdrive-key.json", "root": "/STUDIO/projects"}}`}
 	if !strings.Contains(read(t, name), `"credentials_url": "`+credentials+`/gdrive-key.json"`) {
 		t.Error("the unit does not say what gdrive.json must name")
 	}
@@ -74,7 +75,8 @@ func TestUnit(t *testing.T) {
 	if cfg.Listen != "127.0.0.1:9105" {
 		t.Errorf("it listens at %s", cfg.Listen)
 	}
-	for key, want := range map[string]string{"DynamicUser": "yes", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "CapabilityBoundingSet": ""} {
+	for key, want := range map[string]string{"DynamicUser": "yes", "ProtectSystem": "strict", "NoNewPrivileges": "yes",
+		"CapabilityBoundingSet": ""} {
 		if got := only(key); got != want {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
@@ -87,7 +89,8 @@ func TestUnit(t *testing.T) {
 			t.Fatal(err)
 		}
 		copied := filepath.Join(t.TempDir(), filepath.Base(name))
-		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(read(t, name), command[0], binary)), 0o644); err != nil {
+		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(read(t, name), command[0], binary)),
+			0o644); err != nil {
 			t.Fatal(err)
 		}
 		out, err := exec.Command(analyze, "verify", copied).CombinedOutput()
