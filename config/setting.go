@@ -3,13 +3,20 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/agnivade/levenshtein"
 
 	"sitesync/duration"
 )
@@ -261,4 +268,137 @@ func (s *settings) localRootLinks(flags []string) (folders []string) {
 		folders = append(folders, folder)
 	}
 	return folders
+}
+
+// listen is the address of a listener, empty for none. Port 0 is any free one.
+func (s *settings) listen(flag *string) string {
+	const def = "127.0.0.1:9105"
+	v, ok := s.find(setting{name: "listen", flag: flag}, "")
+	if !ok {
+		return def
+	}
+	text := strings.TrimSpace(v.text)
+	if text == "" || strings.EqualFold(text, "off") {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(text)
+	if _, badPort := strconv.ParseUint(port, 10, 16); err != nil || badPort != nil || strings.ContainsAny(host, "/@ ") {
+		s.addError(v.origin, "is %q but must be HOST:PORT, e.g. 127.0.0.1:9105 for this machine only "+
+			"or 0.0.0.0:9105 for all, or off", v.text)
+		return def
+	}
+	if !IsLoopback(host) {
+		s.addWarning(v.origin, "is %q, so other machines can read the page, health and metrics without a password; "+
+			"restrict access by a firewall", v.text)
+	}
+	return text
+}
+
+// IsLoopback reports whether a host, by name or address, is reachable from this machine only.
+func IsLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback() || strings.EqualFold(strings.TrimSuffix(host, "."), "localhost")
+}
+
+// minTokenLength is how long a token must be, in characters: anyone who guesses it has the rights of an administrator.
+const minTokenLength = 16
+
+// A Token is the secret that allows changes from the page. No printed or encoded form shows it; only Reveal does.
+type Token string
+
+// Reveal is the token itself.
+func (t Token) Reveal() string { return string(t) }
+
+// String is *** for a token and empty for none.
+func (t Token) String() string {
+	if t == "" {
+		return ""
+	}
+	return "***"
+}
+
+// Format prints String for all verbs.
+func (t Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, t.String()) }
+
+// MarshalText is String, for JSON.
+func (t Token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+
+// webToken reads the token from its file or, so that containers need no file, from the environment.
+func (s *settings) webToken(flag *string) Token {
+	const variable = "SITESYNC_WEB_TOKEN"
+	if text, ok := s.env(variable); ok && text != "" && flag == nil {
+		return s.checkToken(variable, text)
+	}
+	v, ok := s.find(setting{name: "web-token-file", flag: flag}, "")
+	if !ok || v.text == "" {
+		return ""
+	}
+	file := v.origin + " names the file " + v.text + ", which"
+	data, info, ok := s.readNamed(file, v.text)
+	if !ok {
+		return ""
+	}
+	s.warnFileMode(file, info)
+	return s.checkToken(file, string(data))
+}
+
+func (s *settings) checkToken(origin, text string) Token {
+	text = strings.TrimSpace(text)
+	isBlank := func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
+	if len([]rune(text)) < minTokenLength || strings.ContainsFunc(text, isBlank) {
+		s.addError(origin, "must hold the token of the page: %d characters or more, without spaces; "+
+			"openssl rand -hex 24 makes one", minTokenLength)
+		return ""
+	}
+	return Token(text)
+}
+
+// Nearest is the known word that was probably meant; empty if none is similar.
+func Nearest(word string, known []string) string {
+	plain := strings.NewReplacer("-", "_", " ", "_")
+	w := plain.Replace(strings.ToLower(word))
+	best, bestDistance := "", 0
+	for _, candidate := range known {
+		k := plain.Replace(strings.ToLower(candidate))
+		d, length := levenshtein.ComputeDistance(w, k), utf8.RuneCountInString(k)
+		// A third of the letters may differ: more is another word.
+		if d <= max(1, max(utf8.RuneCountInString(w), length)/3) && d < length && (best == "" || d < bestDistance) {
+			best, bestDistance = candidate, d
+		}
+	}
+	return best
+}
+
+func didYouMean(word string, known []string) string {
+	if n := Nearest(word, known); n != "" {
+		return fmt.Sprintf("; did you mean %q?", n)
+	}
+	return ""
+}
+
+// choices lists the known words and the nearest of them.
+func choices(what string, known []string, word string) string {
+	if len(known) == 0 {
+		return what + " none"
+	}
+	quoted := make([]string, len(known))
+	for i, k := range known {
+		quoted[i] = fmt.Sprintf("%q", k)
+	}
+	return what + " " + strings.Join(quoted, ", ") + didYouMean(word, known)
+}
+
+// UnknownProject is the error that a database has no project of that name. It suggests the one that was probably meant.
+func UnknownProject(name, database string, known []string) error {
+	const maxListed = 10
+	hint := fmt.Sprintf("but %q", known)
+	switch near := Nearest(name, known); {
+	case near != "":
+		return fmt.Errorf("database %s has no project %q; did you mean %q?", database, name, near)
+	case len(known) == 0:
+		hint = "nor any other; is it the right one? (--db)"
+	case len(known) > maxListed:
+		hint = fmt.Sprintf("but %d others, such as %q", len(known), known[0])
+	}
+	return fmt.Errorf("database %s has no project %q, %s", database, name, hint)
 }
