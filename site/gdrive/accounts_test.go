@@ -56,12 +56,16 @@ func TestAnotherAccount(t *testing.T) {
 		"the same": func(s *studio) ([]byte, string) { return s.account.Credentials(), "" },
 	} {
 		for what, fault := range map[string]drive.Fault{
-			"folder refused":       {Kind: "files.create", Effect: drive.EffectStatus, Status: 403, Reason: "storageQuotaExceeded"},
-			"folder made":          {Kind: "files.create", Effect: drive.EffectReset, When: drive.After},
-			"small file refused":   {Kind: "files.create.multipart", Effect: drive.EffectStatus, Status: 403, Reason: "storageQuotaExceeded"},
-			"small file made":      {Kind: "files.create.multipart", Effect: drive.EffectReset, When: drive.After},
-			"session refused":      {Kind: "files.create.resumable", Effect: drive.EffectStatus, Status: 403, Reason: "storageQuotaExceeded"},
-			"session broken":       {Kind: "upload.put", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 1 << 20},
+			"folder refused": {Kind: "files.create", Effect: drive.EffectStatus, Status: 403,
+				Reason: "storageQuotaExceeded"},
+			"folder made": {Kind: "files.create", Effect: drive.EffectReset, When: drive.After},
+			"small file refused": {Kind: "files.create.multipart", Effect: drive.EffectStatus, Status: 403,
+				Reason: "storageQuotaExceeded"},
+			"small file made": {Kind: "files.create.multipart", Effect: drive.EffectReset, When: drive.After},
+			"session refused": {Kind: "files.create.resumable", Effect: drive.EffectStatus, Status: 403,
+				Reason: "storageQuotaExceeded"},
+			"session broken": {Kind: "upload.put", Effect: drive.EffectReset, When: drive.InBody,
+				AfterBytes: 1 << 20},
 			"large file made":      {Kind: "upload.put", Effect: drive.EffectReset, When: drive.After},
 			"nothing went wrong":   {},
 			"outage of everything": {Kind: "*", Effect: drive.EffectStatus, Status: 503},
@@ -142,7 +146,8 @@ func TestIdentity(t *testing.T) {
 	seen := map[string]bool{}
 	for _, d := range []*Site{
 		s.openAs(t, s.account.Credentials(), ""), s.openAs(t, s.account.Credentials(), user.Email),
-		s.openAs(t, user.Credentials(), ""), s.openAs(t, s.AddServiceAccount("another@studio.iam.example").Credentials(), ""),
+		s.openAs(t, user.Credentials(), ""),
+		s.openAs(t, s.AddServiceAccount("another@studio.iam.example").Credentials(), ""),
 	} {
 		if id := d.tokens.identity; len(id) != 16 || seen[id] {
 			t.Errorf("identity %q", id)

@@ -100,16 +100,19 @@ func TestClassifyOthers(t *testing.T) {
 		{"network", &url.Error{Op: "Put", URL: secret, Err: io.ErrUnexpectedEOF}, site.Transient,
 			"google drive can't be reached: unexpected EOF"},
 		{"bare", io.EOF, site.Transient, "google drive can't be reached: EOF"},
-		{"source", &url.Error{Op: "Put", URL: secret, Err: &sourceError{broken}}, site.FileError, "read the source: the disk is broken"},
-		{"token network", &url.Error{Op: "Post", URL: secret, Err: &tokenError{&unreachableError{io.EOF}}}, site.Transient,
+		{"source", &url.Error{Op: "Put", URL: secret, Err: &sourceError{broken}}, site.FileError,
+			"read the source: the disk is broken"},
+		{"token network", &url.Error{Op: "Post", URL: secret, Err: &tokenError{&unreachableError{io.EOF}}},
+			site.Transient,
 			"google's token service can't be reached: EOF"},
 		{"token answer", &url.Error{Op: "Post", URL: secret, Err: &tokenError{errors.New("S3cr3t")}}, site.Transient,
 			"google's token service sent no token"},
 		{"token outage", retrieve(503, "S3cr3t"), site.Transient, "google's token service answered 503"},
 		{"token limit", retrieve(429, "S3cr3t"), site.Transient, "google's token service answered 429"},
-		{"token refused", retrieve(400, `{"error": "invalid_grant", "error_description": "Bad", "access_token": "S3cr3t"}`), site.Unavailable,
-			"google's token service answered 400 (invalid_grant: Bad): check the key file, \"subject\" and, for a subject, " +
-				"the domain-wide delegation, and the clock of this machine"},
+		{"token refused", retrieve(400,
+			`{"error": "invalid_grant", "error_description": "Bad", "access_token": "S3cr3t"}`), site.Unavailable,
+			"google's token service answered 400 (invalid_grant: Bad): check the key file, \"subject\" and, for a " +
+				"subject, the domain-wide delegation, and the clock of this machine"},
 		{"classed", site.Classed(site.NotReady, broken), site.NotReady, "the disk is broken"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -215,7 +218,8 @@ func TestAnswers(t *testing.T) {
 // No error says what must not be known: neither the token, nor the key, nor the URI of a session.
 func TestNoSecretInErrors(t *testing.T) {
 	content := []byte(large(testLimit + 1))
-	for _, kind := range []string{"token", "drives.list", "files.list", "files.generateIds", "files.create", "files.create.resumable",
+	for _, kind := range []string{"token", "drives.list", "files.list", "files.generateIds", "files.create",
+		"files.create.resumable",
 		"files.create.multipart", "upload.put", "upload.status"} {
 		for name, fault := range map[string]drive.Fault{
 			"reset":        {Effect: drive.EffectReset},
@@ -242,7 +246,8 @@ func TestNoSecretInErrors(t *testing.T) {
 				}
 				for _, c := range [][]byte{content, content[:1]} {
 					_, err := d.Put(t.Context(), upload("/SHOW/pub/new/a", c))
-					for _, secret := range []string{"http://", "upload_id", "Bearer", "ya29.", "assertion", "PRIVATE KEY"} {
+					for _, secret := range []string{"http://", "upload_id", "Bearer", "ya29.", "assertion",
+						"PRIVATE KEY"} {
 						if err != nil && strings.Contains(err.Error(), secret) {
 							t.Errorf("error %q has %q in it", err, secret)
 						}

@@ -140,7 +140,7 @@ var requests = []request{
 type fault struct {
 	name string
 	drive.Fault
-	want   verdict                // if it lasts until the upload is given up; of fileError, unavailable if about no file
+	want   verdict                // if it lasts; of fileError, unavailable if about no file
 	unlike map[string]verdict     // ... with these kinds
 	stays  func(k request) bool   // a single one reaches the uploader too; nil: only what is no trouble of the service
 	never  func(k request) string // why it can't hit the kind; "" if it can
@@ -562,11 +562,14 @@ func (tr *trial) run(want verdict, k request) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := tr.stage.db.Collection("Test").InsertOne(t.Context(), bson.D{{Key: "_id", Value: doc}, {Key: "type", Value: "representation"},
+	if _, err := tr.stage.db.Collection("Test").InsertOne(t.Context(), bson.D{{Key: "_id", Value: doc},
+		{Key: "type", Value: "representation"},
 		{Key: "context", Value: bson.D{{Key: "root", Value: tr.stage.root}}},
-		{Key: "files", Value: bson.A{bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "path", Value: "{root}/new/" + tr.name},
-			{Key: "size", Value: info.Size()}, {Key: "sites", Value: bson.A{
-				bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: time.Now()}}, bson.D{{Key: "name", Value: "gdrive"}}}}}}}}); err != nil {
+		{Key: "files", Value: bson.A{bson.D{{Key: "_id", Value: bson.NewObjectID()},
+			{Key: "path", Value: "{root}/new/" + tr.name}, {Key: "size", Value: info.Size()},
+			{Key: "sites", Value: bson.A{
+				bson.D{{Key: "name", Value: "studio"}, {Key: "created_dt", Value: time.Now()}},
+				bson.D{{Key: "name", Value: "gdrive"}}}}}}}}); err != nil {
 		t.Fatal(err)
 	}
 	key := avalon.Key{Project: "Test", ID: avalon.NewID(doc)}
@@ -582,7 +585,8 @@ func (tr *trial) run(want verdict, k request) {
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
 		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]),
 		DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr, Log: zap.New(core),
+		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr,
+		Log:  zap.New(core),
 		Poll: func() { q.Add(key, watcher.Backlog) },
 		Synced: func(uploader.SyncedFile) {
 			select {

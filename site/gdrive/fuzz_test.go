@@ -35,7 +35,8 @@ func unquote(q string) (value, rest string, ok bool) {
 }
 
 func FuzzQuote(f *testing.F) {
-	for _, name := range []string{"", "a.ma", "it's", `back\slash`, `\'`, `'\`, "a' or name != 'b", "größe 日本 🎬", "\xff\x00"} {
+	for _, name := range []string{"", "a.ma", "it's", `back\slash`, `\'`, `'\`, "a' or name != 'b", "größe 日本 🎬",
+		"\xff\x00"} {
 		f.Add(name)
 	}
 	f.Fuzz(func(t *testing.T, name string) {
@@ -47,7 +48,8 @@ func FuzzQuote(f *testing.F) {
 }
 
 func FuzzParseRange(f *testing.F) {
-	for _, h := range []string{"", "bytes=0-0", "bytes=0-262143", "bytes=0-", "bytes=1-5", "bytes 0-5", "bytes=0-5,7-9", "bytes=0-9223372036854775807",
+	for _, h := range []string{"", "bytes=0-0", "bytes=0-262143", "bytes=0-", "bytes=1-5", "bytes 0-5",
+		"bytes=0-5,7-9", "bytes=0-9223372036854775807",
 		"bytes=0--1", "bytes=0-٣"} {
 		f.Add(h)
 	}
@@ -59,14 +61,16 @@ func FuzzParseRange(f *testing.F) {
 			if got != 0 {
 				t.Errorf("without a header %d bytes have arrived", got)
 			}
-		case got < 1 || strings.TrimLeft(strings.TrimPrefix(h, "bytes=0-"), "0") != strings.TrimLeft(fmt.Sprint(got-1), "0"):
+		case got < 1 || strings.TrimLeft(strings.TrimPrefix(h, "bytes=0-"), "0") !=
+			strings.TrimLeft(fmt.Sprint(got-1), "0"):
 			t.Errorf("%q is read as %d bytes", h, got)
 		}
 	})
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	for _, h := range []string{"", "0", "1", "120", "-5", "99999999999999999999", "1e3", "Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", " 7"} {
+	for _, h := range []string{"", "0", "1", "120", "-5", "99999999999999999999", "1e3",
+		"Wed, 21 Oct 2015 07:28:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", " 7"} {
 		f.Add(h)
 	}
 	f.Fuzz(func(t *testing.T, h string) {
@@ -86,8 +90,10 @@ func FuzzRetryAfter(f *testing.F) {
 // FuzzAnswer classifies whatever Drive may answer. The class and the text are of use, and nothing of the request is
 // in the text.
 func FuzzAnswer(f *testing.F) {
-	for _, body := range []string{"", "<html>", `{"error": {"code": 403, "message": "m", "errors": [{"reason": "rateLimitExceeded"}]}}`,
-		`{"error": null}`, `{"error": {"errors": []}}`, `{"error": {"errors": [null]}}`, `{"error": "invalid_grant"}`, `{"error": {"code": "x"}}`} {
+	for _, body := range []string{"", "<html>",
+		`{"error": {"code": 403, "message": "m", "errors": [{"reason": "rateLimitExceeded"}]}}`,
+		`{"error": null}`, `{"error": {"errors": []}}`, `{"error": {"errors": [null]}}`,
+		`{"error": "invalid_grant"}`, `{"error": {"code": "x"}}`} {
 		for _, status := range []int{308, 400, 401, 403, 404, 410, 429, 500, 599} {
 			f.Add(status, body)
 		}
@@ -107,7 +113,7 @@ func FuzzAnswer(f *testing.F) {
 			status = answer.status // the body's goes before the header's
 		}
 		switch class := site.ClassOf(err); {
-		case status == 401 && class != site.Unavailable && !answer.foreign, // a proxy's page says nothing of the credentials
+		case status == 401 && class != site.Unavailable && !answer.foreign, // a page says nothing of the credentials
 			(status >= 500 || status == 429 || status == 408) && class != site.Transient,
 			class == site.NotReady:
 			t.Errorf("%d %s is of class %s", status, body, class)

@@ -255,7 +255,10 @@ func TestReservedLongAgo(t *testing.T) {
 func TestRenamedMeanwhile(t *testing.T) {
 	t.Parallel()
 	for name, rename := range map[string]func(s *studio, obj site.Object) (kept string){
-		"file": func(s *studio, obj site.Object) string { s.Rename(obj.ID, "a_keep.exr"); return "pub/v001/a_keep.exr" },
+		"file": func(s *studio, obj site.Object) string {
+			s.Rename(obj.ID, "a_keep.exr")
+			return "pub/v001/a_keep.exr"
+		},
 		"folder": func(s *studio, obj site.Object) string {
 			s.Rename(s.Find(s.show, "pub/v001")[0].ID, "v001_keep")
 			return "pub/v001_keep/a.exr"
@@ -276,9 +279,10 @@ func TestSpoiledSession(t *testing.T) {
 	t.Parallel()
 	content := large(8 * mib)
 	for name, faults := range map[string][]drive.Fault{
-		"refused":    {{Kind: "upload.put", Effect: drive.EffectStatus, Status: 400}},
-		"broken":     {{Kind: "upload.put", Effect: drive.EffectStatus, Status: 500, Count: maxAttempts}},
-		"impossible": {{Kind: "upload.put", Effect: drive.EffectReset, Count: 1}, {Kind: "upload.status", Effect: drive.EffectStatus, Status: 400}},
+		"refused": {{Kind: "upload.put", Effect: drive.EffectStatus, Status: 400}},
+		"broken":  {{Kind: "upload.put", Effect: drive.EffectStatus, Status: 500, Count: maxAttempts}},
+		"impossible": {{Kind: "upload.put", Effect: drive.EffectReset, Count: 1},
+			{Kind: "upload.status", Effect: drive.EffectStatus, Status: 400}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, j := newLagging(t)
@@ -304,7 +308,8 @@ func TestSessionOutlivesAnOutage(t *testing.T) {
 	t.Parallel()
 	content := large(8 * mib)
 	for name, fault := range map[string]drive.Fault{
-		"limit":  {Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded", Message: "User rate limit exceeded."},
+		"limit": {Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded",
+			Message: "User rate limit exceeded."},
 		"outage": {Effect: drive.EffectReset},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -361,7 +366,8 @@ func TestForeignSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	u := upload("/SHOW/pub/a", []byte(large(8*mib)))
-	if err := j.SaveSession(t.Context(), d.sessionKey(target{id: id.ID, create: true}), u.Size, u.ModTime, other.URL); err != nil {
+	if err := j.SaveSession(t.Context(), d.sessionKey(target{id: id.ID, create: true}), u.Size, u.ModTime,
+		other.URL); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := d.Put(t.Context(), u); err != nil || asked {

@@ -88,16 +88,20 @@ func TestPageOfOutage(t *testing.T) {
 }
 
 func TestExcerpt(t *testing.T) {
+	long := strings.Repeat("word ", 32)
+	blocked := "<html><head><title>Blocked &amp; logged</title><style>a{b}</style></head><body>" +
+		"<script>x()</script><h1>No</h1>\n<p>go &lt;away&gt;"
+	secret := "see https://host/upload?upload_id=S3cr3t or Bearer ya29.S3cr3t, " + strings.Repeat("S3", 30)
 	for page, want := range map[string]string{
-		"": "",
-		"<html><head><title>Blocked &amp; logged</title><style>a{b}</style></head><body><script>x()</script><h1>No</h1>\n<p>go &lt;away&gt;": "Blocked & logged: No go <away>",
-		"<title>403 Forbidden</title><body>403 Forbidden nginx":                                                                              "403 Forbidden nginx",
-		"plain\x00 text\r\nin \x1b[31mlines":                                                                                                 "plain text in [31mlines",
-		`{"error":"denied"}`:                                                                                                                 `{"error":"denied"}`,
-		"see https://host/upload?upload_id=S3cr3t or Bearer ya29.S3cr3t, " + strings.Repeat("S3", 30):                                        "see ... or ... ...",
-		strings.Repeat("word ", 100):                                                                                                         strings.TrimSpace(strings.Repeat("word ", 32)) + "...",
-		"<unclosed":                                                                                                                          "",
-		"\xff\xfe":                                                                                                                           "",
+		"":      "",
+		blocked: "Blocked & logged: No go <away>",
+		"<title>403 Forbidden</title><body>403 Forbidden nginx": "403 Forbidden nginx",
+		"plain\x00 text\r\nin \x1b[31mlines":                    "plain text in [31mlines",
+		`{"error":"denied"}`:                                    `{"error":"denied"}`,
+		secret:                                                  "see ... or ... ...",
+		long + long + long:                                      strings.TrimSpace(long) + "...",
+		"<unclosed":                                             "",
+		"\xff\xfe":                                              "",
 	} {
 		if got := excerpt(page); got != want {
 			t.Errorf("%.60q: %q, want %q", page, got, want)
@@ -111,10 +115,13 @@ func TestForeignAnswer(t *testing.T) {
 		header http.Header
 		want   string
 	}{
-		{"", nil, "Forbidden, not an answer of Drive: it may come from a proxy or filter between this machine and Google"},
-		{"no", http.Header{"Server": {"nginx"}, "Via": {"1.1 gate\x07"}}, `"no", not an answer of Drive: it may come from a proxy or filter ` +
-			"between this machine and Google (Server: nginx, Via: 1.1 gate)"},
-		{"<title>Error 403 (Forbidden)!!1</title>", http.Header{"Server": {"ESF"}}, `"Error 403 (Forbidden)!!1", a page of Google's servers and not of Drive`},
+		{"", nil,
+			"Forbidden, not an answer of Drive: it may come from a proxy or filter between this machine and Google"},
+		{"no", http.Header{"Server": {"nginx"}, "Via": {"1.1 gate\x07"}},
+			`"no", not an answer of Drive: it may come from a proxy or filter ` +
+				"between this machine and Google (Server: nginx, Via: 1.1 gate)"},
+		{"<title>Error 403 (Forbidden)!!1</title>", http.Header{"Server": {"ESF"}},
+			`"Error 403 (Forbidden)!!1", a page of Google's servers and not of Drive`},
 	} {
 		if got := foreignAnswer(&googleapi.Error{Code: 403, Body: test.body, Header: test.header}); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)

@@ -27,37 +27,44 @@ func TestLook(t *testing.T) {
 		want func(s *studio, id string) site.Found
 	}{
 		"untouched": {func(*studio, string) {}, func(_ *studio, id string) site.Found { return there(id) }},
-		"deleted":   {func(s *studio, id string) { s.Delete(id) }, func(*studio, string) site.Found { return site.Found{} }},
+		"deleted": {func(s *studio, id string) { s.Delete(id) }, func(*studio, string) site.Found {
+			return site.Found{}
+		}},
 		"in the trash": {func(s *studio, id string) { s.Trash(id) }, func(_ *studio, id string) site.Found {
 			f := there(id)
 			f.State = site.Trashed
 			return f
 		}},
-		"in the trash with its folder": {func(s *studio, id string) { s.Trash(s.Find(s.show, "pub/a")[0].ID) }, func(_ *studio, id string) site.Found {
-			f := there(id)
-			f.State = site.Trashed
-			return f
-		}},
+		"in the trash with its folder": {func(s *studio, id string) { s.Trash(s.Find(s.show, "pub/a")[0].ID) },
+			func(_ *studio, id string) site.Found {
+				f := there(id)
+				f.State = site.Trashed
+				return f
+			}},
 		"renamed": {func(s *studio, id string) { s.Rename(id, "c.ma") }, func(_ *studio, id string) site.Found {
 			f := there(id)
 			f.State, f.Name, f.CurrentFolder = site.Moved, "c.ma", "a"
 			return f
 		}},
-		"its folder is renamed": {func(s *studio, id string) { s.Rename(s.Find(s.show, "pub/a")[0].ID, "old") }, func(_ *studio, id string) site.Found {
-			f := there(id)
-			f.State, f.CurrentFolder = site.Moved, "old"
-			return f
-		}},
+		"its folder is renamed": {func(s *studio, id string) { s.Rename(s.Find(s.show, "pub/a")[0].ID, "old") },
+			func(_ *studio, id string) site.Found {
+				f := there(id)
+				f.State, f.CurrentFolder = site.Moved, "old"
+				return f
+			}},
 		"another one in its place": {func(s *studio, id string) {
 			s.Delete(id)
 			s.AddFile(s.Find(s.show, "pub/a")[0].ID, "b.ma", []byte("other"))
 		},
 			func(s *studio, _ string) site.Found {
-				return site.Found{Object: site.Object{ID: s.Find(s.show, "pub/a/b.ma")[0].ID, MD5: md5Of("other")}, State: site.Present, Name: "b.ma", Size: 5}
+				return site.Found{Object: site.Object{ID: s.Find(s.show, "pub/a/b.ma")[0].ID, MD5: md5Of("other")},
+					State: site.Present, Name: "b.ma", Size: 5}
 			}},
-		"a folder in its place": {func(s *studio, id string) { s.Delete(id); s.Mkdir(s.show, "pub/a/b.ma") }, func(s *studio, _ string) site.Found {
-			return site.Found{Object: site.Object{ID: s.Find(s.show, "pub/a/b.ma")[0].ID}, State: site.Present, Name: "b.ma", Folder: true}
-		}},
+		"a folder in its place": {func(s *studio, id string) { s.Delete(id); s.Mkdir(s.show, "pub/a/b.ma") },
+			func(s *studio, _ string) site.Found {
+				return site.Found{Object: site.Object{ID: s.Find(s.show, "pub/a/b.ma")[0].ID}, State: site.Present,
+					Name: "b.ma", Folder: true}
+			}},
 		// Which of the two is the oldest does not matter to whoever looks for one of them.
 		"an older one beside it": {func(s *studio, id string) { s.Rename(s.Find(s.show, "pub/a/older")[0].ID, "b.ma") },
 			func(_ *studio, id string) site.Found { return there(id) }},

@@ -329,7 +329,8 @@ func TestSweep(t *testing.T) {
 	d.folders.mu.Unlock()
 	put(t, d, "/SHOW/pub/new/a", "1")
 	d.folders.mu.Lock()
-	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"}, slices.Sorted(maps.Keys(d.folders.paths))); diff != "" {
+	if diff := cmp.Diff([]string{"/SHOW", "/SHOW/pub", "/SHOW/pub/new", "/SHOW/pub/used"},
+		slices.Sorted(maps.Keys(d.folders.paths))); diff != "" {
 		t.Error(diff)
 	}
 	if len(d.folders.folders) != 4 || len(used.entries) != 1 {

@@ -40,13 +40,15 @@ func TestRoots(t *testing.T) {
 			s.Share(s.Mkdir(owner, "deep/theirs"), user, drive.Writer)
 			return owner, "deep/theirs/b/"
 		}},
-		{"own folder before a shared one", "/My Drive/name", func(s *studio, user *drive.Account) (drive.Place, string) {
+		{"own folder before a shared one", "/My Drive/name", func(s *studio,
+			user *drive.Account) (drive.Place, string) {
 			owner := s.AddUser("owner@studio.example")
 			s.Share(s.Mkdir(owner, "name"), user, drive.Writer)
 			s.Mkdir(user, "name")
 			return user, "name/"
 		}},
-		{"shared folder of a shared drive", "/My Drive/part", func(s *studio, user *drive.Account) (drive.Place, string) {
+		{"shared folder of a shared drive", "/My Drive/part", func(s *studio,
+			user *drive.Account) (drive.Place, string) {
 			other := s.AddSharedDrive("OTHER")
 			s.Share(s.Mkdir(other, "a/part"), user, drive.Writer)
 			return other, "a/part/"
@@ -98,7 +100,8 @@ func TestBadRoots(t *testing.T) {
 		prepare    func(*studio)
 		words      []string
 	}{
-		{"no such shared drive", "/NONE/pub", nil, []string{`"NONE"`, "sync@studio.iam.example", "add it as Content manager"}},
+		{"no such shared drive", "/NONE/pub", nil, []string{`"NONE"`, "sync@studio.iam.example",
+			"add it as Content manager"}},
 		{"two shared drives of a name", "/TWIN/pub", func(s *studio) {
 			for range 2 {
 				d := s.AddSharedDrive("TWIN")
@@ -106,10 +109,14 @@ func TestBadRoots(t *testing.T) {
 			}
 		}, []string{`2 shared drives are called "TWIN"`, "rename"}},
 		{"no such folder", "/SHOW/none/pub", nil, []string{"no folder /SHOW/none ", "create or share it, or fix root"}},
-		{"no such folder in My Drive", "/My Drive/none", nil, []string{"no folder /My Drive/none ", "shared with sync@"}},
-		{"in the trash", "/SHOW/gone", func(s *studio) { s.Trash(s.Mkdir(s.show, "gone")) }, []string{"no folder /SHOW/gone "}},
-		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive", "fix root"}},
-		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) }, []string{"/SHOW/file is a file on Drive"}},
+		{"no such folder in My Drive", "/My Drive/none", nil, []string{"no folder /My Drive/none ",
+			"shared with sync@"}},
+		{"in the trash", "/SHOW/gone", func(s *studio) { s.Trash(s.Mkdir(s.show, "gone")) },
+			[]string{"no folder /SHOW/gone "}},
+		{"a file", "/SHOW/file", func(s *studio) { s.AddFile(s.show.ID, "file", nil) },
+			[]string{"/SHOW/file is a file on Drive", "fix root"}},
+		{"below a file", "/SHOW/file/pub", func(s *studio) { s.AddFile(s.show.ID, "file", nil) },
+			[]string{"/SHOW/file is a file on Drive"}},
 		{"only readable", "/READ/pub", func(s *studio) {
 			d := s.AddSharedDrive("READ")
 			s.Mkdir(d, "pub")

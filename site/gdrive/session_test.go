@@ -111,7 +111,8 @@ func TestSessionExpires(t *testing.T) {
 	for name, faults := range map[string][]drive.Fault{
 		"410 to data": {{Kind: "upload.put", Count: 1, Effect: drive.EffectStatus, Status: 410}},
 		"404 to data": {{Kind: "upload.put", Count: 1, Effect: drive.EffectStatus, Status: 404, Reason: "notFound"}},
-		"410 when asked": {{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody, AfterBytes: mib},
+		"410 when asked": {{Kind: "upload.put", Count: 1, Effect: drive.EffectReset, When: drive.InBody,
+			AfterBytes: mib},
 			{Kind: "upload.status", Count: 1, Effect: drive.EffectStatus, Status: 410}},
 	} {
 		t.Run(name, func(t *testing.T) {

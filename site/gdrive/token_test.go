@@ -29,7 +29,8 @@ func TestCredentials(t *testing.T) {
 		at                           drive.Place
 	}{
 		{"service account", "", "/SHOW", "sync@studio.iam.example", s.account, s.show},
-		{"service account for a user", user.Email, "/My Drive", "artist@studio.example (through sync@studio.iam.example)", s.account, user},
+		{"service account for a user", user.Email, "/My Drive",
+			"artist@studio.example (through sync@studio.iam.example)", s.account, user},
 		{"authorized user", "", "/My Drive", "the authorized user", user, user},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -78,10 +79,14 @@ func TestRefusedCredentials(t *testing.T) {
 		credentials   []byte
 		words         []string
 	}{
-		{"other key", "", edit(t, s.account.Credentials(), "private_key", newKey(t)), []string{"invalid_grant", "Invalid JWT Signature"}},
-		{"other key id", "", edit(t, s.account.Credentials(), "private_key_id", "0123"), []string{"Invalid JWT Signature"}},
-		{"unknown account", "", edit(t, s.account.Credentials(), "client_email", "gone@studio.iam.example"), []string{"account not found"}},
-		{"no delegation", user.Email, stranger.Credentials(), []string{"unauthorized_client", "domain-wide delegation"}},
+		{"other key", "", edit(t, s.account.Credentials(), "private_key", newKey(t)), []string{"invalid_grant",
+			"Invalid JWT Signature"}},
+		{"other key id", "", edit(t, s.account.Credentials(), "private_key_id", "0123"),
+			[]string{"Invalid JWT Signature"}},
+		{"unknown account", "", edit(t, s.account.Credentials(), "client_email", "gone@studio.iam.example"),
+			[]string{"account not found"}},
+		{"no delegation", user.Email, stranger.Credentials(), []string{"unauthorized_client",
+			"domain-wide delegation"}},
 		{"no such user", "gone@studio.example", s.account.Credentials(), []string{"Invalid email"}},
 		{"revoked grant", "", edit(t, user.Credentials(), "refresh_token", "1//old"), []string{"expired or revoked"}},
 		{"wrong secret", "", edit(t, user.Credentials(), "client_secret", "guess"), []string{"invalid_client"}},
@@ -130,11 +135,12 @@ func TestMalformedCredentials(t *testing.T) {
 	t.Parallel()
 	s := newStudio(t)
 	for name, credentials := range map[string][]byte{
-		"not JSON":    []byte("S3cr3t"),
-		"other type":  []byte(`{"type": "external_account", "x": "S3cr3t"}`),
-		"no type":     []byte(`{"private_key": "S3cr3t"}`),
-		"no PEM":      edit(t, s.account.Credentials(), "private_key", "S3cr3t"),
-		"broken PEM":  edit(t, s.account.Credentials(), "private_key", "-----BEGIN PRIVATE KEY-----\nS3cr3t==\n-----END PRIVATE KEY-----\n"),
+		"not JSON":   []byte("S3cr3t"),
+		"other type": []byte(`{"type": "external_account", "x": "S3cr3t"}`),
+		"no type":    []byte(`{"private_key": "S3cr3t"}`),
+		"no PEM":     edit(t, s.account.Credentials(), "private_key", "S3cr3t"),
+		"broken PEM": edit(t, s.account.Credentials(), "private_key",
+			"-----BEGIN PRIVATE KEY-----\nS3cr3t==\n-----END PRIVATE KEY-----\n"),
 		"not strings": []byte(`{"type": 1, "private_key": "S3cr3t"}`),
 	} {
 		_, err := s.tryOpen(t, credentials, "")
@@ -151,7 +157,8 @@ func TestMalformedCredentials(t *testing.T) {
 // A token that is refused before its time is replaced, silently, wherever it happens.
 func TestRefusedToken(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []string{"files.create.multipart", "files.create.resumable", "upload.put", "upload.status", "files.list",
+	for _, kind := range []string{"files.create.multipart", "files.create.resumable", "upload.put", "upload.status",
+		"files.list",
 		"files.create", "files.generateIds", "drives.list"} {
 		t.Run(kind, func(t *testing.T) {
 			s := newStudio(t)
@@ -259,7 +266,8 @@ func TestTokenService(t *testing.T) {
 		{drive.Fault{Effect: drive.EffectReset}, "google's token service can't be reached: "},
 		{drive.Fault{Effect: drive.EffectInvalidJSON}, "google's token service sent no token"},
 		{drive.Fault{Effect: drive.EffectStatus, Status: 503}, "google's token service answered 503"},
-		{drive.Fault{Effect: drive.EffectStatus, Status: 429, Reason: "rate_limit"}, "google's token service answered 429"},
+		{drive.Fault{Effect: drive.EffectStatus, Status: 429, Reason: "rate_limit"},
+			"google's token service answered 429"},
 	} {
 		fault := test.Fault
 		s := newStudio(t)

@@ -62,7 +62,8 @@ func TestTwins(t *testing.T) {
 						t.Error("the file was not written to")
 					}
 					put(t, d, "/SHOW/pub/x", "ours again")
-					if again := put(t, s.openAs(t, s.account.Credentials(), "", "/SHOW/pub"), "/SHOW/pub/x", "by the next"); again.ID != obj.ID {
+					if again := put(t, s.openAs(t, s.account.Credentials(), "", "/SHOW/pub"), "/SHOW/pub/x",
+						"by the next"); again.ID != obj.ID {
 						t.Error("the next process has made another file")
 					}
 
@@ -170,7 +171,8 @@ func TestShortcuts(t *testing.T) {
 				t.Error("a second file was made")
 			}
 			s.wantOne(t, at, place, "bb")
-			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Probe(t.Context(), test.root+"/shot/a.exr", first.ID); err != nil ||
+			if f, err := s.openAs(t, s.account.Credentials(), "", test.root).Probe(t.Context(),
+				test.root+"/shot/a.exr", first.ID); err != nil ||
 				f.State != site.Present ||
 				f.ID != first.ID {
 				t.Errorf("looked, and found %+v, %v", f, err)
@@ -189,8 +191,9 @@ func TestBrokenShortcuts(t *testing.T) {
 		do   func(s *studio, id string)
 		word string
 	}{
-		"trashed":    {func(s *studio, id string) { s.Trash(id) }, "is in the trash"},
-		"deleted":    {func(s *studio, id string) { s.Delete(id) }, "is gone, or is not shared with sync@studio.iam.example"},
+		"trashed": {func(s *studio, id string) { s.Trash(id) }, "is in the trash"},
+		"deleted": {func(s *studio, id string) { s.Delete(id) },
+			"is gone, or is not shared with sync@studio.iam.example"},
 		"not shared": {func(*studio, string) {}, "is gone, or is not shared with sync@studio.iam.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -412,7 +415,8 @@ func TestCopiesKeepTheirContent(t *testing.T) {
 		"trashed": func(s *studio, _ *Site, id string) { s.Trash(id) },
 	} {
 		for _, what := range []string{"pub/shot/v001/a.exr", "pub/shot/v001", "pub/shot"} {
-			for size, content := range map[string]string{"same size": "dlo content", "other": "new", "large": large(testLimit + 1)} {
+			for size, content := range map[string]string{"same size": "dlo content", "other": "new",
+				"large": large(testLimit + 1)} {
 				for _, lag := range []bool{false, true} {
 					t.Run(strings.Join([]string{what, how, size, fmt.Sprint(lag)}, " "), func(t *testing.T) {
 						t.Parallel()

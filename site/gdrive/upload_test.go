@@ -66,7 +66,8 @@ func TestCallsPerFile(t *testing.T) {
 			go func() {
 				var failed error
 				for i := range work {
-					if _, err := d.Put(t.Context(), upload(fmt.Sprintf("/SHOW/pub/shot/v001/%d.exr", i), []byte("frame"))); err != nil {
+					if _, err := d.Put(t.Context(), upload(fmt.Sprintf("/SHOW/pub/shot/v001/%d.exr", i),
+						[]byte("frame"))); err != nil {
 						failed = err
 					}
 				}
@@ -258,7 +259,8 @@ func TestLostAnswerOfFailedPut(t *testing.T) {
 // What was made by a create whose answer was lost may be gone again when it is asked for.
 func TestLostAnswerOfWhatIsGone(t *testing.T) {
 	t.Parallel()
-	for _, lost := range []struct{ kind, path string }{{"files.create.multipart", "pub/new/a"}, {"files.create", "pub/new/folder"}} {
+	for _, lost := range []struct{ kind, path string }{{"files.create.multipart", "pub/new/a"},
+		{"files.create", "pub/new/folder"}} {
 		for name, change := range map[string]func(s *studio, d *Site, id string){
 			"trashed":        func(s *studio, _ *Site, id string) { s.Trash(id) },
 			"deleted":        func(s *studio, _ *Site, id string) { s.Delete(id) },

@@ -109,7 +109,8 @@ func TestLimiterClimbs(t *testing.T) {
 	p := newLimiter()
 	work(&p, at(0), at(9.5), 50)
 	p.refuse(at(9.5), at(9.5))
-	for _, want := range []struct{ after, limit float64 }{{0, 37.5}, {25, 48.2}, {25, 50}, {25, 51.8}, {25, 66.7}, {25, 132}, {25, 499.5}, {25, math.Inf(1)}} {
+	for _, want := range []struct{ after, limit float64 }{{0, 37.5}, {25, 48.2}, {25, 50}, {25, 51.8}, {25, 66.7}, {25,
+		132}, {25, 499.5}, {25, math.Inf(1)}} {
 		for range int(want.after) {
 			p.bound = true
 			p.accept()
