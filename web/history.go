@@ -1,7 +1,9 @@
 package web
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -99,4 +101,93 @@ func (h *history) hour(now time.Time) (hour [chartMinutes]minute) {
 		hour[i] = *h.minute(at)
 	}
 	return hour
+}
+
+// chart is the last hour as two rows of bars.
+type chart struct {
+	Files, Bytes       string // paths of an SVG, chartMinutes*10 wide and chartHeight high
+	MaxFiles, MaxBytes int64  // in a minute
+	SumFiles, SumBytes int64
+}
+
+const chartHeight = 60
+
+func newChart(hour [chartMinutes]minute) (c chart) {
+	for _, m := range hour {
+		c.MaxFiles, c.MaxBytes = max(c.MaxFiles, m.files), max(c.MaxBytes, m.bytes)
+		c.SumFiles += m.files
+		c.SumBytes += m.bytes
+	}
+	var files, bytes strings.Builder
+	for i, m := range hour {
+		bar(&files, i, m.files, c.MaxFiles)
+		bar(&bytes, i, m.bytes, c.MaxBytes)
+	}
+	c.Files, c.Bytes = files.String(), bytes.String()
+	return c
+}
+
+// bar draws one bar, high enough to be seen.
+func bar(b *strings.Builder, i int, n, highest int64) {
+	if n <= 0 {
+		return
+	}
+	h := max(float64(n)/float64(highest)*chartHeight, 2)
+	fmt.Fprintf(b, "M%d %dv-%.1fh8v%.1fz", i*10+1, chartHeight, h, h)
+}
+
+const (
+	// sampleInterval is the minimum interval between two samples of how much of a transfer was sent.
+	sampleInterval = time.Second
+
+	// minTransferAge is how old a transfer must be for its average speed to mean something.
+	minTransferAge = 500 * time.Millisecond
+)
+
+// speeds measure how fast transfers are, by samples. The zero value is ready.
+type speeds struct {
+	mu      sync.Mutex
+	samples map[transferKey]sample
+}
+
+// transferKey tells transfers apart, also of uploaders that have run one after the other.
+type transferKey struct {
+	id    uint64
+	began time.Time
+}
+
+// sample is the progress of a transfer at one time.
+type sample struct {
+	at        time.Time
+	sent      int64
+	perSecond float64 // 0 if not known yet
+}
+
+// measure returns the speeds of all transfers that run, in bytes a second; 0 where it is not known.
+func (s *speeds) measure(transfers []uploader.Transfer, now time.Time) []float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	samples := make(map[transferKey]sample, len(transfers))
+	out := make([]float64, len(transfers))
+	for i, t := range transfers {
+		k := transferKey{t.ID, t.Began}
+		last, ok := s.samples[k]
+		passed := now.Sub(last.at)
+		switch {
+		case !ok:
+			last = sample{at: now, sent: t.Sent}
+		case passed >= sampleInterval:
+			speed := max(float64(t.Sent-last.sent)/passed.Seconds(), 0)
+			if last.perSecond > 0 {
+				speed = (last.perSecond + speed) / 2
+			}
+			last = sample{now, t.Sent, speed}
+		}
+		samples[k], out[i] = last, last.perSecond
+		if age := now.Sub(t.Began); last.perSecond == 0 && age >= minTransferAge {
+			out[i] = float64(t.Sent) / age.Seconds()
+		}
+	}
+	s.samples = samples
+	return out
 }

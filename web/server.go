@@ -1,3 +1,6 @@
+// Package web serves sitesync over HTTP: the page for people, health and readiness, and metrics. Its caller provides a
+// [Snapshot] of the running parts, a [Source] of what the page shows, and the [Actions] that people with the token may
+// ask for. Nothing that it serves is a secret.
 package web
 
 import (
@@ -7,13 +10,21 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"golang.org/x/sync/singleflight"
 
+	"sitesync/avalon"
+	"sitesync/config"
+	"sitesync/explain"
+	"sitesync/site"
+	"sitesync/state"
 	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 const (
@@ -160,4 +171,123 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // the client may have gone
+}
+
+// profiles serves what go tool pprof reads, but not the command line, which may contain a password.
+func profiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	for _, name := range []string{"allocs", "block", "goroutine", "heap", "mutex", "threadcreate"} {
+		mux.Handle("GET /debug/pprof/"+name, pprof.Handler(name))
+	}
+}
+
+// policy lets the page load and send only to where it came from, and runs no script that stands in the page itself.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// securityHeaders keeps other sites from reading or framing the page.
+func securityHeaders(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "same-origin") // with none, a browser would not say where a form comes from
+		h.Set("X-Frame-Options", "DENY")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// requireLocalHost refuses requests for another host if only this machine can connect. A browser on this machine can
+// connect for anyone: the name of a foreign site can be made to resolve to this machine, and its scripts could then
+// read the page. But they cannot set the Host header.
+func requireLocalHost(listen string, next http.Handler) http.Handler {
+	if !config.IsLoopback(hostOf(listen)) {
+		return next // the names by which others reach it are not known
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !config.IsLoopback(hostOf(r.Host)) {
+			http.Error(w, "this page is only for this machine: open http://"+listen+"/. A proxy in front of it must "+
+				"send that as Host, or sitesync must listen on another address (--listen)",
+				http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// hostOf is the host of HOST:PORT or of HOST.
+func hostOf(address string) string {
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		return host
+	}
+	return strings.Trim(address, "[]")
+}
+
+// Snapshot is the state of sitesync at one moment. The zero value is one that has just started.
+type Snapshot struct {
+	Idle     bool // remote_site is empty, so nothing is synced
+	Stopping bool
+	Majority string // what the replica set lacks for confirming writes, without names of hosts; empty if nothing
+	Lease    state.LeaseState
+
+	// How publishes are found.
+	Stream  watcher.State
+	Streams watcher.StreamCounts
+	Polling bool // the fallback poll is used
+	Polls   watcher.PollCounts
+	Queue   Queue
+
+	Uploader uploader.Stats
+	Activity uploader.Activity
+	Paused   uploader.Paused
+	Site     site.Stats
+}
+
+// Queue counts the keys of representations that wait.
+type Queue struct {
+	Live, Backlog int // to be processed, by lane
+	Delayed       int // until later: after a failed try, or as a source is not there yet
+}
+
+// standby reports whether another process holds the lease.
+func (s *Snapshot) standby() bool { return !s.Lease.Held && s.Lease.Holder != nil }
+
+// polls reports whether publishes are found by the poll.
+func (s *Snapshot) polls() bool { return s.Polling && !s.Polls.Failing }
+
+// Source reads what the page shows from the database and the remote site. All methods may be called at the same time
+// from many goroutines; they are called seldom, and only while a page is open.
+type Source interface {
+	// Pauses returns what people have paused, all first.
+	Pauses(ctx context.Context) ([]state.Pause, error)
+	Projects(ctx context.Context) ([]avalon.Project, error)
+	// Count counts the files of a project. It may take long.
+	Count(ctx context.Context, project string) (avalon.Stats, error)
+	// Failed returns at most limit files of a project that have no tries left, the last to fail first.
+	Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error)
+	// Quota returns the space of the remote site.
+	Quota(ctx context.Context) (site.Quota, error)
+	// Explain says why a representation is synced or not. The error is an [*explain.NotFoundError] if there is none.
+	Explain(ctx context.Context, project, id string) (*explain.Report, error)
+}
+
+// Actions are what can be changed from the page.
+type Actions interface {
+	// Retry has failed files tried again: those of a representation, or all of a project if id is "". It returns how
+	// many there were.
+	Retry(ctx context.Context, project, id string) (int64, error)
+	// Pause pauses the uploads of a project, or all if it is "". Running uploads finish, no other begins. by says
+	// for people who has paused them.
+	Pause(ctx context.Context, project, by string) error
+	// Resume ends a pause.
+	Resume(ctx context.Context, project string) error
+}
+
+// About says which sitesync this is.
+type About struct {
+	ActiveSite, RemoteSite string // the latter is empty if nothing is synced
+	Host                   string
+	Version                string
 }
