@@ -25,7 +25,7 @@ Examples:
 type settings struct {
 	Files        *int `placeholder:"N" help:"Files that are published, 10 to 100000; default 2000, short 250."`
 	Kills        *int `placeholder:"N" help:"How often sitesync is killed (kill -9); default 200, short 30."`
-	PrimaryKills *int `placeholder:"N" help:"Kills of the primary, half as many step-downs, hangs; default 20, short 3."`
+	PrimaryKills *int `placeholder:"N" help:"Primary kills, half as many step-downs and hangs; default 20, short 3."`
 
 	FaultRate  float64       `default:"0.05" placeholder:"P" help:"Rate of failing requests, 0 to 0.5; default 0.05."`
 	ListingLag time.Duration `default:"30s" placeholder:"TIME" help:"Lag of Drive's listings, 0s to 10m; default 30s."`
