@@ -433,7 +433,10 @@ func testQueries(t *testing.T, o odd, r Rules) {
 		inList := func(f *File) bool { return len(f.Sites) > 0 && !f.Sites[0].dict }
 		for key := range w.docs {
 			// A query looks into an array, which as tries counts as none.
-			sure := func(f *File) bool { rec, _ := f.RecordFor(r.To); return due(f) && rec.rawTries.Type != bson.TypeArray }
+			sure := func(f *File) bool {
+				rec, _ := f.RecordFor(r.To)
+				return due(f) && rec.rawTries.Type != bson.TypeArray
+			}
 			// In a list, the records of two sites are not looked at together. In a dict they are.
 			listed := func(f *File) bool { return due(f) || status(f) == SourceMissing && inList(f) }
 			if w.any(key, sure) && !found[key] || o.plain && found[key] != w.any(key, listed) {
@@ -528,7 +531,8 @@ func testStats(t *testing.T, s *Store, w world, r Rules, o odd) {
 		t.Errorf("stats (-want +got):\n%s", diff)
 	}
 	if want.Pending.Files == 0 || want.Failed.Files == 0 || want.Synced.Files == 0 || want.SourceMissing.Files == 0 ||
-		want.Paused.Files == 0 || !o.plain && want.Invalid.Files == 0 || r.RetryCount > 1 && want.BackingOff.Files == 0 {
+		want.Paused.Files == 0 || !o.plain && want.Invalid.Files == 0 ||
+		r.RetryCount > 1 && want.BackingOff.Files == 0 {
 		t.Errorf("there are too few of something: %+v", want)
 	}
 

@@ -198,9 +198,9 @@ type Retry struct {
 // Retry makes failed files of a project pending again: it removes tries, error and last_failed_dt from their records,
 // which wakes a daemon. The files are valid, neither synced nor paused, and have failed so often.
 func (s *Store) Retry(ctx context.Context, project string, r Retry) (EditResult, error) {
-	least := max(r.MinTries, 1)
+	minTries := max(r.MinTries, 1)
 	failed := func(rec string) bson.D {
-		return call("$and", isValid("$$f", rec), isOpen(rec), isUnpaused(rec), call("$gte", triesOf(rec), least))
+		return call("$and", isValid("$$f", rec), isOpen(rec), isUnpaused(rec), call("$gte", triesOf(rec), minTries))
 	}
 	fresh := func(rec string) bson.D { return without(rec, "tries", "error", "last_failed_dt", "progress") }
 	inList := call("$cond", call("$and", is("$$s.name", r.Site), failed("$$s")), fresh("$$s"), "$$s")

@@ -68,7 +68,8 @@ func TestRetry(t *testing.T) {
 				if test.want {
 					want = EditResult{1, 1, []string{"{root}/a"}}
 				}
-				if diff := cmp.Diff(want, retry(t, s, Retry{MinTries: test.min, EditOptions: EditOptions{DryRun: true}})); diff != "" {
+				if diff := cmp.Diff(want, retry(t, s,
+					Retry{MinTries: test.min, EditOptions: EditOptions{DryRun: true}})); diff != "" {
 					t.Errorf("what would be changed (-want +got):\n%s", diff)
 				}
 				if document(t, coll, key) != before {
@@ -187,7 +188,8 @@ func TestRetryBesideAnUpload(t *testing.T) {
 		if got := retry(t, s, Retry{}); got.Files != 2 {
 			t.Errorf("%s: %v", form, got)
 		}
-		for key, o := range map[Key]Outcome{keys[0]: {File: good, RemoteID: "x", At: published}, keys[1]: {File: bad, Error: "no", At: published}} {
+		for key, o := range map[Key]Outcome{keys[0]: {File: good, RemoteID: "x", At: published},
+			keys[1]: {File: bad, Error: "no", At: published}} {
 			if _, err := recorder(s).Record(t.Context(), key, []Outcome{o}); err != nil {
 				t.Fatal(err)
 			}
@@ -228,7 +230,8 @@ func TestRetryOfMany(t *testing.T) {
 		{Key: "$or", Value: bson.A{bson.D{{Key: "files.path", Value: bson.D{{Key: "$ne", Value: "{root}/3"}}}},
 			bson.D{{Key: "files.sites.tries", Value: 3}}}},
 	}
-	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
+	if err := coll.Database().RunCommand(t.Context(),
+		bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	steps := 0
@@ -327,10 +330,13 @@ func TestAddSite(t *testing.T) {
 	old := version(subset("modelOld", nil), families("model"))
 	older := version(subset("modelOlder", bson.D{{Key: "family", Value: "model"}}), nil)
 	for name, doc := range map[string]bson.D{
-		"look1 look2":  representation(entry("look1", inList(at(2020))), entry("look2", inDict(at(2021))), entry("there", list()), entry("thereToo", dict(at(2020))), entry("no", nil)),
-		"render1":      representation(entry("render1", inDict(at(2022))), entry("absent", inList()), entry("absentToo", inDict()), entry("elsewhere", bson.A{})),
-		"old1":         representation(entry("old1", inList(at(2019)))),
-		"older1 null1": representation(entry("older1", inList(at(2018))), entry("null1", append(inDict(at(2018)), bson.E{Key: gdrive, Value: nil}))),
+		"look1 look2": representation(entry("look1", inList(at(2020))), entry("look2", inDict(at(2021))),
+			entry("there", list()), entry("thereToo", dict(at(2020))), entry("no", nil)),
+		"render1": representation(entry("render1", inDict(at(2022))), entry("absent", inList()),
+			entry("absentToo", inDict()), entry("elsewhere", bson.A{})),
+		"old1": representation(entry("old1", inList(at(2019)))),
+		"older1 null1": representation(entry("older1", inList(at(2018))),
+			entry("null1", append(inDict(at(2018)), bson.E{Key: gdrive, Value: nil}))),
 	} {
 		doc = append(doc, bson.E{Key: "parent", Value: map[byte]bson.ObjectID{'l': look, 'r': render}[name[0]]})
 		if name[0] == 'o' {
@@ -393,7 +399,8 @@ func TestAddSite(t *testing.T) {
 	after := all(t, coll)
 	// Nothing but the records is new, and both forms are kept.
 	skeletons := strings.NewReplacer(`, {"name": "gdrive"}]`, "]", `,{"name": "gdrive"}]`, "]", `,"gdrive": {}}`, "}")
-	if want, got := strings.ReplaceAll(skeletons.Replace(before), `,"gdrive": null`, ""), skeletons.Replace(after); want != got {
+	want, got := strings.ReplaceAll(skeletons.Replace(before), `,"gdrive": null`, ""), skeletons.Replace(after)
+	if want != got {
 		t.Errorf("(-want +got):\n%s", cmp.Diff(want, got))
 	}
 	if again, err := s.AddSite(t.Context(), project, AddSite{From: "studio", Site: gdrive}); err != nil ||

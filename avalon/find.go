@@ -16,14 +16,15 @@ type PathMatch struct {
 
 // FindPath returns the representations of a project with a file whose path fits a regular expression (of MongoDB's
 // kind, PCRE), the newest first, but not more than so many. No index serves it: the server reads the project.
-func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCase bool, most int) ([]PathMatch, error) {
+func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCase bool, limit int) (
+	[]PathMatch, error) {
 	regex := bson.Regex{Pattern: pattern}
 	if ignoreCase {
 		regex.Options = "i"
 	}
 	cur, err := s.db.Collection(project).Find(ctx,
 		bson.D{{Key: "type", Value: "representation"}, {Key: "files.path", Value: regex}},
-		options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetLimit(int64(most)).
+		options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetLimit(int64(limit)).
 			SetProjection(bson.D{{Key: "files.$", Value: 1}})) // only the file that fits
 	var docs []bson.Raw
 	if err == nil {

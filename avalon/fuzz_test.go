@@ -26,8 +26,10 @@ func FuzzOutcomeUpdate(f *testing.F) {
 	for _, doc := range []bson.D{
 		representation(entry("{root}/a", list()), entry("{root}/b", dict())),
 		representation(entry("$$ROOT", list(bson.E{Key: "tries", Value: "$tries"}))),
-		representation(bson.D{{Key: "_id", Value: bson.D{{Key: "$a", Value: math.NaN()}}}, {Key: "path", Value: "{root}/a"},
-			{Key: "size", Value: bson.D{{Key: "$literal", Value: 1}}}, {Key: "hash", Value: bson.Regex{Pattern: "$"}}, {Key: "sites", Value: list()}}),
+		representation(bson.D{{Key: "_id", Value: bson.D{{Key: "$a", Value: math.NaN()}}},
+			{Key: "path", Value: "{root}/a"},
+			{Key: "size", Value: bson.D{{Key: "$literal", Value: 1}}},
+			{Key: "hash", Value: bson.Regex{Pattern: "$"}}, {Key: "sites", Value: list()}}),
 	} {
 		f.Add([]byte(marshal(f, doc)), "")
 		f.Add([]byte(marshal(f, doc)), "$$f went wrong")

@@ -36,7 +36,8 @@ func TestFind(t *testing.T) {
 			}
 		}
 	}
-	if _, err := coll.InsertOne(t.Context(), bson.D{{Key: "_id", Value: int32(10)}, {Key: "type", Value: "version"}}); err != nil {
+	if _, err := coll.InsertOne(t.Context(),
+		bson.D{{Key: "_id", Value: int32(10)}, {Key: "type", Value: "version"}}); err != nil {
 		t.Fatal(err)
 	}
 	if key, _, err := s.Find(t.Context(), project, "10"); err != nil || key.ID.kind != bson.TypeString {

@@ -11,12 +11,14 @@ import (
 // In both forms, nothing that notes progress or takes it away wakes us, and nothing else in the document changes.
 func TestProgress(t *testing.T) {
 	t.Parallel()
-	for form, sites := range map[string]any{"list": list(), "dict": dict(), "failed list": list(failed(int32(1))...), "failed dict": dict(failed("1")...)} {
+	for form, sites := range map[string]any{"list": list(), "dict": dict(), "failed list": list(failed(int32(1))...),
+		"failed dict": dict(failed("1")...)} {
 		t.Run(form, func(t *testing.T) {
 			t.Parallel()
 			s, coll := newStore(t)
 			same := entry("{root}/b", sites)
-			key := insert(t, coll, representation(entry("{root}/a", list()), same, same))[0] // twice the same, which is known to happen
+			// The same file twice is known to happen.
+			key := insert(t, coll, representation(entry("{root}/a", list()), same, same))[0]
 			rep, err := s.Representation(t.Context(), key)
 			if err != nil {
 				t.Fatal(err)
@@ -72,15 +74,18 @@ func TestProgressOfWhatHasChanged(t *testing.T) {
 	t.Parallel()
 	set := func(field string, v any) bson.D { return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: v}}}} }
 	for name, change := range map[string]bson.D{
-		"synced":         set("files.0.sites.1.created_dt", published),
-		"failed":         set("files.0.sites.1.tries", 1),
-		"another path":   set("files.0.path", "{root}/b"),
-		"another size":   set("files.0.size", 6),
-		"another hash":   set("files.0.hash", "b"),
-		"another id":     set("files.0._id", bson.NewObjectID()),
-		"another form":   set("files.0.sites", dict()),
-		"another order":  set("files.0.sites", bson.A{list()[1], bson.D{{Key: "name", Value: "backup"}}}),
-		"a file before":  {{Key: "$push", Value: bson.D{{Key: "files", Value: bson.D{{Key: "$each", Value: bson.A{entry("{root}/0", list())}}, {Key: "$position", Value: 0}}}}}},
+		"synced":        set("files.0.sites.1.created_dt", published),
+		"failed":        set("files.0.sites.1.tries", 1),
+		"another path":  set("files.0.path", "{root}/b"),
+		"another size":  set("files.0.size", 6),
+		"another hash":  set("files.0.hash", "b"),
+		"another id":    set("files.0._id", bson.NewObjectID()),
+		"another form":  set("files.0.sites", dict()),
+		"another order": set("files.0.sites", bson.A{list()[1], bson.D{{Key: "name", Value: "backup"}}}),
+		"a file before": {{Key: "$push",
+			Value: bson.D{{Key: "files",
+				Value: bson.D{{Key: "$each", Value: bson.A{entry("{root}/0", list())}},
+					{Key: "$position", Value: 0}}}}}},
 		"no files":       set("files", bson.A{}),
 		"files no array": set("files", "x"),
 	} {

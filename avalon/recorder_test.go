@@ -36,7 +36,8 @@ func TestManyTogether(t *testing.T) {
 	keys := insert(t, coll, docs...)
 	const refused, gone, malformed = 20, 40, 60
 	set := func(i int, field string, v any) {
-		if _, err := coll.UpdateByID(t.Context(), keys[i].ID, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: v}}}}); err != nil {
+		if _, err := coll.UpdateByID(t.Context(), keys[i].ID,
+			bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: v}}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -47,7 +48,8 @@ func TestManyTogether(t *testing.T) {
 	}
 	validator := bson.D{{Key: "$nor", Value: bson.A{bson.D{{Key: "refused", Value: true},
 		{Key: "files.sites.created_dt", Value: bson.D{{Key: "$gt", Value: published.Add(time.Hour)}}}}}}}
-	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
+	if err := coll.Database().RunCommand(t.Context(),
+		bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
@@ -71,7 +73,8 @@ func TestManyTogether(t *testing.T) {
 				t.Errorf("%s is read as %+v: %v", key, r, err)
 				return
 			}
-			_, err = recorder(s).Record(t.Context(), key, []Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
+			_, err = recorder(s).Record(t.Context(), key,
+				[]Outcome{{File: r.Files[0], RemoteID: key.ID.String(), At: published.Add(2 * time.Hour)}})
 			if errors.As(err, new(*RecordError)) != (i == refused) || err != nil && i != refused {
 				t.Errorf("record %d: %v", i, err)
 			}

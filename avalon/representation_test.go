@@ -396,10 +396,13 @@ func FuzzRepresentation(f *testing.F) {
 		representation(),
 		representation(entry("{root}/a", list()), entry("{root}/b", dict())),
 		representation(entry("{root}/a", list(bson.E{Key: "tries", Value: "1"}, bson.E{Key: "error", Value: "no"}))),
-		representation(entry("{root}/a", dict(bson.E{Key: "tries", Value: decimal(f, "1E+3")}, bson.E{Key: "created_dt", Value: published}))),
+		representation(entry("{root}/a",
+			dict(bson.E{Key: "tries", Value: decimal(f, "1E+3")}, bson.E{Key: "created_dt", Value: published}))),
 		representation(nil, "x", bson.A{bson.A{}}, bson.D{{Key: "_id", Value: bson.D{{Key: "a", Value: math.NaN()}}}}),
-		{{Key: "type", Value: "representation"}, {Key: "context", Value: bson.D{{Key: "root", Value: bson.D{{Key: "work", Value: "P:/"}}}}},
-			{Key: "files", Value: bson.A{bson.D{{Key: "path", Value: bson.Symbol("x")}, {Key: "_id", Value: bson.Binary{Data: []byte("x")}}}}}},
+		{{Key: "type", Value: "representation"},
+			{Key: "context", Value: bson.D{{Key: "root", Value: bson.D{{Key: "work", Value: "P:/"}}}}},
+			{Key: "files", Value: bson.A{bson.D{{Key: "path", Value: bson.Symbol("x")},
+				{Key: "_id", Value: bson.Binary{Data: []byte("x")}}}}}},
 	} {
 		raw := marshal(f, doc)
 		f.Add([]byte(raw))

@@ -222,8 +222,8 @@ type FailedFile struct {
 }
 
 // Failed returns files of a project that have no tries left, the last to fail first, but not more than so many.
-func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) ([]FailedFile, error) {
-	if most <= 0 {
+func (s *Store) Failed(ctx context.Context, project string, r Rules, limit int) ([]FailedFile, error) {
+	if limit <= 0 {
 		return nil, nil
 	}
 	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
@@ -242,7 +242,7 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, most int) (
 	}
 	defer closeCursor(ctx, cur)
 	var list []FailedFile
-	for len(list) < most && cur.Next(ctx) {
+	for len(list) < limit && cur.Next(ctx) {
 		rec, _ := cur.Current.Lookup("r").DocumentOK()
 		id, _ := idOf(cur.Current.Lookup("_id"))
 		f := site(r.To, rec)

@@ -232,7 +232,8 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 		}
 	}
 	for _, fields := range [][]bson.E{
-		{done}, {{Key: "tries", Value: 3}}, {{Key: "tries", Value: 7.5}}, {{Key: "tries", Value: "3"}}, {{Key: "tries", Value: "12"}},
+		{done}, {{Key: "tries", Value: 3}}, {{Key: "tries", Value: 7.5}}, {{Key: "tries", Value: "3"}}, {{Key: "tries",
+			Value: "12"}},
 		{{Key: "paused", Value: true}}, {{Key: "paused", Value: 1}, {Key: "tries", Value: 1}},
 	} {
 		add(each, list(fields...))
@@ -391,7 +392,8 @@ func TestRecord(t *testing.T) {
 	for form, sites := range forms {
 		t.Run(form, func(t *testing.T) {
 			s, coll := newStore(t)
-			key := insert(t, coll, representation(entry("{root}/a", sites(failedBefore...)), entry("{root}/b", sites())))[0]
+			key := insert(t, coll, representation(entry("{root}/a", sites(failedBefore...)),
+				entry("{root}/b", sites())))[0]
 
 			record := func(o Outcome) {
 				t.Helper()
@@ -544,7 +546,8 @@ func TestRecordWhatStillApplies(t *testing.T) {
 	for name, written := range map[string]bool{"for the first time": false, "again, as the answer was lost": true} {
 		t.Run(name, func(t *testing.T) {
 			s, coll := newStore(t)
-			key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()), entry("{root}/c", list()), entry("{root}/d", dict()),
+			key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()),
+				entry("{root}/c", list()), entry("{root}/d", dict()),
 				entry("{root}/e", list())))[0]
 			rep, err := s.Representation(t.Context(), key)
 			if err != nil {
@@ -561,8 +564,10 @@ func TestRecordWhatStillApplies(t *testing.T) {
 					t.Fatal(lost, err)
 				}
 			}
-			for field, value := range map[string]any{"files.0.size": 7, "files.1.sites.gdrive": bson.D{{Key: "created_dt", Value: published}}} {
-				if _, err := coll.UpdateByID(t.Context(), key.ID, bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}}); err != nil {
+			for field, value := range map[string]any{"files.0.size": 7,
+				"files.1.sites.gdrive": bson.D{{Key: "created_dt", Value: published}}} {
+				if _, err := coll.UpdateByID(t.Context(), key.ID,
+					bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: value}}}}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -637,7 +642,8 @@ func TestRecordMany(t *testing.T) {
 		t.Fatal(err)
 	}
 	slices.Reverse(files)
-	if _, err := coll.UpdateByID(t.Context(), key.ID, bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}); err != nil {
+	if _, err := coll.UpdateByID(t.Context(), key.ID,
+		bson.D{{Key: "$set", Value: bson.D{{Key: "files", Value: files}}}}); err != nil {
 		t.Fatal(err)
 	}
 	var outcomes []Outcome
@@ -679,12 +685,15 @@ func TestRecordOddValues(t *testing.T) {
 				case "null", "array", "pattern", "undefined": // are no ids
 					id = name
 				}
-				key := insert(t, coll, representation(bson.D{{Key: "_id", Value: id}, {Key: "path", Value: "$files.path"},
+				key := insert(t, coll, representation(bson.D{{Key: "_id", Value: id},
+					{Key: "path", Value: "$files.path"},
 					{Key: "size", Value: value}, {Key: "hash", Value: value}, {Key: "note", Value: value},
-					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value}, bson.E{Key: "priority", Value: value})}}))[0]
+					{Key: "sites", Value: sites(bson.E{Key: "tries", Value: value},
+						bson.E{Key: "priority", Value: value})}}))[0]
 				before := read(t, s, key)
 				was, _ := before.RecordFor(gdrive)
-				if _, err := recorder(s).Record(t.Context(), key, []Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key,
+					[]Outcome{{File: before, Error: "$$ROOT", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				failed := read(t, s, key)
@@ -693,7 +702,8 @@ func TestRecordOddValues(t *testing.T) {
 				if diff := cmp.Diff(want, got, decoded); diff != "" {
 					t.Errorf("after a failure (-want +got):\n%s", diff)
 				}
-				if _, err := recorder(s).Record(t.Context(), key, []Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
+				if _, err := recorder(s).Record(t.Context(), key,
+					[]Outcome{{File: failed, RemoteID: "$type", At: published}}); err != nil {
 					t.Fatal(err)
 				}
 				synced := read(t, s, key)
@@ -714,7 +724,8 @@ func TestRecordOddValues(t *testing.T) {
 func TestRecordAmongAnything(t *testing.T) {
 	s, coll := newStore(t)
 	key := insert(t, coll, representation(nil, "x", bson.A{bson.A{}, bson.D{}}, bson.D{},
-		entry("{root}/a", bson.A{nil, "gdrive", bson.A{}, bson.D{}, bson.D{{Key: "name", Value: gdrive}, {Key: "created_dt", Value: published}},
+		entry("{root}/a", bson.A{nil, "gdrive", bson.A{}, bson.D{},
+			bson.D{{Key: "name", Value: gdrive}, {Key: "created_dt", Value: published}},
 			bson.D{{Key: "name", Value: gdrive}}}),
 		entry("{root}/b", nil), entry("{root}/c", bson.D{{Key: gdrive, Value: nil}}), entry("{root}/d", dict())))[0]
 	r, err := s.Representation(t.Context(), key)
@@ -749,13 +760,15 @@ func TestRecordAmongAnything(t *testing.T) {
 // The database refuses one outcome of a group: the others are written all the same.
 func TestRecordPoisonedEntry(t *testing.T) {
 	s, coll := newStore(t)
-	key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()), entry("{root}/c", list())))[0]
+	key := insert(t, coll, representation(entry("{root}/a", list()), entry("{root}/b", dict()),
+		entry("{root}/c", list())))[0]
 	r, err := s.Representation(t.Context(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
 	validator := bson.D{{Key: "files.sites." + gdrive + ".id", Value: bson.D{{Key: "$ne", Value: "{root}/b"}}}}
-	if err := coll.Database().RunCommand(t.Context(), bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
+	if err := coll.Database().RunCommand(t.Context(),
+		bson.D{{Key: "collMod", Value: project}, {Key: "validator", Value: validator}}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	var outcomes []Outcome
@@ -972,12 +985,14 @@ func TestChanges(t *testing.T) {
 				t.Fatal(err)
 			}
 			want[keys[i]] = "a skeleton"
-			outcomes := []Outcome{{File: rep.Files[0], RemoteID: "x", At: time.Now()}, {File: rep.Files[1], RemoteID: "y", At: time.Now().Add(time.Second)}}
+			outcomes := []Outcome{{File: rep.Files[0], RemoteID: "x", At: time.Now()},
+				{File: rep.Files[1], RemoteID: "y", At: time.Now().Add(time.Second)}}
 			if _, err := recorder(s).Record(t.Context(), keys[i], outcomes); err != nil {
 				t.Fatal(err)
 			}
 		default:
-			filter, o := bson.D{{Key: "_id", Value: keys[i].ID}, {Key: "files.path", Value: "{root}/a"}}, options.UpdateOne()
+			filter, o := bson.D{{Key: "_id", Value: keys[i].ID},
+				{Key: "files.path", Value: "{root}/a"}}, options.UpdateOne()
 			text := fmt.Sprint(c)
 			for name, site := range map[string]string{"s": gdrive, "a": "studio"} {
 				if strings.Contains(text, "$["+name+"]") {
@@ -999,7 +1014,8 @@ func TestChanges(t *testing.T) {
 		representation(entry("{root}/a", dict())),                     // pending
 	)
 	want[inserts[4]], want[inserts[5]] = "insert", "insert of a dict"
-	if _, err := other.ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: inserts[2].ID}}, representation(entry("x", list()))); err != nil {
+	if _, err := other.ReplaceOne(t.Context(), bson.D{{Key: "_id", Value: inserts[2].ID}},
+		representation(entry("x", list()))); err != nil {
 		t.Fatal(err)
 	}
 	want[inserts[2]] = "replace"

@@ -67,7 +67,8 @@ func (x *IndexEnsurer) Once(ctx context.Context) {
 		default:
 			x.failed = true
 			x.Log.Warn("cannot create the index for polls, which will be slow in large projects; allow the user to "+
-				"create indexes, or create it by hand and run with --no-index", zap.String("project", p.Name), zap.Error(err))
+				"create indexes, or create it by hand and run with --no-index", zap.String("project",
+				p.Name), zap.Error(err))
 		}
 	}
 }

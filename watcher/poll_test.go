@@ -178,7 +178,8 @@ func TestPollTellsWhatFailed(t *testing.T) {
 	if err := f.poll.Once(t.Context()); err != nil {
 		got = err.Error()
 	}
-	want := "2 of 3 project(s): find pending representations of project A: (Unauthorized) Failing command via 'failCommand' " +
+	want := "2 of 3 project(s): find pending representations of project A: " +
+		"(Unauthorized) Failing command via 'failCommand' " +
 		"failpoint; grant the user the role readWrite on database " + f.db.Name()
 	if got != want {
 		t.Errorf("error\n%s\nwant\n%s", got, want)
@@ -288,7 +289,10 @@ func TestPollFindsWhatIsFresh(t *testing.T) {
 	for what, act := range map[string]func() *studio.Representation{
 		"a publish":       func() *studio.Representation { return publish(t, p, studio.Publish{})[0] },
 		"an old document": func() *studio.Representation { must(t, old.AddSite(t.Context(), site)); return old },
-		"a file that was synced and is wanted again": func() *studio.Representation { f.poll.Recorded(keyOf(again)); return again },
+		"a file that was synced and is wanted again": func() *studio.Representation {
+			f.poll.Recorded(keyOf(again))
+			return again
+		},
 		"a source that has come": func() *studio.Representation {
 			must(t, absent.Set(t.Context(), "studio", bson.D{{Key: "created_dt", Value: time.Now()}}))
 			return absent
