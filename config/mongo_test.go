@@ -7,14 +7,16 @@ import (
 
 func TestRedacted(t *testing.T) {
 	for uri, want := range map[URI]string{
-		"mongodb://h1:27017,h2/db?replicaSet=rs0":                      "mongodb://h1:27017,h2/db?replicaSet=rs0",
-		"mongodb://user@h":                                             "mongodb://user@h",
-		"mongodb://user:p%40ss@h/":                                     "mongodb://user:***@h/",
-		"mongodb://user:p@ss:w/o?rd@h/?x=1":                            "mongodb://user:***@h/?x=1",
-		"mongodb+srv://user:pass@h":                                    "mongodb+srv://user:***@h",
-		"user:pass@h":                                                  "user:***@h",
-		"mongodb://h/?tls=true&tlsCertificateKeyFilePassword=p@ss&x=1": "mongodb://h/?tls=true&tlsCertificateKeyFilePassword=***&x=1",
-		"mongodb://h/?AUTHMECHANISMPROPERTIES=AWS_SESSION_TOKEN:abc;authMechanism=MONGODB-AWS": "mongodb://h/?AUTHMECHANISMPROPERTIES=***;authMechanism=MONGODB-AWS",
+		"mongodb://h1:27017,h2/db?replicaSet=rs0": "mongodb://h1:27017,h2/db?replicaSet=rs0",
+		"mongodb://user@h":                        "mongodb://user@h",
+		"mongodb://user:p%40ss@h/":                "mongodb://user:***@h/",
+		"mongodb://user:p@ss:w/o?rd@h/?x=1":       "mongodb://user:***@h/?x=1",
+		"mongodb+srv://user:pass@h":               "mongodb+srv://user:***@h",
+		"user:pass@h":                             "user:***@h",
+		"mongodb://h/?tls=true&tlsCertificateKeyFilePassword=p@ss&x=1": "mongodb://h/?tls=true&" +
+			"tlsCertificateKeyFilePassword=***&x=1",
+		"mongodb://h/?AUTHMECHANISMPROPERTIES=AWS_SESSION_TOKEN:abc;authMechanism=MONGODB-AWS": "mongodb://h/?" +
+			"AUTHMECHANISMPROPERTIES=***;authMechanism=MONGODB-AWS",
 		"": "",
 	} {
 		if got := uri.Redacted(); got != want {
