@@ -2,10 +2,10 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -35,21 +35,9 @@ const (
 	aNull    kind = "null"
 )
 
-func kindOf(raw json.RawMessage) kind {
-	switch raw[0] {
-	case '"':
-		return aString
-	case '{':
-		return anObject
-	case '[':
-		return aList
-	case 't', 'f':
-		return aBool
-	case 'n':
-		return aNull
-	}
-	return aNumber
-}
+var kinds = map[byte]kind{'"': aString, '{': anObject, '[': aList, 't': aBool, 'f': aBool, 'n': aNull}
+
+func kindOf(raw json.RawMessage) kind { return cmp.Or(kinds[raw[0]], aNumber) }
 
 // An object is one JSON object of a preset file. A null counts as not set. The zero object is empty.
 type object struct {
@@ -297,28 +285,21 @@ func (p *problems) warnFileMode(name string, info fs.FileInfo) {
 // readBounded reads a regular file, or what a link to one points at.
 func readBounded(path string) ([]byte, fs.FileInfo, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, nil, err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return nil, nil, errors.New("is not a file")
+	case info.Size() > maxFile:
+		return nil, nil, fmt.Errorf("is larger than %d bytes", maxFile)
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = fmt.Errorf("is larger than %d bytes", maxFile)
-	}
+	data, err := os.ReadFile(path)
 	return data, info, err
 }
 
 // withoutPath is an error of the file system without the path, which the message names already.
 func withoutPath(err error) string {
-	var p *fs.PathError
-	if errors.As(err, &p) {
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
 		return p.Err.Error()
 	}
 	return err.Error()

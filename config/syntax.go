@@ -15,41 +15,26 @@ import (
 // accepts such commas.
 func withoutTrailingCommas(data []byte) []byte {
 	out := bytes.Clone(data)
-	for i, c := range outsideStrings(data) {
-		if c != ',' {
-			continue
-		}
-		rest := bytes.TrimLeft(data[i+1:], blanks)
-		if len(rest) == 0 || rest[0] != '}' && rest[0] != ']' {
-			continue
-		}
-		// A comma with nothing before it is an error of another kind.
-		before := bytes.TrimRight(data[:i], blanks)
-		if len(before) > 0 && !strings.ContainsRune("{[,:", rune(before[len(before)-1])) {
-			out[i] = ' '
+	inString := false
+	for i := 0; i < len(data); i++ {
+		switch c := data[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case c == ',' && !inString:
+			// A comma with nothing before it is an error of another kind.
+			before, after := bytes.TrimRight(data[:i], blanks), bytes.TrimLeft(data[i+1:], blanks)
+			if len(before) > 0 && !bytes.ContainsAny(before[len(before)-1:], "{[,:") &&
+				len(after) > 0 && bytes.ContainsAny(after[:1], "}]") {
+				out[i] = ' '
+			}
 		}
 	}
 	return out
 }
 
 const blanks = " \t\r\n" // of JSON
-
-// outsideStrings yields the bytes that are in no string, each with its offset.
-func outsideStrings(data []byte) func(yield func(int, byte) bool) {
-	return func(yield func(int, byte) bool) {
-		inString := false
-		for i := 0; i < len(data); i++ {
-			switch c := data[i]; {
-			case inString && c == '\\':
-				i++
-			case c == '"':
-				inString = !inString
-			case !inString && !yield(i, c):
-				return
-			}
-		}
-	}
-}
 
 // notUTF8 says what a file is that is not UTF-8, and what to do about it.
 func notUTF8(data []byte) string {
@@ -89,22 +74,19 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 	if len(bytes.TrimSpace(data)) == 0 {
 		return 0, "the file is empty; write {} for no settings"
 	}
-	if open := unclosedString(data, at); open >= 0 && early {
-		return open, "the quote that opens here is never closed"
-	}
-	if early {
-		if open := openBrackets(data); len(open) > 0 {
-			last := open[len(open)-1]
-			line, _ := position(data, last)
-			return at, fmt.Sprintf("the text ends too early: the %c in line %d is never closed", data[last], line)
-		}
-		return at, "the text ends too early"
-	}
+	opening, inside := unclosed(data[:at])
+	inString := inside && data[opening] == '"'
 	rest := data[at:]
 	r, _ := utf8.DecodeRune(rest)
 	before := bytes.TrimRight(data[:at], blanks)
-	inString := unclosedString(data, at) >= 0
 	switch {
+	case early && inString:
+		return opening, "the quote that opens here is never closed"
+	case early && inside:
+		line, _ := position(data, opening)
+		return at, fmt.Sprintf("the text ends too early: the %c in line %d is never closed", data[opening], line)
+	case early:
+		return at, "the text ends too early"
 	case inString && strings.Contains(err.Error(), "in string escape code"):
 		return at, `a single backslash in a string; write / or \\ for the backslash of a Windows path`
 	case inString && r == '\n', inString && r == '\r':
@@ -119,14 +101,14 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 		return at, fmt.Sprintf("the curly quote %c, which a word processor writes; write \"", r)
 	case r == '\'' || r == '`':
 		return at, fmt.Sprintf("the quote %c; write double quotes, \"", r)
-	case lacksBraces(data, at):
+	case r == ':' && !inside && bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)): // "key": ...
 		return at, "the braces around everything are missing; write { before the first line and } after the last one"
 	case len(before) == 0:
 	case r == '"' || unicode.IsLetter(r) || unicode.IsDigit(r) || r == '{' || r == '[':
-		switch last := before[len(before)-1]; {
-		case len(openBrackets(before)) == 0:
+		switch {
+		case !inside:
 			return at, "there is more text after the end, which is the closing brace before it; remove one or the other"
-		case last == ',' || last == '{' || last == '[' || last == ':':
+		case bytes.ContainsAny(before[len(before)-1:], ",{[:"):
 			return at, literalHint(rest)
 		}
 		if strings.Contains(err.Error(), "after object key") && !strings.Contains(err.Error(), "key:value") {
@@ -135,7 +117,7 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 		return at, "a comma is missing before it"
 	case r == ',':
 		return at, "there is a comma too many; remove it"
-	case len(openBrackets(before)) == 0:
+	case !inside:
 		return at, "there is more text after the end; remove it, or a closing brace too many before it"
 	case r == '}' || r == ']':
 		return at, fmt.Sprintf("%c comes too early: a value, or another closing bracket, is missing before it", r)
@@ -147,12 +129,6 @@ func syntaxHint(data []byte, err error) (at int, hint string) {
 
 // comment matches the beginning of a comment in other languages.
 var comment = regexp.MustCompile(`^(//|/\*|#|--|;|<!--)`)
-
-// lacksBraces reports whether the text goes on where it should have ended, as an object without its braces would:
-// "key": ...
-func lacksBraces(data []byte, at int) bool {
-	return bytes.HasPrefix(bytes.TrimSpace(data), []byte(`"`)) && data[at] == ':' && len(openBrackets(data[:at])) == 0
-}
 
 var bareWord = regexp.MustCompile(`^[\pL\pN_.]*`)
 
@@ -167,31 +143,22 @@ func literalHint(text []byte) string {
 	return "what begins here is not a JSON value; text and keys must be in double quotes"
 }
 
-// unclosedString is the offset of the quote that opens the string which at is in; -1 if that is in none.
-func unclosedString(data []byte, at int) int {
-	open := -1
-	for i := 0; i < at && i < len(data); i++ {
-		switch {
-		case open >= 0 && data[i] == '\\':
+// unclosed is the offset of the last quote or bracket that is still open at the end of the text; false if there is none.
+func unclosed(text []byte) (offset int, found bool) {
+	var open []int
+	for i := 0; i < len(text); i++ {
+		inString := len(open) > 0 && text[open[len(open)-1]] == '"'
+		switch c := text[i]; {
+		case inString && c == '\\':
 			i++
-		case data[i] == '"' && open >= 0:
-			open = -1
-		case data[i] == '"':
-			open = i
-		}
-	}
-	return open
-}
-
-// openBrackets are the offsets of the brackets that are still open at the end of the text.
-func openBrackets(text []byte) (open []int) {
-	for i, c := range outsideStrings(text) {
-		switch c {
-		case '{', '[':
-			open = append(open, i)
-		case '}', ']':
+		case inString && c == '"', !inString && (c == '}' || c == ']'):
 			open = open[:max(0, len(open)-1)]
+		case !inString && (c == '"' || c == '{' || c == '['):
+			open = append(open, i)
 		}
 	}
-	return open
+	if len(open) == 0 {
+		return 0, false
+	}
+	return open[len(open)-1], true
 }
