@@ -25,7 +25,6 @@ type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish" help:"bash, zsh or fish."`
 }
 
-// Help is shown below the summary of the command.
 func (completionCmd) Help() string {
 	return `Examples:
   source <(sitesync completion bash)                                  in ~/.bashrc
@@ -36,7 +35,6 @@ Commands, flags and their values are completed, and the names of projects where 
 environment, or by flags before the cursor.`
 }
 
-// Run is sitesync completion.
 func (c completionCmd) Run() error {
 	script, err := completionScripts.ReadFile("completion/sitesync." + c.Shell)
 	if err != nil {
@@ -52,9 +50,8 @@ type completeCmd struct {
 	Words []string `arg:"" optional:"" passthrough:"" help:"The words of the command line after the program."`
 }
 
-// Run is sitesync complete.
 func (c completeCmd) Run(k *kong.Kong, flags *config.Flags) error {
-	words := append([]string{}, c.Words...)
+	words := c.Words
 	if len(words) > 0 && words[0] == "--" {
 		words = words[1:]
 	}
@@ -169,11 +166,7 @@ func projectNames(typed *kong.Context, flags *config.Flags) (names []string) {
 	if _, err := typed.Apply(); err != nil { // sets flags
 		return nil
 	}
-	cfg, _, err := config.Load(*flags, os.LookupEnv)
-	if err != nil {
-		return nil
-	}
-	e, err := newEnv(cfg)
+	e, err := openEnv(flags)
 	if err != nil {
 		return nil
 	}

@@ -22,7 +22,6 @@ type healthCmd struct {
 	Ready bool `help:"Ask whether it is ready (/readyz), not whether it works (/healthz)."`
 }
 
-// Help is shown below the summary of the command.
 func (healthCmd) Help() string {
 	return `Examples:
   sitesync health
@@ -34,7 +33,6 @@ The exit status is 0 if the answer is good, 1 if it is bad or there is none. For
 there is no shell and no curl: docker exec sitesync /sitesync health.`
 }
 
-// Run is sitesync health.
 func (h healthCmd) Run(ctx context.Context, flags *config.Flags) error {
 	// No other setting is needed, nor valid presets: this is about the process that runs.
 	listen, err := config.Listen(*flags, os.LookupEnv)

@@ -14,7 +14,6 @@ type versionCmd struct {
 	Output string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
 
-// Help is shown below the summary of the command.
 func (versionCmd) Help() string {
 	return `Examples:
   sitesync version
@@ -35,11 +34,8 @@ type build struct {
 
 // thisBuild reads what this program was built from.
 func thisBuild() build {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		info = &debug.BuildInfo{}
-	}
-	return buildOf(info)
+	info, _ := debug.ReadBuildInfo()
+	return buildOf(cmp.Or(info, &debug.BuildInfo{}))
 }
 
 func buildOf(info *debug.BuildInfo) build {
@@ -78,7 +74,6 @@ func (b build) release() string {
 // String is the build for people.
 func (b build) String() string { return "sitesync " + b.release() + ", " + b.Go + ", " + b.Platform }
 
-// Run is sitesync version.
 func (c versionCmd) Run() error {
 	if c.Output == "json" {
 		return json.NewEncoder(os.Stdout).Encode(thisBuild())
