@@ -24,7 +24,6 @@ type addSiteCmd struct {
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
 
-// Help is shown below the summary of the command.
 func (addSiteCmd) Help() string {
 	return `Examples:
   sitesync add-site MY_PROJECT --dry-run
@@ -64,13 +63,11 @@ func (c addSiteCmd) dates() (since, before time.Time, err error) {
 	return since, before, errors.Join(err, err2)
 }
 
-// Validate is called by kong.
 func (c addSiteCmd) Validate() error {
 	_, _, err := c.dates()
 	return err
 }
 
-// Run is sitesync add-site.
 func (c addSiteCmd) Run(ctx context.Context, e *env) error {
 	site, err := c.site(e.cfg)
 	if err != nil {

@@ -24,7 +24,6 @@ type checkCmd struct {
 	Anonymous bool `help:"Replace names of projects, machines, people and folders in the report with numbers."`
 }
 
-// Help is shown below the summary of the command.
 func (checkCmd) Help() string {
 	return `Examples:
   sitesync check --presets /etc/sitesync --mongo mongodb://mongo1/?replicaSet=rs0
@@ -46,7 +45,6 @@ func (r *checkPrinter) fail(what string, err error) {
 	fmt.Fprintf(r.out, "fail  %s: %v\n", what, err)
 }
 
-// Run is sitesync check.
 func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 	if c.Report {
 		failed, err := writeBugReport(ctx, os.Stdout, flags, c.Anonymous)
@@ -71,7 +69,6 @@ func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 	return nil
 }
 
-// Validate is called by kong.
 func (c checkCmd) Validate() error {
 	if c.Anonymous && !c.Report {
 		return errors.New("--anonymous requires --report")

@@ -22,7 +22,6 @@ type explainCmd struct {
 	MD5     bool   `name:"md5" help:"Compare the content of synced files with their sources beyond the first GiB too."`
 }
 
-// Help is shown below the summary of the command.
 func (explainCmd) Help() string {
 	return `Examples:
   sitesync explain Test 6b050e7f95b3069bbeff69ac
@@ -39,7 +38,6 @@ Nothing is changed. The exit status is 0 if all is synced or on its way, and 1 i
 unknown, or if there is no such file; 80 if the command line is wrong.`
 }
 
-// Run is sitesync explain.
 func (c explainCmd) Run(ctx context.Context, e *env) error {
 	x := daemon.NewExplainer(e.cfg, e.store, e.state)
 	x.MaxRead = maxCompared

@@ -14,7 +14,6 @@ type pauseCmd struct {
 	Why     string `placeholder:"TEXT" help:"The reason, for others to read."`
 }
 
-// Help is shown below the summary of the command.
 func (pauseCmd) Help() string {
 	return `Examples:
   sitesync pause --why 'the line is needed for the dailies'
@@ -25,7 +24,6 @@ file a try, and a paused project does not keep others from being synced. sitesyn
 show what is paused.`
 }
 
-// Run is sitesync pause.
 func (c pauseCmd) Run(ctx context.Context, e *env) error {
 	pauses, err := e.pauses()
 	if err != nil {
@@ -47,7 +45,6 @@ type resumeCmd struct {
 	Project string `arg:"" optional:"" help:"The project; without it, the remote site as a whole."`
 }
 
-// Help is shown below the summary of the command.
 func (resumeCmd) Help() string {
 	return `Examples:
   sitesync resume
@@ -57,7 +54,6 @@ What was published meanwhile is looked for at once. Projects that were paused by
 resumed: sitesync status shows them. The exit status is 0 also if it was not paused.`
 }
 
-// Run is sitesync resume.
 func (c resumeCmd) Run(ctx context.Context, e *env) error {
 	pauses, err := e.pauses()
 	if err != nil {

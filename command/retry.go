@@ -4,6 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize"
 
 	"sitesync/avalon"
 )
@@ -17,7 +22,6 @@ type retryCmd struct {
 	Output         string   `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
 }
 
-// Help is shown below the summary of the command.
 func (retryCmd) Help() string {
 	return `Examples:
   sitesync retry MY_PROJECT --dry-run
@@ -32,7 +36,6 @@ pending or not published to this site are not touched.
 The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }
 
-// Validate is called by kong.
 func (c retryCmd) Validate() error {
 	switch {
 	case c.Project == "" && !c.AllProjects:
@@ -45,7 +48,6 @@ func (c retryCmd) Validate() error {
 	return nil
 }
 
-// Run is sitesync retry.
 func (c retryCmd) Run(ctx context.Context, e *env) error {
 	site, err := e.remote()
 	if err != nil {
@@ -82,4 +84,93 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 		}
 	}
 	return out.write(c.Output, "are pending again", "would be pending again", none)
+}
+
+// bulkResult is what a command has changed in the documents, or would change. Its JSON is for scripts: fields may be
+// added, but none changes or goes.
+type bulkResult struct {
+	Site     string            `json:"site"`
+	DryRun   bool              `json:"dry_run"`
+	Projects []editedProject   `json:"projects"` // in which something was changed, or could not be
+	Total    avalon.EditResult `json:"total"`    // without examples
+
+	progress *progressPrinter
+}
+
+// newBulkResult returns an empty result, and shows the progress until it is written.
+func newBulkResult(site string, dryRun bool) *bulkResult {
+	return &bulkResult{Site: site, DryRun: dryRun, Projects: []editedProject{},
+		progress: startProgress(os.Stderr, isTerminal(os.Stderr))}
+}
+
+// options are those of an edit of a project.
+func (b *bulkResult) options(project string) avalon.EditOptions {
+	return avalon.EditOptions{DryRun: b.DryRun, OnProgress: func(e avalon.EditResult) {
+		b.progress.set("%s: %s file(s) of %s representation(s) ...", sanitize(project), humanize.Comma(e.Files),
+			humanize.Comma(e.Representations))
+	}}
+}
+
+type editedProject struct {
+	Project string `json:"project"`
+	avalon.EditResult
+	WithoutSites int64  `json:"without_sites,omitempty"` // files that are left alone
+	Error        string `json:"error,omitempty"`
+}
+
+// add adds the result of a project.
+func (b *bulkResult) add(ctx context.Context, project string, done avalon.EditResult, err error) *editedProject {
+	row := editedProject{Project: project, EditResult: done}
+	if ctx.Err() != nil {
+		err = errors.New("interrupted; do it again to go on")
+	}
+	if err != nil {
+		row.Error = err.Error()
+	}
+	b.Total.Representations += row.Representations
+	b.Total.Files += row.Files
+	b.Projects = append(b.Projects, row)
+	return &b.Projects[len(b.Projects)-1]
+}
+
+// write prints the result: so many files "are pending again", or "would be".
+func (b *bulkResult) write(output, did, would, none string) error {
+	b.progress.stop()
+	failed := slices.ContainsFunc(b.Projects, func(p editedProject) bool { return p.Error != "" })
+	return writeResult(output, b, b.text(did, would, none), !failed)
+}
+
+func (b *bulkResult) text(did, would, none string) string {
+	var text strings.Builder
+	for _, p := range b.Projects {
+		name := sanitize(p.Project)
+		what := fmt.Sprintf("%s file(s) of %s representation(s)", humanize.Comma(p.Files),
+			humanize.Comma(p.Representations))
+		switch {
+		case p.Files == 0:
+			fmt.Fprintf(&text, "%s: %s\n", name, none)
+		case b.DryRun:
+			fmt.Fprintf(&text, "%s: %s %s, such as\n", name, what, would)
+			for _, path := range p.Examples {
+				fmt.Fprintf(&text, "  %s\n", sanitize(path))
+			}
+		default:
+			fmt.Fprintf(&text, "%s: %s %s\n", name, what, did)
+		}
+		if p.WithoutSites > 0 {
+			fmt.Fprintf(&text, "%s: %s file(s) have no sites at all, from before Pype had sites, and are left alone\n",
+				name, humanize.Comma(p.WithoutSites))
+		}
+		if p.Error != "" {
+			fmt.Fprintf(&text, "%s: %s\n", name, sanitize(p.Error))
+		}
+	}
+	if len(b.Projects) == 0 {
+		fmt.Fprintln(&text, none)
+	}
+	if len(b.Projects) > 1 {
+		fmt.Fprintf(&text, "total: %s file(s) of %s representation(s)\n", humanize.Comma(b.Total.Files),
+			humanize.Comma(b.Total.Representations))
+	}
+	return text.String()
 }

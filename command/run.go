@@ -16,7 +16,6 @@ type runCmd struct {
 	Once bool `help:"Sync what is pending and has tries left, then exit: 0 if all of it is synced, 1 if not."`
 }
 
-// Help is shown below the summary of the command.
 func (runCmd) Help() string {
 	return `Example:
   AVALON_MONGO=mongodb://mongo1,mongo2/?replicaSet=rs0 sitesync run --presets /etc/sitesync
@@ -26,7 +25,6 @@ With --once the exit status is also 1 if something pending was left because it i
 The first SIGTERM or SIGINT lets running uploads finish for a while; a second one ends at once.`
 }
 
-// Run is sitesync run.
 func (r runCmd) Run(ctx context.Context, flags *config.Flags) error {
 	cfg, warnings, err := config.Load(*flags, os.LookupEnv)
 	if err != nil {

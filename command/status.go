@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -8,10 +9,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dustin/go-humanize"
 	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
 	"sitesync/daemon"
+	"sitesync/duration"
+	"sitesync/explain"
 	"sitesync/state"
 	"sitesync/uploader"
 )
@@ -29,7 +33,6 @@ type statusCmd struct {
 	Limit   int    `default:"20" placeholder:"N" help:"How many failed files of PROJECT are listed, default 20."`
 }
 
-// Help is shown below the summary of the command.
 func (statusCmd) Help() string {
 	return `Examples:
   sitesync status                  which process syncs, what is held, and how far each project is
@@ -43,7 +46,6 @@ Nothing is changed. The exit status is 0 if all could be read, whatever the stat
 line is wrong.`
 }
 
-// Run is sitesync status.
 func (c statusCmd) Run(ctx context.Context, e *env) error {
 	p := startProgress(os.Stderr, isTerminal(os.Stderr))
 	s, err := c.read(ctx, e, p.set)
@@ -139,4 +141,219 @@ func (e *env) unfitFiles(ctx context.Context, project string) ([]unfit, error) {
 		all = append(all, unfit{files[reason], reason})
 	}
 	return all, nil
+}
+
+// status is the result of sitesync status. Its JSON is for scripts: fields may be added, but none changes or goes.
+type status struct {
+	At         time.Time       `json:"at"`
+	ActiveSite string          `json:"active_site"`
+	RemoteSite string          `json:"remote_site"` // "": nothing is synced
+	Sitesync   leaseHolder     `json:"sitesync"`
+	Paused     []state.Pause   `json:"paused"`
+	Projects   []projectStatus `json:"projects"`
+	Total      avalon.Stats    `json:"total"`
+}
+
+// leaseHolder is the process that syncs.
+type leaseHolder struct {
+	Runs   bool      `json:"runs"`
+	Host   string    `json:"host,omitempty"` // of the last one, if none runs
+	PID    int       `json:"pid,omitempty"`
+	Since  time.Time `json:"since,omitzero"`
+	Stream string    `json:"stream,omitempty"` // open, closed or not available
+	Held   []string  `json:"held"`             // what holds uploads up
+	Error  string    `json:"error,omitempty"`  // why this could not be read
+}
+
+type projectStatus struct {
+	Project string `json:"project"`
+	avalon.Stats
+	FailedFiles []failedFile `json:"failed_files,omitempty"`
+	Unfit       []unfit      `json:"unfit,omitempty"` // files that are held, as the settings do not fit them
+	Error       string       `json:"error,omitempty"` // why the project could not be read
+}
+
+// unfit are files that the settings do not fit, as seen from this machine.
+type unfit struct {
+	Files  int64  `json:"files"`
+	Reason string `json:"reason"`
+}
+
+type failedFile struct {
+	Representation string    `json:"representation"`
+	Path           string    `json:"path"`
+	Tries          int       `json:"tries"`
+	Error          string    `json:"error"`
+	LastFailed     time.Time `json:"last_failed,omitzero"`
+}
+
+// leaseHolderOf is the process that holds the lease, or was the last one.
+func leaseHolderOf(info *state.LeaseInfo, err error) leaseHolder {
+	h := leaseHolder{Held: []string{}}
+	if err != nil {
+		h.Error = err.Error()
+	}
+	if info == nil {
+		return h
+	}
+	h.Host, h.PID = info.Holder.Host, info.Holder.PID
+	if !info.Active() {
+		return h
+	}
+	h.Runs, h.Since, h.Stream = true, info.Holder.Since.UTC(), info.Status.Stream
+	for _, hold := range explain.Holds(info.Status) {
+		h.Held = append(h.Held, hold.String())
+	}
+	return h
+}
+
+// incomplete reports whether something could not be read.
+func (s *status) incomplete() bool {
+	return s.Sitesync.Error != "" ||
+		slices.ContainsFunc(s.Projects, func(p projectStatus) bool { return p.Error != "" })
+}
+
+// text is the status for people.
+func (s *status) text(color bool) string {
+	t := styledText{color: color}
+	if s.RemoteSite == "" {
+		t.line(nothingSynced)
+		return t.String()
+	}
+	t.holder(s)
+	t.paused(s)
+	t.line("")
+	if len(s.Projects) == 0 {
+		t.line("no project has files for site %s", s.RemoteSite)
+		return t.String()
+	}
+	t.projects(s)
+	for _, p := range s.Projects {
+		name := sanitize(p.Project)
+		if p.Error != "" {
+			t.line("%s: %s", t.style(red, name), sanitize(p.Error))
+		}
+		if n := p.Paused.Files; n > 0 {
+			t.line("%s: %s file(s) are paused in their records, and are left alone until paused is removed", name,
+				humanize.Comma(n))
+		}
+		for _, u := range p.Unfit {
+			t.line("%s: %s file(s) are held, as the settings do not fit: %s", t.style(red, name),
+				humanize.Comma(u.Files), sanitize(u.Reason))
+		}
+		if n := p.SourceMissing.Files; n > 0 {
+			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n),
+				s.ActiveSite)
+		}
+		if n := p.Invalid.Files; n > 0 {
+			t.line("%s: %s file(s) have an invalid record; the log of sitesync says why", t.style(red, name),
+				humanize.Comma(n))
+		}
+	}
+	for _, p := range s.Projects {
+		t.failed(p, s.At)
+	}
+	return t.String()
+}
+
+// holder shows which process syncs, and what it holds.
+func (t *styledText) holder(s *status) {
+	w := s.Sitesync
+	switch {
+	case w.Error != "":
+		t.line("sitesync  %s", t.style(red, "cannot read which process syncs: "+sanitize(w.Error)))
+		return
+	case !w.Runs && w.Host == "":
+		t.line("sitesync  %s", t.style(red, "no sitesync runs for site "+s.RemoteSite))
+		return
+	case !w.Runs:
+		t.line("sitesync  %s; the last one was process %d on %s",
+			t.style(red, "no sitesync runs for site "+s.RemoteSite), w.PID, sanitize(w.Host))
+		return
+	}
+	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, sanitize(w.Host), s.RemoteSite,
+		w.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(w.Since)))
+	stream := t.style(green, w.Stream)
+	if w.Stream != "open" {
+		stream = t.style(yellow, sanitize(w.Stream)+"; publishes are found by the poll only")
+	}
+	t.line("stream    %s", stream)
+	if len(w.Held) == 0 {
+		t.line("held      nothing")
+	}
+	for _, held := range w.Held {
+		t.line("held      %s", t.style(red, sanitize(held)))
+	}
+}
+
+// paused lists the pauses.
+func (t *styledText) paused(s *status) {
+	for _, p := range s.Paused {
+		why := ""
+		if p.Why != "" {
+			why = ": " + sanitize(p.Why)
+		}
+		what, _ := explain.PauseSubject(s.RemoteSite, sanitize(p.Project))
+		t.line("paused    %s, by %s, %s ago%s", t.style(yellow, what), sanitize(p.By),
+			duration.Rough(s.At.Sub(p.Since)), why)
+	}
+}
+
+func (t *styledText) projects(s *status) {
+	var header []cell
+	for _, name := range []string{"PROJECT", "PENDING", "WAITING", "FAILED", "SYNCED", "TO UPLOAD", "UPLOADED",
+		"OLDEST"} {
+		header = append(header, cell{name, bold})
+	}
+	rows := [][]cell{header}
+	row := func(name string, c avalon.Stats, st style) {
+		files := func(n int64, st style) cell {
+			if n == 0 {
+				st = plain
+			}
+			return cell{humanize.Comma(n), st}
+		}
+		oldest := ""
+		if !c.Oldest.IsZero() {
+			oldest = duration.Rough(s.At.Sub(c.Oldest))
+		}
+		left := c.Pending
+		left.Add(c.BackingOff)
+		rows = append(rows, []cell{{sanitize(name), st}, files(c.Pending.Files, plain),
+			files(c.BackingOff.Files, yellow), files(c.Failed.Files, red), files(c.Synced.Files, green),
+			{humanize.IBytes(uint64(left.Bytes)), plain}, {humanize.IBytes(uint64(c.Synced.Bytes)), plain},
+			{oldest, plain}})
+	}
+	for _, p := range s.Projects {
+		if p.Error == "" || !p.Stats.IsZero() {
+			row(p.Project, p.Stats, plain)
+		} else {
+			unknown := slices.Repeat([]cell{{"?", red}}, len(header)-1)
+			rows = append(rows, append([]cell{{sanitize(p.Project), red}}, unknown...))
+		}
+	}
+	if len(s.Projects) > 1 {
+		row("total", s.Total, bold)
+	}
+	t.table(rows)
+}
+
+// failed lists the failed files of a project, if they were asked for.
+func (t *styledText) failed(p projectStatus, now time.Time) {
+	if len(p.FailedFiles) == 0 {
+		return
+	}
+	t.line("\n%s, the most recent first; fix the cause, then retry: sitesync retry %s",
+		t.style(bold, "failed files of "+sanitize(p.Project)), explain.ShellQuote(p.Project))
+	for _, f := range p.FailedFiles {
+		when := ""
+		if !f.LastFailed.IsZero() {
+			when = ", " + duration.Rough(now.Sub(f.LastFailed)) + " ago"
+		}
+		t.line("  %s\n      representation %s, %d tries%s: %s", sanitize(f.Path), sanitize(f.Representation), f.Tries,
+			when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))
+	}
+	if more := p.Failed.Files - int64(len(p.FailedFiles)); more > 0 {
+		t.line("  ... and %s more (--limit)", humanize.Comma(more))
+	}
 }
