@@ -1,6 +1,7 @@
 package avalon
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strconv"
@@ -289,4 +290,81 @@ func describe(v bson.RawValue) string {
 		return strconv.Quote(s)
 	}
 	return "of type " + v.Type.String()
+}
+
+// OpenPype pauses a file by paused: true in its record of a site, and goes on when the field is removed. What else is
+// found there counts as Python would read it: these values, and no value, do not pause; any other does. The model, the
+// queries, the counts and the change pipeline all go by this list.
+var unpausedValues = bson.A{nil, false, 0, ""}
+
+// isPaused reports whether a record with this value of paused is to be left alone.
+func isPaused(v bson.RawValue) bool {
+	switch v.Type {
+	case bson.TypeBoolean:
+		return v.Boolean()
+	case bson.TypeString:
+		return v.StringValue() != ""
+	case bson.TypeInt32, bson.TypeInt64:
+		return v.AsInt64() != 0
+	case bson.TypeDouble:
+		return v.Double() != 0
+	case bson.TypeDecimal128:
+		n, _, err := v.Decimal128().BigInt()
+		return err != nil || n.Sign() != 0 // no number, or infinite
+	}
+	return !missing(v)
+}
+
+// modified reads from a hash when the file was last modified: "name,ext|1592468963,24|4822" is its name, that time in
+// seconds since 1970, and its size, with commas for dots. It is zero if there is no such time.
+func modified(hash string) time.Time {
+	parts := strings.Split(hash, "|") // a name may have a | in it too
+	if len(parts) < 3 {
+		return time.Time{}
+	}
+	seconds, err := strconv.ParseFloat(strings.Replace(parts[len(parts)-2], ",", ".", 1), 64)
+	if err != nil || !(seconds > 0 && seconds < 1<<33) { // to the year 2242; NaN is neither
+		return time.Time{}
+	}
+	return time.UnixMicro(int64(seconds * 1e6)).UTC()
+}
+
+// RootUse is how pending files name the root that they are in: one for each beginning of their paths and each
+// context.root of their representations.
+type RootUse struct {
+	Path  string // of one of the files
+	Roots Roots  // of its representation
+	Files int64
+}
+
+// RootUses returns by which roots the files of a project that are not on the site To yet are named.
+func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUse, error) {
+	// By bytes: patterns and characters fail at a path that is not UTF-8.
+	field := call("$cond", call("$eq", call("$indexOfBytes", "$f.path", "{root"), 0),
+		call("$substrBytes", "$f.path", 0, call("$add", call("$indexOfBytes", "$f.path", "}"), 1)), "")
+	filters := bson.A{openInList("files", r.To), openInDict("files", r.To)}
+	due := call("$and", isOpen("$r"), isValid("$f", "$r"),
+		let("from", recordFor("$f.sites", r.From), isCreated("$$from")))
+	pipeline := append(records(r, filters, "context.root"),
+		bson.D{{Key: "$match", Value: bson.D{{Key: "$expr", Value: due}}}},
+		bson.D{{Key: "$group", Value: bson.D{
+			{Key: "_id", Value: bson.D{{Key: "root", Value: "$context.root"}, {Key: "field", Value: field}}},
+			{Key: "path", Value: bson.D{{Key: "$first", Value: "$f.path"}}},
+			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
+		}}})
+	cur, err := s.db.Collection(project).Aggregate(ctx, pipeline)
+	var groups []bson.Raw
+	if err == nil {
+		err = cur.All(ctx, &groups)
+	}
+	if err != nil {
+		return nil, s.wrap(err, "read the roots of files of project %s", project)
+	}
+	var uses []RootUse
+	for _, g := range groups {
+		u := RootUse{Path: text(g.Lookup("path")), Roots: roots(g.Lookup("_id", "root"))}
+		u.Files, _ = integer(g.Lookup("files"))
+		uses = append(uses, u)
+	}
+	return uses, nil
 }

@@ -1,3 +1,8 @@
+// Package avalon is the only package that knows what Pype's documents look like: it decodes
+// representations, finds the pending ones, watches for changes that make one pending, and writes the
+// outcome of an upload back. It is a guest: the avalon database belongs to the pipeline, every collection
+// in it is a project, and nothing here ever creates a collection or touches more of a document than the
+// record of one file on one site. What is done about a pending file is decided elsewhere.
 package avalon
 
 import (
@@ -190,4 +195,101 @@ func (s *Store) wrap(err error, format string, args ...any) error {
 func hasCode(err error, code int) bool {
 	var se mongo.ServerError
 	return errors.As(err, &se) && se.HasErrorCode(code)
+}
+
+// PathMatch is a representation that names a path.
+type PathMatch struct {
+	Key  Key
+	Path string // as its file's entry has it
+}
+
+// FindPath returns the representations of a project with a file whose path fits a regular expression (of MongoDB's
+// kind, PCRE), the newest first, but not more than so many. No index serves it: the server reads the project.
+func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCase bool, limit int) (
+	[]PathMatch, error) {
+	regex := bson.Regex{Pattern: pattern}
+	if ignoreCase {
+		regex.Options = "i"
+	}
+	cur, err := s.db.Collection(project).Find(ctx,
+		bson.D{{Key: "type", Value: "representation"}, {Key: "files.path", Value: regex}},
+		options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetLimit(int64(limit)).
+			SetProjection(bson.D{{Key: "files.$", Value: 1}})) // only the file that fits
+	var docs []bson.Raw
+	if err == nil {
+		err = cur.All(ctx, &docs)
+	}
+	if err != nil {
+		return nil, s.wrap(err, "find a path in project %s", project)
+	}
+	var list []PathMatch
+	for _, doc := range docs {
+		if id, ok := documentIDOf(doc.Lookup("_id")); ok {
+			list = append(list, PathMatch{Key{project, id}, text(doc.Lookup("files", "0", "path"))})
+		}
+	}
+	return list, nil
+}
+
+// Time is when an ObjectId was made, which for a document is when it was published. It is zero for other ids.
+func (id ID) Time() time.Time {
+	if id.kind != bson.TypeObjectID {
+		return time.Time{}
+	}
+	var oid bson.ObjectID
+	copy(oid[:], id.raw)
+	return oid.Timestamp().UTC()
+}
+
+// Actions of MongoDB that sitesync needs to be allowed on the database.
+var (
+	neededActions = []string{"find", "listCollections", "changeStream", "update"}
+	indexActions  = []string{"createIndex"}
+)
+
+// MissingRights returns the actions that the user is not allowed on the database, which the role readWrite allows.
+// With index those are included that creating the index takes.
+func (s *Store) MissingRights(ctx context.Context, index bool) ([]string, error) {
+	needed := neededActions
+	if index {
+		needed = slices.Concat(needed, indexActions)
+	}
+	return MissingActions(ctx, s.db, needed)
+}
+
+// MissingActions returns those of the actions that the user is not allowed on a database. Nothing is missing without
+// authentication. What is allowed on some collections only is taken as allowed.
+func MissingActions(ctx context.Context, db *mongo.Database, needed []string) ([]string, error) {
+	var status struct {
+		AuthInfo struct {
+			Users      []bson.Raw `bson:"authenticatedUsers"`
+			Privileges []struct {
+				Resource struct {
+					DB  *string `bson:"db"`
+					Any bool    `bson:"anyResource"`
+				} `bson:"resource"`
+				Actions []string `bson:"actions"`
+			} `bson:"authenticatedUserPrivileges"`
+		} `bson:"authInfo"`
+	}
+	command := bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}
+	err := db.RunCommand(ctx, command).Decode(&status)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the rights on database %s: %w", db.Name(), err)
+	}
+	if len(status.AuthInfo.Users) == 0 {
+		return nil, nil
+	}
+	var missing []string
+	for _, action := range needed {
+		allowed := false
+		for _, p := range status.AuthInfo.Privileges {
+			here := p.Resource.Any || p.Resource.DB != nil && (*p.Resource.DB == "" || *p.Resource.DB == db.Name())
+			allowed = allowed || here && slices.Contains(p.Actions, action)
+		}
+		if !allowed {
+			missing = append(missing, action)
+		}
+	}
+	return missing, nil
 }
