@@ -4,13 +4,18 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
 
 	"sitesync/explain"
 )
@@ -22,6 +27,23 @@ const (
 
 	// perPage is how many representations a page of failed files has.
 	perPage = 100
+
+	// actionTimeout bounds what a button asks for.
+	actionTimeout = time.Minute
+
+	// maxForm bounds what a form sends, in bytes.
+	maxForm = 16 << 10
+
+	// How many explanations may be made in a row, and how often another one.
+	explainBurst    = 10
+	explainInterval = 3 * time.Second
+
+	// explainTimeout bounds an explanation, which asks the database and the remote site.
+	explainTimeout = 25 * time.Second
+
+	// How long an explanation is shown again, and how many are remembered.
+	explanationTTL  = 5 * time.Second
+	maxExplanations = 20
 )
 
 // pages adds the pages to what is served.
@@ -154,4 +176,215 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 	default:
 		s.render(w, r, http.StatusOK, "explain.html", frame{Title: e.Heading(), Page: e})
 	}
+}
+
+// explainCache bounds what explanations cost the database and the remote site, however many people read them: one is
+// made at a time, few a minute, and each is shown again for a moment.
+type explainCache struct {
+	load   func(ctx context.Context, project, id string) (*explain.Report, error)
+	calls  singleflight.Group
+	mutex  chan struct{} // full while one is made
+	pacing *rate.Limiter
+
+	mu   sync.Mutex
+	last []explanation
+}
+
+// explanation is a report that was made.
+type explanation struct {
+	*explain.Report
+	made time.Time
+}
+
+// Heading names the representation as an artist would.
+func (e explanation) Heading() string {
+	if len(e.Groups) == 0 {
+		return "Representation"
+	}
+	return name(e.Groups[0].Example.Path)
+}
+
+func newExplainCache(load func(ctx context.Context, project, id string) (*explain.Report, error)) *explainCache {
+	return &explainCache{load: load, mutex: make(chan struct{}, 1),
+		pacing: rate.NewLimiter(rate.Every(explainInterval), explainBurst)}
+}
+
+// Get explains a representation, or returns the explanation that was just made.
+func (c *explainCache) Get(ctx context.Context, project, id string) (explanation, error) {
+	if e, ok := c.cached(project, id); ok {
+		return e, nil
+	}
+	result := c.calls.DoChan(project+"\x00"+id, func() (any, error) {
+		// Others may wait for it when this request has ended.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
+		defer cancel()
+		select {
+		case c.mutex <- struct{}{}:
+			defer func() { <-c.mutex }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if err := c.pacing.Wait(ctx); err != nil {
+			return nil, err
+		}
+		report, err := c.load(ctx, project, id)
+		if err != nil {
+			return nil, err
+		}
+		e := explanation{report, time.Now()}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.last = append(c.last, e); len(c.last) > maxExplanations {
+			c.last = slices.Delete(c.last, 0, 1)
+		}
+		return e, nil
+	})
+	select {
+	case r := <-result:
+		e, _ := r.Val.(explanation)
+		return e, r.Err
+	case <-ctx.Done():
+		return explanation{}, ctx.Err()
+	}
+}
+
+func (c *explainCache) cached(project, id string) (explanation, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range slices.Backward(c.last) {
+		if e.Project == project && e.Asked == id && time.Since(e.made) < explanationTTL {
+			return e, true
+		}
+	}
+	return explanation{}, false
+}
+
+// loginPage is the form to sign in.
+type loginPage struct {
+	Back  string
+	Error string
+}
+
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	page := loginPage{Back: back(r.URL.Query().Get("back"))}
+	s.render(w, r, http.StatusOK, "login.html", frame{Title: "Sign in", Page: page})
+}
+
+// signIn signs in a person who knows the token.
+func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	p := loginPage{Back: back(r.PostFormValue("back"))}
+	host, _, _ := net.SplitHostPort(r.RemoteAddr)
+	status := http.StatusForbidden
+	switch {
+	case s.sessions == nil:
+		p.Error = "This sitesync has no token, so nothing can be changed here."
+	case !s.sessions.allowAttempt(host):
+		status = http.StatusTooManyRequests
+		w.Header().Set("Retry-After", strconv.Itoa(int(attemptInterval/time.Second)))
+		p.Error = "Too many attempts. Wait a few seconds."
+	case !s.sessions.verify(strings.TrimSpace(r.PostFormValue("token"))):
+		s.Log.Warn("sign-in to the page refused: wrong token", zap.String("remote", r.RemoteAddr))
+		p.Error = "That is not the token. It is in the file that --web-token-file names, or in SITESYNC_WEB_TOKEN."
+	default:
+		s.Log.Info("signed in to the page", zap.String("remote", r.RemoteAddr))
+		s.sessions.setCookie(w, r, s.sessions.create(time.Now()))
+		http.Redirect(w, r, p.Back, http.StatusSeeOther)
+		return
+	}
+	s.render(w, r, status, "login.html", frame{Title: "Sign in", Page: p})
+}
+
+// back is where to go after a form: a page of ours.
+func back(to string) string {
+	u, err := url.Parse(to)
+	if err != nil || u.IsAbs() || u.Host != "" || !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") ||
+		strings.Contains(to, `\`) || strings.HasPrefix(to, "/login") {
+		return "/"
+	}
+	return u.RequestURI()
+}
+
+// authorized passes on requests of people who are signed in, by forms of our own pages.
+func (s *Server) authorized(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		session := s.sessions.of(r, time.Now())
+		switch {
+		case s.sessions == nil:
+			s.fail(w, r, http.StatusForbidden,
+				"This page is read-only: sitesync was started without --web-token-file or SITESYNC_WEB_TOKEN.")
+		case session == nil:
+			s.fail(w, r, http.StatusForbidden,
+				"You are not signed in, or your session has expired. Sign in and try again.")
+		case !session.sent(r):
+			s.fail(w, r, http.StatusForbidden,
+				"This form is not from this page, or is too old. Reload the page and try again.")
+		default:
+			next(w, r, session)
+		}
+	}
+}
+
+func (s *Server) signOut(w http.ResponseWriter, r *http.Request, _ *session) {
+	s.sessions.end(r)
+	s.sessions.setCookie(w, r, "")
+	http.Redirect(w, r, back(r.PostFormValue("back")), http.StatusSeeOther)
+}
+
+// act does what a button asks for, logs who asked, and goes back to the page, which shows the message that do returns.
+func (s *Server) act(w http.ResponseWriter, r *http.Request, session *session, action string,
+	do func(context.Context) (string, error)) {
+	// An action is not interrupted when the browser goes away.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), actionTimeout)
+	defer cancel()
+	log := s.Log.With(zap.String("what", action), zap.String("project", r.FormValue("project")),
+		zap.String("representation", r.FormValue("id")), zap.String("remote", r.RemoteAddr))
+	message, err := do(ctx)
+	if err != nil {
+		log.Warn("change from the page failed", zap.Error(err))
+		message = "This did not work; the log says why."
+	} else {
+		log.Info("changed from the page", zap.String("done", message))
+	}
+	s.stats.Refresh()
+	s.sessions.setFlash(session, message)
+	http.Redirect(w, r, back(r.PostFormValue("back")), http.StatusSeeOther)
+}
+
+func (s *Server) retry(w http.ResponseWriter, r *http.Request, session *session) {
+	project, id := r.FormValue("project"), r.FormValue("id")
+	if project == "" {
+		s.fail(w, r, http.StatusBadRequest, "The form does not say what to retry.")
+		return
+	}
+	s.act(w, r, session, "retry", func(ctx context.Context) (string, error) {
+		n, err := s.Actions.Retry(ctx, project, id)
+		if n == 0 {
+			return "There was nothing to retry: the files are synced, on their way, or gone.", err
+		}
+		return plural(n, "failed file") + " of " + project + " will be retried.", err
+	})
+}
+
+func (s *Server) pause(w http.ResponseWriter, r *http.Request, session *session) {
+	project := r.FormValue("project")
+	s.act(w, r, session, "pause", func(ctx context.Context) (string, error) {
+		return uploadsOf(project) + " are paused. Running uploads finish.",
+			s.Actions.Pause(ctx, project, "the page, from "+r.RemoteAddr)
+	})
+}
+
+func (s *Server) resume(w http.ResponseWriter, r *http.Request, session *session) {
+	project := r.FormValue("project")
+	s.act(w, r, session, "resume", func(ctx context.Context) (string, error) {
+		return uploadsOf(project) + " are resumed.", s.Actions.Resume(ctx, project)
+	})
+}
+
+func uploadsOf(project string) string {
+	if project == "" {
+		return "All uploads"
+	}
+	return "Uploads of " + project
 }
