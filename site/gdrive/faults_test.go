@@ -397,7 +397,7 @@ type stage struct {
 
 // workers is how many trials work at once, and trials how many run: nearly all of their time is waiting.
 const (
-	workers = 4
+	workers = 8
 	trials  = 200
 )
 
@@ -717,7 +717,8 @@ func TestFaults(t *testing.T) {
 					if f.slow {
 						tr.site.stall.Timeout, tr.site.tokens.timeout = shortTimeout, shortTimeout
 					}
-					tr.waits = f.slow || f.RetryAfter > 0 || f.Effect == drive.EffectDrip
+					tr.waits = f.slow || f.RetryAfter > 0 || f.Effect == drive.EffectDrip ||
+						f.Status == 429 || f.Status == 403 && f.want == transient // the pacer waits
 					hit := f.Fault
 					hit.Kind, _, _ = strings.Cut(k.name, ",")
 					hit.Skip = k.skip
