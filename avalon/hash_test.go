@@ -25,7 +25,7 @@ func TestModified(t *testing.T) {
 		"a,ma|1e300|5":                {},
 	} {
 		// A float holds a time of today to less than a microsecond.
-		if got := modified(hash); got.Sub(want).Abs() > time.Microsecond {
+		if got := modifiedFromHash(hash); got.Sub(want).Abs() > time.Microsecond {
 			t.Errorf("%q is of %s, want %s", hash, got, want)
 		}
 	}

@@ -97,7 +97,7 @@ func decode(key Key, doc bson.Raw) (*Representation, error) {
 	if t := doc.Lookup("type"); t.Type != bson.TypeString || t.StringValue() != "representation" {
 		return nil, fmt.Errorf("representation %s: type is %s, not \"representation\"", key, describe(t))
 	}
-	r := &Representation{Key: key, Name: text(doc.Lookup("name")), Roots: roots(doc.Lookup("context", "root"))}
+	r := &Representation{Key: key, Name: text(doc.Lookup("name")), Roots: newRoots(doc.Lookup("context", "root"))}
 	files, ok := doc.Lookup("files").ArrayOK()
 	if !ok {
 		return nil, fmt.Errorf("representation %s: files is %s, not an array", key, describe(doc.Lookup("files")))
@@ -108,14 +108,14 @@ func decode(key Key, doc bson.Raw) (*Representation, error) {
 	}
 	r.Files = make([]File, 0, len(entries))
 	for i, v := range entries {
-		f := file(v)
+		f := newFile(v)
 		f.index = i
 		r.Files = append(r.Files, f)
 	}
 	return r, nil
 }
 
-func file(v bson.RawValue) File {
+func newFile(v bson.RawValue) File {
 	doc, ok := v.DocumentOK()
 	if !ok {
 		return File{Size: UnknownSize, Problem: "the entry is " + describe(v) + ", not a document"}
@@ -124,7 +124,7 @@ func file(v bson.RawValue) File {
 	if n, ok := integer(f.rawSize); ok && n >= 0 {
 		f.Size = n
 	}
-	f.Modified = modified(text(f.rawHash))
+	f.Modified = modifiedFromHash(text(f.rawHash))
 	var problems []string
 	id := doc.Lookup("_id")
 	if f.ID, ok = idOf(id); !ok {
@@ -135,21 +135,21 @@ func file(v bson.RawValue) File {
 		problems = append(problems, "its path is "+describe(path)+", not a text")
 	}
 	var err error
-	if f.Sites, err = sites(doc.Lookup("sites")); err != nil {
+	if f.Sites, err = newSites(doc.Lookup("sites")); err != nil {
 		problems = append(problems, "its sites can't be read: "+err.Error())
 	}
 	f.Problem = strings.Join(problems, "; ")
 	return f
 }
 
-// sites reads both forms: a list of {name: ...} and a dict {NAME: {...}}.
-func sites(v bson.RawValue) ([]SiteRecord, error) {
+// newSites reads both forms: a list of {name: ...} and a dict {NAME: {...}}.
+func newSites(v bson.RawValue) ([]SiteRecord, error) {
 	var list []SiteRecord
 	if arr, ok := v.ArrayOK(); ok {
 		values, err := arr.Values()
 		for i, e := range values {
 			if rec, ok := e.DocumentOK(); ok {
-				s := site(text(rec.Lookup("name")), rec)
+				s := newSiteRecord(text(rec.Lookup("name")), rec)
 				s.index = i
 				list = append(list, s)
 			}
@@ -163,7 +163,7 @@ func sites(v bson.RawValue) ([]SiteRecord, error) {
 	elems, err := doc.Elements()
 	for _, e := range elems {
 		rec, ok := e.Value().DocumentOK()
-		s := site(e.Key(), rec)
+		s := newSiteRecord(e.Key(), rec)
 		s.dict = true
 		if !ok {
 			s.Problem = fmt.Sprintf("its sites.%s is %s, not a record", e.Key(), describe(e.Value()))
@@ -173,7 +173,7 @@ func sites(v bson.RawValue) ([]SiteRecord, error) {
 	return list, err
 }
 
-func site(name string, rec bson.Raw) SiteRecord {
+func newSiteRecord(name string, rec bson.Raw) SiteRecord {
 	s := SiteRecord{Name: name}
 	if len(rec) == 0 {
 		return s
@@ -190,7 +190,7 @@ func site(name string, rec bson.Raw) SiteRecord {
 	return s
 }
 
-func roots(v bson.RawValue) Roots {
+func newRoots(v bson.RawValue) Roots {
 	if s := text(v); s != "" {
 		return Roots{"": s}
 	}
@@ -315,9 +315,9 @@ func isPaused(v bson.RawValue) bool {
 	return !missing(v)
 }
 
-// modified reads from a hash when the file was last modified: "name,ext|1592468963,24|4822" is its name, that time in
-// seconds since 1970, and its size, with commas for dots. It is zero if there is no such time.
-func modified(hash string) time.Time {
+// modifiedFromHash reads from a hash when the file was last modified: "name,ext|1592468963,24|4822" is its name, that
+// time in seconds since 1970, and its size, with commas for dots. It is zero if there is no such time.
+func modifiedFromHash(hash string) time.Time {
 	parts := strings.Split(hash, "|") // a name may have a | in it too
 	if len(parts) < 3 {
 		return time.Time{}
@@ -362,7 +362,7 @@ func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUs
 	}
 	var uses []RootUse
 	for _, g := range groups {
-		u := RootUse{Path: text(g.Lookup("path")), Roots: roots(g.Lookup("_id", "root"))}
+		u := RootUse{Path: text(g.Lookup("path")), Roots: newRoots(g.Lookup("_id", "root"))}
 		u.Files, _ = integer(g.Lookup("files"))
 		uses = append(uses, u)
 	}

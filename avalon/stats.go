@@ -245,7 +245,7 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, limit int) 
 	for len(list) < limit && cur.Next(ctx) {
 		rec, _ := cur.Current.Lookup("r").DocumentOK()
 		id, _ := idOf(cur.Current.Lookup("_id"))
-		f := site(r.To, rec)
+		f := newSiteRecord(r.To, rec)
 		if f.Tries >= r.RetryCount {
 			path := text(cur.Current.Lookup("path"))
 			list = append(list, FailedFile{Key{project, id}, path, f.Tries, f.Error, f.LastFailed})
