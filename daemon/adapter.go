@@ -45,6 +45,7 @@ type databases struct {
 	store  *avalon.Store
 	state  *state.Database
 	lease  *state.Lease
+	pauses *state.Pauses
 }
 
 // components of the running pipeline are nil while there is none.
@@ -159,44 +160,37 @@ func (a *adapter) open() (databases, error) {
 	return db, nil
 }
 
-func (a *adapter) pauses(db *state.Database) *state.Pauses {
-	return db.Pauses(state.LeaseName(a.cfg.Mongo.Database, Rules(a.cfg).Route))
+// read reads from the databases. The error is that of open, or of what reads.
+func read[T any](a *adapter, from func(databases) (T, error)) (result T, err error) {
+	db, err := a.open()
+	if err != nil {
+		return result, err
+	}
+	return from(db)
 }
 
 // Pauses returns what people have paused.
 func (a *adapter) Pauses(ctx context.Context) ([]state.Pause, error) {
-	db, err := a.open()
-	if err != nil {
-		return nil, err
-	}
-	return a.pauses(db.state).List(ctx)
+	return read(a, func(db databases) ([]state.Pause, error) { return db.pauses.List(ctx) })
 }
 
 // Projects returns the projects.
 func (a *adapter) Projects(ctx context.Context) ([]avalon.Project, error) {
-	db, err := a.open()
-	if err != nil {
-		return nil, err
-	}
-	return db.store.Projects(ctx)
+	return read(a, func(db databases) ([]avalon.Project, error) { return db.store.Projects(ctx) })
 }
 
 // Count counts the files of a project.
 func (a *adapter) Count(ctx context.Context, project string) (avalon.Stats, error) {
-	db, err := a.open()
-	if err != nil {
-		return avalon.Stats{}, err
-	}
-	return db.store.Stats(ctx, project, Rules(a.cfg), time.Now())
+	return read(a, func(db databases) (avalon.Stats, error) {
+		return db.store.Stats(ctx, project, Rules(a.cfg), time.Now())
+	})
 }
 
 // Failed returns files that have no tries left.
 func (a *adapter) Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error) {
-	db, err := a.open()
-	if err != nil {
-		return nil, err
-	}
-	return db.store.Failed(ctx, project, Rules(a.cfg), limit)
+	return read(a, func(db databases) ([]avalon.FailedFile, error) {
+		return db.store.Failed(ctx, project, Rules(a.cfg), limit)
+	})
 }
 
 // Quota asks the remote site how much space is left; only the active process does.
@@ -210,11 +204,9 @@ func (a *adapter) Quota(ctx context.Context) (site.Quota, error) {
 
 // Explain says why a representation is synced or not.
 func (a *adapter) Explain(ctx context.Context, project, id string) (*explain.Report, error) {
-	db, err := a.open()
-	if err != nil {
-		return nil, err
-	}
-	return NewExplainer(a.cfg, db.store, db.state).Explain(ctx, project, id)
+	return read(a, func(db databases) (*explain.Report, error) {
+		return NewExplainer(a.cfg, db.store, db.state).Explain(ctx, project, id)
+	})
 }
 
 // Retry makes failed files pending again: of a project those without tries left, of a representation also those that
@@ -242,7 +234,7 @@ func (a *adapter) Pause(ctx context.Context, project, by string) error {
 	if err != nil {
 		return err
 	}
-	return a.pauses(db.state).Set(ctx, state.Pause{Project: project, By: by, Since: time.Now()})
+	return db.pauses.Set(ctx, state.Pause{Project: project, By: by, Since: time.Now()})
 }
 
 // Resume ends a pause.
@@ -251,6 +243,6 @@ func (a *adapter) Resume(ctx context.Context, project string) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.pauses(db.state).Clear(ctx, project)
+	_, err = db.pauses.Clear(ctx, project)
 	return err
 }

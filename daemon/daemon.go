@@ -15,7 +15,6 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/mongodb"
-	"sitesync/site"
 	"sitesync/site/registry"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -113,7 +112,8 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	name := state.LeaseName(d.cfg.Mongo.Database, Rules(d.cfg).Route)
 	lease := db.NewLease(name, state.Self(), log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
-	d.adapter.setDatabases(databases{client, store, db, lease})
+	pauses := db.Pauses(name)
+	d.adapter.setDatabases(databases{client, store, db, lease, pauses})
 	// Credentials that can't be read are an error at once, also for a process that stands by.
 	backend, err := registry.Open(ctx, remote, registry.Options{})
 	if err != nil {
@@ -126,10 +126,8 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	var failed error
 	// What another process has done while it held the lease is not known, so each time all is built anew.
 	work := func(ctx, fenced context.Context) {
-		p := &pipeline{
-			cfg: d.cfg, log: log, once: d.once, remote: remote, store: store, pauses: db.Pauses(name),
-			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter,
-		}
+		p := &pipeline{cfg: d.cfg, log: log, once: d.once, remote: remote, store: store, pauses: pauses,
+			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter}
 		failed = p.run(ctx, fenced)
 		total.Synced += p.stats.Synced
 		total.FailedTries += p.stats.FailedTries
@@ -143,10 +141,4 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
 		zap.Int64("given_up", total.FailedFiles))
 	return errors.Join(failed, err)
-}
-
-// open opens the remote site for the holder of the lease.
-func (p *pipeline) open(ctx context.Context) (site.Backend, error) {
-	return registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: p.journal,
-		Fence: p.journal.Lease.Check})
 }

@@ -47,7 +47,8 @@ type pipeline struct {
 // run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced.
 // When fenced ends, everything does at once, as another process may be at work.
 func (p *pipeline) run(ctx, fenced context.Context) error {
-	backend, err := p.open(ctx)
+	backend, err := registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: p.journal,
+		Fence: p.journal.Lease.Check})
 	if err != nil {
 		return err
 	}
@@ -62,21 +63,17 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	rules := Rules(cfg)
 	poll := watcher.NewPoller(p.store, rules, queue, log)
 	poll.Interval = cfg.LoopDelay
-	up := uploader.New(uploader.Options{
-		Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod, Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress,
-		LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
-		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10,
-		Queue: queue, Store: p.store, Recorder: p.store.Recorder(rules.Route, p.journal.Lease.Check),
-		Source: registry.Source(cfg, registry.SourceOptions{}), Site: backend,
-		Poll: poll.Trigger, Log: log,
-		Synced:     func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) },
-		NothingDue: poll.NothingDue,
-	})
+	up := uploader.New(uploader.Options{Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod,
+		Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, Queue: queue, Store: p.store,
+		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10, Site: backend,
+		Source: registry.Source(cfg, registry.SourceOptions{}), LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
+		Recorder: p.store.Recorder(rules.Route, p.journal.Lease.Check), Poll: poll.Trigger, NothingDue: poll.NothingDue,
+		Synced: func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) }, Log: log})
 	pausing := &pauseController{log: log, up: up, poll: poll}
 	pausing.set(paused)
 	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
-	stream := &watcher.Stream{Store: p.store, Route: rules.Route, Queue: queue,
-		Poll: func() {}, Gap: func() {}, Log: log}
+	stream := &watcher.Stream{Store: p.store, Route: rules.Route, Queue: queue, Poll: func() {}, Gap: func() {},
+		Log: log}
 	shown := components{queue: queue, stream: stream, uploader: up, backend: backend}
 	if cfg.Poll && !p.once {
 		shown.poll, stream.Poll, stream.Gap = poll, poll.Trigger, poll.TriggerAfterGap
@@ -290,8 +287,7 @@ func (p *pipeline) leftPaused(ctx context.Context, paused uploader.Paused) error
 				return err
 			}
 			return fmt.Errorf("project %s is paused, and has files that are pending; sitesync resume %s ends that",
-				explain.ShellQuote(project),
-				explain.ShellQuote(project))
+				explain.ShellQuote(project), explain.ShellQuote(project))
 		}
 	}
 	return nil

@@ -100,9 +100,7 @@ func ConnectWhenResolved(ctx context.Context, cfg config.Mongo, log *zap.Logger)
 // they are not broken, and would be refused for ever; those that it opens instead log in.
 type authResetDialer struct {
 	net.Dialer
-
-	mu   sync.Mutex
-	open map[*connection]bool
+	open sync.Map // the keys are [*connection]
 }
 
 type connection struct {
@@ -116,35 +114,25 @@ func (d *authResetDialer) DialContext(ctx context.Context, network, address stri
 	if err != nil {
 		return nil, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.open == nil {
-		d.open = map[*connection]bool{}
-	}
-	c := &connection{Conn: conn, dialer: d}
-	d.open[c] = true
+	c := &connection{conn, d}
+	d.open.Store(c, nil)
 	return c, nil
 }
 
 // Close closes the connection and forgets it.
 func (c *connection) Close() error {
-	c.dialer.mu.Lock()
-	delete(c.dialer.open, c)
-	c.dialer.mu.Unlock()
+	c.dialer.open.Delete(c)
 	return c.Conn.Close()
 }
 
 // monitor closes all connections when the server answers to one that it is not logged in.
 func (d *authResetDialer) monitor() *event.CommandMonitor {
 	return &event.CommandMonitor{Failed: func(_ context.Context, e *event.CommandFailedEvent) {
-		if !strings.Contains(e.Failure.Error(), "requires authentication") {
-			return
+		if strings.Contains(e.Failure.Error(), "requires authentication") {
+			d.open.Range(func(c, _ any) bool {
+				_ = c.(*connection).Close() // the operation that uses it fails
+				return true
+			})
 		}
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		for c := range d.open {
-			_ = c.Conn.Close() // the operation that uses it fails
-		}
-		clear(d.open)
 	}}
 }

@@ -133,11 +133,10 @@ func (c *Client) LostMajority() *MajorityLoss {
 func (c *Client) WaitForMembers(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout+time.Second)
 	defer cancel()
-	for c.topology.hasUnknown() {
+	for c.topology.hasUnknown() && ctx.Err() == nil {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return
 		}
 	}
 }
@@ -170,12 +169,12 @@ type MajorityLoss struct {
 func (l *MajorityLoss) String() string {
 	if l.noPrimary {
 		return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members can be reached from here, %d "+
-			"are needed to elect a "+
-			"primary, and nothing can be written before that", l.set, l.reachable, l.total, l.needed)
+			"are needed to elect a primary, and nothing can be written before that", l.set, l.reachable, l.total,
+			l.needed)
 	}
-	return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members with data can be reached from "+
-		"here (an arbiter has "+
-		"none), so MongoDB confirms no write and its change streams stand still", l.set, l.reachable, l.total)
+	return fmt.Sprintf("the replica set %s has lost its majority: %d of %d members with data can be reached from here "+
+		"(an arbiter has none), so MongoDB confirms no write and its change streams stand still", l.set, l.reachable,
+		l.total)
 }
 
 // Remedy is String with the members to start.
@@ -191,12 +190,9 @@ func lostMajority(t event.TopologyDescription, failing map[string]bool) *Majorit
 		return nil
 	}
 	l := &MajorityLoss{set: t.SetName, noPrimary: true}
-	arbiters := map[string]bool{}
-	withData := 0
+	var arbiters []string
 	for _, d := range t.Servers {
-		for _, a := range d.Arbiters {
-			arbiters[a] = true
-		}
+		arbiters = append(arbiters, d.Arbiters...)
 		l.noPrimary = l.noPrimary && d.Kind != primaryServer
 	}
 	for _, d := range t.Servers {
@@ -205,16 +201,15 @@ func lostMajority(t event.TopologyDescription, failing map[string]bool) *Majorit
 		if away {
 			l.away = append(l.away, host)
 		}
-		if arbiters[host] {
+		if slices.Contains(arbiters, host) {
 			continue
 		}
-		if withData++; !away {
+		if l.total++; !away {
 			l.reachable++
 		}
 	}
-	l.total = withData
 	majority := len(t.Servers)/2 + 1
-	l.needed = min(majority, withData)
+	l.needed = min(majority, l.total)
 	if l.noPrimary {
 		l.total, l.reachable, l.needed = len(t.Servers), len(t.Servers)-len(l.away), majority
 	}
@@ -237,8 +232,7 @@ func handshakeProblem(err error, wantTLS, answered bool) string {
 	switch {
 	case errors.As(err, &unknown):
 		return "its certificate is signed by a CA that is not known here; name the file with the certificate of its " +
-			"CA " +
-			"in the connection string: tlsCAFile=/PATH/ca.pem"
+			"CA in the connection string: tlsCAFile=/PATH/ca.pem"
 	case errors.As(err, &name):
 		return fmt.Sprintf("%v; its certificate must have the name that the connection string and the replica set's "+
 			"configuration give it", name)
@@ -250,8 +244,7 @@ func handshakeProblem(err error, wantTLS, answered bool) string {
 		return ""
 	case wantTLS:
 		return "it closes connections; if it speaks no TLS, take tls=true and tlsCAFile out of the connection " +
-			"string; if it " +
-			"demands a client certificate, name it: tlsCertificateKeyFile=/PATH/client.pem"
+			"string; if it demands a client certificate, name it: tlsCertificateKeyFile=/PATH/client.pem"
 	}
 	return "it closes connections; if it demands TLS, add tls=true to the connection string, and " +
 		"tlsCAFile=/PATH/ca.pem if its CA is the studio's own"
