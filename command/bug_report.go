@@ -158,20 +158,17 @@ func (b *bugReport) addNames(ctx context.Context, cfg *config.Config, e *env) {
 	if o.Auth != nil {
 		b.names.add("user", o.Auth.Username)
 	}
-	roots := []config.Roots{cfg.LocalRoot}
-	if remote, ok := cfg.Remote(); ok {
-		roots = append(roots, remote.Root)
-		b.names.add("account", remote.Subject)
-		b.names.add("endpoint", remote.Endpoint)
-		b.names.add("path", remote.Credentials)
-	}
-	for _, r := range roots {
+	remote, _ := cfg.Remote() // empty names are not added
+	b.names.add("account", remote.Subject)
+	b.names.add("endpoint", remote.Endpoint)
+	b.names.add("path", remote.Credentials)
+	for _, r := range []config.Roots{cfg.LocalRoot, remote.Root} {
 		for _, root := range r.All() {
 			b.names.add("path", root)
 		}
-		for _, folder := range r.Links() {
-			b.names.add("path", folder)
-		}
+	}
+	for _, folder := range cfg.LocalRootLinks {
+		b.names.add("path", folder)
 	}
 	b.names.add("path", cfg.Presets)
 	if e == nil {

@@ -36,8 +36,10 @@ type Config struct {
 	// RemoteSite is the name of the site that files go to, a key of Sites. If it is empty, nothing is synced.
 	RemoteSite string
 	// LocalRoot is where the studio's storage is mounted on this machine. It overrides context.root of the documents;
-	// zero if the documents decide. Its Links are the folders that symbolic links in it may lead to.
+	// empty if the documents decide.
 	LocalRoot Roots
+	// LocalRootLinks are the folders outside of it that symbolic links in it may lead to.
+	LocalRootLinks []string
 
 	// Sites are all sites of gdrive.json by name. Only RemoteSite's is known to be complete.
 	Sites map[string]Site
@@ -130,7 +132,8 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, err
 		p.addError(s.origin(remote), "is %q, the same as active_site, but must be another site, one of gdrive.json, "+
 			"or empty to sync nothing", c.RemoteSite)
 	}
-	c.LocalRoot = s.localRoot(flags.LocalRoot).WithLinks(s.localRootLinks(flags.LocalRootLinks))
+	c.LocalRoot = s.localRoot(flags.LocalRoot)
+	c.LocalRootLinks = s.localRootLinks(flags.LocalRootLinks)
 
 	if c.Presets != "" {
 		file, ok := readFile(c.Presets, gdriveFile, c.RemoteSite != "", p)
@@ -201,7 +204,7 @@ func (c *Config) Settings() [][2]string {
 		{"active_site", c.ActiveSite},
 		{"remote_site", c.RemoteSite},
 		{"local_root", c.LocalRoot.String()},
-		{"local_root_links", strings.Join(c.LocalRoot.Links(), ";")},
+		{"local_root_links", strings.Join(c.LocalRootLinks, ";")},
 		{"mongo", c.Mongo.URI.Redacted()},
 		{"db", c.Mongo.Database},
 		{"state_db", c.Mongo.State},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -114,9 +115,10 @@ func TestLoadDefaults(t *testing.T) {
 	s.write(configFile, `{"remote_site": "gdrive"}`)
 	want := &Config{
 		Presets: s.dir, RetryCount: 3, LoopDelay: time.Minute, ActiveSite: "studio", RemoteSite: "gdrive",
+		LocalRoot: Roots{},
 		Sites: map[string]Site{"gdrive": {
 			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"),
-			Root: OneRoot("/My Drive/studio"),
+			Root: Roots{"": "/My Drive/studio"},
 		}},
 		Mongo:     Mongo{URI: "mongodb://db.studio.example:27017", Database: "avalon", State: "sitesync"},
 		Transfers: 8, Listen: "127.0.0.1:9105", LogFormat: "auto", LogLevel: "info",
@@ -169,7 +171,7 @@ func TestPresetsFolder(t *testing.T) {
 			Name:        "g",
 			Provider:    GoogleDrive,
 			Credentials: filepath.Join(s.dir, "account.json"),
-			Root:        OneRoot("/Films"),
+			Root:        Roots{"": "/Films"},
 		}
 		if diff := cmp.Diff(want, site); diff != "" || c.Presets != filepath.Join(s.dir, "sync_server") {
 			t.Errorf("%s: site (-want +got):\n%s", c.Presets, diff)
@@ -248,16 +250,16 @@ func TestNestedRoots(t *testing.T) {
 	)
 	s.write(gdriveFile, `{"gdrive": {"credentials_url": "account.json", "root": {"disk1": {"work": "/My Drive/a"}}}}`)
 	c := s.mustLoad(Flags{})
-	want := NamedRoots(map[string]string{"disk1][work": "/mnt/a", "disk1][pub][x": "/mnt/b", "home": "/mnt/c"})
-	if !c.LocalRoot.Equal(want) {
+	want := Roots{"disk1][work": "/mnt/a", "disk1][pub][x": "/mnt/b", "home": "/mnt/c"}
+	if !maps.Equal(c.LocalRoot, want) {
 		t.Errorf("local_root is %s", c.LocalRoot)
 	}
-	if path, ok := c.Sites["gdrive"].Root.Lookup(RootName("disk1", "work")); !ok || path != "/My Drive/a" {
+	if path := c.Sites["gdrive"].Root[RootName("disk1", "work")]; path != "/My Drive/a" {
 		t.Errorf("the site's root is %s", c.Sites["gdrive"].Root)
 	}
 	// As it is printed, it can be given to the flag.
 	again := s.mustLoad(Flags{LocalRoot: strings.Split(want.String(), ";")})
-	if !again.LocalRoot.Equal(want) {
+	if !maps.Equal(again.LocalRoot, want) {
 		t.Errorf("%s became %s", want, again.LocalRoot)
 	}
 }
@@ -286,13 +288,14 @@ func TestSeveralSites(t *testing.T) {
 	  "other": {"credentials_url": "/nowhere/key.json", "root": ""}
 	}`)
 	want := map[string]Site{
-		"later": {Name: "later", Provider: GoogleDrive},
+		"later": {Name: "later", Provider: GoogleDrive, Root: Roots{}},
 		"gdrive": {
 			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"),
-			Root:    NamedRoots(map[string]string{"work": "/My Drive/w", "publish": "/Films/p"}),
+			Root:    Roots{"work": "/My Drive/w", "publish": "/Films/p"},
 			Subject: "a@b.example", Endpoint: "http://127.0.0.1:9",
 		},
-		"other": {Name: "other", Provider: GoogleDrive, Credentials: filepath.FromSlash("/nowhere/key.json")},
+		"other": {Name: "other", Provider: GoogleDrive, Credentials: filepath.FromSlash("/nowhere/key.json"),
+			Root: Roots{}},
 	}
 	if diff := cmp.Diff(want, s.mustLoad(Flags{}).Sites); diff != "" {
 		t.Errorf("sites (-want +got):\n%s", diff)
@@ -378,7 +381,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		site, ok := c.Remote()
 		switch {
-		case ok != (c.RemoteSite != ""), ok && (site.Root.IsZero() || !filepath.IsAbs(site.Credentials)),
+		case ok != (c.RemoteSite != ""), ok && (len(site.Root) == 0 || !filepath.IsAbs(site.Credentials)),
 			c.RetryCount < 1, c.LoopDelay <= 0, !validSiteName(c.ActiveSite), c.ActiveSite == c.RemoteSite:
 			t.Errorf("not valid: %+v", c)
 		}

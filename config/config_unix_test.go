@@ -68,7 +68,7 @@ func TestPrecedence(t *testing.T) {
 			env:  "SITESYNC_LOCAL_ROOT_LINKS",
 			file: `["/a/", "/b"]`, inEnv: "/b;/c/", byFlag: "/d", def: "", fromFile: "/a;/b", fromEnv: "/b;/c",
 			fromFlag: "/d",
-			get:      func(c *Config) string { return strings.Join(c.LocalRoot.Links(), ";") },
+			get:      func(c *Config) string { return strings.Join(c.LocalRootLinks, ";") },
 		},
 		{
 			name: "mongo", flag: func(f *Flags, v string) { f.Mongo = &v }, env: "SITESYNC_MONGO",

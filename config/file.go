@@ -201,15 +201,15 @@ func (o object) texts(key, want string) []string {
 
 // roots reads a string, or {NAME: string} nested to any depth. An empty string or object counts as not set.
 func (o object) roots(key string, check func(string) (string, error)) Roots {
-	paths := map[string]string{}
+	roots := Roots{}
 	if raw, ok := o.get(key); ok && string(raw) != `""` {
-		o.addRoots(key, nil, paths, check)
+		o.addRoots(key, nil, roots, check)
 	}
-	return NamedRoots(paths)
+	return roots
 }
 
-// addRoots adds the root under key to paths, or the roots of the object there. names are the keys that name it.
-func (o object) addRoots(key string, names []string, paths map[string]string, check func(string) (string, error)) {
+// addRoots adds the root under key to roots, or the roots of the object there. names are the keys that name it.
+func (o object) addRoots(key string, names []string, roots Roots, check func(string) (string, error)) {
 	want := "a path"
 	if names == nil {
 		want = `a path, or an object {"NAME": "PATH"}`
@@ -224,7 +224,7 @@ func (o object) addRoots(key string, names []string, paths map[string]string, ch
 			o.addError(v.origin, "is %q but %s", v.text, err)
 			return
 		}
-		paths[RootName(names...)] = path
+		roots[RootName(names...)] = path
 		return
 	}
 	inner, _ := o.object(key, want)
@@ -236,7 +236,7 @@ func (o object) addRoots(key string, names []string, paths map[string]string, ch
 		case strings.ContainsAny(name, "[]{}"):
 			o.addError(inner.at(name), "has a bracket or brace in its name; "+means)
 		default:
-			inner.addRoots(name, append(slices.Clone(names), name), paths, check)
+			inner.addRoots(name, append(slices.Clone(names), name), roots, check)
 		}
 	}
 }

@@ -12,59 +12,22 @@ import (
 	"unicode"
 )
 
-// Roots is either one root without a name, which stands for {root} in a path, or several with names, which stand for
-// {root[NAME]}, or empty. Roots may be nested: RootName is the name of {root[disk1][work]}. It is immutable.
-type Roots struct {
-	paths map[string]string // by name; the one without a name is alone
-	links []string
-}
-
-// OneRoot is a single root without a name.
-func OneRoot(path string) Roots {
-	if path == "" {
-		return Roots{}
-	}
-	return Roots{paths: map[string]string{"": path}}
-}
-
-// NamedRoots are roots by name.
-func NamedRoots(paths map[string]string) Roots { return Roots{paths: maps.Clone(paths)} }
-
-// WithLinks returns the same roots with folders outside of them that symbolic links in them may lead to.
-func (r Roots) WithLinks(folders []string) Roots {
-	r.links = slices.Clone(folders)
-	return r
-}
-
-// Links are the folders of WithLinks.
-func (r Roots) Links() []string { return r.links }
-
-// Lookup is the path of a root: of {root} for the empty name, otherwise of {root[name]}.
-func (r Roots) Lookup(name string) (string, bool) {
-	path, ok := r.paths[name]
-	return path, ok
-}
+// Roots are paths by name: one without a name, which stands for {root} in a path, or several with names, which stand for
+// {root[NAME]}, or none. Roots may be nested: RootName is the name of {root[disk1][work]}.
+type Roots map[string]string
 
 // RootName is the name of the root under these keys: the text between the outer brackets of {root[KEY][KEY]}.
 func RootName(keys ...string) string { return strings.Join(keys, "][") }
 
-// IsZero is whether there is no root.
-func (r Roots) IsZero() bool { return len(r.paths) == 0 }
-
-// All are the names and paths, sorted by name. A single root's name is empty.
+// All are the names and paths, sorted by name.
 func (r Roots) All() iter.Seq2[string, string] {
 	return func(yield func(string, string) bool) {
-		for _, name := range slices.Sorted(maps.Keys(r.paths)) {
-			if !yield(name, r.paths[name]) {
+		for _, name := range slices.Sorted(maps.Keys(r)) {
+			if !yield(name, r[name]) {
 				return
 			}
 		}
 	}
-}
-
-// Equal is whether both have the same roots and links.
-func (r Roots) Equal(other Roots) bool {
-	return maps.Equal(r.paths, other.paths) && slices.Equal(r.links, other.links)
 }
 
 // String is the path, or NAME=PATH;NAME=PATH as SITESYNC_LOCAL_ROOT takes it, with [KEY][KEY] for a nested name.

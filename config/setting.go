@@ -223,7 +223,7 @@ func (s *settings) localRoot(flags []string) Roots {
 	if len(values) == 0 {
 		return s.file.roots("local_root", checkLocalRoot)
 	}
-	paths := map[string]string{}
+	roots := Roots{}
 	for _, text := range values {
 		name, path, named := strings.Cut(text, "=")
 		if filepath.IsAbs(text) || !named {
@@ -235,7 +235,7 @@ func (s *settings) localRoot(flags []string) Roots {
 		if inner, ok := strings.CutPrefix(name, "["); ok && strings.HasSuffix(inner, "]") { // [KEY][KEY]
 			name = strings.TrimSuffix(inner, "]")
 		}
-		if _, twice := paths[name]; twice || len(values) > 1 && name == "" {
+		if _, twice := roots[name]; twice || len(values) > 1 && name == "" {
 			s.addError(origin, "has %q, but several roots must each have a name of their own: NAME=PATH", text)
 			continue
 		}
@@ -244,9 +244,9 @@ func (s *settings) localRoot(flags []string) Roots {
 			s.addError(origin, "is %q but %s", text, err)
 			continue
 		}
-		paths[name] = path
+		roots[name] = path
 	}
-	return NamedRoots(paths)
+	return roots
 }
 
 // localRootLinks reads paths from the flags or the environment, or a string or a list of strings from the file.

@@ -82,7 +82,7 @@ func readSite(o object, name, folder string, inUse bool) Site {
 
 	before = len(o.errs)
 	s.Root = o.roots("root", checkRemoteRoot)
-	if inUse && s.Root.IsZero() && len(o.errs) == before {
+	if inUse && len(s.Root) == 0 && len(o.errs) == before {
 		o.addError(o.at("root"), `is missing but must be a folder, e.g. "/%s/studio" or "/SHARED DRIVE NAME", `+
 			`or an object {"NAME": "PATH"}`, myDrive)
 	}

@@ -144,7 +144,7 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 // localRoot checks that the storage is where the presets say.
 func (p process) localRoot(t *testing.T, cfg *config.Config) {
 	t.Helper()
-	root, ok := cfg.LocalRoot.Lookup("")
+	root, ok := cfg.LocalRoot[""]
 	if !ok ||
 		!slices.ContainsFunc(p.mounts, func(m string) bool { return strings.HasSuffix(filepath.ToSlash(root), m) }) {
 		t.Errorf("local_root is %q, the mounts are %q", root, p.mounts)

@@ -56,7 +56,7 @@ func newStage(t *testing.T) *stage {
 	must(t, os.WriteFile(key, s.account.Credentials(), 0o600))
 	s.studio = studio.New(s.db, studio.Options{Root: s.root})
 	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL,
-		Root: config.OneRoot("/SHOW/projects")}
+		Root: config.Roots{"": "/SHOW/projects"}}
 	s.Explainer = &Explainer{
 		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute,
 			MaxRetryDelay:     time.Hour,

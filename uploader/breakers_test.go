@@ -105,7 +105,7 @@ func TestManyRootsAway(t *testing.T) {
 			f.Path = "{root[here]}/a.ma"
 			m.rep.Files = append(m.rep.Files, f)
 		})
-		w.up.RemoteRoot = config.NamedRoots(remote)
+		w.up.RemoteRoot = remote
 		full := site.Classed(site.Unavailable, errors.New("full"))
 		w.site.put, w.site.check = []error{full}, []error{full, full, full, full, full, full, full}
 		w.run(100 * time.Second)
@@ -168,7 +168,7 @@ func (w *world) twoRoots() {
 		m.rep.Files, m.rep.Roots = []avalon.File{f, g},
 			avalon.Roots{"a": w.roots[""], "b": filepath.Join(w.roots[""], "b")}
 	})
-	w.up.RemoteRoot = config.NamedRoots(map[string]string{"a": "/SHOW/work", "b": "/SHOW/publish"})
+	w.up.RemoteRoot = config.Roots{"a": "/SHOW/work", "b": "/SHOW/publish"}
 }
 
 func (w *world) created(i int) bool {

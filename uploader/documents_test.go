@@ -105,14 +105,11 @@ func TestDocumentsOfPype2(t *testing.T) {
 func testWritten(t *testing.T, text []byte, want written) {
 	dir := t.TempDir()
 	roots := func(paths map[string]string) config.Roots {
-		if one, ok := paths[""]; ok {
-			return config.OneRoot(strings.Replace(one, "DIR", dir, 1))
-		}
-		named := map[string]string{}
+		named := config.Roots{}
 		for name, p := range paths {
 			named[name] = strings.Replace(p, "DIR", dir, 1)
 		}
-		return config.NamedRoots(named)
+		return named
 	}
 	var doc bson.Raw
 	must(t, bson.UnmarshalExtJSON(bytes.ReplaceAll(text, []byte("/mnt/studio"), []byte(filepath.ToSlash(dir))), true,

@@ -29,7 +29,7 @@ func TestInspect(t *testing.T) {
 	info, err := os.Stat(a)
 	must(t, err)
 	modified := info.ModTime()
-	documents, remote := avalon.Roots{"": root}, config.OneRoot("/SHOW/projects")
+	documents, remote := avalon.Roots{"": root}, config.Roots{"": "/SHOW/projects"}
 	for name, test := range map[string]struct {
 		file  avalon.File
 		roots avalon.Roots
@@ -125,7 +125,7 @@ func TestConcerns(t *testing.T) {
 func TestInspectAStorageThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate, documents := make(chan struct{}), avalon.Roots{"": "/mnt/studio"}
-		n := newInspector(config.OneRoot("/SHOW"), local.Options{Before: func(string, string) { <-gate }})
+		n := newInspector(config.Roots{"": "/SHOW"}, local.Options{Before: func(string, string) { <-gate }})
 		start := time.Now()
 		for i := range 100 {
 			_, err := n.Inspect(t.Context(), &avalon.File{Path: fmt.Sprintf("{root}/%d", i), Size: 7}, documents)
@@ -137,7 +137,7 @@ func TestInspectAStorageThatHangs(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		// Nor is it asked at all where it is known to hang.
-		n = newInspector(config.OneRoot("/SHOW"),
+		n = newInspector(config.Roots{"": "/SHOW"},
 			local.Options{Before: func(string, string) { t.Error("it is asked") }})
 		start = time.Now()
 		n.Avoid("/mnt/studio")

@@ -2,8 +2,6 @@ package uploader
 
 import (
 	"fmt"
-	"iter"
-	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -28,7 +26,7 @@ type template struct {
 // /mnt/pro.
 func parsePath(p string, roots avalon.Roots) (template, error) {
 	if !strings.HasPrefix(p, "{root") {
-		if name, rel, ok := longestRoot(p, maps.All(roots)); ok {
+		if name, rel, ok := longestRoot(p, roots); ok {
 			return template{root: name, rel: rel}, nil
 		}
 		return template{}, fmt.Errorf("path %q does not begin with {root} or {root[NAME]}, nor with the root it was "+
@@ -65,7 +63,7 @@ func isSeparator(c byte) bool { return c == '/' || c == '\\' }
 
 // longestRoot returns which of the roots the path is below, and what follows there: of nested ones the innermost, of
 // equal ones the first by name.
-func longestRoot(p string, roots iter.Seq2[string, string]) (name, rel string, ok bool) {
+func longestRoot(p string, roots map[string]string) (name, rel string, ok bool) {
 	for n, root := range roots {
 		r, is := below(p, root)
 		if is && (!ok || len(r) < len(rel) || len(r) == len(rel) && n < name) {
@@ -116,16 +114,16 @@ func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote conf
 		return r, err
 	}
 	var ok bool
-	if local.IsZero() {
+	if len(local) == 0 {
 		if r.here, ok = documentRoots[t.root]; !ok {
 			return r, unknownRoot("context.root of the representation has no %s; set local_root in config.json to "+
 				"where all roots "+
 				"are mounted here, that of %s too", rootName(t.root), field(t.root))
 		}
-	} else if r.here, ok = local.Lookup(t.root); !ok {
+	} else if r.here, ok = local[t.root]; !ok {
 		return r, unknownRoot("local_root in config.json has no %s; add where that is mounted here", rootName(t.root))
 	}
-	if r.there, ok = remote.Lookup(t.root); !ok {
+	if r.there, ok = remote[t.root]; !ok {
 		return r, unknownRoot("root of the site in gdrive.json has no %s; add where that is on Drive", rootName(t.root))
 	}
 	r.hereRel, r.thereRel = t.rel, t.rel
@@ -144,15 +142,15 @@ func resolveRoots(f *avalon.File, documentRoots avalon.Roots, local, remote conf
 // /mnt/projects/a if work is /mnt/pro. A path beside all roots would be outside of the storage.
 func (r *roots) join(t template, documentRoots avalon.Roots, local, remote config.Roots) error {
 	here, there := r.here+t.rel, r.there+t.rel
-	known := maps.All(documentRoots)
-	if !local.IsZero() {
-		known = local.All()
+	known := map[string]string(local)
+	if len(known) == 0 {
+		known = documentRoots
 	}
 	name, rel, ok := longestRoot(here, known)
 	if !ok {
 		// Where roots are mounted here under other names, the publisher's roots decide.
-		if name, rel, ok = publishedRoot(t, documentRoots); ok && !local.IsZero() {
-			_, ok = local.Lookup(name)
+		if name, rel, ok = publishedRoot(t, documentRoots); ok {
+			_, ok = known[name]
 		}
 	}
 	if !ok {
@@ -161,24 +159,18 @@ func (r *roots) join(t template, documentRoots avalon.Roots, local, remote confi
 			"roots; make the folder in which that is a root too, in local_root of config.json and in gdrive.json",
 			field(t.root), firstFolder(r.here, t.rel))
 	}
-	if local.IsZero() {
-		r.here = documentRoots[name]
-	} else {
-		r.here, _ = local.Lookup(name)
-	}
-	r.hereRel = rel
+	r.here, r.hereRel = known[name], rel
 	// On the site the text is put together in the same way, as the readers of the documents do. Beside a shared drive,
 	// or My Drive, there is nothing, so there the root that it is below here has to do.
-	if within, rel, ok := longestRoot(there, remote.All()); ok {
-		r.there, _ = remote.Lookup(within)
-		r.thereRel = rel
+	if within, rel, ok := longestRoot(there, remote); ok {
+		r.there, r.thereRel = remote[within], rel
 		return nil
 	}
 	if end := strings.IndexAny(t.rel, `/\`); end > 0 && path.Dir(r.there) != "/" {
 		r.suffix, r.thereRel = t.rel[:end], t.rel[end:]
 		return nil
 	}
-	if r.there, ok = remote.Lookup(name); !ok {
+	if r.there, ok = remote[name]; !ok {
 		return unknownRoot("root of the site in gdrive.json has no %s; add where that is on Drive", rootName(name))
 	}
 	r.thereRel = r.hereRel
@@ -189,7 +181,7 @@ func (r *roots) join(t template, documentRoots avalon.Roots, local, remote confi
 // follows there. The path's own root is mostly not among them: then it is the only one that ends with the folder.
 func publishedRoot(t template, documentRoots avalon.Roots) (name, rel string, ok bool) {
 	if own, known := documentRoots[t.root]; known {
-		return longestRoot(own+t.rel, maps.All(documentRoots))
+		return longestRoot(own+t.rel, documentRoots)
 	}
 	end := strings.IndexAny(t.rel, `/\`)
 	if end < 0 {

@@ -30,8 +30,8 @@ func locate(f *avalon.File, documentRoots avalon.Roots, localRoot, remoteRoot co
 }
 
 func TestLocate(t *testing.T) {
-	one := config.OneRoot("/SHOW/projects")
-	named := config.NamedRoots(map[string]string{"work": "/SHOW/work", "render": "/SHOW/render"})
+	one := config.Roots{"": "/SHOW/projects"}
+	named := config.Roots{"work": "/SHOW/work", "render": "/SHOW/render"}
 	for name, test := range map[string]struct {
 		path   string
 		roots  avalon.Roots
@@ -48,7 +48,7 @@ func TestLocate(t *testing.T) {
 			want: source{root: "/mnt/r", rel: "Test/a.exr", remote: "/SHOW/render/Test/a.exr"},
 		},
 		"local root wins": {
-			path: "{root}/Test/a.ma", roots: avalon.Roots{"": `P:\projects`}, local: config.OneRoot("/mnt/p"),
+			path: "{root}/Test/a.ma", roots: avalon.Roots{"": `P:\projects`}, local: config.Roots{"": "/mnt/p"},
 			remote: one,
 			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
@@ -65,57 +65,57 @@ func TestLocate(t *testing.T) {
 			want: source{root: "/mnt/p", rel: "Test/{{a}}{b}.ma", remote: "/SHOW/projects/Test/{{a}}{b}.ma"},
 		},
 		"no root in the path": {
-			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.OneRoot("/mnt/p"),
+			path: `P:\projects\Test\a.ma`, roots: avalon.Roots{"": "p:/projects"}, local: config.Roots{"": "/mnt/p"},
 			remote: one,
 			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"nested roots": {
 			path: "/mnt/p/publish/Test/a.ma", roots: avalon.Roots{"a": "/mnt/p", "b": "/mnt/p/publish", "c": "/mnt"},
-			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/b", "c": "/SHOW/c"}),
+			remote: config.Roots{"a": "/SHOW/a", "b": "/SHOW/b", "c": "/SHOW/c"},
 			want:   source{root: "/mnt/p/publish", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
 		},
 		"equal roots": {
 			path: `P:\Projects\Test\a.ma`, roots: avalon.Roots{"d": "P:/projects", "b": "p:/projects/",
 				"c": `P:\projects`},
-			local:  config.NamedRoots(map[string]string{"b": "/mnt/b", "c": "/mnt/c", "d": "/mnt/d"}),
-			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b", "c": "/SHOW/c", "d": "/SHOW/d"}),
+			local:  config.Roots{"b": "/mnt/b", "c": "/mnt/c", "d": "/mnt/d"},
+			remote: config.Roots{"b": "/SHOW/b", "c": "/SHOW/c", "d": "/SHOW/d"},
 			want:   source{root: "/mnt/b", rel: "Test/a.ma", remote: "/SHOW/b/Test/a.ma"},
 		},
 		"roots of three levels": {
 			path: "{root[a][b][c]}/Test/a.ma", roots: avalon.Roots{"a][b][c": "/mnt/p"},
-			remote: config.NamedRoots(map[string]string{config.RootName("a", "b", "c"): "/SHOW/p"}),
+			remote: config.Roots{config.RootName("a", "b", "c"): "/SHOW/p"},
 			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/p/Test/a.ma"},
 		},
 		"one root's text begins another's": {
 			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"work": "/mnt/pro", "publish": "/mnt/projects"},
-			remote: config.NamedRoots(map[string]string{"work": "/SHOW/pro", "publish": "/SHOW/projects"}),
+			remote: config.Roots{"work": "/SHOW/pro", "publish": "/SHOW/projects"},
 			want:   source{root: "/mnt/projects", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"the same, and mounted likewise": {
 			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"publish": "P:/projects"},
-			local:  config.NamedRoots(map[string]string{"work": "/srv/pro", "publish": "/srv/projects"}),
-			remote: config.NamedRoots(map[string]string{"work": "/SHOW/pro", "publish": "/SHOW/projects"}),
+			local:  config.Roots{"work": "/srv/pro", "publish": "/srv/projects"},
+			remote: config.Roots{"work": "/SHOW/pro", "publish": "/SHOW/projects"},
 			want:   source{root: "/srv/projects", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
 		"the same, and mounted by other names": {
 			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"publish": "P:/projects"},
-			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
-			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
+			local:  config.Roots{"work": "/srv/w", "publish": "/srv/p"},
+			remote: config.Roots{"work": "/SHOW/w", "publish": "/SHOW/p"},
 			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/wjects/Test/a.ma"},
 		},
 		"the same, and all roots are known": {
 			path: `{root[work]}jects\Test\a.ma`, roots: avalon.Roots{"work": `P:\pro`, "publish": `P:\projects`},
-			local:  config.NamedRoots(map[string]string{"work": "/srv/w", "publish": "/srv/p"}),
-			remote: config.NamedRoots(map[string]string{"work": "/SHOW/w", "publish": "/SHOW/p"}),
+			local:  config.Roots{"work": "/srv/w", "publish": "/srv/p"},
+			remote: config.Roots{"work": "/SHOW/w", "publish": "/SHOW/p"},
 			want:   source{root: "/srv/p", rel: "Test/a.ma", remote: "/SHOW/wjects/Test/a.ma"},
 		},
 		"the same, and a shared drive for each": {
 			path: "{root[work]}jects/Test/a.ma", roots: avalon.Roots{"work": "/mnt/pro", "publish": "/mnt/projects"},
-			remote: config.NamedRoots(map[string]string{"work": "/W", "publish": "/P"}),
+			remote: config.Roots{"work": "/W", "publish": "/P"},
 			want:   source{root: "/mnt/projects", rel: "Test/a.ma", remote: "/P/Test/a.ma"},
 		},
 		"a root with a separator at its end": {
-			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.OneRoot("/mnt/p"),
+			path: "{root}Test/a.ma", roots: avalon.Roots{"": "P:/projects/"}, local: config.Roots{"": "/mnt/p"},
 			remote: one,
 			want:   source{root: "/mnt/p", rel: "Test/a.ma", remote: "/SHOW/projects/Test/a.ma"},
 		},
@@ -137,7 +137,7 @@ func TestLocate(t *testing.T) {
 }
 
 func TestLocateRefuses(t *testing.T) {
-	one := config.OneRoot("/SHOW/projects")
+	one := config.Roots{"": "/SHOW/projects"}
 	mounted := avalon.Roots{"": "/mnt/p"}
 	for name, test := range map[string]struct {
 		path   string
@@ -157,13 +157,13 @@ func TestLocateRefuses(t *testing.T) {
 			want: "makes it /mnt/p-old on this machine, beside all roots; make the folder in which that is a root " +
 				"too, in local_root"},
 		"up from beside it": {path: "{root}-old/../../etc/passwd", roots: avalon.Roots{"": "/mnt/p", "b": "/mnt/p-old"},
-			remote: config.NamedRoots(map[string]string{"b": "/SHOW/b"}), want: "gdrive.json has no plain root"},
+			remote: config.Roots{"b": "/SHOW/b"}, want: "gdrive.json has no plain root"},
 		"out of the root beside it": {path: "{root[a]}-old/../../etc/passwd",
 			roots:  avalon.Roots{"a": "/mnt/p", "b": "/mnt/p-old"},
-			remote: config.NamedRoots(map[string]string{"a": "/SHOW/a", "b": "/SHOW/a-old"}),
+			remote: config.Roots{"a": "/SHOW/a", "b": "/SHOW/a-old"},
 			want:   `leaves its root by ".."`},
 		"one level of two": {path: "{root[disk1]}/a", roots: avalon.Roots{"disk1][work": "/mnt/p"},
-			remote: config.NamedRoots(map[string]string{"disk1][work": "/SHOW/p"}),
+			remote: config.Roots{"disk1][work": "/SHOW/p"},
 			want:   `no root "disk1", as in {root[disk1]}, which the path begins with; set local_root`},
 		"a root that only the path names": {path: "{root[work][a]}/a", roots: avalon.Roots{"publish": "/mnt/p"},
 			remote: one,
@@ -189,10 +189,10 @@ func TestLocateRefuses(t *testing.T) {
 			want: "set local_root"},
 		"no root in the document": {path: "{root}/a", remote: one, want: "set local_root"},
 		"no such local_root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
-			local: config.NamedRoots(map[string]string{"work": "/mnt/w"}), remote: one,
+			local: config.Roots{"work": "/mnt/w"}, remote: one,
 			want: `local_root in config.json has no root "render"`},
 		"no such remote root": {path: "{root[render]}/a", roots: avalon.Roots{"render": "/mnt/r"},
-			remote: config.NamedRoots(map[string]string{"work": "/SHOW"}), want: `gdrive.json has no root "render"`},
+			remote: config.Roots{"work": "/SHOW"}, want: `gdrive.json has no root "render"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, err := locate(&avalon.File{Path: test.path}, test.roots, test.local, test.remote)
@@ -218,7 +218,7 @@ func TestBackslashInAName(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := locate(&avalon.File{Path: `{root}/a\b.ma`}, avalon.Roots{"": root}, config.Roots{},
-		config.OneRoot("/SHOW"))
+		config.Roots{"": "/SHOW"})
 	if err != nil || got.rel != `a\b.ma` {
 		t.Errorf("%v, %v", got, err)
 	}
@@ -236,7 +236,7 @@ func TestBracesInAName(t *testing.T) {
 			}
 		}
 		got, err := locate(&avalon.File{Path: `{root}/a {{c}}.tx`}, avalon.Roots{"": root}, config.Roots{},
-			config.OneRoot("/SHOW"))
+			config.Roots{"": "/SHOW"})
 		if err != nil || got.rel != want || got.remote != "/SHOW/"+want {
 			t.Errorf("with %q there: %v, %v", on, got, err)
 		}
@@ -258,7 +258,7 @@ func FuzzLocate(f *testing.F) {
 	roots := avalon.Roots{"": "/mnt/p", "work": "/mnt/w"}
 	f.Fuzz(func(t *testing.T, p string) {
 		s, err := locate(&avalon.File{Path: p}, roots, config.Roots{},
-			config.NamedRoots(map[string]string{"work": "/SHOW/w"}))
+			config.Roots{"work": "/SHOW/w"})
 		if err != nil {
 			return
 		}

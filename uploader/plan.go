@@ -53,7 +53,7 @@ func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	case err == nil:
 		u.reading.observe(nil)
 		p, roots = newPlan(u.Rules, rep, time.Now()), rep.Roots
-		if len(p.due) > 0 && len(roots) == 0 && u.LocalRoot.IsZero() {
+		if len(p.due) > 0 && len(roots) == 0 && len(u.LocalRoot) == 0 {
 			p.problems = append(p.problems, "its context.root is neither a path nor a dict of paths, and there is no "+
 				"local_root")
 			p.due = nil

@@ -151,7 +151,7 @@ func TestNoRootInTheDocument(t *testing.T) {
 	})
 	inBubble(t, func(w *world) {
 		w.store.set(func(m *memory) { m.rep.Roots = nil })
-		w.up.LocalRoot = config.OneRoot(w.roots[""])
+		w.up.LocalRoot = config.Roots{"": w.roots[""]}
 		w.run(time.Second)
 		w.wantSynced()
 	})

@@ -187,7 +187,7 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
 			Rules:             rules,
-			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.OneRoot("/SHOW"),
+			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.Roots{"": "/SHOW"},
 			DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
 			Queue: q, Store: w.store, Recorder: w.store, Site: w.site,
 			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),

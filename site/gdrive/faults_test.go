@@ -583,7 +583,7 @@ func (tr *trial) run(want verdict, k request) {
 	up := uploader.New(uploader.Options{
 		Rules: avalon.Rules{Route: route, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
-		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.OneRoot(tr.site.roots[0]),
+		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.Roots{"": tr.site.roots[0]},
 		DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
 		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr,
 		Log:  zap.New(core),

@@ -16,7 +16,7 @@ import (
 // Source opens the studio's storage for reading, on this machine.
 func Source(cfg *config.Config, o SourceOptions) site.Source {
 	return local.NewSource(
-		local.Options{Links: cfg.LocalRoot.Links(), Timeout: o.Timeout, AvoidStalled: o.AvoidStalled},
+		local.Options{Links: cfg.LocalRootLinks, Timeout: o.Timeout, AvoidStalled: o.AvoidStalled},
 	)
 }
 
