@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -122,6 +123,21 @@ func TestLevels(t *testing.T) {
 	}
 	if n := level(".", nil); n > maxLevels {
 		t.Errorf("the program stands on %d levels, %d are few: %v", n, maxLevels, levels)
+	}
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawn := map[string]int{}
+	for _, line := range regexp.MustCompile(`(?m)^    (\d)  (.*)$`).FindAllStringSubmatch(string(page), -1) {
+		for _, pkg := range strings.Split(line[2], ", ") {
+			drawn[strings.Replace(pkg, "main", ".", 1)], _ = strconv.Atoi(line[1])
+		}
+	}
+	for pkg := range layers {
+		if !strings.HasPrefix(pkg, "integration/") && drawn[pkg] != level(pkg, nil) {
+			t.Errorf("docs/architecture.md draws package %s on level %d, it is on %d", pkg, drawn[pkg], level(pkg, nil))
+		}
 	}
 }
 
