@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -34,14 +35,13 @@ type sections map[string]string
 type hub struct {
 	render    func(mayChange bool) sections
 	handshake []byte // the first event
-	interval  time.Duration
 	heartbeat time.Duration
 
 	mu          sync.Mutex
 	subscribers map[*subscriber]struct{}
 	running     bool
-	closed      bool
-	stop        chan struct{}
+	ctx         context.Context // until Close
+	cancel      context.CancelFunc
 	done        sync.WaitGroup
 }
 
@@ -49,22 +49,23 @@ type hub struct {
 type subscriber struct {
 	mayChange bool
 	events    chan []byte // closed when it is disconnected
-	fresh     bool        // it has got no event yet
+	shown     sections
 }
 
 func newHub(render func(mayChange bool) sections, version string) *hub {
-	return &hub{render: render, handshake: event("hello", version), interval: eventInterval,
-		heartbeat: heartbeatInterval, subscribers: map[*subscriber]struct{}{}, stop: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &hub{render: render, handshake: event("hello", version), heartbeat: heartbeatInterval,
+		subscribers: map[*subscriber]struct{}{}, ctx: ctx, cancel: cancel}
 }
 
 // Subscribe returns a subscriber, nil if there are too many. Unsubscribe must follow.
 func (h *hub) Subscribe(mayChange bool) *subscriber {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.closed || len(h.subscribers) >= maxSubscribers {
+	if h.ctx.Err() != nil || len(h.subscribers) >= maxSubscribers {
 		return nil
 	}
-	s := &subscriber{mayChange: mayChange, events: make(chan []byte, eventBuffer), fresh: true}
+	s := &subscriber{mayChange: mayChange, events: make(chan []byte, eventBuffer)}
 	h.subscribers[s] = struct{}{}
 	if !h.running {
 		h.running = true
@@ -91,10 +92,7 @@ func (h *hub) disconnect(s *subscriber) {
 // Close disconnects all.
 func (h *hub) Close() {
 	h.mu.Lock()
-	if !h.closed {
-		h.closed = true
-		close(h.stop)
-	}
+	h.cancel()
 	for s := range h.subscribers {
 		h.disconnect(s)
 	}
@@ -104,63 +102,49 @@ func (h *hub) Close() {
 
 // run sends events for as long as there are subscribers.
 func (h *hub) run() {
-	tick := time.NewTicker(h.interval)
+	tick := time.NewTicker(eventInterval)
 	defer tick.Stop()
-	for last := map[bool]sections{}; h.update(last); {
+	for h.update() {
 		select {
 		case <-tick.C:
-		case <-h.stop:
+		case <-h.ctx.Done():
 			return
 		}
 	}
 }
 
-// update renders the page and sends what has changed since the last time. It reports whether there are subscribers.
-func (h *hub) update(last map[bool]sections) bool {
-	wanted := map[bool]bool{} // by mayChange
+// update renders the page and sends what each subscriber does not show yet. It reports whether there are subscribers.
+func (h *hub) update() bool {
+	pages := map[bool]sections{} // by mayChange
 	h.mu.Lock()
 	for s := range h.subscribers {
-		wanted[s.mayChange] = true
+		pages[s.mayChange] = nil
 	}
-	h.running = len(wanted) > 0
+	h.running = len(pages) > 0
 	h.mu.Unlock()
-	for _, mayChange := range []bool{false, true} {
-		if !wanted[mayChange] {
-			delete(last, mayChange)
-			continue
-		}
-		now, changed := h.render(mayChange), sections{}
-		for name, html := range now {
-			if html != last[mayChange][name] {
-				changed[name] = html
-			}
-		}
-		last[mayChange] = now
-		h.send(mayChange, now, changed)
+	for mayChange := range pages {
+		pages[mayChange] = h.render(mayChange)
 	}
-	return len(wanted) > 0
-}
-
-// send sends the whole page to new subscribers, and what has changed to all others.
-func (h *hub) send(mayChange bool, now, changed sections) {
-	whole := sync.OnceValue(func() []byte { return event("news", now) })
-	part := sync.OnceValue(func() []byte { return event("news", changed) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for s := range h.subscribers {
-		if s.mayChange != mayChange || !s.fresh && len(changed) == 0 {
+		changed := sections{}
+		for name, html := range pages[s.mayChange] {
+			if html != s.shown[name] {
+				changed[name] = html
+			}
+		}
+		if len(changed) == 0 {
 			continue
 		}
-		data := part
-		if s.fresh {
-			s.fresh, data = false, whole
-		}
+		s.shown = pages[s.mayChange]
 		select {
-		case s.events <- data():
+		case s.events <- event("news", changed):
 		default:
 			h.disconnect(s)
 		}
 	}
+	return len(pages) > 0
 }
 
 // event is an event of a stream; see https://html.spec.whatwg.org/multipage/server-sent-events.html. Names stay: a page
@@ -191,21 +175,13 @@ func (h *hub) serve(w http.ResponseWriter, r *http.Request, mayChange bool) {
 		_, err := w.Write(data)
 		return err == nil && c.Flush() == nil
 	}
-	if !send(h.handshake) {
-		return
-	}
 	heartbeat := time.NewTicker(h.heartbeat)
 	defer heartbeat.Stop()
-	for {
+	for data, ok := h.handshake, true; ok && send(data); {
 		select {
-		case data, ok := <-subscriber.events:
-			if !ok || !send(data) {
-				return
-			}
+		case data, ok = <-subscriber.events:
 		case <-heartbeat.C:
-			if !send([]byte(": still here\n\n")) {
-				return
-			}
+			data = []byte(": still here\n\n")
 		case <-r.Context().Done():
 			return
 		}
