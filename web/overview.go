@@ -63,7 +63,7 @@ func headOf[T any](list []T, limit int) head[T] {
 	return head[T]{list[:n], len(list) - n}
 }
 
-// headline is the state of sitesync in one sentence.
+// headline is a state in one sentence.
 type headline struct {
 	Level Level
 	Text  string

@@ -50,7 +50,7 @@ var assets = func() (all struct {
 // functions are what templates can call. Numbers are integers of any type.
 var functions = template.FuncMap{
 	"size": size, "name": name, "folder": folder, "do": actionPath, "explain": explainPath,
-	"level": levelOf, "verdict": verdict, "waitsFor": waitsFor, "wrap": wrap, "now": time.Now,
+	"verdict": verdict, "waitsFor": waitsFor, "wrap": wrap, "now": time.Now,
 	"comma":  func(n any) string { return humanize.Comma(reflect.ValueOf(n).Int()) },
 	"plural": func(n any, noun string) string { return plural(reflect.ValueOf(n).Int(), noun) },
 	"others": func(n int64, noun string) string { return plural(n-1, "other "+noun) },
@@ -135,16 +135,16 @@ func static(w http.ResponseWriter, r *http.Request) {
 }
 
 // verdict is what an explanation comes to.
-func verdict(s explain.Severity) string {
+func verdict(s explain.Severity) headline {
 	switch s {
 	case explain.OK:
-		return "Synced"
+		return headline{OK, "Synced"}
 	case explain.Waiting:
-		return "On its way: no action is needed"
+		return headline{InProgress, "On its way: no action is needed"}
 	case explain.Wrong:
-		return "Needs attention"
+		return headline{Error, "Needs attention"}
 	}
-	return "Cannot be seen from here"
+	return headline{Warning, "Cannot be seen from here"}
 }
 
 // waitsFor says in a few words what a file waits for.
@@ -241,30 +241,10 @@ const (
 	Neutral    Level = "neutral"
 )
 
-// levelOf is the level of a verdict of explain.
-func levelOf(v explain.Severity) Level {
-	switch v {
-	case explain.OK:
-		return OK
-	case explain.Waiting:
-		return InProgress
-	case explain.Wrong:
-		return Error
-	}
-	return Warning
-}
-
 // Text is the level for people who do not see colors.
 func (l Level) Text() string {
-	switch l {
-	case OK:
-		return "ok"
-	case InProgress:
-		return "in progress"
-	case Warning:
-		return "warning"
-	case Error:
-		return "error"
+	if l == Neutral {
+		return "not known"
 	}
-	return "not known"
+	return strings.ReplaceAll(string(l), "-", " ")
 }
