@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
@@ -41,9 +43,8 @@ const (
 	// explainTimeout bounds an explanation, which asks the database and the remote site.
 	explainTimeout = 25 * time.Second
 
-	// How long an explanation is shown again, and how many are remembered.
-	explanationTTL  = 5 * time.Second
-	maxExplanations = 20
+	// explanationTTL is how long an explanation is shown again.
+	explanationTTL = 5 * time.Second
 )
 
 // pages adds the pages to what is served.
@@ -183,11 +184,11 @@ func (s *Server) explain(w http.ResponseWriter, r *http.Request) {
 type explainCache struct {
 	load   func(ctx context.Context, project, id string) (*explain.Report, error)
 	calls  singleflight.Group
-	mutex  chan struct{} // full while one is made
+	one    *semaphore.Weighted // held while one is made
 	pacing *rate.Limiter
 
 	mu   sync.Mutex
-	last []explanation
+	last map[string]explanation // by key of calls
 }
 
 // explanation is a report that was made.
@@ -195,6 +196,8 @@ type explanation struct {
 	*explain.Report
 	made time.Time
 }
+
+func (e explanation) expired() bool { return time.Since(e.made) >= explanationTTL }
 
 // Heading names the representation as an artist would.
 func (e explanation) Heading() string {
@@ -205,25 +208,27 @@ func (e explanation) Heading() string {
 }
 
 func newExplainCache(load func(ctx context.Context, project, id string) (*explain.Report, error)) *explainCache {
-	return &explainCache{load: load, mutex: make(chan struct{}, 1),
+	return &explainCache{load: load, one: semaphore.NewWeighted(1), last: map[string]explanation{},
 		pacing: rate.NewLimiter(rate.Every(explainInterval), explainBurst)}
 }
 
 // Get explains a representation, or returns the explanation that was just made.
 func (c *explainCache) Get(ctx context.Context, project, id string) (explanation, error) {
-	if e, ok := c.cached(project, id); ok {
-		return e, nil
+	key := project + "\x00" + id
+	c.mu.Lock()
+	last, ok := c.last[key]
+	c.mu.Unlock()
+	if ok && !last.expired() {
+		return last, nil
 	}
-	result := c.calls.DoChan(project+"\x00"+id, func() (any, error) {
+	result := c.calls.DoChan(key, func() (any, error) {
 		// Others may wait for it when this request has ended.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), explainTimeout)
 		defer cancel()
-		select {
-		case c.mutex <- struct{}{}:
-			defer func() { <-c.mutex }()
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := c.one.Acquire(ctx, 1); err != nil {
+			return nil, err
 		}
+		defer c.one.Release(1)
 		if err := c.pacing.Wait(ctx); err != nil {
 			return nil, err
 		}
@@ -234,9 +239,8 @@ func (c *explainCache) Get(ctx context.Context, project, id string) (explanation
 		e := explanation{report, time.Now()}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if c.last = append(c.last, e); len(c.last) > maxExplanations {
-			c.last = slices.Delete(c.last, 0, 1)
-		}
+		maps.DeleteFunc(c.last, func(_ string, e explanation) bool { return e.expired() })
+		c.last[key] = e
 		return e, nil
 	})
 	select {
@@ -246,17 +250,6 @@ func (c *explainCache) Get(ctx context.Context, project, id string) (explanation
 	case <-ctx.Done():
 		return explanation{}, ctx.Err()
 	}
-}
-
-func (c *explainCache) cached(project, id string) (explanation, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, e := range slices.Backward(c.last) {
-		if e.Project == project && e.Asked == id && time.Since(e.made) < explanationTTL {
-			return e, true
-		}
-	}
-	return explanation{}, false
 }
 
 // loginPage is the form to sign in.

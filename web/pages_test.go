@@ -706,7 +706,7 @@ func TestStatic(t *testing.T) {
 	b := open(t)
 	for name, kind := range map[string]string{"style.css": "text/css", "page.js": "text/javascript",
 		"icon.svg": "image/svg+xml"} {
-		res, body := b.get("/static/" + name + "?v=" + assets.version)
+		res, body := b.get("/static/" + name + "?v=" + assetVersion)
 		if res.StatusCode != http.StatusOK || !strings.HasPrefix(res.Header.Get("Content-Type"), kind) || body == "" ||
 			!strings.Contains(res.Header.Get("Cache-Control"), "immutable") {
 			t.Errorf("%s: %s, %v", name, res.Status, res.Header)
@@ -725,8 +725,11 @@ func TestStatic(t *testing.T) {
 // All text can be read, in the light and in the dark: https://www.w3.org/TR/WCAG22/#contrast-minimum.
 func TestContrast(t *testing.T) {
 	t.Parallel()
-	css := string(assets.files["style.css"])
-	schemes := regexp.MustCompile(`:root \{([^}]*)\}`).FindAllStringSubmatch(css, -1)
+	css, err := assetFiles.ReadFile("assets/style.css")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schemes := regexp.MustCompile(`:root \{([^}]*)\}`).FindAllStringSubmatch(string(css), -1)
 	if len(schemes) != 2 {
 		t.Fatalf("%d color schemes", len(schemes))
 	}

@@ -85,7 +85,7 @@ func New(o Options) *Server {
 	if o.Actions != nil {
 		s.sessions = newSessions(o.Token)
 	}
-	s.hub = newHub(s.sections, assets.version)
+	s.hub = newHub(s.sections, assetVersion)
 	return s
 }
 
@@ -101,12 +101,9 @@ func (s *Server) Start() error {
 	}
 	s.addr = l.Addr()
 	s.http = &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       s.readTimeout,
-		WriteTimeout:      s.writeTimeout,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		Handler: s.handler(), MaxHeaderBytes: 16 << 10,
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: s.readTimeout,
+		WriteTimeout: s.writeTimeout, IdleTimeout: 2 * time.Minute,
 	}
 	s.http.RegisterOnShutdown(s.hub.Close) // Shutdown would wait for the streams of events
 	// Errors of clients are of no interest to operators.

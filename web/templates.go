@@ -29,22 +29,16 @@ var templateFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// assets are what pages load. Pages refer to them with the version, which changes with their content, so that browsers
-// may keep them.
-var assets = func() (all struct {
-	files   map[string][]byte
-	version string
-}) {
-	all.files = map[string][]byte{}
+// assetVersion changes with the content of what pages load. They refer to it with the version, so that browsers may keep
+// it.
+var assetVersion = func() string {
 	sum := sha256.New()
-	entries, _ := fs.ReadDir(assetFiles, "assets") // they are in the program
-	for _, e := range entries {
-		data, _ := fs.ReadFile(assetFiles, "assets/"+e.Name())
-		all.files[e.Name()] = data
+	names, _ := fs.Glob(assetFiles, "assets/*") // neither fails: they are in the program
+	for _, name := range names {
+		data, _ := assetFiles.ReadFile(name)
 		sum.Write(data)
 	}
-	all.version = hex.EncodeToString(sum.Sum(nil)[:8])
-	return all
+	return hex.EncodeToString(sum.Sum(nil)[:8])
 }()
 
 // functions are what templates can call. Numbers are integers of any type.
@@ -54,7 +48,7 @@ var functions = template.FuncMap{
 	"comma":  func(n any) string { return humanize.Comma(reflect.ValueOf(n).Int()) },
 	"plural": func(n any, noun string) string { return plural(reflect.ValueOf(n).Int(), noun) },
 	"others": func(n int64, noun string) string { return plural(n-1, "other "+noun) },
-	"asset":  func(name string) string { return "/static/" + name + "?v=" + assets.version },
+	"asset":  func(name string) string { return "/static/" + name + "?v=" + assetVersion },
 	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"clock":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"ago":    func(t time.Time) string { return ago(t, time.Now()) },
@@ -123,15 +117,10 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, status int, text s
 }
 
 func static(w http.ResponseWriter, r *http.Request) {
-	data, ok := assets.files[r.PathValue("name")]
-	if !ok {
-		http.NotFound(w, r)
-		return
-	}
-	if r.URL.Query().Get("v") == assets.version {
+	if r.URL.Query().Get("v") == assetVersion {
 		w.Header().Set("Cache-Control", "max-age=31536000, immutable")
 	}
-	http.ServeContent(w, r, r.PathValue("name"), time.Time{}, bytes.NewReader(data))
+	http.ServeFileFS(w, r, assetFiles, "assets/"+r.PathValue("name"))
 }
 
 // verdict is what an explanation comes to.
