@@ -21,62 +21,35 @@ import (
 // Config has all settings, complete and valid. Load makes it; nothing changes it afterwards. Its printed forms hold no
 // secret.
 type Config struct {
-	// Presets is the absolute path of the folder with the preset files: its subfolder sync_server where that exists.
-	Presets string
+	Presets        string          // absolute path of the folder with the preset files, or its subfolder sync_server
+	LocalID        string          // this machine's own site, which "local" stands for below, as in OpenPype; optional
+	RetryCount     int             // how often a failing file is tried, 1 to 1000
+	LoopDelay      time.Duration   // between two fallback polls, 10ms to 24h
+	ActiveSite     string          // the site that files come from
+	RemoteSite     string          // the site that files go to, a key of Sites; empty: nothing is synced
+	LocalRoot      Roots           // where the storage is mounted here; empty: context.root of the documents says so
+	LocalRootLinks []string        // folders outside of LocalRoot that symbolic links in it may lead to
+	Sites          map[string]Site // all sites of gdrive.json by name; only RemoteSite's is known to be complete
+	Mongo          Mongo           // where the documents are
 
-	// LocalID is the name of this machine's own site, which "local" stands for in ActiveSite and RemoteSite, as in
-	// OpenPype; may be empty.
-	LocalID string
-	// RetryCount is how often a failing file is tried, 1 to 1000.
-	RetryCount int
-	// LoopDelay is the time between two fallback polls, 10ms to 24h.
-	LoopDelay time.Duration
-	// ActiveSite is the name of the site that files come from.
-	ActiveSite string
-	// RemoteSite is the name of the site that files go to, a key of Sites. If it is empty, nothing is synced.
-	RemoteSite string
-	// LocalRoot is where the studio's storage is mounted on this machine. It overrides context.root of the documents;
-	// empty if the documents decide.
-	LocalRoot Roots
-	// LocalRootLinks are the folders outside of it that symbolic links in it may lead to.
-	LocalRootLinks []string
+	Transfers int    // how many files are uploaded at once, 1 to 256
+	Listen    string // HOST:PORT of the page, health and metrics; empty: off
+	Pprof     bool   // serve profiles for go tool pprof there
+	WebToken  Token  // the secret that allows changes from the page; empty: the page is read-only
+	LogFormat string // auto, console or json
+	LogLevel  string // debug, info, warn or error
 
-	// Sites are all sites of gdrive.json by name. Only RemoteSite's is known to be complete.
-	Sites map[string]Site
-
-	// Mongo says where the documents are.
-	Mongo Mongo
-
-	// Transfers is how many files are uploaded at once, 1 to 256.
-	Transfers int
-	// Listen is the HOST:PORT of the page, health and metrics; empty if they are off.
-	Listen string
-	// Pprof adds profiles for go tool pprof there.
-	Pprof bool
-	// WebToken is the secret that allows changes from the page; if it is empty, the page is read-only.
-	WebToken Token
-	// LogFormat is auto, console or json.
-	LogFormat string
-	// LogLevel is debug, info, warn or error.
-	LogLevel string
 	// SourceGracePeriod is how long a source file may be missing or incomplete before that counts as a failure, 0 to
 	// 24h. The default is LoopDelay.
 	SourceGracePeriod time.Duration
-	// RetryDelay is the wait before a failed file's second try, 1ms to 24h. It doubles with each try, up to
-	// MaxRetryDelay.
-	RetryDelay time.Duration
-	// MaxRetryDelay is the longest wait between two tries, RetryDelay to 720h.
-	MaxRetryDelay time.Duration
-	// Index is whether the index of the pending query is created at start.
-	Index bool
-	// Stream is whether change streams are used. Stream or Poll is true.
-	Stream bool
-	// Poll is whether the fallback poll is used.
-	Poll bool
-	// RecordProgress is whether the records of large files show the progress of their upload.
-	RecordProgress bool
-	// ShutdownTimeout is how long running uploads may go on after the first signal to stop, 0 to 1h.
-	ShutdownTimeout time.Duration
+	RetryDelay        time.Duration // before a file's second try, 1ms to 24h; doubles with each, up to MaxRetryDelay
+	MaxRetryDelay     time.Duration // the longest wait between two tries, RetryDelay to 720h
+	ShutdownTimeout   time.Duration // how long running uploads go on after the first signal to stop, 0 to 1h
+
+	Index          bool // create the index of the pending query at start
+	Stream         bool // use change streams; Stream or Poll is true
+	Poll           bool // use the fallback poll
+	RecordProgress bool // show the progress of large files in their records
 }
 
 // configKeys are the keys of config.json. local_root and local_root_links are additions of sitesync to Pype's.

@@ -13,12 +13,9 @@ import (
 
 // Mongo says where the documents are.
 type Mongo struct {
-	// URI is the connection string.
-	URI URI
-	// Database is the one whose collections are the projects.
-	Database string
-	// State is sitesync's own database, another than Database.
-	State string
+	URI      URI
+	Database string // the one whose collections are the projects
+	State    string // sitesync's own database, another than Database
 }
 
 // A URI is a MongoDB connection string. No printed or encoded form shows its password; only Reveal does.

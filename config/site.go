@@ -19,18 +19,12 @@ const GoogleDrive = "gdrive"
 
 // A Site is a storage that files go to, such as a Google Drive of gdrive.json.
 type Site struct {
-	// Name is the site's key in gdrive.json and its name in the documents.
-	Name string
-	// Provider is the kind of storage.
-	Provider string
-	// Credentials is the absolute path of the JSON file with the credentials.
-	Credentials string
-	// Subject is the e-mail address of the user to act for, by domain-wide delegation; may be empty.
-	Subject string
-	// Endpoint is the base URL of an emulator or a proxy, without a slash at its end; empty for Google's own.
-	Endpoint string
-	// Root is "/My Drive[/...]" or "/SHARED DRIVE[/...]", or several of these by name, without slashes at their ends.
-	Root Roots
+	Name        string // key in gdrive.json, and name in the documents
+	Provider    string // the kind of storage
+	Credentials string // absolute path of the JSON file with the credentials
+	Subject     string // e-mail address of the user to act for, by domain-wide delegation; may be empty
+	Endpoint    string // base URL of an emulator or a proxy, without a slash at its end; empty for Google's own
+	Root        Roots  // "/My Drive[/...]" or "/SHARED DRIVE[/...]", or several by name, without slashes at their ends
 }
 
 // siteKeys are the keys of a site of gdrive.json. subject and endpoint are additions of sitesync to Pype's.
