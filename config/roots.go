@@ -12,8 +12,8 @@ import (
 	"unicode"
 )
 
-// Roots are paths by name: one without a name, which stands for {root} in a path, or several with names, which stand for
-// {root[NAME]}, or none. Roots may be nested: RootName is the name of {root[disk1][work]}.
+// Roots are paths by name: one without a name, which stands for {root} in a path, or several with names, which stand
+// for {root[NAME]}, or none. Roots may be nested: RootName is the name of {root[disk1][work]}.
 type Roots map[string]string
 
 // RootName is the name of the root under these keys: the text between the outer brackets of {root[KEY][KEY]}.

@@ -143,7 +143,7 @@ func literalHint(text []byte) string {
 	return "what begins here is not a JSON value; text and keys must be in double quotes"
 }
 
-// unclosed is the offset of the last quote or bracket that is still open at the end of the text; false if there is none.
+// unclosed is the offset of the last quote or bracket that is still open at the end of the text; false if none is.
 func unclosed(text []byte) (offset int, found bool) {
 	var open []int
 	for i := 0; i < len(text); i++ {
