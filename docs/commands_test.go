@@ -24,7 +24,8 @@ func code(page string) string {
 	return strings.Join(lines, "\n")
 }
 
-// Commands and flags that the pages use are those that there are; the two pages that are written by tests have them all.
+// Commands and flags that the pages use are those that there are; the two pages that are written by tests have them
+// all.
 func TestCommandLines(t *testing.T) {
 	read := func(name string) string {
 		data, err := os.ReadFile(name)
@@ -35,7 +36,8 @@ func TestCommandLines(t *testing.T) {
 	}
 	commands, settings := read("commands.md"), read("configuration.md")
 	checked := 0
-	for _, name := range []string{"../README.md", "../CONTRIBUTING.md", "../deploy/README.md", "quickstart.md", "operations.md",
+	for _, name := range []string{"../README.md", "../CONTRIBUTING.md", "../deploy/README.md", "quickstart.md",
+		"operations.md",
 		"troubleshooting.md", "migration.md", "faq.md", "security.md"} {
 		for _, line := range used.FindAllStringSubmatch(code(read(name)), -1) {
 			checked++

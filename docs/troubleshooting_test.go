@@ -24,7 +24,8 @@ func texts(t *testing.T) []string {
 			return err
 		}
 		if d.IsDir() &&
-			(strings.HasPrefix(d.Name(), ".") && name != ".." || slices.Contains([]string{"integration", "deploy", "docs", "sitetest"}, d.Name())) {
+			(strings.HasPrefix(d.Name(), ".") && name != ".." ||
+				slices.Contains([]string{"integration", "deploy", "docs", "sitetest"}, d.Name())) {
 			return fs.SkipDir
 		}
 		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {

@@ -22,11 +22,11 @@ type Source interface {
 	// there is a file is taken.
 	Resolve(ctx context.Context, at Location) (Resolved, error)
 
-	// CheckRoot tells whether a root is there, with something in it.
+	// CheckRoot returns an error unless a root is there, with something in it.
 	CheckRoot(ctx context.Context, root string) error
 
-	// CheckFolder tells whether a folder below a root is there, as far as that matters: Open has found it away, or it
-	// is the first one on the way to a file, whose files are away together.
+	// CheckFolder returns an error unless a folder below a root is there, as far as that matters: Open has found it
+	// away, or it is the first one on the way to a file, whose files are away together.
 	CheckFolder(ctx context.Context, root, folder string) error
 }
 
@@ -63,7 +63,7 @@ type SourceFile interface {
 	// from.
 	NewerAnnounced(ctx context.Context) bool
 
-	// ReadError is why the file could not be read, nil if it could; used is the error of whoever read it. It is asked
+	// ReadError is why the file could not be read, nil if it could; used is the error of what read it. It is asked
 	// for when reading has ended.
 	ReadError(ctx context.Context, used error) error
 

@@ -149,8 +149,7 @@ func ownFailure(err error, lasted time.Duration) error {
 		lasted.Round(time.Second)))
 }
 
-// logAgainAfter is the shortest time between two announcements of the same outage: one that comes and goes is not
-// told of each time.
+// logAgainAfter is the shortest time between two warnings of the same outage, which may come and go.
 const logAgainAfter = 30 * time.Second
 
 // availability logs once that a service is out of reach, and once that it is back.

@@ -57,7 +57,8 @@ func FuzzPlan(f *testing.F) {
 				t.Errorf("due is %+v", file)
 			}
 			seen[file.Key()] = true
-			if s, err := locate(&file, rep.Roots, config.Roots{"": "/mnt/p"}, config.Roots{"": "/SHOW/p"}); err == nil &&
+			if s, err := locate(&file, rep.Roots, config.Roots{"": "/mnt/p"},
+				config.Roots{"": "/SHOW/p"}); err == nil &&
 				(!filepath.IsLocal(s.rel) || path.Clean(s.rel) != s.rel) {
 				t.Errorf("%q leads to %q", file.Path, s.rel)
 			}

@@ -178,7 +178,8 @@ func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.Source
 	if u.sourceWaits.expired(t, time.Now(), patience) {
 		u.staleWarned.Do(func() {
 			u.logFor(t.job.key).Warn("no newer file has come, so it is uploaded as it is, and others like it, each "+
-				"after a wait; look at the clock of the storage if that goes on", zap.Duration("wait", staleGracePeriod),
+				"after a wait; look at the clock of the storage if that goes on",
+				zap.Duration("wait", staleGracePeriod),
 				zap.Error(err))
 		})
 		return nil
