@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"sitesync/avalon"
@@ -58,9 +59,7 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 		return nil, err
 	}
 	r.Representation, r.Others, r.More = found.key.ID.String(), found.others, found.more
-	if at := found.key.ID.Time(); !at.IsZero() {
-		r.Published = &at
-	}
+	r.Published = date(found.key.ID.Time())
 	remote, ok := e.Config.Remote()
 	if !ok {
 		r.Findings.add("settings", Wrong, Remedy{Text: "name a site of gdrive.json as remote_site in config.json"},
@@ -85,7 +84,12 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 
 	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, unread: e.MaxRead,
 		inspector: &uploader.Inspector{Source: e.OpenSource(), LocalRoot: e.Config.LocalRoot, RemoteRoot: remote.Root}}
-	defer x.close()
+	x.writable = sync.OnceValue(x.checkSite)
+	defer func() {
+		if x.site != nil {
+			_ = x.site.Close() // it was only read
+		}
+	}()
 	x.process(project)
 	var files []File
 	wanted := false // something is to be uploaded
@@ -123,14 +127,7 @@ type explanation struct {
 	site      site.Backend // nil until it is looked at
 	siteErr   error        // why it cannot be opened, or asked any more
 	lookups   int          // files that the site was asked for one by one
-	checked   bool         // whether the site is writable,
-	writable  bool         // which it is
-}
-
-func (x *explanation) close() {
-	if x.site != nil {
-		_ = x.site.Close() // it was only read
-	}
+	writable  func() bool  // checkSite, once for all files
 }
 
 // process finds out which process syncs, and what stops it.
@@ -155,9 +152,8 @@ func (x *explanation) process(project string) {
 	start := Remedy{"start sitesync", "sitesync run"}
 	switch {
 	case err != nil:
-		x.findings.add("sitesync", Unknown,
-			Remedy{Text: "grant the user read access to database " + x.Config.Mongo.State},
-			"cannot read which process syncs: %v", err)
+		x.findings.add("sitesync", Unknown, Remedy{Text: "grant the user read access to database " +
+			x.Config.Mongo.State}, "cannot read which process syncs: %v", err)
 		return
 	case info == nil:
 		x.findings.add("sitesync", Wrong, start, "no sitesync runs for site %s", x.remote.Name)
@@ -222,17 +218,12 @@ func (x *explanation) open() (site.Backend, error) {
 	return x.site, x.siteErr
 }
 
-// checkSite reports whether the site is writable. What it finds is added once, for all files.
+// checkSite reports whether the site is writable, and adds what it finds.
 func (x *explanation) checkSite() bool {
-	if x.checked {
-		return x.writable
-	}
-	x.checked = true
 	s, err := x.open()
 	if err == nil {
 		err = s.Check(x.ctx)
 	}
-	x.writable = err == nil
 	if trouble := ClockTrouble(x.ctx, x.State, s); trouble != "" {
 		x.findings.add("clock", Unknown, Remedy{Text: trouble}, "%s", trouble)
 	}
@@ -244,7 +235,7 @@ func (x *explanation) checkSite() bool {
 	default:
 		x.findings.add("site", Wrong, Remedy{Text: "fix the site: " + err.Error()}, "%v", err)
 	}
-	return x.writable
+	return err == nil
 }
 
 // ClockTrouble says which clock is minutes off, and what to do; it is empty if all are right, or cannot be compared.

@@ -107,7 +107,7 @@ func (x *explanation) pending(f *avalon.File, rec avalon.SiteRecord, decision av
 	if decision.Status == avalon.Failed {
 		return
 	}
-	if writable := x.checkSite(); writable && ready && decision.Status == avalon.Pending && x.findings.worst() == OK &&
+	if writable := x.writable(); writable && ready && decision.Status == avalon.Pending && x.findings.worst() == OK &&
 		out.Findings.worst() != Wrong {
 		out.Findings.add("upload", Waiting,
 			Remedy{"nothing; it is uploaded now or next. If it is not, read the log, and", "sitesync status"},
@@ -115,28 +115,24 @@ func (x *explanation) pending(f *avalon.File, rec avalon.SiteRecord, decision av
 	}
 }
 
+// heldUploads say what is held, if that is not a root.
+var heldUploads = map[uploader.TargetKind]string{
+	uploader.ProjectFolder: "uploads of this folder are held",
+	uploader.LargeFiles:    "uploads of this size are held",
+	uploader.NewFiles:      "new files are held, and this one if the site has none of its name",
+}
+
 // source looks at what is to be uploaded, and reports whether it is ready.
 func (x *explanation) source(f *avalon.File, rec avalon.SiteRecord, out *File) (ready bool) {
 	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	for _, h := range x.holds {
-		if h.Kind == uploader.SiteTarget || !h.Concerns(seen, f.Size) {
-			continue
+		if h.Kind != uploader.SiteTarget && h.Concerns(seen, f.Size) {
+			out.Findings.addHold(cmp.Or(heldUploads[h.Kind], "uploads of this root are held"), h)
 		}
-		what := "uploads of this root are held"
-		switch h.Kind {
-		case uploader.ProjectFolder:
-			what = "uploads of this folder are held"
-		case uploader.LargeFiles:
-			what = "uploads of this size are held"
-		case uploader.NewFiles:
-			what = "new files are held, and this one if the site has none of its name"
-		}
-		out.Findings.addHold(what, h)
 	}
 	wrong, here := Wrong, ""
-	if x.holder != "" {
-		// The storage may be all right on the other machine.
+	if x.holder != "" { // the storage may be all right on that machine
 		wrong, here = Unknown, fmt.Sprintf(" (seen from this machine; %s does the work)", x.holder)
 	}
 	if err == nil {

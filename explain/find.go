@@ -151,13 +151,9 @@ func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 	}
 	// Windows ignores case.
 	ignoreCase = strings.Contains(asked, `\`) || len(names[0]) == 2 && names[0][1] == ':'
-	below := ""
-	for i, name := range names {
-		if i < len(names)-1 {
-			below = "(?:" + below + escaped(name) + separator + ")?"
-		} else {
-			below += escaped(name)
-		}
+	below := escaped(names[0])
+	for _, name := range names[1:] {
+		below = "(?:" + below + separator + ")?" + escaped(name)
 	}
 	// Some hosts publish paths without a root, as they saw them.
 	return "^(?:" + root + separator + below + `|[/\\]*` + joined(names) + ")" + end, ignoreCase, nil

@@ -17,7 +17,7 @@ import (
 // Severity is how good or bad a finding is, or all of them together.
 type Severity string
 
-// The severities, the best first.
+// The severities.
 const (
 	OK      Severity = "ok"      // as it should be; of all together: synced
 	Waiting Severity = "waiting" // it will be done by itself
@@ -25,7 +25,10 @@ const (
 	Wrong   Severity = "wrong"   // it needs attention
 )
 
-func (s Severity) rank() int { return slices.Index([]Severity{OK, Waiting, Unknown, Wrong}, s) }
+// severities are all of them, the best first.
+var severities = []Severity{OK, Waiting, Unknown, Wrong}
+
+func (s Severity) rank() int { return slices.Index(severities, s) }
 
 // Remedy is what to do about a finding. Its zero value is nothing.
 type Remedy struct {
@@ -117,7 +120,7 @@ type File struct {
 
 // nextStep is the one thing to do about a file.
 func (f *File) nextStep() Remedy {
-	for _, s := range []Severity{Wrong, Unknown, Waiting} {
+	for _, s := range slices.Backward(severities) {
 		switch remedies := f.Findings.remedies(s); {
 		case len(remedies) > 1 && f.State == states[avalon.Failed]: // the first one is to retry
 			return Remedy{remedies[1].Text + "; then retry", remedies[0].Command}
@@ -233,7 +236,7 @@ func (r *Report) conclude() *Report {
 
 // nextStep is the one thing to do: about what stops everything, else about the most files.
 func (r *Report) nextStep() Remedy {
-	for _, s := range []Severity{Wrong, Unknown} {
+	for _, s := range slices.Backward(severities) {
 		if remedies := r.Findings.remedies(s); len(remedies) > 0 {
 			return remedies[0]
 		}
@@ -241,11 +244,6 @@ func (r *Report) nextStep() Remedy {
 			if g.Severity == s && g.NextStep != (Remedy{}) {
 				return g.NextStep
 			}
-		}
-	}
-	for _, g := range r.Groups {
-		if g.NextStep != (Remedy{}) {
-			return g.NextStep
 		}
 	}
 	return Remedy{Text: "nothing"}

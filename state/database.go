@@ -78,8 +78,11 @@ func (d *Database) ClockAhead(ctx context.Context) (time.Duration, error) {
 	return time.Since(hello.LocalTime), nil
 }
 
-// wrap adds what was being done, and the remedy for missing rights.
+// wrap adds what was being done to an error, and the remedy for missing rights.
 func (d *Database) wrap(err error, doing string) error {
+	if err == nil {
+		return nil
+	}
 	var se mongo.ServerError
 	if errors.As(err, &se) && se.HasErrorCode(codeUnauthorized) {
 		return fmt.Errorf("%s in database %s: %w; grant the user the role readWrite on database %[2]s", doing,

@@ -89,16 +89,13 @@ type session struct {
 func (j *Journal) Session(ctx context.Context, key string, size int64, modTime time.Time) (string, error) {
 	var doc session
 	err := j.db.Collection("sessions").FindOne(ctx, bson.M{"_id": key}).Decode(&doc)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return "", nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
 		return "", j.wrap(err, "read an upload session")
 	}
 	if doc.Size != size || doc.ModTime != modTime.UnixNano() {
 		return "", nil
 	}
-	return doc.URI, nil
+	return doc.URI, nil // "" if there is none
 }
 
 // SaveSession saves the upload session of a file.
@@ -113,8 +110,6 @@ func (j *Journal) SaveSession(ctx context.Context, key string, size int64, modTi
 
 // DropSession deletes the upload session of a file.
 func (j *Journal) DropSession(ctx context.Context, key string) error {
-	if _, err := j.db.Collection("sessions").DeleteOne(ctx, bson.M{"_id": key}); err != nil {
-		return j.wrap(err, "delete an upload session")
-	}
-	return nil
+	_, err := j.db.Collection("sessions").DeleteOne(ctx, bson.M{"_id": key})
+	return j.wrap(err, "delete an upload session")
 }

@@ -215,17 +215,13 @@ func (l *Lease) acquire(ctx context.Context) error {
 func (l *Lease) logWaiting(ctx context.Context, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	what := "error"
-	if err == nil && l.other != nil {
-		what = l.other.ID
-	}
-	if ctx.Err() != nil || what == l.logged || err == nil && l.other == nil {
-		return
-	}
-	l.logged = what
-	if err != nil {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && l.logged != "error":
+		l.logged = "error"
 		l.log.Warn("cannot acquire the lease; nothing is synced until it can", zap.Error(err))
-	} else {
+	case err == nil && l.other != nil && l.logged != l.other.ID:
+		l.logged = l.other.ID
 		l.log.Info("standing by: another process syncs this site", zap.Stringer("holder", l.other),
 			zap.Time("since", l.other.Since))
 	}

@@ -85,10 +85,7 @@ func (p *Pauses) Set(ctx context.Context, pause Pause) error {
 		"$set":         bson.M{"by": pause.By, "why": pause.Why},
 		"$setOnInsert": bson.M{"since": pause.Since},
 	}, options.UpdateOne().SetUpsert(true))
-	if err != nil {
-		return p.database.wrap(err, "save a pause")
-	}
-	return nil
+	return p.database.wrap(err, "save a pause")
 }
 
 // Clear ends the pause of a project, or that of the site for "". It reports whether there was one.
@@ -112,10 +109,9 @@ func (p *Pauses) Watch(ctx context.Context, last []Pause, changed func([]Pause))
 		case <-tick.C:
 		}
 		now, err := p.List(ctx)
-		if err != nil || slices.Equal(now, last) {
-			continue // a database that is away is logged for the lease
+		if err == nil && !slices.Equal(now, last) { // a database that is away is logged for the lease
+			last = now
+			changed(now)
 		}
-		last = now
-		changed(now)
 	}
 }
