@@ -22,6 +22,8 @@ type addSiteCmd struct {
 	Before  string `placeholder:"DATE" help:"Only files published before that."`
 	DryRun  bool   `short:"n" help:"Only show what would be done."`
 	Output  string `short:"o" enum:"text,json" default:"text" help:"text (the default) or json."`
+
+	since, before time.Time // set by Validate
 }
 
 func (addSiteCmd) Help() string {
@@ -54,18 +56,14 @@ func parseDate(flag, text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%s is %q but must be a date such as 2026-01-31 or 2026-01-31T18:30", flag, text)
 }
 
-func (c addSiteCmd) dates() (since, before time.Time, err error) {
-	since, err = parseDate("--since", c.Since)
-	before, err2 := parseDate("--before", c.Before)
-	if err == nil && err2 == nil && !since.IsZero() && !before.IsZero() && !since.Before(before) {
+func (c *addSiteCmd) Validate() error {
+	var err, err2 error
+	c.since, err = parseDate("--since", c.Since)
+	c.before, err2 = parseDate("--before", c.Before)
+	if err == nil && err2 == nil && !c.since.IsZero() && !c.before.IsZero() && !c.since.Before(c.before) {
 		err = errors.New("--since must be earlier than --before")
 	}
-	return since, before, errors.Join(err, err2)
-}
-
-func (c addSiteCmd) Validate() error {
-	_, _, err := c.dates()
-	return err
+	return errors.Join(err, err2)
 }
 
 func (c addSiteCmd) Run(ctx context.Context, e *env) error {
@@ -76,13 +74,9 @@ func (c addSiteCmd) Run(ctx context.Context, e *env) error {
 	if _, err := e.projects(ctx, c.Project); err != nil {
 		return err
 	}
-	since, before, err := c.dates()
-	if err != nil {
-		return err
-	}
 	out := newBulkResult(site, c.DryRun)
-	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family, Since: since,
-		Before: before, EditOptions: out.options(c.Project)}
+	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family, Since: c.since,
+		Before: c.before, EditOptions: out.options(c.Project)}
 	done, err := e.store.AddSite(ctx, c.Project, add)
 	var without int64
 	if err == nil {
