@@ -14,6 +14,7 @@ import (
 	"sitesync/cond"
 	"sitesync/site"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 )
@@ -95,8 +96,8 @@ type breaker struct {
 	trip
 	err     error
 	since   time.Time
-	delay   time.Duration // between the last probe and the next
-	next    time.Time     // probe
+	policy  *backoff.ExponentialBackOff // of the probes
+	next    time.Time                   // probe
 	probing bool
 	open    bool      // a file may be tried
 	trying  bool      // it is
@@ -107,8 +108,8 @@ type breaker struct {
 // closedBreaker is how a hold was when it ended. One that comes again soon goes on where it was: the probe did not see
 // the trouble.
 type closedBreaker struct {
-	at    time.Time
-	delay time.Duration
+	at     time.Time
+	policy *backoff.ExponentialBackOff
 }
 
 func newBreakers(log *zap.Logger, poll func()) *breakers {
@@ -133,15 +134,17 @@ func (h *breakers) trip(t trip, err error) {
 		held.refuse(t.size)
 		return
 	}
-	delay := minProbeDelay
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(minProbeDelay), backoff.WithMultiplier(2),
+		backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
 	if last, ok := h.ended[t.Target]; ok && now.Sub(last.at) < maxProbeDelay {
-		delay = min(2*last.delay, t.slowest())
+		policy = last.policy
 	}
-	if t.probe == nil {
-		delay = forgetAfter
-	}
-	h.held[t.Target] = &breaker{trip: t, err: err, since: now, delay: delay, next: now.Add(delay), asked: now,
+	held := &breaker{trip: t, err: err, since: now, policy: policy, next: now.Add(forgetAfter), asked: now,
 		sizes: [2]int64{t.size, t.size}}
+	if t.probe != nil {
+		held.backOff(err)
+	}
+	h.held[t.Target] = held
 	h.kinds[t.Kind]++
 	h.begun[t.Kind]++
 	h.mu.Notify()
@@ -216,7 +219,8 @@ func (h *breakers) fit(t Target, left int64) error {
 	}
 	if left >= held.sizes[0] {
 		// Those that fit by now go on.
-		held.from, held.sizes[0], held.delay = left+1, held.sizes[1], minProbeDelay
+		held.from, held.sizes[0] = left+1, held.sizes[1]
+		held.policy.Reset()
 		h.poll()
 	}
 	return roomLeft(left)
@@ -239,7 +243,7 @@ func (h *breakers) trialEnded(held *breaker, uploaded bool, refused error) {
 	case uploaded:
 		h.close(held)
 	case refused != nil:
-		h.backOff(held, refused)
+		held.backOff(refused)
 	default:
 		held.open, held.next = true, time.Now().Add(maxProbeDelay)
 	}
@@ -314,7 +318,7 @@ func (h *breakers) probe(ctx context.Context, held *breaker) {
 	case held.trying:
 		held.next = now.Add(maxProbeDelay)
 	case err != nil:
-		h.backOff(held, err)
+		held.backOff(err)
 	case held.trial && !held.open:
 		held.open, held.next = true, now.Add(maxProbeDelay)
 		h.poll()
@@ -323,11 +327,11 @@ func (h *breakers) probe(ctx context.Context, held *breaker) {
 	}
 }
 
-// backOff probes a hold ever more slowly. h.mu must be held.
-func (h *breakers) backOff(held *breaker, err error) {
+// backOff probes a breaker again later, and ever later.
+func (held *breaker) backOff(err error) {
 	held.err = err
-	held.delay = min(2*held.delay, held.slowest())
-	held.next = time.Now().Add(held.delay)
+	held.policy.MaxInterval = held.slowest()
+	held.next = time.Now().Add(held.policy.NextBackOff())
 }
 
 // close ends a hold. h.mu must be held.
@@ -345,7 +349,7 @@ func (h *breakers) close(held *breaker) {
 			delete(h.ended, t)
 		}
 	}
-	h.ended[held.Target] = closedBreaker{now, held.delay}
+	h.ended[held.Target] = closedBreaker{now, held.policy}
 	h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
 	h.poll()
 }
