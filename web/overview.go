@@ -23,13 +23,13 @@ const (
 
 // overview is all that the first page shows.
 type overview struct {
-	RemoteSite  string
-	MayChange   bool
-	Head        headline
-	Facts       []fact
-	Held        head[uploader.Hold]
-	Pause       *state.Pause // of the whole site
-	Unavailable bool         // the database does not answer
+	stats
+	RemoteSite string
+	MayChange  bool
+	Head       headline
+	Facts      []fact
+	Held       head[uploader.Hold]
+	Pause      *state.Pause // of the whole site
 
 	Transfers head[transferRow]
 	Speed     int64 // of all transfers, bytes a second
@@ -40,16 +40,9 @@ type overview struct {
 	Synced      []syncedGroup
 	SyncedFiles int64 // since this process became active
 
-	Waiting head[uploader.Waiting]
-
-	Listed      bool // the failed files were read
-	Failed      head[failedGroup]
-	FailedFiles int64
-	FailedMore  bool // there are more than were read
-
-	Counted  time.Time // zero if nothing is
+	Waiting  head[uploader.Waiting]
+	Failed   head[failedGroup]
 	Projects head[projectRow]
-	Total    projectStats
 }
 
 // head is the first rows of a list, and how many others there are.
@@ -127,15 +120,11 @@ func (s *Server) overview(stats stats, mayChange bool) *overview {
 		pauses[p.Project] = &p
 	}
 	o := &overview{
-		RemoteSite: s.About.RemoteSite, MayChange: mayChange,
-		Held: headOf(a.Held, maxHeld), Pause: pauses[""], Unavailable: stats.Unavailable,
-		Queued: queued(a, snapshot.Queue),
-		Hour:   newChart(s.history.hour(now)),
+		stats: stats, RemoteSite: s.About.RemoteSite, MayChange: mayChange,
+		Held: headOf(a.Held, maxHeld), Pause: pauses[""],
+		Queued: queued(a, snapshot.Queue), Hour: newChart(s.history.hour(now)),
 		Synced: s.history.last(maxSynced), SyncedFiles: snapshot.Uploader.Synced,
-		Waiting: headOf(a.Waiting, maxWaiting),
-		Listed:  !stats.Listed.IsZero(), Failed: headOf(stats.Failed, maxFailedRows),
-		FailedFiles: stats.FailedFiles, FailedMore: stats.FailedFiles >= maxFailed,
-		Counted: stats.Counted, Total: stats.Total,
+		Waiting: headOf(a.Waiting, maxWaiting), Failed: headOf(stats.Failed, maxFailedRows),
 	}
 	var transfers []transferRow
 	for i, speed := range s.speeds.measure(a.Transfers, now) {
@@ -152,9 +141,6 @@ func (s *Server) overview(stats stats, mayChange bool) *overview {
 		projects = append(projects, projectRow{p, pauses[p.Project]})
 	}
 	o.Projects = headOf(projects, maxProjects)
-	if s.stats == nil { // nothing will be read
-		o.Listed, o.Counted = true, now
-	}
 	o.Head = s.headline(&snapshot, o)
 	o.Facts = s.facts(&snapshot, stats)
 	return o

@@ -97,26 +97,24 @@ func (s *Server) sections(mayChange bool) sections {
 
 // failedPage is one page of the failed files.
 type failedPage struct {
-	Listed    bool
-	MayChange bool
-	Project   string
-	Projects  []string // that have failed files
-	Groups    []failedGroup
-	Whole     string // the project that all of them are of, if it is one
-	From, To  int    // numbers of the first and the last group
-	Count     int    // groups of all pages
-	Files     int64
-	More      bool // there are more than were read
-	Page      int
-	Previous  string
-	Next      string
+	Listed, MayChange bool
+	Project           string   // the only one to show; empty for all
+	Projects          []string // that have failed files
+	Groups            []failedGroup
+	Whole             string // the project that all of them are of, if it is one
+	From, To          int    // numbers of the first and the last group
+	Count             int    // groups of all pages
+	Files             int64
+	More              bool // there are more than were read
+	Page              int
+	Previous, Next    string // paths
 }
 
 func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 	stats := s.stats.Get(r.Context(), firstWait)
 	q := r.URL.Query()
-	p := failedPage{Listed: s.stats == nil || !stats.Listed.IsZero(), MayChange: s.mayChange(r),
-		Project: q.Get("project"), More: stats.FailedFiles >= maxFailed}
+	p := failedPage{Listed: !stats.Listed.IsZero(), MayChange: s.mayChange(r), Project: q.Get("project"),
+		More: stats.FailedMore()}
 	var all []failedGroup
 	for _, g := range stats.Failed {
 		if !slices.Contains(p.Projects, g.Key.Project) {
@@ -130,7 +128,8 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 	slices.Sort(p.Projects)
 	p.Count = len(all)
 	p.Page, _ = strconv.Atoi(q.Get("page"))
-	p.Page = min(max(p.Page, 1), max((len(all)+perPage-1)/perPage, 1))
+	pages := max((len(all)+perPage-1)/perPage, 1)
+	p.Page = min(max(p.Page, 1), pages)
 	first := (p.Page - 1) * perPage
 	p.Groups = all[first:min(first+perPage, len(all))]
 	p.From, p.To = first+1, first+len(p.Groups)
@@ -138,18 +137,16 @@ func (s *Server) failed(w http.ResponseWriter, r *http.Request) {
 		p.Whole = p.Projects[0]
 	}
 	link := func(page int) string {
+		if page < 1 || page > pages {
+			return ""
+		}
 		v := url.Values{"page": {strconv.Itoa(page)}}
 		if p.Project != "" {
 			v.Set("project", p.Project)
 		}
 		return "/failed?" + v.Encode()
 	}
-	if p.Page > 1 {
-		p.Previous = link(p.Page - 1)
-	}
-	if p.To < len(all) {
-		p.Next = link(p.Page + 1)
-	}
+	p.Previous, p.Next = link(p.Page-1), link(p.Page+1)
 	s.render(w, r, http.StatusOK, "failed.html", frame{Title: "Failed files", Page: p})
 }
 
@@ -253,10 +250,7 @@ func (c *explainCache) Get(ctx context.Context, project, id string) (explanation
 }
 
 // loginPage is the form to sign in.
-type loginPage struct {
-	Back  string
-	Error string
-}
+type loginPage struct{ Back, Error string }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	page := loginPage{Back: back(r.URL.Query().Get("back"))}
@@ -319,8 +313,8 @@ func (s *Server) authorized(next func(http.ResponseWriter, *http.Request, *sessi
 	}
 }
 
-func (s *Server) signOut(w http.ResponseWriter, r *http.Request, _ *session) {
-	s.sessions.end(r)
+func (s *Server) signOut(w http.ResponseWriter, r *http.Request, session *session) {
+	s.sessions.end(session)
 	s.sessions.setCookie(w, r, "")
 	http.Redirect(w, r, back(r.PostFormValue("back")), http.StatusSeeOther)
 }
@@ -341,7 +335,7 @@ func (s *Server) act(w http.ResponseWriter, r *http.Request, session *session, a
 		log.Info("changed from the page", zap.String("done", message))
 	}
 	s.stats.Refresh()
-	s.sessions.setFlash(session, message)
+	session.flash.Store(&message)
 	http.Redirect(w, r, back(r.PostFormValue("back")), http.StatusSeeOther)
 }
 

@@ -294,7 +294,7 @@ type health struct {
 	Status string         `json:"status"` // ok, held, paused, standby or idle
 	Holder *holder        `json:"holder,omitempty"`
 	Held   map[string]int `json:"held,omitempty"` // holds by kind; the log says why
-	Paused *paused        `json:"paused,omitempty"`
+	Paused paused         `json:"paused,omitzero"`
 }
 
 // holder is the process that a standby waits for.
@@ -321,15 +321,9 @@ func healthOf(s Snapshot) health {
 		}
 		return h
 	}
-	h := health{Status: "ok"}
+	h := health{Status: "ok", Held: map[string]int{}, Paused: paused{s.Paused.Site, len(s.Paused.Projects)}}
 	for kind, n := range s.Uploader.Holding {
-		if h.Held == nil {
-			h.Status, h.Held = "held", map[string]int{}
-		}
-		h.Held[heldKey(kind)] = n
-	}
-	if s.Paused.Site || len(s.Paused.Projects) > 0 {
-		h.Paused = &paused{s.Paused.Site, len(s.Paused.Projects)}
+		h.Status, h.Held[heldKey(kind)] = "held", n
 	}
 	if s.Paused.Site {
 		h.Status = "paused"

@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -33,7 +35,7 @@ const (
 type session struct {
 	form    string // what a form must send to be from our page
 	expires time.Time
-	flash   string // shown once
+	flash   atomic.Pointer[string] // a message that is shown once
 }
 
 // sessions are the people who may change something. They have given the token and got a random value in a cookie; only
@@ -102,42 +104,20 @@ func (s *sessions) of(r *http.Request, now time.Time) *session {
 	if s == nil {
 		return nil
 	}
-	cookie, err := r.Cookie(s.cookie)
-	if err != nil {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := s.all[sha256.Sum256([]byte(cookie.Value))]
-	if found == nil || now.After(found.expires) {
-		return nil
-	}
-	return found
-}
-
-// end ends the session of a request.
-func (s *sessions) end(r *http.Request) {
 	if cookie, err := r.Cookie(s.cookie); err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.all, sha256.Sum256([]byte(cookie.Value)))
+		if found := s.all[sha256.Sum256([]byte(cookie.Value))]; found != nil && !now.After(found.expires) {
+			return found
+		}
 	}
+	return nil
 }
 
-// setFlash sets the message that the next page shows.
-func (s *sessions) setFlash(session *session, text string) {
+func (s *sessions) end(ended *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	session.flash = text
-}
-
-// takeFlash returns the message to be shown, once.
-func (s *sessions) takeFlash(session *session) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	text := session.flash
-	session.flash = ""
-	return text
+	maps.DeleteFunc(s.all, func(_ [sha256.Size]byte, other *session) bool { return other == ended })
 }
 
 // sent reports whether a form came from a page of this session.

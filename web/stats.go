@@ -42,7 +42,7 @@ const (
 )
 
 // statsCache caches what the page shows of the database. However many pages are open, one goroutine reads, one question
-// at a time, and all get its last answers. A nil one has none.
+// at a time, and all get its last answers. A nil one reads nothing.
 type statsCache struct {
 	source Source
 	log    *zap.Logger
@@ -75,6 +75,9 @@ type stats struct {
 	Unavailable bool // the database does not answer
 }
 
+// FailedMore reports whether there may be more failed files than were read.
+func (s stats) FailedMore() bool { return s.FailedFiles >= maxFailed }
+
 type projectStats struct {
 	Project string
 	avalon.Stats
@@ -102,11 +105,18 @@ func newStatsCache(source Source, log *zap.Logger) *statsCache {
 // Get returns the stats, and keeps them up to date for a while. It waits for the first ones, at most for maxWait.
 func (c *statsCache) Get(ctx context.Context, maxWait time.Duration) stats {
 	if c == nil {
-		return stats{}
+		return stats{Listed: time.Now(), Counted: time.Now()} // there is nothing to read
 	}
-	ready := c.use()
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
+	c.mu.Lock()
+	c.lastGet = time.Now()
+	if !c.running && c.ctx.Err() == nil {
+		c.running = true
+		c.workers.Go(c.run)
+	}
+	ready := c.ready
+	c.mu.Unlock()
 	select {
 	case <-ready:
 	case <-ctx.Done():
@@ -116,24 +126,12 @@ func (c *statsCache) Get(ctx context.Context, maxWait time.Duration) stats {
 	return c.current
 }
 
-// use starts the goroutine that reads, if it does not run. The channel is closed when everything was read once.
-func (c *statsCache) use() <-chan struct{} {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.lastGet = time.Now()
-	if !c.running && c.ctx.Err() == nil {
-		c.running = true
-		c.workers.Go(c.run)
-	}
-	return c.ready
-}
-
 // Refresh reads what buttons change. It returns when that is known, or after refreshTimeout.
 func (c *statsCache) Refresh() {
 	ctx, cancel := context.WithTimeout(c.ctx, refreshTimeout)
 	defer cancel()
 	_ = c.list(ctx) // the goroutine that runs reads it again, and logs an error
-	c.use()
+	c.Get(ctx, 0)   // it runs
 	select {
 	case c.changed <- struct{}{}:
 	default:
@@ -172,14 +170,12 @@ func (c *statsCache) run() {
 		c.update(func(s *stats) { s.Unavailable = unavailable })
 		ready()
 
-		timer := time.NewTimer(min(time.Until(c.nextCount), time.Until(c.nextList)))
 		select {
-		case <-timer.C:
+		case <-time.After(min(time.Until(c.nextCount), time.Until(c.nextList))):
 		case <-c.changed:
 			c.nextList = time.Time{}
 		case <-c.ctx.Done():
 		}
-		timer.Stop()
 		if c.endUnused() {
 			return
 		}
@@ -253,15 +249,14 @@ func (c *statsCache) list(ctx context.Context) error {
 			return err
 		}
 		for _, f := range failed {
-			files++
 			i, ok := index[f.Key]
 			if !ok {
-				i = len(groups)
-				index[f.Key] = i
+				i, index[f.Key] = len(groups), len(groups)
 				groups = append(groups, failedGroup{FailedFile: f})
 			}
 			groups[i].Files++
 		}
+		files += int64(len(failed))
 		if files >= maxFailed {
 			break
 		}

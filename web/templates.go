@@ -90,7 +90,7 @@ type frame struct {
 	MayChange bool
 	ReadOnly  bool   // nobody may change anything
 	Form      string // what forms must send
-	Flash     string
+	Flash     *string
 	Live      bool
 	Page      any
 }
@@ -99,7 +99,7 @@ type frame struct {
 func (s *Server) render(w http.ResponseWriter, r *http.Request, status int, name string, f frame) {
 	f.About, f.Here, f.ReadOnly = s.About, r.URL.RequestURI(), s.sessions == nil
 	if session := s.sessions.of(r, time.Now()); session != nil {
-		f.MayChange, f.Form, f.Flash = true, session.form, s.sessions.takeFlash(session)
+		f.MayChange, f.Form, f.Flash = true, session.form, session.flash.Swap(nil)
 	}
 	var b bytes.Buffer
 	if err := templates.ExecuteTemplate(&b, name, f); err != nil {
