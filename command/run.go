@@ -6,7 +6,6 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"golang.org/x/term"
 
 	"sitesync/config"
 	"sitesync/daemon"
@@ -55,7 +54,7 @@ func newLogger(cfg *config.Config, out *os.File) (*zap.Logger, error) {
 	ec.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	ec.EncodeDuration = zapcore.StringDurationEncoder
 	encoder := zapcore.NewJSONEncoder(ec)
-	if cfg.LogFormat == "console" || cfg.LogFormat == "auto" && term.IsTerminal(int(out.Fd())) {
+	if cfg.LogFormat == "console" || cfg.LogFormat == "auto" && isTerminal(out) {
 		ec.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
 		ec.EncodeLevel = zapcore.CapitalLevelEncoder
 		if colored(out) {

@@ -233,22 +233,17 @@ func (s *status) text(color bool) string {
 		if p.Error != "" {
 			t.line("%s: %s", t.style(red, name), sanitize(p.Error))
 		}
-		if n := p.Paused.Files; n > 0 {
-			t.line("%s: %s file(s) are paused in their records, and are left alone until paused is removed", name,
-				humanize.Comma(n))
+		note := func(st style, files int64, text string) {
+			if files > 0 {
+				t.line("%s: %s file(s) %s", t.style(st, name), humanize.Comma(files), text)
+			}
 		}
+		note(plain, p.Paused.Files, "are paused in their records, and are left alone until paused is removed")
 		for _, u := range p.Unfit {
-			t.line("%s: %s file(s) are held, as the settings do not fit: %s", t.style(red, name),
-				humanize.Comma(u.Files), sanitize(u.Reason))
+			note(red, u.Files, "are held, as the settings do not fit: "+sanitize(u.Reason))
 		}
-		if n := p.SourceMissing.Files; n > 0 {
-			t.line("%s: %s file(s) are not on site %s, so there is nothing to upload yet", name, humanize.Comma(n),
-				s.ActiveSite)
-		}
-		if n := p.Invalid.Files; n > 0 {
-			t.line("%s: %s file(s) have an invalid record; the log of sitesync says why", t.style(red, name),
-				humanize.Comma(n))
-		}
+		note(plain, p.SourceMissing.Files, "are not on site "+s.ActiveSite+", so there is nothing to upload yet")
+		note(red, p.Invalid.Files, "have an invalid record; the log of sitesync says why")
 	}
 	for _, p := range s.Projects {
 		t.failed(p, s.At)
@@ -258,17 +253,16 @@ func (s *status) text(color bool) string {
 
 // holder shows which process syncs, and what it holds.
 func (t *styledText) holder(s *status) {
-	w := s.Sitesync
+	w, none := s.Sitesync, t.style(red, "no sitesync runs for site "+s.RemoteSite)
 	switch {
 	case w.Error != "":
 		t.line("sitesync  %s", t.style(red, "cannot read which process syncs: "+sanitize(w.Error)))
 		return
 	case !w.Runs && w.Host == "":
-		t.line("sitesync  %s", t.style(red, "no sitesync runs for site "+s.RemoteSite))
+		t.line("sitesync  %s", none)
 		return
 	case !w.Runs:
-		t.line("sitesync  %s; the last one was process %d on %s",
-			t.style(red, "no sitesync runs for site "+s.RemoteSite), w.PID, sanitize(w.Host))
+		t.line("sitesync  %s; the last one was process %d on %s", none, w.PID, sanitize(w.Host))
 		return
 	}
 	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, sanitize(w.Host), s.RemoteSite,

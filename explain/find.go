@@ -31,12 +31,9 @@ type found struct {
 
 // find finds what was asked for.
 func (e *Explainer) find(ctx context.Context, project string, projects []string, asked string) (*found, error) {
-	key, _, err := e.Store.Find(ctx, project, asked)
-	switch {
-	case err == nil, problemOf(err) != "":
-		return e.read(ctx, key)
-	case !errors.Is(err, avalon.ErrNotFound):
-		return nil, err
+	key, rep, err := e.Store.Find(ctx, project, asked)
+	if !errors.Is(err, avalon.ErrNotFound) {
+		return foundOf(key, rep, err)
 	}
 	pattern, ignoreCase, err := pathPattern(asked)
 	if err != nil {
@@ -56,7 +53,8 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	if len(parts(asked)) > 1 {
 		named = slices.DeleteFunc(named, func(n avalon.PathMatch) bool { return depth(n) < deepest })
 	}
-	f, err := e.read(ctx, named[0].Key)
+	rep, err = e.Store.Representation(ctx, named[0].Key)
+	f, err := foundOf(named[0].Key, rep, err)
 	if errors.Is(err, avalon.ErrNotFound) {
 		return nil, notFound("representation %s was just removed, as it is being published again; try again",
 			named[0].Key)
@@ -79,18 +77,16 @@ func (e *Explainer) find(ctx context.Context, project string, projects []string,
 	return f, nil
 }
 
-// read reads a representation. The error is avalon.ErrNotFound if there is none.
-func (e *Explainer) read(ctx context.Context, key avalon.Key) (*found, error) {
-	f := &found{key: key, others: []string{}}
-	rep, err := e.Store.Representation(ctx, key)
-	if problem := problemOf(err); problem != "" {
-		f.problem = problem
+// foundOf is what was found by reading a representation; the error is that of reading, unless it is a malformed one.
+func foundOf(key avalon.Key, rep *avalon.Representation, err error) (*found, error) {
+	f := &found{key: key, rep: rep, others: []string{}}
+	if malformed := new(avalon.MalformedError); errors.As(err, &malformed) {
+		f.problem = malformed.Error()
 		return f, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	f.rep = rep
 	for i := range rep.Files {
 		f.files = append(f.files, &rep.Files[i])
 	}
@@ -159,12 +155,9 @@ func pathPattern(asked string) (pattern string, ignoreCase bool, err error) {
 	return "^(?:" + root + separator + below + `|[/\\]*` + joined(names) + ")" + end, ignoreCase, nil
 }
 
+// joined matches a path of these names, which have no slash in them.
 func joined(names []string) string {
-	all := make([]string, len(names))
-	for i, name := range names {
-		all[i] = escaped(name)
-	}
-	return strings.Join(all, separator)
+	return strings.ReplaceAll(escaped(strings.Join(names, "/")), "/", separator)
 }
 
 // escaped matches a name. Braces may be doubled in a document, as it has format strings.
@@ -174,12 +167,3 @@ func escaped(name string) string {
 
 // notFound means that there is nothing to explain.
 func notFound(format string, args ...any) error { return &NotFoundError{fmt.Errorf(format, args...)} }
-
-// problemOf is what is wrong with a malformed document, "" for any other error.
-func problemOf(err error) string {
-	var malformed *avalon.MalformedError
-	if errors.As(err, &malformed) {
-		return malformed.Error()
-	}
-	return ""
-}

@@ -225,10 +225,8 @@ func (r *Report) Healthy() bool { return r.Severity == OK || r.Severity == Waiti
 // conclude derives the severity and the next step from the findings and groups.
 func (r *Report) conclude() *Report {
 	r.Severity = r.Findings.worst()
-	for _, g := range r.Groups {
-		if g.Severity.rank() > r.Severity.rank() {
-			r.Severity = g.Severity
-		}
+	if len(r.Groups) > 0 && r.Groups[0].Severity.rank() > r.Severity.rank() {
+		r.Severity = r.Groups[0].Severity
 	}
 	r.NextStep = r.nextStep()
 	return r

@@ -77,9 +77,8 @@ func (m *topologyMonitor) observe(connection string, err error) {
 const codeAuthenticationFailed = 18
 
 // Explain adds to an error what is wrong with the servers, or with the login.
-func (c *Client) Explain(err error) error { return c.topology.explain(err) }
-
-func (m *topologyMonitor) explain(err error) error {
+func (c *Client) Explain(err error) error {
+	m := c.topology
 	var refused mongo.ServerError
 	if errors.As(err, &refused) && refused.HasErrorCode(codeAuthenticationFailed) {
 		return fmt.Errorf("%w; check the user and the password in the connection string, with %%XX for special "+

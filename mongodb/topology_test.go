@@ -63,7 +63,7 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 	}
 	m.observe("b:27017[-4]", nil)
 	m.observe("b:27017[-4]", io.EOF) // it stops
-	err := m.explain(errors.New("no")).Error()
+	err := (&Client{topology: m}).Explain(errors.New("no")).Error()
 	if !strings.HasPrefix(err, "no; a:27017: its certificate") || strings.Contains(err, "b:27017") {
 		t.Error(err)
 	}
