@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"regexp"
 	"runtime"
@@ -226,13 +227,9 @@ var (
 
 // redact replaces all names in a text.
 func (r *redactor) redact(text string) string {
-	known := make([]string, 0, len(r.replacements))
-	for name := range r.replacements {
-		known = append(known, name)
-	}
 	// A path before the project that is named in it.
-	slices.SortFunc(known, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
-	for _, name := range known {
+	longestFirst := func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) }
+	for _, name := range slices.SortedFunc(maps.Keys(r.replacements), longestFirst) {
 		text = replaceWord(text, name, r.replacements[name])
 	}
 	text = mail.ReplaceAllStringFunc(text, func(s string) string { return r.add("account", s) })

@@ -108,18 +108,12 @@ func startProgress(out io.Writer, terminal bool) *progressPrinter {
 		return p
 	}
 	p.wg.Go(func() {
-		select {
-		case <-time.After(progressAfter):
-		case <-p.end:
-			return
-		}
-		tick := time.NewTicker(progressInterval)
-		defer tick.Stop()
-		const clear = "\r\x1b[K"
-		for {
-			fmt.Fprint(out, clear, p.line.Load())
+		clear := ""
+		for wait := progressAfter; ; wait = progressInterval {
 			select {
-			case <-tick.C:
+			case <-time.After(wait):
+				clear = "\r\x1b[K"
+				fmt.Fprint(out, clear, p.line.Load())
 			case <-p.end:
 				fmt.Fprint(out, clear)
 				return

@@ -3,21 +3,16 @@ package duration
 
 import (
 	"fmt"
-	"strings"
+	"regexp"
 	"time"
 )
 
 // Exact is a duration without the zeros at its end, as the settings take it: 24h, not 24h0m0s.
 func Exact(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
+	return zeros.ReplaceAllString(d.String(), "$1$2")
 }
+
+var zeros = regexp.MustCompile(`(h)0m0s$|(m)0s$`)
 
 // Rough is a duration in one unit, rounded down: 59 s, 3 min, 47 h, 3 days. One below 0 counts as 0.
 func Rough(d time.Duration) string {
