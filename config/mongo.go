@@ -120,10 +120,7 @@ func (s *settings) checkURI(origin string, u URI) {
 }
 
 func (s *settings) database(st setting, def string) string {
-	v, ok := s.find(st, "")
-	if !ok {
-		return def
-	}
+	v := s.get(st, def, "")
 	switch {
 	case v.text == "" || len(v.text) > 63 || strings.ContainsAny(v.text, "/\\. \"$*<>:|?\x00"):
 		s.addError(v.origin, "is %q but must be the name of a database, 1 to 63 bytes without spaces or any of %s, "+

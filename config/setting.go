@@ -60,6 +60,14 @@ func (s *settings) find(st setting, want string, kinds ...kind) (value, bool) {
 	return s.file.scalar(st.key, want, kinds...)
 }
 
+// get is the value that counts, or the default.
+func (s *settings) get(st setting, def, want string, kinds ...kind) value {
+	if v, ok := s.find(st, want, kinds...); ok {
+		return v
+	}
+	return value{"the default of --" + st.name, def}
+}
+
 func (s *settings) fromEnv(st setting) (value, bool) {
 	for _, name := range append([]string{variable(st.name)}, st.aliases...) {
 		if text, ok := s.env(name); ok && (text != "" || st.allowEmpty) {
@@ -85,10 +93,7 @@ func (s *settings) origin(st setting) string {
 
 func (s *settings) integer(st setting, def, min, max int) int {
 	want := fmt.Sprintf("a whole number from %d to %d, e.g. %d", min, max, def)
-	v, ok := s.find(st, want, aNumber, aString)
-	if !ok {
-		return def
-	}
+	v := s.get(st, strconv.Itoa(def), want, aNumber, aString)
 	// As a float, because JSON writers may write 3.0 or 3e0 for 3.
 	f, err := strconv.ParseFloat(strings.TrimSpace(v.text), 64)
 	if err != nil || f != math.Trunc(f) || !(f >= float64(min) && f <= float64(max)) {
@@ -102,10 +107,7 @@ func (s *settings) integer(st setting, def, min, max int) int {
 func (s *settings) duration(st setting, def, min, max time.Duration) time.Duration {
 	want := fmt.Sprintf("a number of seconds or a duration such as 90s, 5m or 1h, from %s to %s",
 		duration.Exact(min), duration.Exact(max))
-	v, ok := s.find(st, want, aNumber, aString)
-	if !ok {
-		return def
-	}
+	v := s.get(st, def.String(), want, aNumber, aString)
 	text := strings.TrimSpace(v.text)
 	d, err := time.ParseDuration(text)
 	if seconds, bare := strconv.ParseFloat(text, 64); bare == nil && math.Abs(seconds) < 1e9 {
@@ -120,10 +122,7 @@ func (s *settings) duration(st setting, def, min, max time.Duration) time.Durati
 
 // oneOf is one of a few words.
 func (s *settings) oneOf(st setting, def string, words ...string) string {
-	v, ok := s.find(st, "")
-	if !ok {
-		return def
-	}
+	v := s.get(st, def, "")
 	if text := strings.ToLower(strings.TrimSpace(v.text)); slices.Contains(words, text) {
 		return text
 	}
@@ -137,10 +136,7 @@ func (s *settings) boolean(name string, flag *bool) bool {
 	if flag != nil {
 		return *flag
 	}
-	v, ok := s.fromEnv(setting{name: name})
-	if !ok {
-		return false
-	}
+	v := s.get(setting{name: name}, "false", "")
 	b, err := strconv.ParseBool(strings.ToLower(strings.TrimSpace(v.text)))
 	if err != nil {
 		s.addError(v.origin, "is %q but must be true or false", v.text)
@@ -157,10 +153,7 @@ func (s *settings) siteName(st setting, def string) string {
 	if st.allowEmpty {
 		want += ", or empty"
 	}
-	v, ok := s.find(st, want, aString)
-	if !ok {
-		return def
-	}
+	v := s.get(st, def, want, aString)
 	name := strings.TrimSpace(v.text)
 	switch {
 	case name == "" && st.allowEmpty:
@@ -273,10 +266,7 @@ func (s *settings) localRootLinks(flags []string) (folders []string) {
 // listen is the address of a listener, empty for none. Port 0 is any free one.
 func (s *settings) listen(flag *string) string {
 	const def = "127.0.0.1:9105"
-	v, ok := s.find(setting{name: "listen", flag: flag}, "")
-	if !ok {
-		return def
-	}
+	v := s.get(setting{name: "listen", flag: flag}, def, "")
 	text := strings.TrimSpace(v.text)
 	if text == "" || strings.EqualFold(text, "off") {
 		return ""
