@@ -326,7 +326,7 @@ func readWorld(t *testing.T, coll *mongo.Collection) world {
 		id, _ := documentIDOf(doc.Lookup("_id"))
 		key := Key{project, id}
 		w.docs[key] = doc
-		if rep, err := decode(key, doc); err == nil {
+		if rep, err := Decode(key, doc); err == nil {
 			w.reps[key] = rep
 		}
 	}

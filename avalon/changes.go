@@ -19,12 +19,6 @@ var ErrNoChangeStreams = errors.New("change streams need a replica set")
 // errInvalidated is our own: the driver reports no error then.
 var errInvalidated = errors.New("the change stream was invalidated: the database was dropped")
 
-// Codes of MongoDB when it is no member of a replica set.
-const (
-	codeNotReplicaSet       = 40573
-	codeMajorityUnsupported = 148 // read concern majority on a standalone with another engine
-)
-
 // awaitTime is how long the server may hold an idle change stream's request, and so how long it takes to stop.
 const awaitTime = time.Second
 
@@ -45,10 +39,10 @@ type Changes struct {
 // that was written before it returns.
 func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
 	cs, err := s.db.Watch(ctx, changesPipeline(r), options.ChangeStream().SetMaxAwaitTime(awaitTime))
-	if hasCode(err, codeNotReplicaSet) || hasCode(err, codeMajorityUnsupported) {
+	switch {
+	case err != nil && ReasonOf(err) == NoReplicaSet:
 		return nil, ErrNoChangeStreams
-	}
-	if err != nil {
+	case err != nil:
 		return nil, s.wrap(err, "open the change stream of database %s", s.db.Name())
 	}
 	return &Changes{cs: cs, ownWrites: &s.ownWrites}, nil
@@ -64,16 +58,15 @@ func (c *Changes) TryNext(ctx context.Context) (next Change, ok bool, err error)
 			return next, true, nil
 		}
 	}
-	if err := ctx.Err(); err != nil {
-		return Change{}, false, err
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case c.cs.Err() != nil:
+		err = fmt.Errorf("read the change stream: %w", c.cs.Err())
+	case c.cs.ID() == 0:
+		err = errInvalidated
 	}
-	if err := c.cs.Err(); err != nil {
-		return Change{}, false, fmt.Errorf("read the change stream: %w", err)
-	}
-	if c.cs.ID() == 0 {
-		return Change{}, false, errInvalidated
-	}
-	return Change{}, false, nil
+	return Change{}, false, err
 }
 
 // Close ends the stream.
@@ -106,15 +99,13 @@ const (
 // in a list does not say which site it is of. So these come through with the first of the dates, created, by which
 // [Changes] recognizes what was recorded here.
 func changesPipeline(r Route) mongo.Pipeline {
-	doc := "fullDocument."
-	inserted := bson.D{
-		{Key: "operationType", Value: bson.D{{Key: "$in", Value: bson.A{"insert", "replace"}}}},
-		{Key: doc + "type", Value: "representation"},
-		{Key: "$or", Value: bson.A{
-			openInList(doc+"files", r.To, unpaused("paused")),
-			openInDict(doc+"files", r.To, unpaused("sites."+r.To+".paused")),
-		}},
+	ofType := func(types ...string) bson.D {
+		return bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: types}}}}
 	}
+	const doc = "fullDocument."
+	inserted := append(ofType("insert", "replace"), bson.E{Key: doc + "type", Value: "representation"},
+		bson.E{Key: "$or", Value: bson.A{openInList(doc+"files", r.To, unpaused("paused")),
+			openInDict(doc+"files", r.To, unpaused("sites."+r.To+".paused"))}})
 
 	updated := call("$objectToArray", call("$ifNull", "$updateDescription.updatedFields", bson.D{}))
 	removed := call("$ifNull", "$updateDescription.removedFields", bson.A{})
@@ -153,25 +144,16 @@ func changesPipeline(r Route) mongo.Pipeline {
 	created := filtered(updated, "e", call("$and", isSet(value),
 		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`)))
 
-	ofType := func(types ...any) bson.D {
-		return bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: types}}}}
-	}
-	update, moved := ofType("update"), ofType("rename", "drop", "dropDatabase")
-	isUpdate := call("$eq", "$operationType", "update")
+	// Null lets nothing through, a date what may have been recorded here.
+	updateDate := call("$cond", woken, true, let("created", created, first("$$created.v")))
 	return mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, update, moved}}}}},
+		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, ofType("update", "rename", "drop",
+			"dropDatabase")}}}}},
 		{{Key: "$project", Value: bson.D{
 			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
-			{Key: "woken", Value: call("$cond", isUpdate, woken, true)},
-			{Key: "created", Value: call("$cond", isUpdate, let("created", created, first("$$created.v")), nil)},
+			{Key: "created", Value: call("$cond", call("$eq", "$operationType", "update"), updateDate, true)},
 		}}},
-		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{
-			bson.D{{Key: "woken", Value: true}}, bson.D{{Key: "created", Value: bson.D{{Key: "$ne", Value: nil}}}},
-		}}}}},
-		{{Key: "$project", Value: bson.D{
-			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},
-			{Key: "created", Value: call("$cond", "$woken", "$$REMOVE", "$created")},
-		}}},
+		{{Key: "$match", Value: bson.D{{Key: "created", Value: bson.D{{Key: "$ne", Value: nil}}}}}},
 	}
 }
 
@@ -193,34 +175,19 @@ const (
 // Reasons are all of them.
 var Reasons = []Reason{HistoryLost, Invalidated, PrimaryChange, Network, Oversized, Unauthorized, NoReplicaSet, Other}
 
-// reasons by MongoDB's error code, as in its error_codes.yml.
-var reasons = map[int]Reason{
-	260: HistoryLost, // InvalidResumeToken
-	280: HistoryLost, // ChangeStreamFatalError: the resume token is not found
-	286: HistoryLost, // ChangeStreamHistoryLost
-	136: HistoryLost, // CappedPositionLost: the oplog rolled over while it was read
-
-	10107: PrimaryChange, // NotWritablePrimary
-	13435: PrimaryChange, // NotPrimaryNoSecondaryOk
-	13436: PrimaryChange, // NotPrimaryOrSecondary
-	11602: PrimaryChange, // InterruptedDueToReplStateChange
-	189:   PrimaryChange, // PrimarySteppedDown
-	91:    PrimaryChange, // ShutdownInProgress
-	11600: PrimaryChange, // InterruptedAtShutdown
-
-	6:    Network, // HostUnreachable
-	7:    Network, // HostNotFound
-	89:   Network, // NetworkTimeout
-	133:  Network, // FailedToSatisfyReadPreference
-	9001: Network, // SocketException
-
-	codeTooLarge: Oversized, // BSONObjectTooLarge
-
-	codeUnauthorized: Unauthorized,
-	18:               Unauthorized, // AuthenticationFailed
-
-	codeNotReplicaSet:       NoReplicaSet,
-	codeMajorityUnsupported: NoReplicaSet,
+// reasonCodes are MongoDB's error codes, as in its error_codes.yml.
+var reasonCodes = map[Reason][]int{
+	// InvalidResumeToken, ChangeStreamFatalError (the resume token is not found), ChangeStreamHistoryLost,
+	// CappedPositionLost (the oplog rolled over while it was read)
+	HistoryLost: {260, 280, 286, 136},
+	// NotWritablePrimary, NotPrimaryNoSecondaryOk, NotPrimaryOrSecondary, InterruptedDueToReplStateChange,
+	// PrimarySteppedDown, ShutdownInProgress, InterruptedAtShutdown
+	PrimaryChange: {10107, 13435, 13436, 11602, 189, 91, 11600},
+	// HostUnreachable, HostNotFound, NetworkTimeout, FailedToSatisfyReadPreference, SocketException
+	Network:      {6, 7, 89, 133, 9001},
+	Oversized:    {10334},                // BSONObjectTooLarge
+	Unauthorized: {codeUnauthorized, 18}, // AuthenticationFailed
+	NoReplicaSet: {40573, 148},           // the latter on a standalone server with another storage engine
 }
 
 // ReasonOf says why a change stream, or the attempt to open one, ended with the error.
@@ -235,8 +202,8 @@ func ReasonOf(err error) Reason {
 	if !errors.As(err, &server) || !slices.ContainsFunc(server.ErrorCodes(), func(code int) bool { return code != 0 }) {
 		return Network // no server has said anything: there was none to ask, or it was lost
 	}
-	for _, code := range server.ErrorCodes() {
-		if reason, ok := reasons[code]; ok {
+	for _, reason := range Reasons {
+		if slices.ContainsFunc(reasonCodes[reason], server.HasErrorCode) {
 			return reason
 		}
 	}

@@ -63,9 +63,8 @@ func (e *edit) applied() bson.D { return call("$and", isOf("$$f", "object"), e.a
 
 // candidate is a document that an edit applies to.
 type candidate struct {
-	id    ID
-	files int64
-	paths []string
+	id ID
+	EditResult
 }
 
 // find yields the documents that the edit applies to, a batch at a time.
@@ -87,14 +86,14 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 	var batch []candidate
 	var files int64
 	for cur.Next(ctx) {
-		c := candidate{files: cur.Current.Lookup("found", "n").AsInt64()}
+		c := candidate{EditResult: EditResult{Representations: 1, Files: cur.Current.Lookup("found", "n").AsInt64()}}
 		c.id, _ = documentIDOf(cur.Current.Lookup("_id"))
 		paths, _ := cur.Current.Lookup("found", "paths").ArrayOK()
 		values, _ := paths.Values()
 		for _, v := range values {
-			c.paths = append(c.paths, text(v))
+			c.Examples = append(c.Examples, text(v))
 		}
-		batch, files = append(batch, c), files+c.files
+		batch, files = append(batch, c), files+c.Files
 		if len(batch) < editDocuments && files < editFiles {
 			continue
 		}
@@ -103,13 +102,10 @@ func (s *Store) find(ctx context.Context, project string, e *edit, filter bson.D
 		}
 		batch, files = nil, 0
 	}
-	if err := cur.Err(); err != nil {
+	if err := cur.Err(); err != nil || len(batch) == 0 {
 		return err
 	}
-	if len(batch) > 0 {
-		return yield(batch)
-	}
-	return nil
+	return yield(batch)
 }
 
 // edit does an edit in a project. What was done before an error stays done, and is returned with the error. A document
@@ -151,19 +147,16 @@ func (s *Store) change(ctx context.Context, project string, e *edit, batch []can
 	var ids []ID
 	for _, c := range batch {
 		ids = append(ids, c.id)
-		out.Files += c.files
-		out.Examples = append(out.Examples, c.paths[:min(len(c.paths), maxExamples-len(out.Examples))]...)
+		out.Add(c.EditResult)
 	}
-	out.Representations = int64(len(batch))
 	if dry {
 		return out, nil
 	}
-	write := func() error {
-		filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, filesAreArray}
+	filter := bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}, filesAreArray}
+	err := retryTransient(ctx, func() error {
 		_, err := s.db.Collection(project).UpdateMany(ctx, filter, e.update())
 		return err
-	}
-	err := retryTransient(ctx, write)
+	})
 	switch {
 	case err == nil:
 		return out, nil
@@ -235,18 +228,13 @@ type AddSite struct {
 // them: from then on they are pending. Files without any sites, from before Pype had sites, are left alone, as nothing
 // says that the site From has them.
 func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditResult, error) {
-	has := func(rec string) bson.D {
-		all := bson.A{isCreated(rec)}
-		if !a.Since.IsZero() || !a.Before.IsZero() {
-			all = append(all, isOf(rec+".created_dt", "date"))
-		}
-		if !a.Since.IsZero() {
-			all = append(all, call("$gte", rec+".created_dt", a.Since.UTC()))
-		}
-		if !a.Before.IsZero() {
-			all = append(all, call("$lt", rec+".created_dt", a.Before.UTC()))
-		}
-		return call("$and", all...)
+	const created = "$$from.created_dt"
+	has := bson.A{isCreated("$$from")}
+	if !a.Since.IsZero() {
+		has = append(has, isOf(created, "date"), call("$gte", created, a.Since.UTC()))
+	}
+	if !a.Before.IsZero() {
+		has = append(has, isOf(created, "date"), call("$lt", created, a.Before.UTC()))
 	}
 	versions, err := s.versions(ctx, project, a)
 	if err != nil {
@@ -256,7 +244,7 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditRes
 		doing:   "add site " + a.Site,
 		filters: versions,
 		applies: call("$and", is(recordFor("$$f.sites", a.Site), nil),
-			let("from", recordFor("$$f.sites", a.From), has("$$from"))),
+			let("from", recordFor("$$f.sites", a.From), call("$and", has...))),
 		sites: byForm("$$f.sites",
 			call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
 			call("$mergeObjects", "$$f.sites", bson.D{{Key: a.Site, Value: literal(bson.D{})}}), "$$f.sites"),
@@ -320,19 +308,13 @@ func glob(pattern string) string {
 
 // ids are those of the documents that are found.
 func (s *Store) ids(ctx context.Context, project string, filter bson.D) ([]ID, error) {
-	cur, err := s.db.Collection(project).Find(ctx, filter, options.Find().SetProjection(bson.D{{Key: "_id", Value: 1}}))
-	if err != nil {
-		return nil, err
-	}
-	var docs []bson.Raw
-	if err := cur.All(ctx, &docs); err != nil {
-		return nil, err
-	}
-	ids := make([]ID, 0, len(docs))
-	for _, doc := range docs {
-		if id, ok := documentIDOf(doc.Lookup("_id")); ok {
+	ids := []ID{} // also $in of none wants a list
+	err := s.scan(ctx, project, filter, options.Find(), func(doc bson.Raw) bool {
+		id, ok := documentIDOf(doc.Lookup("_id"))
+		if ok {
 			ids = append(ids, id)
 		}
-	}
-	return ids, nil
+		return true
+	})
+	return ids, err
 }

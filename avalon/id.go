@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
@@ -62,32 +63,22 @@ func ParseIDs(s string) []ID {
 // Find reads the representation that is meant by an id that a person typed. The error is [ErrNotFound] if there is
 // none; the key is that of the document all the same if it cannot be read.
 func (s *Store) Find(ctx context.Context, project, typed string) (Key, *Representation, error) {
-	var docs []bson.Raw
 	ids := ParseIDs(typed)
 	cur, err := s.db.Collection(project).Find(ctx, bson.D{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}},
 		options.Find().SetProjection(bson.D{{Key: "type", Value: 1}}))
-	if err == nil {
-		err = cur.All(ctx, &docs)
-	}
+	docs, err := readAll[bson.Raw](ctx, cur, err)
 	if err != nil {
 		return Key{}, nil, s.wrap(err, "read representation %s of project %s", typed, project)
 	}
-	// One that is a representation is meant, rather than another document.
-	slices.SortStableFunc(docs, func(a, b bson.Raw) int { return rank(a) - rank(b) })
 	if len(docs) == 0 {
 		return Key{Project: project, ID: ids[0]}, nil, ErrNotFound
 	}
-	id, _ := documentIDOf(docs[0].Lookup("_id"))
+	// One that is a representation is meant, rather than another document.
+	i := slices.IndexFunc(docs, func(doc bson.Raw) bool { return text(doc.Lookup("type")) == "representation" })
+	id, _ := documentIDOf(docs[max(i, 0)].Lookup("_id"))
 	key := Key{Project: project, ID: id}
 	rep, err := s.Representation(ctx, key)
 	return key, rep, err
-}
-
-func rank(doc bson.Raw) int {
-	if text(doc.Lookup("type")) == "representation" {
-		return 0
-	}
-	return 1
 }
 
 // idOf reads an id that can be searched for by equality. Arrays, patterns and null cannot.
@@ -122,6 +113,14 @@ func (id ID) String() string {
 		return v.StringValue()
 	}
 	return v.String()
+}
+
+// Time is when an ObjectId was made, which for a document is when it was published. It is zero for other ids.
+func (id ID) Time() time.Time {
+	if id.kind != bson.TypeObjectID {
+		return time.Time{}
+	}
+	return bson.ObjectID([]byte(id.raw)).Timestamp().UTC()
 }
 
 // MarshalBSONValue writes the id with the type that it was read with.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
@@ -39,34 +40,19 @@ const (
 // MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), so nothing
 // outside of files may be a key; type is in the filter, which takes arrays too.
 func pendingIndexes(r Route) []index {
-	dict := "files.sites." + r.To
-	list := []index{
-		{
-			Keys:    ascending(listName, listCreated, listPaused, listTries, "_id"),
-			Partial: bson.D{{Key: "type", Value: "representation"}},
-		}, {
-			Keys: ascending(dict+".created_dt", dict+".tries", dict+".paused",
-				"files.sites."+r.From+".created_dt"),
-			Partial: bson.D{exists(dict)},
-		},
+	dict, from := "files.sites."+r.To, "files.sites."+r.From
+	return []index{
+		newIndex(bson.E{Key: "type", Value: "representation"}, listName, listCreated, listPaused, listTries, "_id"),
+		newIndex(exists(dict), dict+".created_dt", dict+".tries", dict+".paused", from+".created_dt"),
 	}
-	for i := range list {
-		for _, key := range list[i].Keys {
-			if list[i].Name != "" {
-				list[i].Name += "_"
-			}
-			list[i].Name += key.Key + "_1" // as MongoDB names an index
-		}
-	}
-	return list
 }
 
-func ascending(fields ...string) bson.D {
-	var keys bson.D
+func newIndex(partial bson.E, fields ...string) index {
+	x := index{Name: strings.Join(fields, "_1_") + "_1", Partial: bson.D{partial}} // as MongoDB names an index
 	for _, field := range fields {
-		keys = append(keys, bson.E{Key: field, Value: 1})
+		x.Keys = append(x.Keys, bson.E{Key: field, Value: 1})
 	}
-	return keys
+	return x
 }
 
 // Pending yields the representations of a project with a file that may be pending or backing off; one may come twice.
@@ -119,24 +105,21 @@ func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[
 // keyRange is a range of keys of the first index.
 type keyRange struct{ from, to bson.D }
 
-func newKeyRange(site string, paused, tries [2]any) keyRange {
-	bound := func(i int, rest any) bson.D {
-		return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil},
-			{Key: listPaused, Value: paused[i]}, {Key: listTries, Value: tries[i]}, {Key: "_id", Value: rest}}
-	}
-	return keyRange{bound(0, bson.MinKey{}), bound(1, bson.MinKey{})}
+func openBound(site string, paused, tries any) bson.D {
+	return bson.D{{Key: listName, Value: site}, {Key: listCreated, Value: nil}, {Key: listPaused, Value: paused},
+		{Key: listTries, Value: tries}, {Key: "_id", Value: bson.MinKey{}}}
 }
 
 // untriedOn is what waits for the remote site, as Pype writes it: no created_dt, no paused, and tries that are missing
 // or a number that is small enough. Of each document the server returns the first key of the range, so all that is in
 // it must count.
 func untriedOn(r Rules) keyRange {
-	return newKeyRange(r.To, [2]any{nil, nil}, [2]any{bson.MinKey{}, r.RetryCount})
+	return keyRange{openBound(r.To, nil, bson.MinKey{}), openBound(r.To, nil, r.RetryCount)}
 }
 
 // openOn is what has a record of the site that is not created.
 func openOn(site string) keyRange {
-	return newKeyRange(site, [2]any{bson.MinKey{}, bson.MaxKey{}}, [2]any{bson.MinKey{}, bson.MaxKey{}})
+	return keyRange{openBound(site, bson.MinKey{}, bson.MinKey{}), openBound(site, bson.MaxKey{}, bson.MaxKey{})}
 }
 
 // openKeys yields, from the index alone, the ids of representations with a key in the range.
@@ -168,26 +151,18 @@ func (s *Store) scan(ctx context.Context, project string, filter bson.D, o *opti
 		o.SetProjection(bson.D{{Key: "_id", Value: 1}})
 	}
 	for {
-		err := s.scanOnce(ctx, project, filter, o.SetBatchSize(5000), each)
+		cur, err := s.db.Collection(project).Find(ctx, filter, o.SetBatchSize(5000))
+		if err == nil {
+			for more := true; more && cur.Next(ctx); {
+				more = each(cur.Current)
+			}
+			err = cur.Err()
+			closeCursor(ctx, cur)
+		}
 		if !hasCode(err, codeCursorNotFound) {
 			return err
 		}
 	}
-}
-
-func (s *Store) scanOnce(ctx context.Context, project string, filter bson.D, o *options.FindOptionsBuilder,
-	each func(bson.Raw) bool) error {
-	cur, err := s.db.Collection(project).Find(ctx, filter, o)
-	if err != nil {
-		return err
-	}
-	defer closeCursor(ctx, cur)
-	for cur.Next(ctx) {
-		if !each(cur.Current) {
-			return nil
-		}
-	}
-	return cur.Err()
 }
 
 // pendingInList finds, without the index, what is pending where sites are a list.

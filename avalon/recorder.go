@@ -60,20 +60,15 @@ func (s *Store) Recorder(route Route, fence func() error) *Recorder {
 // is a [*RecordError] concerns only the files that it names; after any other one everything should be tried again.
 func (r *Recorder) Record(ctx context.Context, key Key, outcomes []Outcome) (Lost, error) {
 	lost, refused := Lost{}, map[FileKey]error{}
-	for group := range slices.Chunk(outcomes, maxGroup) {
-		err := r.record(ctx, key, group, lost)
-		if isWriteError(err) && len(group) > 1 {
-			// One poisoned entry must not lose the others' outcomes.
-			for i := range group {
-				if err := r.record(ctx, key, group[i:i+1], lost); isWriteError(err) {
-					refused[group[i].File.Key()] = err
-				} else if err != nil {
-					return nil, err
-				}
-			}
-		} else if isWriteError(err) {
-			refused[group[0].File.Key()] = err
-		} else if err != nil {
+	groups := slices.Collect(slices.Chunk(outcomes, maxGroup))
+	for i := 0; i < len(groups); i++ {
+		err := r.record(ctx, key, groups[i], lost)
+		switch {
+		case isWriteError(err) && len(groups[i]) > 1: // one poisoned entry must not lose the others' outcomes
+			groups = slices.AppendSeq(groups, slices.Chunk(groups[i], 1))
+		case isWriteError(err):
+			refused[groups[i][0].File.Key()] = err
+		case err != nil:
 			return nil, err
 		}
 	}
@@ -138,16 +133,7 @@ func (r *Recorder) record(ctx context.Context, key Key, outcomes []Outcome, lost
 		}
 		var left []Outcome
 		for _, o := range outcomes {
-			var why string
-			applies := false
-			switch {
-			case errors.Is(err, ErrNotFound):
-				why = err.Error()
-			case err != nil:
-				why = "the representation can't be read any more"
-			default:
-				applies, why = checkOutcome(rep, r.site, o)
-			}
+			applies, why := checkOutcome(rep, err, r.site, o)
 			if why != "" {
 				lost[o.File.Key()] = why
 			} else if applies {
@@ -164,31 +150,29 @@ func (r *Recorder) record(ctx context.Context, key Key, outcomes []Outcome, lost
 	return nil
 }
 
-// checkOutcome says whether an outcome still applies, or why it does not. If neither, it has been written already.
-func checkOutcome(rep *Representation, site string, o Outcome) (applies bool, why string) {
-	found := false
-	var rec SiteRecord
-	for i := range rep.Files {
-		f := &rep.Files[i]
-		if f.Key() != o.File.Key() {
-			continue
-		}
-		found = true
-		if !f.rawSize.Equal(o.File.rawSize) || !f.rawHash.Equal(o.File.rawHash) {
-			continue
-		}
-		var ok bool
-		if rec, ok = f.RecordFor(site); !ok {
-			return false, "its record of the site is gone"
-		}
-		break
+// checkOutcome says whether an outcome still applies to what was read, if it could be, or why it does not. If neither,
+// it has been written already.
+func checkOutcome(rep *Representation, err error, site string, o Outcome) (applies bool, why string) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return false, err.Error()
+	case err != nil:
+		return false, "the representation can't be read any more"
 	}
+	named := func(f File) bool { return f.Key() == o.File.Key() }
+	i := slices.IndexFunc(rep.Files, func(f File) bool {
+		return named(f) && f.rawSize.Equal(o.File.rawSize) && f.rawHash.Equal(o.File.rawHash)
+	})
+	if i < 0 && slices.ContainsFunc(rep.Files, named) {
+		return false, "the file was replaced by another one in the representation"
+	} else if i < 0 {
+		return false, "the file is no longer in the representation"
+	}
+	rec, ok := rep.Files[i].RecordFor(site)
 	before, _ := o.File.RecordFor(site)
 	switch {
-	case !found:
-		return false, "the file is no longer in the representation"
-	case rec.Name == "":
-		return false, "the file was replaced by another one in the representation"
+	case !ok:
+		return false, "its record of the site is gone"
 	case rec.Created && o.Error == "" && rec.RemoteID == o.RemoteID && rec.CreatedAt.UnixMilli() == o.At.UnixMilli(),
 		!rec.Created && o.Error != "" && rec.Error == o.Error && rec.LastFailed.UnixMilli() == o.At.UnixMilli():
 		return false, "" // its answer did not come through
@@ -234,11 +218,8 @@ func retryTransient(ctx context.Context, write func() error) error {
 	}, backoff.WithContext(backoff.WithMaxRetries(policy, maxWriteRetries), ctx))
 }
 
-// outcomeCase is one outcome as expressions of a file, $$f.
-type outcomeCase struct {
-	applies bson.D // whether it still does
-	sites   bson.D // what the sites become
-}
+// outcomeCase is one outcome as expressions of a file, $$f: whether it still applies, and what the sites become.
+type outcomeCase struct{ applies, sites bson.D }
 
 // outcomeCases are outcomes as expressions, and the _ids of their files.
 func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bson.A) {
@@ -249,10 +230,11 @@ func outcomeCases(site string, outcomes []Outcome) (cases []outcomeCase, ids bso
 		var sites bson.D
 		if found.dict {
 			rec := "$$f.sites." + site
-			same = append(same, isOf("$$f.sites", "object"), isOf(rec, "object"), guardRecord(rec, found, o))
+			same = append(same, isOf("$$f.sites", "object"), isOf(rec, "object"),
+				guardRecord(rec, found, o.Error == ""))
 			sites = call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: recordExpr(rec, found, o)}})
 		} else {
-			ours := call("$and", is("$$s.name", site), guardRecord("$$s", found, o))
+			ours := call("$and", is("$$s.name", site), guardRecord("$$s", found, o.Error == ""))
 			same = append(same, call("$isArray", "$$f.sites"))
 			if len(outcomes) > 1 { // the update reports whether one alone was written
 				same = append(same, call("$anyElementTrue", bson.A{mapped(elements("$$f.sites"), "s", ours)}))
@@ -302,19 +284,15 @@ func outcomeUpdate(cases []outcomeCase, ids bson.A) mongo.Pipeline {
 
 // sameFile is what must still be true of an entry, $$f, that was read and planned with.
 func sameFile(f File) bson.A {
-	return bson.A{
-		is("$$f._id", f.ID),
-		is("$$f.path", f.Path),
-		is("$$f.size", guardExpr(f.rawSize)),
-		is("$$f.hash", guardExpr(f.rawHash)),
-	}
+	return bson.A{is("$$f._id", f.ID), is("$$f.path", f.Path), is("$$f.size", guardExpr(f.rawSize)),
+		is("$$f.hash", guardExpr(f.rawHash))}
 }
 
-// applies is what must still be true of the site's record. A person who deleted tries while the upload ran
-// has asked for a fresh start, which a failure of the old one must not spoil.
-func guardRecord(rec string, found SiteRecord, o Outcome) bson.D {
+// guardRecord is what must still be true of the site's record. A person who deleted tries while the upload ran
+// has asked for a fresh start, which a failure or the progress of the old one must not spoil.
+func guardRecord(rec string, found SiteRecord, succeeded bool) bson.D {
 	open := is(rec+".created_dt", nil)
-	if o.Error == "" {
+	if succeeded {
 		return open
 	}
 	return call("$and", open, is(rec+".tries", guardExpr(found.rawTries)))
@@ -347,35 +325,29 @@ func guardExpr(v bson.RawValue) any {
 // was read when the upload was planned; if its record has changed since, nothing is written. The write is acknowledged
 // by the primary alone: progress that an election rolls back is no loss.
 func (r *Recorder) SetProgress(ctx context.Context, key Key, f File, done float64) error {
-	return r.updateProgress(ctx, key, f, func(field string) bson.D {
-		return bson.D{{Key: "$set", Value: bson.D{{Key: field, Value: done}}}}
-	})
+	return r.updateProgress(ctx, key, f, "$set", done)
 }
 
 // ClearProgress removes what SetProgress has written. Recording an outcome does so too.
 func (r *Recorder) ClearProgress(ctx context.Context, key Key, f File) error {
-	return r.updateProgress(ctx, key, f, func(field string) bson.D {
-		return bson.D{{Key: "$unset", Value: bson.D{{Key: field, Value: ""}}}}
-	})
+	return r.updateProgress(ctx, key, f, "$unset", "")
 }
 
 // updateProgress changes one field by its position in the document, so that MongoDB logs, and change streams report,
 // only this field: a change made by an expression may be reported as the whole record, which would wake us.
-func (r *Recorder) updateProgress(ctx context.Context, key Key, f File, update func(field string) bson.D) error {
+func (r *Recorder) updateProgress(ctx context.Context, key Key, f File, op string, value any) error {
 	found, ok := f.RecordFor(r.site)
 	if !ok {
 		return nil
 	}
 	place := fmt.Sprintf("files.%d.sites.%d.progress", f.index, found.index)
-	open := func(rec string) bson.D {
-		return call("$and", is(rec+".created_dt", nil), is(rec+".tries", guardExpr(found.rawTries)))
-	}
+
 	there := call("$and", call("$isArray", "$$f.sites"), let("s", call("$arrayElemAt", "$$f.sites", found.index),
-		call("$and", is("$$s.name", r.site), open("$$s"))))
+		call("$and", is("$$s.name", r.site), guardRecord("$$s", found, false))))
 	if found.dict {
 		place = fmt.Sprintf("files.%d.sites.%s.progress", f.index, r.site)
 		rec := "$$f.sites." + r.site
-		there = call("$and", isOf("$$f.sites", "object"), isOf(rec, "object"), open(rec))
+		there = call("$and", isOf("$$f.sites", "object"), isOf(rec, "object"), guardRecord(rec, found, false))
 	}
 	// An expression, as {"files.3.size": null} would also be true of any file that has no field "3".
 	same := call("$and", call("$isArray", "$files"), let("f", call("$arrayElemAt", "$files", f.index),
@@ -384,7 +356,8 @@ func (r *Recorder) updateProgress(ctx context.Context, key Key, f File, update f
 		return err
 	}
 	_, err := r.store.db.Collection(key.Project, options.Collection().SetWriteConcern(writeconcern.W1())).UpdateOne(ctx,
-		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "$expr", Value: same}}, update(place))
+		bson.D{{Key: "_id", Value: eq(key.ID)}, {Key: "$expr", Value: same}},
+		bson.D{{Key: op, Value: bson.D{{Key: place, Value: value}}}})
 	if err != nil {
 		return fmt.Errorf("write the progress of representation %s: %w", key, err)
 	}

@@ -88,25 +88,31 @@ func (f *File) RecordFor(site string) (SiteRecord, bool) {
 	return *found, true
 }
 
-// decode reads a document, however malformed. What cannot be read is left zero or, if it makes a file
-// invalid, described by its Problem. It fails only if there are no files to speak of.
-func decode(key Key, doc bson.Raw) (*Representation, error) {
+// MalformedError says that a document is not a representation, which no retry changes.
+type MalformedError struct{ error }
+
+// Decode reads a document, however malformed. What cannot be read is left zero or, if it makes a file invalid,
+// described by its Problem. It fails only if there are no files to speak of, with a [*MalformedError].
+func Decode(key Key, doc bson.Raw) (*Representation, error) {
+	malformed := func(format string, args ...any) error {
+		return &MalformedError{fmt.Errorf("representation %s: "+format, append([]any{key}, args...)...)}
+	}
 	if err := doc.Validate(); err != nil {
-		return nil, fmt.Errorf("representation %s: %w", key, err)
+		return nil, malformed("%w", err)
 	}
-	if t := doc.Lookup("type"); t.Type != bson.TypeString || t.StringValue() != "representation" {
-		return nil, fmt.Errorf("representation %s: type is %s, not \"representation\"", key, describe(t))
+	if t := doc.Lookup("type"); text(t) != "representation" {
+		return nil, malformed("type is %s, not \"representation\"", describe(t))
 	}
-	r := &Representation{Key: key, Name: text(doc.Lookup("name")), Roots: newRoots(doc.Lookup("context", "root"))}
 	files, ok := doc.Lookup("files").ArrayOK()
 	if !ok {
-		return nil, fmt.Errorf("representation %s: files is %s, not an array", key, describe(doc.Lookup("files")))
+		return nil, malformed("files is %s, not an array", describe(doc.Lookup("files")))
 	}
 	entries, err := files.Values()
 	if err != nil {
-		return nil, fmt.Errorf("representation %s: files: %w", key, err)
+		return nil, malformed("files: %w", err)
 	}
-	r.Files = make([]File, 0, len(entries))
+	r := &Representation{Key: key, Name: text(doc.Lookup("name")), Roots: newRoots(doc.Lookup("context", "root")),
+		Files: make([]File, 0, len(entries))}
 	for i, v := range entries {
 		f := newFile(v)
 		f.index = i
@@ -174,20 +180,11 @@ func newSites(v bson.RawValue) ([]SiteRecord, error) {
 }
 
 func newSiteRecord(name string, rec bson.Raw) SiteRecord {
-	s := SiteRecord{Name: name}
-	if len(rec) == 0 {
-		return s
-	}
-	created := rec.Lookup("created_dt")
-	s.Created = !missing(created)
-	s.CreatedAt = date(created)
-	s.RemoteID = text(rec.Lookup("id"))
-	s.Error = text(rec.Lookup("error"))
-	s.rawTries = rec.Lookup("tries")
-	s.Tries = tries(s.rawTries)
-	s.Paused = isPaused(rec.Lookup("paused"))
-	s.LastFailed = date(rec.Lookup("last_failed_dt"))
-	return s
+	created, failed := rec.Lookup("created_dt"), rec.Lookup("tries")
+	return SiteRecord{Name: name, Created: !missing(created), CreatedAt: date(created),
+		RemoteID: text(rec.Lookup("id")),
+		Error:    text(rec.Lookup("error")), Tries: tries(failed), rawTries: failed,
+		Paused: isPaused(rec.Lookup("paused")), LastFailed: date(rec.Lookup("last_failed_dt"))}
 }
 
 func newRoots(v bson.RawValue) Roots {
@@ -205,10 +202,7 @@ func newRoots(v bson.RawValue) Roots {
 
 // add adds the roots of a dict and of the dicts in it, which stands under so many keys.
 func (r Roots) add(keys string, dict bson.Raw) {
-	elems, err := dict.Elements()
-	if err != nil {
-		return
-	}
+	elems, _ := dict.Elements()
 	for _, e := range elems {
 		name := e.Key()
 		if keys != "" {
@@ -250,10 +244,7 @@ func integer(v bson.RawValue) (int64, bool) {
 
 // truncate is the integer part of a number, within the range of int64.
 func truncate(f float64) (int64, bool) {
-	if math.IsNaN(f) {
-		return 0, false
-	}
-	return int64(min(max(f, math.MinInt64/2), math.MaxInt64/2)), true
+	return int64(min(max(f, math.MinInt64/2), math.MaxInt64/2)), !math.IsNaN(f)
 }
 
 func text(v bson.RawValue) string {
@@ -353,10 +344,7 @@ func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUs
 			{Key: "files", Value: bson.D{{Key: "$sum", Value: 1}}},
 		}}})
 	cur, err := s.db.Collection(project).Aggregate(ctx, pipeline)
-	var groups []bson.Raw
-	if err == nil {
-		err = cur.All(ctx, &groups)
-	}
+	groups, err := readAll[bson.Raw](ctx, cur, err)
 	if err != nil {
 		return nil, s.wrap(err, "read the roots of files of project %s", project)
 	}

@@ -173,7 +173,7 @@ func TestDecodeFile(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := decode(Key{}, marshal(t, representation(tt.entry)))
+			r, err := Decode(Key{}, marshal(t, representation(tt.entry)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,7 +232,7 @@ func TestDecodeSite(t *testing.T) {
 			field := bson.E{Key: tt.field, Value: tt.value}
 			tt.want.Name = gdrive
 			for form, sites := range map[string]any{"list": list(field), "dict": dict(field)} {
-				r, err := decode(Key{}, marshal(t, representation(entry("{root}/a", sites))))
+				r, err := Decode(Key{}, marshal(t, representation(entry("{root}/a", sites))))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -265,7 +265,7 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := decode(Key{Project: project, ID: ParseID("x")}, marshal(t, tt.doc))
+			_, err := Decode(Key{Project: project, ID: ParseID("x")}, marshal(t, tt.doc))
 			got := "no error"
 			if err != nil {
 				got = err.Error()
@@ -306,7 +306,7 @@ func TestDecodeRoots(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := decode(Key{}, marshal(t, bson.D{{Key: "type", Value: "representation"}, {Key: "name", Value: 7},
+			r, err := Decode(Key{}, marshal(t, bson.D{{Key: "type", Value: "representation"}, {Key: "name", Value: 7},
 				{Key: "context", Value: tt.context}, {Key: "files", Value: bson.A{}}}))
 			if err != nil {
 				t.Fatal(err)
@@ -334,7 +334,7 @@ func TestOnDuplicates(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			r, err := decode(Key{}, marshal(t, representation(entry("{root}/a", tt.sites))))
+			r, err := Decode(Key{}, marshal(t, representation(entry("{root}/a", tt.sites))))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -416,7 +416,7 @@ func FuzzRepresentation(f *testing.F) {
 			}
 		}
 		key := Key{Project: project, ID: ParseID("x")}
-		r, err := decode(key, doc)
+		r, err := Decode(key, doc)
 		if err != nil {
 			if !strings.Contains(err.Error(), key.String()) {
 				t.Errorf("error %q does not name the representation", err)

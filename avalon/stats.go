@@ -41,17 +41,13 @@ func (c *FileCount) Add(more FileCount) {
 
 // Add counts the files of other stats too.
 func (t *Stats) Add(more Stats) {
-	t.Pending.Add(more.Pending)
-	t.BackingOff.Add(more.BackingOff)
-	t.Paused.Add(more.Paused)
-	t.Failed.Add(more.Failed)
-	t.Synced.Add(more.Synced)
-	t.SourceMissing.Add(more.SourceMissing)
-	t.Invalid.Add(more.Invalid)
+	for status := Synced; status <= Invalid; status++ {
+		t.of(status).Add(*more.of(status))
+	}
 	t.noteOldest(more.Oldest)
 }
 
-// noteOldest notes when something pending or waiting was noteOldest.
+// noteOldest notes when something pending or waiting was published.
 func (t *Stats) noteOldest(at time.Time) {
 	if !at.IsZero() && (t.Oldest.IsZero() || at.Before(t.Oldest)) {
 		t.Oldest = at
@@ -60,21 +56,8 @@ func (t *Stats) noteOldest(at time.Time) {
 
 // of is where files of a status that have a record are counted.
 func (t *Stats) of(status Status) *FileCount {
-	switch status {
-	case Pending:
-		return &t.Pending
-	case BackingOff:
-		return &t.BackingOff
-	case Paused:
-		return &t.Paused
-	case Failed:
-		return &t.Failed
-	case Synced:
-		return &t.Synced
-	case SourceMissing:
-		return &t.SourceMissing
-	}
-	return &t.Invalid
+	return [...]*FileCount{Synced: &t.Synced, Pending: &t.Pending, BackingOff: &t.BackingOff, Failed: &t.Failed,
+		SourceMissing: &t.SourceMissing, Paused: &t.Paused, Invalid: &t.Invalid}[status]
 }
 
 // IsZero reports whether nothing was counted.
@@ -125,10 +108,7 @@ func (g *group) file(r Rules, waits []time.Duration, now time.Time) *File {
 func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Time) (Stats, error) {
 	waits := r.waits()
 	cur, err := s.db.Collection(project).Aggregate(ctx, statsPipeline(r, waits, now))
-	var groups []group
-	if err == nil {
-		err = cur.All(ctx, &groups)
-	}
+	groups, err := readAll[group](ctx, cur, err)
 	if err != nil {
 		return Stats{}, s.wrap(err, "count the files of project %s", project)
 	}
@@ -140,10 +120,7 @@ func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Tim
 		}
 		status := r.Evaluate(g.file(r, waits, now), now).Status
 		t.of(status).Add(count)
-		if status != Pending && status != BackingOff {
-			continue
-		}
-		if id, ok := g.First.ObjectIDOK(); ok {
+		if id, ok := g.First.ObjectIDOK(); ok && (status == Pending || status == BackingOff) {
 			t.noteOldest(id.Timestamp().UTC())
 		}
 	}
@@ -182,9 +159,7 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 				{Key: "input", Value: "$f.size"}, {Key: "to", Value: "long"},
 				{Key: "onError", Value: int64(math.MaxInt64/2 + 1)}, // infinity
 			}), int64(0))}}},
-			{Key: "first", Value: bson.D{
-				{Key: "$min", Value: call("$cond", isOf("$f._id", "objectId"), "$f._id", nil)},
-			}},
+			{Key: "first", Value: call("$min", call("$cond", isOf("$f._id", "objectId"), "$f._id", nil))},
 		}}})
 }
 
@@ -200,14 +175,10 @@ func records(r Route, filters bson.A, keep ...string) mongo.Pipeline {
 	return mongo.Pipeline{
 		{{Key: "$match", Value: bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}}},
 		project(bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}),
-		project(bson.D{
-			{Key: "files", Value: call("$cond", isReadable(), "$files", bson.A{})},
-		}),
+		project(bson.D{{Key: "files", Value: call("$cond", isReadable(), "$files", bson.A{})}}),
 		{{Key: "$unwind", Value: "$files"}},
-		project(bson.D{
-			{Key: "f", Value: "$files"},
-			{Key: "r", Value: call("$cond", isOf("$files", "object"), recordFor("$files.sites", r.To), "$$REMOVE")},
-		}),
+		project(bson.D{{Key: "f", Value: "$files"},
+			{Key: "r", Value: call("$cond", isOf("$files", "object"), recordFor("$files.sites", r.To), "$$REMOVE")}}),
 		{{Key: "$match", Value: bson.D{exists("r")}}},
 	}
 }

@@ -29,7 +29,6 @@ const (
 	codeIndexOptionsConflict = 85
 	codeIndexKeySpecsExist   = 86
 	codeUUIDMismatch         = 361
-	codeTooLarge             = 10334
 	codeUnknownField         = 40415
 )
 
@@ -50,14 +49,20 @@ func NewStore(client *mongo.Client, database string) *Store {
 		SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()))}
 }
 
-// closeTimeout bounds the courtesy of closing a cursor on a server that may not answer.
-const closeTimeout = time.Second
-
 // closeCursor closes a cursor, also if ctx has ended.
 func closeCursor(ctx context.Context, cur *mongo.Cursor) {
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second) // the server may not answer
 	defer cancel()
 	_ = cur.Close(closing) // the server forgets it in the end
+}
+
+// readAll reads what a query has found, unless that failed.
+func readAll[T any](ctx context.Context, cur *mongo.Cursor, err error) ([]T, error) {
+	var list []T
+	if err == nil {
+		err = cur.All(ctx, &list)
+	}
+	return list, err
 }
 
 // Project is a collection of the avalon database. One that was dropped and created again is another one.
@@ -104,33 +109,22 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 // one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
 // later check.
 func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
-	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(r)}}
-	run := func(cmd bson.D) error {
-		err := s.db.RunCommand(ctx, cmd).Err()
-		var ce mongo.CommandError
-		if errors.As(err, &ce) {
-			switch int(ce.Code) {
-			case codeIndexOptionsConflict, codeIndexKeySpecsExist:
-				return nil // it exists by another name or with other options
-			case codeUUIDMismatch:
-				return ErrNotFound
-			}
-		}
-		return err
+	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(r)},
+		{Key: "collectionUUID", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: []byte(p.uuid)}}}
+	if p.uuid == "" {
+		cmd = cmd[:2]
 	}
-	withUUID := cmd
-	if p.uuid != "" {
-		uuid := bson.Binary{Subtype: bson.TypeBinaryUUID, Data: []byte(p.uuid)}
-		withUUID = append(slices.Clone(cmd), bson.E{Key: "collectionUUID", Value: uuid})
-	}
-	err := run(withUUID)
+	err := s.db.RunCommand(ctx, cmd).Err()
 	if hasCode(err, codeUnknownField) {
-		err = run(cmd)
+		err = s.db.RunCommand(ctx, cmd[:2]).Err()
 	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return s.wrap(err, "create the index for pending files in project %s", p.Name)
+	switch {
+	case err == nil, hasCode(err, codeIndexOptionsConflict), hasCode(err, codeIndexKeySpecsExist):
+		return nil // or it exists by another name or with other options
+	case hasCode(err, codeUUIDMismatch):
+		return ErrNotFound
 	}
-	return err
+	return s.wrap(err, "create the index for pending files in project %s", p.Name)
 }
 
 // Indexed reports whether the project has the indexes of the pending query of the sites, by whatever name.
@@ -141,12 +135,9 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 	}
 	for _, want := range pendingIndexes(r) {
 		keys, err := bson.Marshal(want.Keys)
-		if err != nil {
-			return false, err
-		}
 		isWanted := func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }
-		if !slices.ContainsFunc(specs, isWanted) {
-			return false, nil
+		if err != nil || !slices.ContainsFunc(specs, isWanted) {
+			return false, err
 		}
 	}
 	return true, nil
@@ -167,21 +158,6 @@ func (s *Store) Representation(ctx context.Context, key Key) (*Representation, e
 	}
 	return Decode(key, doc)
 }
-
-// Decode reads a representation from its document. The error is a [*MalformedError].
-func Decode(key Key, doc bson.Raw) (*Representation, error) {
-	r, err := decode(key, doc)
-	if err != nil {
-		return nil, &MalformedError{err}
-	}
-	return r, nil
-}
-
-// MalformedError says that a document is not a representation, which no retry changes.
-type MalformedError struct{ err error }
-
-func (e *MalformedError) Error() string { return e.err.Error() }
-func (e *MalformedError) Unwrap() error { return e.err }
 
 // wrap says what was being done when err came, and what to do about it where only a person can.
 func (s *Store) wrap(err error, format string, args ...any) error {
@@ -215,10 +191,7 @@ func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCas
 		bson.D{{Key: "type", Value: "representation"}, {Key: "files.path", Value: regex}},
 		options.Find().SetSort(bson.D{{Key: "_id", Value: -1}}).SetLimit(int64(limit)).
 			SetProjection(bson.D{{Key: "files.$", Value: 1}})) // only the file that fits
-	var docs []bson.Raw
-	if err == nil {
-		err = cur.All(ctx, &docs)
-	}
+	docs, err := readAll[bson.Raw](ctx, cur, err)
 	if err != nil {
 		return nil, s.wrap(err, "find a path in project %s", project)
 	}
@@ -231,28 +204,12 @@ func (s *Store) FindPath(ctx context.Context, project, pattern string, ignoreCas
 	return list, nil
 }
 
-// Time is when an ObjectId was made, which for a document is when it was published. It is zero for other ids.
-func (id ID) Time() time.Time {
-	if id.kind != bson.TypeObjectID {
-		return time.Time{}
-	}
-	var oid bson.ObjectID
-	copy(oid[:], id.raw)
-	return oid.Timestamp().UTC()
-}
-
-// Actions of MongoDB that sitesync needs to be allowed on the database.
-var (
-	neededActions = []string{"find", "listCollections", "changeStream", "update"}
-	indexActions  = []string{"createIndex"}
-)
-
 // MissingRights returns the actions that the user is not allowed on the database, which the role readWrite allows.
 // With index those are included that creating the index takes.
 func (s *Store) MissingRights(ctx context.Context, index bool) ([]string, error) {
-	needed := neededActions
+	needed := []string{"find", "listCollections", "changeStream", "update"}
 	if index {
-		needed = slices.Concat(needed, indexActions)
+		needed = append(needed, "createIndex")
 	}
 	return MissingActions(ctx, s.db, needed)
 }
@@ -273,8 +230,7 @@ func MissingActions(ctx context.Context, db *mongo.Database, needed []string) ([
 		} `bson:"authInfo"`
 	}
 	command := bson.D{{Key: "connectionStatus", Value: 1}, {Key: "showPrivileges", Value: true}}
-	err := db.RunCommand(ctx, command).Decode(&status)
-	if err != nil {
+	if err := db.RunCommand(ctx, command).Decode(&status); err != nil {
 		return nil, fmt.Errorf("ask for the rights on database %s: %w", db.Name(), err)
 	}
 	if len(status.AuthInfo.Users) == 0 {
