@@ -6,8 +6,11 @@ package site
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
+
+	"sitesync/duration"
 )
 
 // Upload is one file to be written to a site.
@@ -220,4 +223,61 @@ func ClassOf(err error) Class {
 		return e.Class
 	}
 	return FileError
+}
+
+// clockTolerance is how far clocks may be apart before that is reported. Google accepts signatures by a clock that is
+// some minutes off, and an answer, which has the time of its beginning, may be on its way for seconds.
+const clockTolerance = time.Minute
+
+// ClocksDiffer reports whether two clocks differ so much that one should be set.
+func ClocksDiffer(ahead time.Duration) bool { return ahead.Abs() >= clockTolerance }
+
+// ClockTrouble says how wrong the clock of this machine is, which is that far ahead of another one (negative: behind),
+// and what to do. It is empty if the clock is right.
+func ClockTrouble(ahead time.Duration, other string) string {
+	return ClockOf("this machine", ahead, other)
+}
+
+// ClockOf is ClockTrouble for another machine. It is rounded to minutes, so that the text stays the same.
+func ClockOf(machine string, ahead time.Duration, other string) string {
+	if !ClocksDiffer(ahead) {
+		return ""
+	}
+	way := "ahead of"
+	if ahead < 0 {
+		way = "behind"
+	}
+	apart := duration.Exact(ahead.Abs().Round(time.Minute))
+	return fmt.Sprintf("the clock of %s is %s %s %s; set it right, best by NTP", machine, apart, way, other)
+}
+
+// Journal keeps what must survive the process: a file whose create was interrupted is created again under the same id,
+// and a large upload resumes where it was. One process at a time may write to it, and the next must read what it wrote.
+// All methods are safe for concurrent use.
+type Journal interface {
+	// Reserved returns the ids that are reserved for names in a folder.
+	Reserved(ctx context.Context, folder string) (map[string]Reservation, error)
+
+	// Reserve reserves ids for names in folders, by folder and name, that were generated for an account. They replace
+	// earlier ones of the same names.
+	Reserve(ctx context.Context, account string, ids map[string]map[string]string) error
+
+	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time, and
+	// "" otherwise. The URI is a bearer secret.
+	Session(ctx context.Context, key string, size int64, modTime time.Time) (uri string, err error)
+
+	// SaveSession saves an upload session, in place of the key's last one.
+	SaveSession(ctx context.Context, key string, size int64, modTime time.Time, uri string) error
+
+	// DropSession deletes the key's upload session.
+	DropSession(ctx context.Context, key string) error
+}
+
+// Reservation is the id that the next create of a name uses.
+type Reservation struct {
+	ID string
+	At time.Time // when it was written last
+
+	// Account is what the id was generated for. It is empty if an older version has written it.
+	Account string
 }

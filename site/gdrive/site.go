@@ -15,6 +15,8 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -462,3 +464,144 @@ func (noopJournal) Session(context.Context, string, int64, time.Time) (string, e
 }
 func (noopJournal) SaveSession(context.Context, string, int64, time.Time, string) error { return nil }
 func (noopJournal) DropSession(context.Context, string) error                           { return nil }
+
+// Probe is part of [site.Prober]. Nothing is created, and a missing root is the site's fault. The first probe in a
+// folder lists it, which answers all later ones.
+func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
+	var found items
+	folder, err := s.folders.findExisting(ctx, path.Dir(p))
+	if err == nil && folder != nil {
+		found, err = s.folders.lookup(ctx, folder, path.Base(p), fileItem, nil)
+	}
+	if err != nil {
+		return site.Found{}, err
+	}
+	at := found[fileItem]
+	if at.id == "" {
+		at = found[folderItem] // nothing is put there, but people may have
+	}
+	there := at.id != ""
+	f := site.Found{State: site.Present, Object: site.Object{ID: at.id}, Name: path.Base(p), Size: at.size,
+		Folder: at.kind == folderItem}
+	if at.md5 != (digest{}) {
+		f.MD5 = hex.EncodeToString(at.md5[:])
+	}
+	if there && (id == "" || id == at.id) {
+		return f, nil
+	}
+	if id == "" {
+		return site.Found{}, nil
+	}
+	// Listings lag, and people move files.
+	f.ByID = true
+	got, err := s.get(ctx, id, uploadFields)
+	switch {
+	case isNotFound(err):
+		got = nil
+	case err != nil:
+		return site.Found{}, err
+	}
+	if there && (got == nil || !isAt(got, folder.id, path.Base(p))) {
+		return f, nil // another one is in its place
+	}
+	if got == nil {
+		return site.Found{ByID: true}, nil
+	}
+	f = site.Found{
+		ByID:   true,
+		State:  site.Moved,
+		Object: site.Object{ID: got.Id, MD5: got.Md5Checksum},
+		Name:   got.Name,
+		Size:   got.Size,
+		Folder: got.MimeType == folderType,
+	}
+	switch parent := parentOf(got); {
+	case got.Trashed:
+		f.State = site.Trashed
+	case folder != nil && isAt(got, folder.id, path.Base(p)):
+		f.State = site.Present
+	case parent != "":
+		// Only for people, so it may fail: the folder can be hidden from us.
+		if in, err := s.get(ctx, parent, "name"); err == nil {
+			f.CurrentFolder = in.Name
+		}
+	}
+	return f, nil
+}
+
+// Quota is part of [site.Quotaer]. It is one request, and none if all roots are on shared drives, which have no such
+// number.
+func (s *Site) Quota(ctx context.Context) (site.Quota, error) {
+	mine := false
+	for _, root := range s.roots {
+		first, _, _ := strings.Cut(strings.TrimPrefix(root, "/"), "/")
+		mine = mine || first == myDrive
+	}
+	if !mine {
+		return site.Quota{}, nil
+	}
+	q, _, err := s.storage(ctx)
+	return q, err
+}
+
+// Left is part of [site.Backend]. Google reports it for what the account owns, so not for shared drives.
+func (s *Site) Left(ctx context.Context, root string) (bytes int64, known bool, err error) {
+	f, err := s.folders.resolve(ctx, root)
+	if err != nil {
+		return 0, false, err
+	}
+	got, err := s.get(ctx, f.id, "driveId")
+	if err != nil || got.DriveId != "" {
+		return 0, false, asRootError(err)
+	}
+	q, limited, err := s.storage(ctx)
+	return max(q.Limit-q.Used, 0), limited, asRootError(err)
+}
+
+// storage returns the storage of the account, and whether it has a limit, which is 0 for service accounts.
+func (s *Site) storage(ctx context.Context) (q site.Quota, limited bool, err error) {
+	// Google's client cannot tell no limit from the limit 0.
+	var about struct {
+		StorageQuota *struct {
+			Limit *int64 `json:"limit,string"`
+			Usage int64  `json:"usage,string"`
+		}
+	}
+	err = s.attempt(ctx, func() error {
+		address := s.endpoint + "/drive/v3/about?fields=storageQuota(limit,usage)"
+		res, err := s.send(ctx, http.MethodGet, address, 0, nil, http.Header{})
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		return json.NewDecoder(res.Body).Decode(&about)
+	})
+	switch got := about.StorageQuota; {
+	case err != nil:
+		return site.Quota{}, false, fmt.Errorf("storage quota: %w", err)
+	case got == nil:
+		return site.Quota{}, false, nil
+	case got.Limit == nil:
+		return site.Quota{Known: true, Used: got.Usage}, false, nil
+	default:
+		return site.Quota{Known: true, Limit: *got.Limit, Used: got.Usage}, true, nil
+	}
+}
+
+type mayCreateKey struct{}
+
+// withMayCreate has what is created for an upload ask it before; see [site.Upload].
+func withMayCreate(ctx context.Context, ask func(folder string) error) context.Context {
+	if ask == nil {
+		return ctx
+	}
+	return context.WithValue(ctx, mayCreateKey{}, ask)
+}
+
+// mayCreate reports whether something may be created in a folder.
+func mayCreate(ctx context.Context, folder string) error {
+	if ask, ok := ctx.Value(mayCreateKey{}).(func(string) error); ok {
+		return ask(folder)
+	}
+	return nil
+}
