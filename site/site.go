@@ -186,44 +186,34 @@ func (e *Error) Unwrap() error { return e.Err }
 // Classed returns an error of the class.
 func Classed(c Class, err error) error { return &Error{Class: c, Err: err} }
 
-// IsShared reports whether any upload would have met the error.
-func IsShared(err error) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Shared
-}
-
 // UnavailableIn returns an error of class [Unavailable] with its scope.
 func UnavailableIn(scope Scope, err error) error {
 	return &Error{Class: Unavailable, Scope: scope, Err: err}
 }
 
-// RetryAfter returns how long to wait before the next attempt; 0 if the error does not say.
-func RetryAfter(err error) time.Duration {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
+// asError returns what is known of an error: nothing, in the zero value, if it is not classed.
+func asError(err error) Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return *e
 	}
-	return 0
+	return Error{}
 }
+
+// IsShared reports whether any upload would have met the error.
+func IsShared(err error) bool { return asError(err).Shared }
+
+// RetryAfter returns how long to wait before the next attempt; 0 if the error does not say.
+func RetryAfter(err error) time.Duration { return asError(err).RetryAfter }
 
 // ScopeOf returns the scope of an error of class [Unavailable], and the folder of one of scope [Creations] or
 // [OneFolder].
 func ScopeOf(err error) (scope Scope, folder string) {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Scope, e.Folder
-	}
-	return WholeSite, ""
+	e := asError(err)
+	return e.Scope, e.Folder
 }
 
 // ClassOf returns the class of an error: FileError if it has none.
-func ClassOf(err error) Class {
-	var e *Error
-	if errors.As(err, &e) {
-		return e.Class
-	}
-	return FileError
-}
+func ClassOf(err error) Class { return asError(err).Class }
 
 // clockTolerance is how far clocks may be apart before that is reported. Google accepts signatures by a clock that is
 // some minutes off, and an answer, which has the time of its beginning, may be on its way for seconds.

@@ -96,12 +96,8 @@ type StallError struct {
 }
 
 func (e *StallError) Error() string {
-	return fmt.Sprintf(
-		"the storage does not answer: a call for %s has not returned for %s; look at the mount of %s and its server",
-		e.Path,
-		e.Timeout,
-		e.Root,
-	)
+	return fmt.Sprintf("the storage does not answer: a call for %s has not returned for %s; look at the mount of %s "+
+		"and its server", e.Path, e.Timeout, e.Root)
 }
 
 // IsStall reports whether an error is that of a call that was given up.

@@ -31,13 +31,8 @@ const (
 	maxPatience = 30 * time.Second
 )
 
-// call makes a request without content at the site's pace, and repeats it while that makes sense. The request must be
-// safe to repeat.
-func (s *Site) call(ctx context.Context, request func(context.Context) error) error {
-	return s.attempt(ctx, func() error { return request(ctx) })
-}
-
-// attempt makes a request and repeats it while that makes sense. Its error is classed.
+// attempt makes a request at the site's pace, and repeats it while that makes sense. The request must be safe to
+// repeat. Its error is classed.
 func (s *Site) attempt(ctx context.Context, request func() error) error {
 	r := s.newRetry()
 	for {
@@ -54,11 +49,8 @@ func (s *Site) attempt(ctx context.Context, request func() error) error {
 // once makes a request when the pacer lets it, and reports the result to the pacer. Its error is classed, or the
 // context's.
 func (s *Site) once(ctx context.Context, request func() error) error {
-	sent, err := s.pacer.Wait(ctx)
-	if err != nil {
-		return err
-	}
-	if err = s.sendAt(ctx, sent, request); err == nil {
+	err := s.paced(ctx, s.pacer.Wait, request)
+	if err == nil {
 		s.pacer.Succeeded()
 	}
 	return err
@@ -66,22 +58,22 @@ func (s *Site) once(ctx context.Context, request func() error) error {
 
 // onceData is once for data of an upload session: Drive counts the request that opened the session, not the data.
 func (s *Site) onceData(ctx context.Context, request func() error) error {
-	sent, err := s.pacer.WaitRetryAfter(ctx)
+	return s.paced(ctx, s.pacer.WaitRetryAfter, request)
+}
+
+// paced makes a request after a wait of the pacer.
+func (s *Site) paced(ctx context.Context, wait func(context.Context) (time.Time, error), request func() error) error {
+	sent, err := wait(ctx)
 	if err != nil {
 		return err
 	}
-	return s.sendAt(ctx, sent, request)
-}
-
-// sendAt makes a request at the time, which is now.
-func (s *Site) sendAt(ctx context.Context, sent time.Time, request func() error) error {
-	err := classify(request())
+	err = classify(request())
 	switch {
 	case err == nil:
 	case ctx.Err() != nil && !errors.Is(err, transport.ErrSlowSource):
 		return ctx.Err()
 	case isPace(err): // in an outage the request backs off by itself
-		s.pacer.Throttled(sent, retryAfterOf(err))
+		s.pacer.Throttled(sent, site.RetryAfter(err))
 	}
 	return err
 }
@@ -122,7 +114,7 @@ func (r *retry) again(ctx context.Context, err error) error {
 	}
 	wait := r.backoff.NextBackOff()
 	if !isPace(err) { // the pacer pauses all requests for that of a limit
-		wait = max(wait, min(retryAfterOf(err), maxPatience))
+		wait = max(wait, min(site.RetryAfter(err), maxPatience))
 	}
 	return pacer.Sleep(ctx, wait)
 }

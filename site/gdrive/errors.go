@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -70,10 +71,9 @@ var rules = []rule{
 	{412, "", site.Transient, ""}, // we set no conditions, so others are changing it
 }
 
-// anyStatus is the status of a rule that fits all.
-const anyStatus = -1
-
 const (
+	anyStatus = -1
+
 	// noReason stands for an answer of Google's without a reason. Drive's always have one.
 	noReason = "none"
 
@@ -114,39 +114,33 @@ func asRootError(err error) error {
 
 // asCreationError says that an error came of creating something in a folder: what is there already can be updated.
 func asCreationError(err error, folder string) error {
-	var classed *site.Error
-	var answer *answerError
-	if !errors.As(err, &classed) || !errors.As(err, &answer) {
+	classed, ok := errors.AsType[*site.Error](err)
+	if !ok {
 		return err
 	}
-	in := ""
-	switch answer.reason {
+	switch answerOf(err).reason {
 	case folderIsFull:
-		in = folder
-		err = fmt.Errorf("folder %s: %w", folder, classed.Err)
+		return &site.Error{Class: site.Unavailable, Err: fmt.Errorf("folder %s: %w", folder, classed.Err),
+			Scope: site.Creations, Folder: folder}
 	case "teamDriveFileLimitExceeded", "activeItemCreationLimitExceeded":
-		err = classed.Err
-	default:
-		return err
+		return site.UnavailableIn(site.Creations, classed.Err)
 	}
-	return &site.Error{Class: site.Unavailable, Err: err, Scope: site.Creations, Folder: in}
+	return err
 }
 
 // classify gives an error of a request its class and takes everything secret out of it: the session URIs
 // that Go's HTTP client puts into its errors, and token answers.
 func classify(err error) error {
-	var (
-		classed *site.Error
-		source  *sourceError
-		token   *tokenError
-		answer  *googleapi.Error
-		request *url.Error
-	)
-	if errors.As(err, &request) {
+	if request, ok := errors.AsType[*url.Error](err); ok {
 		err = request.Err // without the address
 	}
+	var (
+		source *sourceError
+		token  *tokenError
+		answer *googleapi.Error
+	)
 	switch {
-	case err == nil, errors.As(err, &classed):
+	case err == nil, errors.As(err, new(*site.Error)):
 		return err
 	case errors.As(err, &source):
 		return site.Classed(site.FileError, source)
@@ -185,13 +179,6 @@ func classifyAnswer(ge *googleapi.Error) error {
 	return classed
 }
 
-// isPace reports whether an error says that all requests together come too fast.
-func isPace(err error) bool {
-	var ae *answerError
-	return site.ClassOf(err) == site.Transient && errors.As(err, &ae) &&
-		(ae.status == http.StatusForbidden || ae.status == http.StatusTooManyRequests)
-}
-
 // answerError is an error that Drive answered with.
 type answerError struct {
 	status  int
@@ -201,32 +188,32 @@ type answerError struct {
 }
 
 func (e *answerError) Error() string {
-	if e.foreign {
+	switch {
+	case e.foreign:
 		return fmt.Sprintf("the request to google drive was answered %d: %s", e.status, e.message)
-	}
-	if e.reason == "" {
+	case e.reason == "":
 		return fmt.Sprintf("google drive answered %d: %s", e.status, e.message)
 	}
 	return fmt.Sprintf("google drive answered %d %s: %s", e.status, e.reason, e.message)
 }
 
 func classifyToken(te *tokenError) error {
-	var unreachable *unreachableError
-	if errors.As(te, &unreachable) {
-		return &site.Error{Class: site.Transient, Shared: true, Err: unreachable}
+	busy := func(err error, wait time.Duration) error {
+		return &site.Error{Class: site.Transient, Shared: true, RetryAfter: wait, Err: err}
 	}
-	var page *googleapi.Error
-	if errors.As(te, &page) {
+	if unreachable, ok := errors.AsType[*unreachableError](te); ok {
+		return busy(unreachable, 0)
+	}
+	if page, ok := errors.AsType[*googleapi.Error](te); ok {
 		return site.Classed(site.Unavailable, tokenPage(page))
 	}
-	var re *oauth2.RetrieveError
-	if !errors.As(te, &re) || re.Response == nil {
-		return &site.Error{Class: site.Transient, Shared: true, Err: errors.New("google's token service sent no token")}
+	re, ok := errors.AsType[*oauth2.RetrieveError](te)
+	if !ok || re.Response == nil {
+		return busy(errors.New("google's token service sent no token"), 0)
 	}
-	if status := re.Response.StatusCode; status >= 500 || status == http.StatusRequestTimeout ||
-		status == http.StatusTooManyRequests {
-		return &site.Error{Class: site.Transient, Shared: true, RetryAfter: retryAfter(re.Response.Header),
-			Err: fmt.Errorf("google's token service answered %d", status)}
+	status, header := re.Response.StatusCode, re.Response.Header
+	if status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooManyRequests {
+		return busy(fmt.Errorf("google's token service answered %d", status), retryAfter(header))
 	}
 	// oauth2 reads the answer only for authorized users.
 	var answer struct {
@@ -234,19 +221,19 @@ func classifyToken(te *tokenError) error {
 		Description string `json:"error_description"`
 	}
 	if json.Unmarshal(re.Body, &answer) != nil || answer.Code == "" {
-		return site.Classed(site.Unavailable, tokenPage(&googleapi.Error{Code: re.Response.StatusCode,
-			Header: re.Response.Header, Body: string(re.Body)}))
+		page := &googleapi.Error{Code: status, Header: header, Body: string(re.Body)}
+		return site.Classed(site.Unavailable, tokenPage(page))
 	}
 	remedy := "check the key file, \"subject\" and, for a subject, the domain-wide delegation"
 	if answer.Code == "invalid_grant" { // what is signed with a key says when, by our clock
-		if ahead, known := clockAhead(re.Response.Header); !known {
+		if ahead, known := clockAhead(header); !known {
 			remedy += ", and the clock of this machine"
 		} else if trouble := site.ClockTrouble(ahead, "google's"); trouble != "" {
 			remedy = trouble
 		}
 	}
 	return site.Classed(site.Unavailable, fmt.Errorf("google's token service answered %d (%s: %s): %s",
-		re.Response.StatusCode, answer.Code, answer.Description, remedy))
+		status, answer.Code, answer.Description, remedy))
 }
 
 // tokenPage is the error of a page that came instead of the token service's answer.
@@ -260,34 +247,53 @@ type sourceError struct{ err error }
 func (e *sourceError) Error() string { return "read the source: " + e.err.Error() }
 func (e *sourceError) Unwrap() error { return e.err }
 
+// answerOf returns the answer of Drive that an error is; its zero value if it is none.
+func answerOf(err error) answerError {
+	if answer, ok := errors.AsType[*answerError](err); ok {
+		return *answer
+	}
+	return answerError{}
+}
+
 func hasStatus(err error, status int) bool {
-	var ae *answerError
-	return errors.As(err, &ae) && ae.status == status && !ae.foreign
+	answer := answerOf(err)
+	return answer.status == status && !answer.foreign
 }
 
 func isNotFound(err error) bool     { return hasStatus(err, http.StatusNotFound) }
 func isConflict(err error) bool     { return hasStatus(err, http.StatusConflict) }
 func isUnauthorized(err error) bool { return hasStatus(err, http.StatusUnauthorized) }
+func isServerError(err error) bool  { return answerOf(err).status >= 500 }
+
+// isForeign reports whether an answer was not made by Drive's API.
+func isForeign(err error) bool { return answerOf(err).foreign }
+
+// isTooLarge reports whether a body was refused for its size.
+func isTooLarge(err error) bool { return answerOf(err).status == http.StatusRequestEntityTooLarge }
+
+// isPace reports whether an error says that all requests together come too fast.
+func isPace(err error) bool {
+	return site.ClassOf(err) == site.Transient &&
+		slices.Contains([]int{http.StatusForbidden, http.StatusTooManyRequests}, answerOf(err).status)
+}
 
 // isUnusableID reports whether a create was refused for its id, as one that was generated for another account is.
 func isUnusableID(err error) bool {
-	var ae *answerError
-	return errors.As(err, &ae) && ae.status == http.StatusBadRequest &&
-		strings.Contains(strings.ToLower(ae.message), "file id")
+	answer := answerOf(err)
+	return answer.status == http.StatusBadRequest && strings.Contains(strings.ToLower(answer.message), "file id")
 }
 
 // isRefused reports whether Drive has refused something and the file seems to be the reason.
 func isRefused(err error) bool {
-	var ae *answerError
-	return site.ClassOf(err) == site.FileError && errors.As(err, &ae)
+	return site.ClassOf(err) == site.FileError && answerOf(err).status != 0
 }
 
 // isUnusualRefusal reports whether a refusal does not look like Drive's own. It may be gone soon, so it is only
 // believed after several attempts.
 func isUnusualRefusal(err error) bool {
-	var ae *answerError
-	return isRefused(err) && errors.As(err, &ae) && ae.status != http.StatusRequestEntityTooLarge &&
-		(ae.foreign || ae.status == http.StatusForbidden && ae.reason == "")
+	answer := answerOf(err)
+	return isRefused(err) && !isTooLarge(err) &&
+		(answer.foreign || answer.status == http.StatusForbidden && answer.reason == "")
 }
 
 // asSiteError is for requests that are about no file in particular: what would be a file error is the site's. The
@@ -296,24 +302,14 @@ func asSiteError(err error) error {
 	if isRefused(err) {
 		return site.Classed(site.Unavailable, errors.New(err.Error()))
 	}
-	var e *site.Error
-	if errors.As(err, &e) && e.Class == site.Transient {
-		return &site.Error{Class: site.Transient, Err: err, RetryAfter: e.RetryAfter, Shared: true}
+	if site.ClassOf(err) == site.Transient {
+		return &site.Error{Class: site.Transient, Err: err, RetryAfter: site.RetryAfter(err), Shared: true}
 	}
 	return err
 }
 
 // maxRetryAfter bounds what is believed of a Retry-After.
 const maxRetryAfter = time.Hour
-
-// retryAfterOf is how long an answer asked us to wait; 0 if it did not.
-func retryAfterOf(err error) time.Duration {
-	var e *site.Error
-	if errors.As(err, &e) {
-		return e.RetryAfter
-	}
-	return 0
-}
 
 // retryAfter reads the header in both of its forms; 0 if there is none.
 func retryAfter(h http.Header) time.Duration {
@@ -403,9 +399,8 @@ func fromGoogle(ge *googleapi.Error) bool {
 
 var (
 	titleTag  = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
-	unseenTag = regexp.MustCompile(
-		`(?is)<(script|style|title|noscript)\b.*?</(script|style|title|noscript)\s*>|<!--.*?-->`,
-	)
+	unseenTag = regexp.MustCompile(`(?is)<(script|style|title|noscript)\b.*?</(script|style|title|noscript)\s*>` +
+		`|<!--.*?-->`)
 	anyTag = regexp.MustCompile(`(?s)<[^>]*>?`)
 
 	// secretLike is what may be a token, a key or a session's id: a page may repeat the request.
@@ -438,10 +433,8 @@ func plain(text string) string {
 
 // printable is text in one line.
 func printable(text string) string {
-	return strings.Join(
-		strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }),
-		" ",
-	)
+	unseen := func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }
+	return strings.Join(strings.FieldsFunc(text, unseen), " ")
 }
 
 func shorten(text string, most int) string {

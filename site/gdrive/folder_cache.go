@@ -227,23 +227,19 @@ func (t *folderCache) put(f *folder, name string, e entry) {
 	defer t.mu.Unlock()
 	f, key := t.current(f), normalize(name)
 	e.seen, e.written, e.unshown = time.Now(), time.Now(), true
-	f.put(item{key, e.kind}, e)
+	set(&f.entries, item{key, e.kind}, e)
 	f.addName(t.hash(key), hours(e.written))
 	t.grow(entryCost + nameCost)
 }
 
-func (f *folder) put(at item, e entry) {
-	if f.entries == nil {
-		f.entries = map[item]entry{}
-	}
-	f.entries[at] = e
-}
+func (f *folder) addName(hash uint64, at uint32) { set(&f.names, hash, max(f.names[hash], at)) }
 
-func (f *folder) addName(hash uint64, at uint32) {
-	if f.names == nil {
-		f.names = map[uint64]uint32{}
+// set sets a key of a map that may be nil still.
+func set[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = map[K]V{}
 	}
-	f.names[hash] = max(f.names[hash], at)
+	(*m)[key] = value
 }
 
 // remove removes a name in a folder from the cache, because it turned out to be gone or something else.
@@ -256,10 +252,7 @@ func (t *folderCache) remove(f *folder, name string) {
 	}
 	delete(f.asked, key)
 	delete(f.names, t.hash(key))
-	if f.doubted == nil {
-		f.doubted = map[string]bool{}
-	}
-	f.doubted[key] = true
+	set(&f.doubted, key, true)
 }
 
 // mayHave reports whether something of the name is in a folder as far as we know, or was put there by us.
@@ -322,7 +315,8 @@ const (
 // returns, which are looked up next; also may be nil.
 func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want itemKind,
 	also func() []string) (items, error) {
-	if found, ok := t.get(f, name, want); ok {
+	found, ok := t.get(f, name, want)
+	if ok {
 		return found, nil
 	}
 	unlock, err := t.busy.lock(ctx, "folder "+f.id)
@@ -330,8 +324,7 @@ func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want i
 		return items{}, err
 	}
 	defer unlock()
-	found, ok := t.get(f, name, want)
-	if ok {
+	if found, ok = t.get(f, name, want); ok {
 		return found, nil
 	}
 	if t.mayList(f) {
@@ -408,32 +401,24 @@ func (t *folderCache) list(ctx context.Context, f *folder, names []string) error
 				delete(f.entries, item{key, kind})
 			}
 			delete(f.doubted, key)
-			if f.asked == nil {
-				f.asked = map[string]time.Time{}
-			}
-			f.asked[key] = asked
+			set(&f.asked, key, asked)
 		}
 		for at, e := range found {
-			f.put(at, e)
+			set(&f.entries, at, e)
 			f.addName(t.hash(at.name), 0)
 		}
 		t.grow((len(found) + len(names)) * entryCost)
 		return nil
 	}
 	f.tooLong, f.asked, f.doubted = !complete, nil, nil
-	known := map[uint64]uint32{}
-	for hash, at := range f.names {
-		if at >= hours(asked.Add(-listingLag)) {
-			known[hash] = at
-		}
-	}
-	f.names, f.entries = known, nil
+	maps.DeleteFunc(f.names, func(_ uint64, at uint32) bool { return at < hours(asked.Add(-listingLag)) })
+	f.entries = nil
 	for at, e := range found {
 		if complete {
 			f.addName(t.hash(at.name), 0)
 		}
 		if len(found) <= maxEntries || time.Since(e.written) < listingLag {
-			f.put(at, e)
+			set(&f.entries, at, e)
 		}
 	}
 	t.grow(f.cost())
@@ -452,10 +437,9 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 	found = map[item]entry{}
 	for again := 0; ; {
 		token := page.NextPageToken
-		err := t.site.call(ctx, func(ctx context.Context) (err error) {
-			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).
-				Fields("nextPageToken,files(id,name,mimeType,size,md5Checksum,createdTime," +
-					"shortcutDetails/targetMimeType)").
+		err := t.site.attempt(ctx, func() (err error) {
+			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).Fields("nextPageToken," +
+				"files(id,name,mimeType,size,md5Checksum,createdTime,shortcutDetails/targetMimeType)").
 				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
 			if f.driveID != "" {
 				list = list.Corpora("drive").DriveId(f.driveID)
@@ -470,7 +454,7 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 			continue
 		}
 		if isNotFound(err) {
-			return nil, 0, false, fmt.Errorf("%w: %v", errCacheInvalid, err)
+			err = fmt.Errorf("%w: %v", errCacheInvalid, err)
 		}
 		if err != nil {
 			return nil, 0, false, err

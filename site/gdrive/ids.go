@@ -189,42 +189,34 @@ func (p *idPool) load(ctx context.Context, at nameKey) error {
 func (p *idPool) take(ctx context.Context, wanted int) (string, error) {
 	for {
 		p.mu.Lock()
-		if len(p.free) > 0 {
+		if n := len(p.free); n > 0 {
 			id := p.free[0]
 			p.free = p.free[1:]
-			few := len(p.free) == lowIDs
 			p.mu.Unlock()
-			if few && p.filling.TryAcquire(1) {
-				// An error is returned to the caller that finds no free id.
-				_ = p.fetch(ctx, wanted)
-				p.filling.Release(1)
+			if n-1 == lowIDs && p.filling.TryAcquire(1) {
+				_ = p.fetch(ctx, wanted, lowIDs) // its error is returned to the caller that finds no free id
 			}
 			return id, nil
 		}
 		p.mu.Unlock()
-		if err := p.refill(ctx, wanted); err != nil {
+		if err := p.filling.Acquire(ctx, 1); err != nil {
+			return "", err
+		}
+		if err := p.fetch(ctx, wanted, 0); err != nil {
 			return "", err
 		}
 	}
 }
 
-// refill gets more ids if there are none.
-func (p *idPool) refill(ctx context.Context, wanted int) error {
-	if err := p.filling.Acquire(ctx, 1); err != nil {
-		return err
-	}
+// fetch requests more ids, unless there are more than enough already. p.filling must be acquired, and is released.
+func (p *idPool) fetch(ctx context.Context, wanted, enough int) error {
 	defer p.filling.Release(1)
 	p.mu.Lock()
 	n := len(p.free)
 	p.mu.Unlock()
-	if n > 0 {
+	if n > enough {
 		return nil
 	}
-	return p.fetch(ctx, wanted)
-}
-
-// fetch requests more ids. One at a time may do so.
-func (p *idPool) fetch(ctx context.Context, wanted int) error {
 	ids, err := p.generate(ctx, min(max(wanted, idBatch), maxIDs))
 	if err != nil {
 		return err
@@ -259,7 +251,7 @@ func asJournalError(err error) error {
 // generateIDs asks Drive for ids.
 func (s *Site) generateIDs(ctx context.Context, count int) ([]string, error) {
 	var got *drive.GeneratedIds
-	err := s.call(ctx, func(ctx context.Context) (err error) {
+	err := s.attempt(ctx, func() (err error) {
 		got, err = s.api.Files.GenerateIds().Count(int64(count)).Space("drive").Type("files").Context(ctx).Do()
 		if err == nil && len(got.Ids) == 0 {
 			err = site.Classed(site.Transient, errors.New("google drive sent none"))

@@ -1,10 +1,8 @@
 package gdrive
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"sync"
 	"time"
 
@@ -183,11 +181,8 @@ func (p *pieces) may(key string, size int64) error {
 		t.rest, t.lost = time.Time{}, (maxLost-1)*size
 		return nil
 	}
-	return site.Classed(
-		site.Transient,
-		fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there a proxy that does "+
-			"not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)),
-	)
+	return site.Classed(site.Transient, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there "+
+		"a proxy that does not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)))
 }
 
 // history is what is remembered of a file. p.mu must be held.
@@ -195,9 +190,6 @@ func (p *pieces) history(key string) *history {
 	now := time.Now()
 	t := p.histories[key]
 	if t == nil {
-		if p.histories == nil {
-			p.histories = map[string]*history{}
-		}
 		if len(p.histories) >= maxHistories {
 			maps.DeleteFunc(p.histories, func(_ string, t *history) bool { return now.Sub(t.seen) > historyTTL })
 		}
@@ -208,29 +200,14 @@ func (p *pieces) history(key string) *history {
 			delete(p.histories, other)
 		}
 		t = &history{}
-		p.histories[key] = t
+		set(&p.histories, key, t)
 	}
 	t.seen = now
 	return t
 }
 
-// isTooLarge reports whether a body was refused for its size.
-func isTooLarge(err error) bool {
-	var ae *answerError
-	return errors.As(err, &ae) && ae.status == http.StatusRequestEntityTooLarge
-}
-
-// isForeign reports whether an answer was not made by Drive's API.
-func isForeign(err error) bool {
-	var ae *answerError
-	return errors.As(err, &ae) && ae.foreign
-}
-
 // errEvenSmallest is the error of a body that is refused however small it is.
 func errEvenSmallest(err error, n int64) error {
-	return fmt.Errorf(
-		"%w: even %d bytes in one request are refused; have the limit raised where that comes from",
-		err,
-		n,
-	)
+	return fmt.Errorf("%w: even %d bytes in one request are refused; have the limit raised where that comes from",
+		err, n)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -181,17 +182,15 @@ func (t *folderCache) find(ctx context.Context, p string, c *upcoming, maxAge ti
 	}
 	// This is asked only now, as a folder above that has gone takes it along.
 	if old := t.at(p); old != nil {
-		still := false
 		if old.above == parent.id {
-			if still, err = t.isStill(ctx, old, path.Base(p)); err != nil {
+			still, err := t.isStill(ctx, old, path.Base(p))
+			if err != nil {
 				return nil, fmt.Errorf("look up folder %s: %w", p, err)
 			}
-		}
-		if still {
-			return old, nil
-		}
-		// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
-		if old.above == parent.id {
+			if still {
+				return old, nil
+			}
+			// Whoever took it away may have taken what is above it too, and nothing is to be made in there.
 			t.invalidate(path.Dir(p))
 			if parent, err = t.resolveFor(ctx, path.Dir(p), c, maxAge); err != nil {
 				return nil, err
@@ -224,7 +223,7 @@ func (t *folderCache) findTop(ctx context.Context, name string) (*folder, error)
 		return t.folder(root.Id, ""), nil
 	}
 	var ids []string
-	err := t.site.call(ctx, func(ctx context.Context) error {
+	err := t.site.attempt(ctx, func() error {
 		ids = nil
 		return t.site.api.Drives.List().PageSize(100).Fields("nextPageToken,drives(id,name)").
 			Pages(ctx, func(page *drive.DriveList) error {
@@ -328,7 +327,7 @@ func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *fo
 	driveID := target.DriveId
 	if driveID != "" && driveID != parent.driveID {
 		// Whoever is no member of the drive finds what is shared of it as in My Drive.
-		err := t.site.call(ctx, func(ctx context.Context) error {
+		err := t.site.attempt(ctx, func() error {
 			_, err := t.site.api.Drives.Get(driveID).Fields("id").Context(ctx).Do()
 			return err
 		})
@@ -352,7 +351,7 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string,
 	var made *drive.File
 	foreign := t.site.ids.isForeign(r)
 	if !foreign {
-		err = t.site.call(ctx, func(ctx context.Context) (err error) {
+		err = t.site.attempt(ctx, func() (err error) {
 			f := &drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}
 			made, err = t.site.api.Files.Create(f).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 			return err
@@ -448,7 +447,7 @@ func parentOf(f *drive.File) string {
 // sharedWithMe finds a folder that is shared with the account, which stands in no folder of its own Drive. It returns
 // nil if there is none, and the oldest of several.
 func (t *folderCache) sharedWithMe(ctx context.Context, name string) (found *drive.File, err error) {
-	err = t.site.call(ctx, func(ctx context.Context) error {
+	err = t.site.attempt(ctx, func() error {
 		found = nil
 		return t.site.api.Files.List().
 			Q("sharedWithMe = true and trashed = false and mimeType = "+quote(folderType)+" and "+named(name)).
@@ -471,11 +470,9 @@ func (t *folderCache) removeBelow(p string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := normalize(p)
-	for known := range t.paths {
-		if known == key || strings.HasPrefix(known, key+"/") {
-			delete(t.paths, known)
-		}
-	}
+	maps.DeleteFunc(t.paths, func(known string, _ *location) bool {
+		return known == key || strings.HasPrefix(known, key+"/")
+	})
 }
 
 // invalidate makes sure that the path, and what is above it, is looked up again.
@@ -532,14 +529,11 @@ func sameName(a, b string) bool { return a == b || normalize(a) == normalize(b) 
 // named is the condition of a query for what has the name in any form. Drive ignores case there, so that more may be
 // found.
 func named(name string) string {
-	forms := []string{name}
-	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
-		if other := form.String(name); !slices.Contains(forms, other) {
-			forms = append(forms, other)
+	var forms []string
+	for _, form := range []string{name, norm.NFC.String(name), norm.NFD.String(name)} {
+		if cond := "name = " + quote(form); !slices.Contains(forms, cond) {
+			forms = append(forms, cond)
 		}
-	}
-	for i, form := range forms {
-		forms[i] = "name = " + quote(form)
 	}
 	if len(forms) == 1 {
 		return forms[0]

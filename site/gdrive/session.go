@@ -67,21 +67,15 @@ func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *con
 	return answer, err
 }
 
-func isServerError(err error) bool {
-	var answer *answerError
-	return errors.As(err, &answer) && answer.status >= 500
-}
-
 // mustDiscard reports whether an upload should begin with a new session after an error that outlasted several
 // attempts: the session, which has got so many bytes, may be the reason. What has arrived is not discarded for an
 // outage, a limit, or a refusal that is not Drive's.
 func mustDiscard(err error, got int64) bool {
-	var source *sourceError
 	if isServerError(err) || errors.Is(err, errIncomplete) {
 		return got == 0
 	}
 	return errors.Is(err, errOddRange) ||
-		site.ClassOf(err) == site.FileError && !errors.As(err, &source) && !isForeign(err) && !isTooLarge(err)
+		site.ClassOf(err) == site.FileError && !errors.As(err, new(*sourceError)) && !isForeign(err) && !isTooLarge(err)
 }
 
 // unknown stands for the progress of a session that has not answered.
@@ -276,12 +270,7 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u 
 		if err != nil {
 			return sessionError(body.blame(err))
 		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusPermanentRedirect {
-			answer, err = decodeFile(res)
-			return err
-		}
-		if got, err = gotOf(res, u.Size); err == nil && got <= offset {
+		if answer, got, err = sessionAnswer(res, u.Size); err == nil && answer == nil && got <= offset {
 			err = errIncomplete
 		}
 		return err
@@ -289,14 +278,18 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u 
 	return answer, got, err
 }
 
-// gotOf reads from a 308 how many bytes of so many have arrived.
-func gotOf(res *http.Response, size int64) (int64, error) {
-	have := res.Header.Get("Range")
-	got, err := parseRange(have)
-	if err != nil || got > size {
-		return 0, fmt.Errorf("%w: %q of %d bytes", errOddRange, have, size)
+// sessionAnswer reads an answer of a session: the file, or how many bytes of so many have arrived.
+func sessionAnswer(res *http.Response, size int64) (answer *drive.File, got int64, err error) {
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusPermanentRedirect {
+		answer, err = decodeFile(res)
+		return answer, 0, err
 	}
-	return got, nil
+	have := res.Header.Get("Range")
+	if got, err = parseRange(have); err != nil || got > size {
+		return nil, 0, fmt.Errorf("%w: %q of %d bytes", errOddRange, have, size)
+	}
+	return nil, got, nil
 }
 
 // sessionStatus asks how much of the content has arrived. The answer is the file, if there is one already.
@@ -308,12 +301,7 @@ func (s *Site) sessionStatus(ctx context.Context, session string,
 		if err != nil {
 			return sessionError(err)
 		}
-		defer res.Body.Close()
-		if res.StatusCode != http.StatusPermanentRedirect {
-			answer, err = decodeFile(res)
-			return err
-		}
-		got, err = gotOf(res, size)
+		answer, got, err = sessionAnswer(res, size)
 		return err
 	})
 	return answer, got, err
@@ -338,8 +326,7 @@ func parseRange(h string) (int64, error) {
 // sessionError recognizes the end of a session: that is what 404 and 410 mean here, not that a file is missing.
 func sessionError(err error) error {
 	err = classify(err)
-	var ae *answerError
-	if errors.As(err, &ae) && (ae.status == http.StatusNotFound || ae.status == http.StatusGone) {
+	if status := answerOf(err).status; status == http.StatusNotFound || status == http.StatusGone {
 		return errSessionGone
 	}
 	return err

@@ -110,11 +110,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		return nil, fmt.Errorf("credentials %s: %w", c.Credentials, err)
 	}
 	// The fence is asked last, as a token may take its time.
-	stall := &transport.Stall{
-		Base:     &transport.Fence{Base: counted, Check: c.Fence},
-		Timeout:  stallTimeout,
-		Patience: patience,
-	}
+	stall := &transport.Stall{Base: &transport.Fence{Base: counted, Check: c.Fence}, Timeout: stallTimeout,
+		Patience: patience}
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
@@ -122,15 +119,8 @@ func New(ctx context.Context, c Config) (*Site, error) {
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		tokens:  tokens,
-		counts:  counted,
-		pacer:   pacer.New(),
-		journal: c.Journal,
-		stall:   stall,
-		wait:    firstWait,
-
-		finishFirst:  finishFirst,
-		maxMultipart: multipartLimit,
+		tokens: tokens, counts: counted, pacer: pacer.New(), journal: c.Journal, stall: stall,
+		wait: firstWait, finishFirst: finishFirst, maxMultipart: multipartLimit,
 	}
 	if s.journal == nil {
 		s.journal = noopJournal{}
@@ -370,7 +360,7 @@ func (s *Site) unreservedSiblings(parent *folder, u site.Upload, reserved func(n
 // getCreated returns what a create has made whose answer was lost. Drive says that it exists, so a 404 is retried
 // before it is believed.
 func (s *Site) getCreated(ctx context.Context, id string) (f *drive.File, err error) {
-	err = s.call(ctx, func(ctx context.Context) (err error) {
+	err = s.attempt(ctx, func() (err error) {
 		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 		if err = classify(err); isNotFound(err) {
 			err = site.Classed(site.Transient, err)
@@ -385,7 +375,7 @@ func trashedWithParent(f *drive.File) bool { return f.Trashed && !f.ExplicitlyTr
 
 // get asks for a file's metadata.
 func (s *Site) get(ctx context.Context, id string, fields googleapi.Field) (f *drive.File, err error) {
-	err = s.call(ctx, func(ctx context.Context) (err error) {
+	err = s.attempt(ctx, func() (err error) {
 		f, err = s.api.Files.Get(id).SupportsAllDrives(true).Fields(fields).Context(ctx).Do()
 		return err
 	})
@@ -456,12 +446,8 @@ var _ site.Journal = noopJournal{}
 func (noopJournal) Reserved(context.Context, string) (map[string]site.Reservation, error) {
 	return nil, nil
 }
-func (noopJournal) Reserve(context.Context, string, map[string]map[string]string) error {
-	return nil
-}
-func (noopJournal) Session(context.Context, string, int64, time.Time) (string, error) {
-	return "", nil
-}
+func (noopJournal) Reserve(context.Context, string, map[string]map[string]string) error { return nil }
+func (noopJournal) Session(context.Context, string, int64, time.Time) (string, error)   { return "", nil }
 func (noopJournal) SaveSession(context.Context, string, int64, time.Time, string) error { return nil }
 func (noopJournal) DropSession(context.Context, string) error                           { return nil }
 
@@ -495,10 +481,7 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	// Listings lag, and people move files.
 	f.ByID = true
 	got, err := s.get(ctx, id, uploadFields)
-	switch {
-	case isNotFound(err):
-		got = nil
-	case err != nil:
+	if err != nil && !isNotFound(err) {
 		return site.Found{}, err
 	}
 	if there && (got == nil || !isAt(got, folder.id, path.Base(p))) {
@@ -507,14 +490,8 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 	if got == nil {
 		return site.Found{ByID: true}, nil
 	}
-	f = site.Found{
-		ByID:   true,
-		State:  site.Moved,
-		Object: site.Object{ID: got.Id, MD5: got.Md5Checksum},
-		Name:   got.Name,
-		Size:   got.Size,
-		Folder: got.MimeType == folderType,
-	}
+	f = site.Found{ByID: true, State: site.Moved, Object: site.Object{ID: got.Id, MD5: got.Md5Checksum},
+		Name: got.Name, Size: got.Size, Folder: got.MimeType == folderType}
 	switch parent := parentOf(got); {
 	case got.Trashed:
 		f.State = site.Trashed
@@ -532,12 +509,8 @@ func (s *Site) Probe(ctx context.Context, p, id string) (site.Found, error) {
 // Quota is part of [site.Quotaer]. It is one request, and none if all roots are on shared drives, which have no such
 // number.
 func (s *Site) Quota(ctx context.Context) (site.Quota, error) {
-	mine := false
-	for _, root := range s.roots {
-		first, _, _ := strings.Cut(strings.TrimPrefix(root, "/"), "/")
-		mine = mine || first == myDrive
-	}
-	if !mine {
+	mine := func(root string) bool { return strings.HasPrefix(root+"/", "/"+myDrive+"/") }
+	if !slices.ContainsFunc(s.roots, mine) {
 		return site.Quota{}, nil
 	}
 	q, _, err := s.storage(ctx)

@@ -1,6 +1,7 @@
 package gdrive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -15,7 +16,9 @@ import (
 // Stats returns the numbers as they are now.
 func (s *Site) Stats() site.Stats {
 	throttled, limit := s.pacer.Stats()
-	return site.Stats{Requests: s.counts.all(), Throttled: throttled, Limit: limit}
+	s.counts.mu.Lock()
+	defer s.counts.mu.Unlock()
+	return site.Stats{Requests: maps.Clone(s.counts.requests), Throttled: throttled, Limit: limit}
 }
 
 // ClockAhead is part of [site.Clock].
@@ -41,10 +44,7 @@ func (t *countedTransport) RoundTrip(req *http.Request) (*http.Response, error) 
 	r := site.Request{Kind: kind(req), Outcome: outcome(req.Context(), res, err)}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.requests == nil {
-		t.requests = map[site.Request]int64{}
-	}
-	t.requests[r]++
+	set(&t.requests, r, t.requests[r]+1)
 	if err == nil {
 		if ahead, ok := clockAhead(res.Header); ok {
 			t.ahead, t.dated = ahead, true
@@ -60,12 +60,6 @@ func clockAhead(h http.Header) (ahead time.Duration, known bool) {
 		return 0, false
 	}
 	return time.Since(date), true
-}
-
-func (t *countedTransport) all() map[site.Request]int64 {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return maps.Clone(t.requests)
 }
 
 // methods are Google's names of the methods that are used.
@@ -117,17 +111,10 @@ func outcome(ctx context.Context, res *http.Response, err error) string {
 	case res.StatusCode >= 500:
 		return "server_error"
 	}
-	switch res.StatusCode {
-	case http.StatusUnauthorized:
-		return "unauthorized"
-	case http.StatusForbidden:
-		return "forbidden"
-	case http.StatusNotFound, http.StatusGone:
-		return "not_found"
-	case http.StatusConflict:
-		return "conflict"
-	case http.StatusTooManyRequests:
-		return "too_many_requests"
-	}
-	return "refused"
+	return cmp.Or(refusals[res.StatusCode], "refused")
+}
+
+var refusals = map[int]string{
+	http.StatusUnauthorized: "unauthorized", http.StatusForbidden: "forbidden", http.StatusConflict: "conflict",
+	http.StatusNotFound: "not_found", http.StatusGone: "not_found", http.StatusTooManyRequests: "too_many_requests",
 }

@@ -50,11 +50,8 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 	switch google.CredentialsType(about.Type) {
 	case google.ServiceAccount:
 		account, who = about.ClientEmail, []string{about.ClientEmail, subject}
-		if subject != "" {
-			who = []string{subject} // as whom the service account acts makes the difference, not which one it is
-		}
-		if subject != "" {
-			account = subject + " (through " + account + ")"
+		if subject != "" { // as whom the service account acts makes the difference, not which one it is
+			account, who = subject+" (through "+account+")", []string{subject}
 		}
 		// The key itself is parsed at the first use otherwise.
 		if _, err := google.JWTAccessTokenSourceWithScope(data, drive.DriveScope); err != nil {
@@ -82,13 +79,8 @@ func newTokenSource(data []byte, subject string, base http.RoundTripper) (*token
 		return tok, err
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%q", who))
-	return &tokenSource{
-		account:  account,
-		identity: hex.EncodeToString(sum[:8]),
-		fetch:    fetch,
-		timeout:  stallTimeout,
-		mu:       semaphore.NewWeighted(1),
-	}, nil
+	return &tokenSource{account: account, identity: hex.EncodeToString(sum[:8]), fetch: fetch, timeout: stallTimeout,
+		mu: semaphore.NewWeighted(1)}, nil
 }
 
 // boundTransport binds the request for a token to a context, which oauth2 makes without one for service
@@ -174,18 +166,15 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if res.StatusCode == http.StatusUnauthorized {
 		t.tokens.refused(req.Context(), tok)
 	}
-	res.Body = &boundBody{io.LimitReader(res.Body, maxAnswer), res.Body}
+	res.Body = struct { // Google's client reads whatever there is
+		io.Reader
+		io.Closer
+	}{io.LimitReader(res.Body, maxAnswer), res.Body}
 	if isPage(res) {
 		defer res.Body.Close()
 		return nil, pageError(res)
 	}
 	return res, nil
-}
-
-// boundBody is the body of an answer, cut off where it gets too long: Google's client reads whatever there is.
-type boundBody struct {
-	io.Reader
-	io.Closer
 }
 
 // tokenError is a failure to get a token, as opposed to one of the request that needed it.

@@ -89,7 +89,6 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload,
 		answer, err = s.multipart(ctx, t, u, body)
 		return err
 	})
-	var ae *answerError
 	switch n := u.Size + maxHead; {
 	case err == nil:
 		s.pieces.done(t.key(), false)
@@ -98,7 +97,7 @@ func (s *Site) whole(ctx context.Context, t target, u site.Upload,
 	case isTooLarge(err):
 		pieced = s.pieces.tooLarge(n)
 	case u.Size > granule && s.pacer.SucceededSince(began) &&
-		(isForeign(err) || site.ClassOf(err) == site.Transient && !errors.As(err, &ae)):
+		(isForeign(err) || site.ClassOf(err) == site.Transient && answerOf(err).status == 0):
 		s.pieces.broke(t.key(), n, n, n, true) // the next time
 	}
 	return answer, pieced, err
@@ -125,21 +124,16 @@ func (s *Site) uploadURL(t target, kind string) (method, address string) {
 	return http.MethodPatch, address + "/" + url.PathEscape(t.id) + "?" + q.Encode()
 }
 
-// metadata is what is sent along with the content. Encoding a whole [drive.File] takes longer than a small file does.
+// metadata is what is sent along with the content.
 func (t target) metadata(u site.Upload) ([]byte, error) {
-	var f struct {
-		ID           string   `json:"id,omitempty"`
-		Name         string   `json:"name,omitempty"`
-		Parents      []string `json:"parents,omitempty"`
-		ModifiedTime string   `json:"modifiedTime,omitempty"`
-	}
+	var f drive.File
 	if !u.ModTime.IsZero() {
 		f.ModifiedTime = u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")
 	}
 	if t.create {
-		f.ID, f.Name, f.Parents = t.id, t.name, []string{t.parent}
+		f.Id, f.Name, f.Parents = t.id, t.name, []string{t.parent}
 	}
-	return json.Marshal(f)
+	return json.Marshal(&f)
 }
 
 // multipart sends metadata and content in one request.
@@ -223,13 +217,10 @@ type keyedLock struct {
 // lock waits for the key. The error is the context's.
 func (m *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err error) {
 	m.mu.Lock()
-	if m.keys == nil {
-		m.keys = map[string]*keyedLock{}
-	}
 	l := m.keys[key]
 	if l == nil {
 		l = &keyedLock{Weighted: semaphore.NewWeighted(1)}
-		m.keys[key] = l
+		set(&m.keys, key, l)
 	}
 	l.users++
 	m.mu.Unlock()

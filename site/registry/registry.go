@@ -15,9 +15,7 @@ import (
 
 // Source opens the studio's storage for reading, on this machine.
 func Source(cfg *config.Config, o SourceOptions) site.Source {
-	return local.NewSource(
-		local.Options{Links: cfg.LocalRootLinks, Timeout: o.Timeout, AvoidStalled: o.AvoidStalled},
-	)
+	return local.NewSource(local.Options{Links: cfg.LocalRootLinks, Timeout: o.Timeout, AvoidStalled: o.AvoidStalled})
 }
 
 // SourceOptions say how patient a source is with storages that hang.
@@ -58,9 +56,6 @@ func openGoogleDrive(ctx context.Context, s config.Site, o Options) (site.Backen
 	for _, root := range s.Root.All() {
 		roots = append(roots, root)
 	}
-	return gdrive.New(
-		ctx,
-		gdrive.Config{Credentials: s.Credentials, Subject: s.Subject, Endpoint: s.Endpoint, Roots: roots,
-			Connections: o.Connections, Journal: o.Journal, Fence: o.Fence},
-	)
+	return gdrive.New(ctx, gdrive.Config{Credentials: s.Credentials, Subject: s.Subject, Endpoint: s.Endpoint,
+		Roots: roots, Connections: o.Connections, Journal: o.Journal, Fence: o.Fence})
 }

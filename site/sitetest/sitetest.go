@@ -94,9 +94,9 @@ func (b Backend) want(t *testing.T, path string, contents ...string) {
 	if len(got) != len(contents) {
 		t.Fatalf("%d files at %s, want %d", len(got), path, len(contents))
 	}
-	for i := range got {
-		if got[i] != contents[i] {
-			t.Fatalf("%s has other content: %d bytes, want %d", path, len(got[i]), len(contents[i]))
+	for i, want := range contents {
+		if got[i] != want {
+			t.Fatalf("%s has other content: %d bytes, want %d", path, len(got[i]), len(want))
 		}
 	}
 }
@@ -196,17 +196,8 @@ func testBadSource(t *testing.T, b Backend) {
 			"grown":      strings.NewReader(whole + "x"),
 			"unreadable": readerAt(func([]byte, int64) (int, error) { return 0, broken }),
 		} {
-			made, overwritten := fmt.Sprintf(
-				"%s/%s %d new",
-				b.Root,
-				name,
-				size,
-			), fmt.Sprintf(
-				"%s/%s %d",
-				b.Root,
-				name,
-				size,
-			)
+			overwritten := fmt.Sprintf("%s/%s %d", b.Root, name, size)
+			made := overwritten + " new"
 			b.put(t, overwritten, old)
 			for _, file := range []string{made, overwritten} {
 				u := upload(file, whole)

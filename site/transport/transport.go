@@ -63,11 +63,8 @@ func isStreamed(req *http.Request) bool {
 }
 
 // ErrSlowSource is the error of a request whose body could not be read in time. The body may still be in use.
-var ErrSlowSource = site.Classed(
-	site.NotReady,
-	errors.New("the source is slow: its storage has not delivered a byte for a "+
-		"while; the remote site is not the cause"),
-)
+var ErrSlowSource = site.Classed(site.NotReady, errors.New("the source is slow: its storage has not delivered a byte "+
+	"for a while; the remote site is not the cause"))
 
 // readAhead is how much of a streamed body is read at once, while what was read before is sent, bytes.
 const readAhead = 128 << 10
