@@ -3,7 +3,6 @@ package web
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -97,8 +96,7 @@ func (h *history) hour(now time.Time) (hour [chartMinutes]minute) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range hour {
-		at := now.Unix()/60 - int64(len(hour)-1-i)
-		hour[i] = *h.minute(at)
+		hour[i] = *h.minute(now.Unix()/60 - int64(len(hour)-1-i))
 	}
 	return hour
 }
@@ -113,27 +111,23 @@ type chart struct {
 const chartHeight = 60
 
 func newChart(hour [chartMinutes]minute) (c chart) {
-	for _, m := range hour {
-		c.MaxFiles, c.MaxBytes = max(c.MaxFiles, m.files), max(c.MaxBytes, m.bytes)
-		c.SumFiles += m.files
-		c.SumBytes += m.bytes
-	}
-	var files, bytes strings.Builder
-	for i, m := range hour {
-		bar(&files, i, m.files, c.MaxFiles)
-		bar(&bytes, i, m.bytes, c.MaxBytes)
-	}
-	c.Files, c.Bytes = files.String(), bytes.String()
+	c.Files, c.MaxFiles, c.SumFiles = bars(hour, func(m minute) int64 { return m.files })
+	c.Bytes, c.MaxBytes, c.SumBytes = bars(hour, func(m minute) int64 { return m.bytes })
 	return c
 }
 
-// bar draws one bar, high enough to be seen.
-func bar(b *strings.Builder, i int, n, highest int64) {
-	if n <= 0 {
-		return
+// bars draws a row of bars, each high enough to be seen, and returns the highest number and the sum of all.
+func bars(hour [chartMinutes]minute, count func(minute) int64) (path string, highest, sum int64) {
+	for _, m := range hour {
+		highest, sum = max(highest, count(m)), sum+count(m)
 	}
-	h := max(float64(n)/float64(highest)*chartHeight, 2)
-	fmt.Fprintf(b, "M%d %dv-%.1fh8v%.1fz", i*10+1, chartHeight, h, h)
+	for i, m := range hour {
+		if n := count(m); n > 0 {
+			h := max(float64(n)/float64(highest)*chartHeight, 2)
+			path += fmt.Sprintf("M%d %dv-%.1fh8v%.1fz", i*10+1, chartHeight, h, h)
+		}
+	}
+	return path, highest, sum
 }
 
 const (

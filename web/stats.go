@@ -131,7 +131,7 @@ func (c *statsCache) Refresh() {
 	ctx, cancel := context.WithTimeout(c.ctx, refreshTimeout)
 	defer cancel()
 	_ = c.list(ctx) // the goroutine that runs reads it again, and logs an error
-	c.Get(ctx, 0)   // it runs
+	c.Get(ctx, 0)   // starts it
 	select {
 	case c.changed <- struct{}{}:
 	default:

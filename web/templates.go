@@ -29,8 +29,8 @@ var templateFiles embed.FS
 //go:embed assets
 var assetFiles embed.FS
 
-// assetVersion changes with the content of what pages load. They refer to it with the version, so that browsers may keep
-// it.
+// assetVersion changes with the content of what pages load. They refer to it with the version, so that browsers may
+// keep it.
 var assetVersion = func() string {
 	sum := sha256.New()
 	names, _ := fs.Glob(assetFiles, "assets/*") // neither fails: they are in the program
