@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"regexp"
@@ -33,8 +32,8 @@ func (b *bugReport) section(name string) { fmt.Fprintf(b, "\n== %s\n", name) }
 
 func (b *bugReport) field(name string, value any) { fmt.Fprintf(b, "%-17s %v\n", name, value) }
 
-// writeBugReport writes the report of an installation, and reports whether the check in it has failed.
-func writeBugReport(ctx context.Context, out io.Writer, flags *config.Flags, anonymous bool) (failed bool, err error) {
+// printBugReport prints the report of an installation. Its error is errFailed if the check in it has failed.
+func printBugReport(ctx context.Context, flags *config.Flags, anonymous bool) error {
 	var b bugReport
 	fmt.Fprintf(&b, "sitesync report of %s\n", time.Now().UTC().Format(time.RFC3339))
 	b.section("program")
@@ -72,8 +71,10 @@ func writeBugReport(ctx context.Context, out io.Writer, flags *config.Flags, ano
 	if anonymous {
 		text = b.names.redact(text)
 	}
-	_, err = io.WriteString(out, text)
-	return r.failed, err
+	if _, err := os.Stdout.WriteString(text); err != nil || !r.failed {
+		return err
+	}
+	return errFailed
 }
 
 // program is what runs, and on what.
@@ -179,10 +180,7 @@ func (b *bugReport) addNames(ctx context.Context, cfg *config.Config, e *env) {
 	if e == nil {
 		return
 	}
-	projects, err := e.store.ProjectNames(ctx)
-	if err != nil {
-		return
-	}
+	projects, _ := e.store.ProjectNames(ctx) // none if it does not answer
 	for _, name := range projects {
 		b.names.add("project", name)
 		b.names.add("project", sanitize(name))

@@ -47,11 +47,7 @@ func (r *checkPrinter) fail(what string, err error) {
 
 func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 	if c.Report {
-		failed, err := writeBugReport(ctx, os.Stdout, flags, c.Anonymous)
-		if err == nil && failed {
-			err = errFailed
-		}
-		return err
+		return printBugReport(ctx, flags, c.Anonymous)
 	}
 	r := checkPrinter{out: os.Stdout}
 	cfg, warnings, err := config.Load(*flags, os.LookupEnv)

@@ -159,7 +159,10 @@ func (e *env) explain(err error) error {
 func writeResult(output string, v any, text string, success bool) error {
 	var err error
 	if output == "json" {
-		err = writeJSON(os.Stdout, v)
+		e := json.NewEncoder(os.Stdout)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		err = e.Encode(v)
 	} else {
 		_, err = io.WriteString(os.Stdout, text)
 	}
@@ -167,12 +170,4 @@ func writeResult(output string, v any, text string, success bool) error {
 		err = errFailed
 	}
 	return err
-}
-
-// writeJSON writes what scripts read.
-func writeJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
-	e.SetIndent("", "  ")
-	e.SetEscapeHTML(false)
-	return e.Encode(v)
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
@@ -73,10 +74,7 @@ func complete(k *kong.Kong, flags *config.Flags, before []string, current string
 	if err != nil {
 		return nil
 	}
-	node := trace.Selected()
-	if node == nil {
-		node = k.Model.Node
-	}
+	node := cmp.Or(trace.Selected(), k.Model.Node)
 	add := func(text, help string) {
 		if strings.HasPrefix(text, current) {
 			lines = append(lines, strings.TrimSuffix(text+"\t"+helpEnd.Split(help, 2)[0], "\t"))
@@ -157,12 +155,9 @@ func values(v *kong.Value) []string {
 // helpEnd is where the first sentence of a help text ends; it is short enough for a description.
 var helpEnd = regexp.MustCompile(`\.? \(\$|\.$|\. [A-Z]|; `)
 
-// completionTimeout is how long a person who has pressed the tab key waits for the database.
-const completionTimeout = 2 * time.Second
-
 // projectNames are the projects of the database that the environment and the typed flags name; none if it does not
 // answer.
-func projectNames(typed *kong.Context, flags *config.Flags) (names []string) {
+func projectNames(typed *kong.Context, flags *config.Flags) []string {
 	if _, err := typed.Apply(); err != nil { // sets flags
 		return nil
 	}
@@ -171,8 +166,8 @@ func projectNames(typed *kong.Context, flags *config.Flags) (names []string) {
 		return nil
 	}
 	defer e.close()
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) // a person waits
 	defer cancel()
-	names, _ = e.store.ProjectNames(ctx) // none if it does not answer
+	names, _ := e.store.ProjectNames(ctx)
 	return names
 }

@@ -12,9 +12,6 @@ import (
 	"sitesync/explain"
 )
 
-// maxCompared bounds how many bytes of the sources sitesync explain reads to compare them, without --md5.
-const maxCompared = 1 << 30
-
 type explainCmd struct {
 	Project string `arg:"" help:"The project."`
 	File    string `arg:"" name:"id|path" help:"Id of a representation, or path or name of a file."`
@@ -40,7 +37,7 @@ unknown, or if there is no such file; 80 if the command line is wrong.`
 
 func (c explainCmd) Run(ctx context.Context, e *env) error {
 	x := daemon.NewExplainer(e.cfg, e.store, e.state)
-	x.MaxRead = maxCompared
+	x.MaxRead = 1 << 30
 	if c.MD5 {
 		x.MaxRead = math.MaxInt64
 	}

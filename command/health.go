@@ -15,9 +15,6 @@ import (
 	"sitesync/config"
 )
 
-// healthTimeout bounds the wait for an answer; a healthy sitesync answers at once.
-const healthTimeout = 3 * time.Second
-
 type healthCmd struct {
 	Ready bool `help:"Ask whether it is ready (/readyz), not whether it works (/healthz)."`
 }
@@ -47,7 +44,7 @@ func (h healthCmd) Run(ctx context.Context, flags *config.Flags) error {
 	if h.Ready {
 		path = "/readyz"
 	}
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second) // a healthy sitesync answers at once
 	defer cancel()
 	url := "http://" + reachable(listen) + path
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -20,13 +20,6 @@ import (
 	"sitesync/uploader"
 )
 
-const (
-	// readTimeout bounds the reading of one project, in the server too.
-	readTimeout = 5 * time.Minute
-	// maxReads bounds how many projects are read at once. The server has other work to do.
-	maxReads = 2
-)
-
 type statusCmd struct {
 	Project string `arg:"" optional:"" help:"Only this project, and its failed files."`
 	Output  string `short:"o" enum:"table,json" default:"table" help:"table (the default) or json."`
@@ -79,7 +72,7 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 	progress("reading %d projects ...", len(projects))
 	rows := make([]projectStatus, len(projects))
 	var reading errgroup.Group
-	reading.SetLimit(maxReads)
+	reading.SetLimit(2) // the server has other work to do
 	var done atomic.Int64
 	for i, project := range projects {
 		reading.Go(func() error {
@@ -101,7 +94,7 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 // project reads one project.
 func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalon.Rules, now time.Time,
 ) (row projectStatus) {
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // bounds the work of the server too
 	defer cancel()
 	row.Project = name
 	var err error
