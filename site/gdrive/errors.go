@@ -437,9 +437,9 @@ func printable(text string) string {
 	return strings.Join(strings.FieldsFunc(text, unseen), " ")
 }
 
-func shorten(text string, most int) string {
-	if r := []rune(text); len(r) > most {
-		return strings.TrimSpace(string(r[:most])) + "..."
+func shorten(text string, limit int) string {
+	if r := []rune(text); len(r) > limit {
+		return strings.TrimSpace(string(r[:limit])) + "..."
 	}
 	return text
 }

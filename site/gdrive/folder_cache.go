@@ -56,7 +56,7 @@ type folder struct {
 	id      string
 	driveID string // of the shared drive it is in; empty in My Drive
 
-	// Guarded by tree.mu.
+	// Guarded by folderCache.mu.
 	used    time.Time            // when it was last asked for
 	entries map[item]entry       // what we know to be in it
 	asked   map[string]time.Time // names of which entries had all that there was then
@@ -191,8 +191,11 @@ func (t *folderCache) evict() {
 		if known <= t.maxBytes*3/4 {
 			break
 		}
+		// Uploads into it may be running: they record what they did when they are done, and what else is in it is
+		// looked up again then.
 		known -= f.cost() + 2*folderCost
-		t.evictFolder(f)
+		f.listed, f.names, f.doubted = time.Time{}, nil, nil
+		delete(t.folders, f.id)
 	}
 	maps.DeleteFunc(t.paths, func(_ string, l *location) bool { return t.folders[l.folder.id] == nil })
 	t.site.ids.evict(func(id string) bool { return t.folders[id] != nil })
@@ -201,13 +204,6 @@ func (t *folderCache) evict() {
 // cost is the estimated memory of a folder, in bytes, without its path.
 func (f *folder) cost() int {
 	return entryCost*len(f.entries) + entryCost/2*(len(f.asked)+len(f.doubted)) + nameCost*len(f.names)
-}
-
-// evictFolder removes a folder. Uploads into it may be running: they record what they did when they are done, and what
-// else is in it is looked up again then. t.mu must be held.
-func (t *folderCache) evictFolder(f *folder) {
-	f.listed, f.names, f.doubted = time.Time{}, nil, nil
-	delete(t.folders, f.id)
 }
 
 // current returns the memory of a folder, also if f was forgotten meanwhile. t.mu must be held.
@@ -376,13 +372,9 @@ func (t *folderCache) list(ctx context.Context, f *folder, names []string) error
 		q = "(" + strings.Join(conditions, " or ") + ") and " + q
 	}
 	asked := time.Now()
-	found, pages, complete, err := t.read(ctx, f, q, wanted)
+	found, pages, complete, err := t.read(ctx, f, q, wanted, asked)
 	if err != nil {
 		return err
-	}
-	for at, e := range found {
-		e.seen = asked
-		found[at] = e
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -429,10 +421,10 @@ func (t *folderCache) list(ctx context.Context, f *folder, names []string) error
 	return nil
 }
 
-// read reads the pages of a listing, of the names that are wanted if there are any, and the oldest of each kind and
-// name.
+// read reads the pages of a listing that is asked for now, of the names that are wanted if there are any, and the
+// oldest of each kind and name.
 func (t *folderCache) read(ctx context.Context, f *folder, q string,
-	wanted map[string]bool) (found map[item]entry, pages int, complete bool, err error) {
+	wanted map[string]bool, asked time.Time) (found map[item]entry, pages int, complete bool, err error) {
 	page := &drive.FileList{}
 	found = map[item]entry{}
 	for again := 0; ; {
@@ -462,6 +454,7 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 		pages++
 		for _, df := range page.Files {
 			e := entryOf(df)
+			e.seen = asked
 			at := item{normalize(df.Name), e.kind}
 			if len(wanted) > 0 && !wanted[at.name] {
 				continue // another name but for the case

@@ -181,8 +181,9 @@ func (p *pieces) may(key string, size int64) error {
 		t.rest, t.lost = time.Time{}, (maxLost-1)*size
 		return nil
 	}
+	rest := time.Until(t.rest).Round(time.Second)
 	return site.Classed(site.Transient, fmt.Errorf("%d bytes were sent in vain, so it is not sent for %s; is there "+
-		"a proxy that does not let it through, or does Drive not keep it?", t.lost, time.Until(t.rest).Round(time.Second)))
+		"a proxy that does not let it through, or does Drive not keep it?", t.lost, rest))
 }
 
 // history is what is remembered of a file. p.mu must be held.
@@ -194,10 +195,9 @@ func (p *pieces) history(key string) *history {
 			maps.DeleteFunc(p.histories, func(_ string, t *history) bool { return now.Sub(t.seen) > historyTTL })
 		}
 		for other := range p.histories {
-			if len(p.histories) < maxHistories {
-				break
+			if len(p.histories) >= maxHistories {
+				delete(p.histories, other)
 			}
-			delete(p.histories, other)
 		}
 		t = &history{}
 		set(&p.histories, key, t)

@@ -35,7 +35,7 @@ type location struct {
 	item   string // id of what has the name: the folder, or a shortcut to it
 	parent string // the folder that the item is in; empty if we don't see it
 
-	// Guarded by tree.mu.
+	// Guarded by folderCache.mu.
 	seen time.Time // when it was last known to be so
 }
 
@@ -82,8 +82,8 @@ func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, max
 		return f, nil
 	}
 	l, err := t.find(ctx, p, c, maxAge)
-	if err != nil && !t.mayCreate(p) {
-		return nil, asRootError(err) // a root, or above one
+	if !t.mayCreate(p) {
+		err = asRootError(err) // a root, or above one
 	}
 	if err != nil {
 		return nil, err
@@ -95,12 +95,8 @@ func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, max
 // be wrong: one file has the root checked, and other uploads go on meanwhile.
 func (t *folderCache) resolveCurrent(ctx context.Context, root string) (*folder, error) {
 	if f, ok := t.cached(root, folderTTL); ok {
-		still, err := t.isUnchanged(ctx, root)
-		if err != nil {
-			return nil, asRootError(err)
-		}
-		if still {
-			return f, nil
+		if still, err := t.isUnchanged(ctx, root); still || err != nil {
+			return f, asRootError(err)
 		}
 	}
 	t.invalidate(root)
@@ -207,8 +203,7 @@ func (t *folderCache) at(p string) *location {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if l := t.paths[normalize(p)]; l != nil {
-		known := *l
-		return &known
+		return new(*l)
 	}
 	return nil
 }
@@ -348,26 +343,14 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string,
 	if err != nil {
 		return nil, err
 	}
-	var made *drive.File
-	foreign := t.site.ids.isForeign(r)
-	if !foreign {
+	made, isNew, err := t.site.createOnce(ctx, r, parent, func() (made *drive.File, err error) {
+		f := &drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}
 		err = t.site.attempt(ctx, func() (err error) {
-			f := &drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}
 			made, err = t.site.api.Files.Create(f).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
 			return err
 		})
-		err = t.site.checkParent(ctx, err, parent.id)
-	}
-	isNew := false
-	switch {
-	case isConflict(err):
-		// An earlier create did its work and its answer was lost.
-		made, err = t.site.getCreated(ctx, r.ID)
-	case foreign, isUnusableID(err):
-		made, err = t.site.get(ctx, r.ID, uploadFields)
-	case err == nil:
-		isNew = true // we made it, so we know that nothing is in it
-	}
+		return made, err
+	})
 	if isNotFound(err) || err == nil && (!isAt(made, parent.id, name) || made.MimeType != folderType) {
 		if err != nil || !trashedWithParent(made) || !slices.Contains(made.Parents, parent.id) {
 			t.site.ids.release(at)
@@ -381,7 +364,7 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string,
 	t.put(parent, name, entryOf(made))
 	t.site.ids.release(at)
 	f := t.folder(made.Id, parent.driveID)
-	if isNew {
+	if isNew { // so nothing is in it
 		t.mu.Lock()
 		f.listed = time.Now()
 		t.mu.Unlock()

@@ -150,7 +150,6 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 		if errors.Is(err, transport.ErrSlowSource) {
 			return nil, offset, err
 		}
-		sent := body.at - offset // or a little less: it is read ahead
 		if err != nil {
 			smaller, limited := false, isPace(err)
 			switch {
@@ -173,9 +172,8 @@ func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *conten
 				continue
 			}
 			if answer, got, err = s.sessionStatus(ctx, session, u.Size); answer == nil && err == nil &&
-				!smaller && !limited &&
-				(got <= offset || body.at-got > muchLost) {
-				s.pieces.broke(key, n, sent, u.Size, false)
+				!smaller && !limited && (got <= offset || body.at-got > muchLost) {
+				s.pieces.broke(key, n, body.at-offset, u.Size, false) // or a little less: it is read ahead
 			}
 		}
 		if err == nil && answer == nil && got == u.Size {
@@ -264,9 +262,6 @@ func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u 
 			header.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", offset, offset+n-1, u.Size))
 		}
 		res, err := s.send(ctx, http.MethodPut, session, n, io.LimitReader(body, n), header)
-		if errors.Is(err, transport.ErrSlowSource) {
-			return err
-		}
 		if err != nil {
 			return sessionError(body.blame(err))
 		}

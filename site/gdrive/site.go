@@ -252,32 +252,25 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 // update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as
 // it is: a person has renamed or moved it, and it keeps its content.
 func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Upload) (*drive.File, error) {
-	confirmed := e.isConfirmed()
+	confirmed, same, sum := e.isConfirmed(), false, ""
 	if e.size == u.Size {
 		// It may be the same content: republished, or shared by several representations.
-		sum, err := sumOf(ctx, u)
-		if err != nil {
+		var err error
+		if sum, err = sumOf(ctx, u); err != nil {
 			return nil, err
 		}
-		if e.md5 == (digest{}) || e.md5 == parseDigest(sum) {
-			// Somebody may have changed it since.
-			f, err := s.get(ctx, e.id, uploadFields)
-			if err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
-				return f, err
-			}
-			if f.Size == u.Size && f.Md5Checksum == sum {
-				if u.Size > s.maxMultipart {
-					// It may be just finished.
-					_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true}))
-				}
-				return f, nil
-			}
-			confirmed = true
-		}
+		same = e.md5 == (digest{}) || e.md5 == parseDigest(sum)
 	}
-	if !confirmed {
-		if f, err := s.get(ctx, e.id, uploadFields); err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
+	if same || !confirmed { // somebody may have changed it since
+		f, err := s.get(ctx, e.id, uploadFields)
+		if err != nil || !isAt(f, parent.id, path.Base(u.Path)) {
 			return f, err
+		}
+		if same && f.Size == u.Size && f.Md5Checksum == sum {
+			if u.Size > s.maxMultipart { // it may be just finished
+				_ = s.journal.DropSession(ctx, s.sessionKey(target{id: f.Id, create: true}))
+			}
+			return f, nil
 		}
 	}
 	// The folders on the way may have been renamed or moved with all that is in them, also since we wrote the file
@@ -305,11 +298,28 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 	if err != nil {
 		return nil, err
 	}
-	var f *drive.File
+	f, isNew, err := s.createOnce(ctx, r, parent, func() (*drive.File, error) {
+		return s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
+	})
+	switch {
+	case isNew || err != nil || f.Trashed:
+		return f, asCreationError(err, path.Dir(u.Path))
+	case !isAt(f, parent.id, name) || kindOf(f) != fileItem:
+		return nil, errCacheInvalid // it was moved or renamed since, or the id was used for something else
+	}
+	e := entryOf(f)
+	e.seen = time.Now()
+	return s.update(ctx, parent, e, u)
+}
+
+// createOnce creates something in a folder under the id that is reserved for it, unless an earlier create, or one of
+// another account, has done so: then it returns what that has made.
+func (s *Site) createOnce(ctx context.Context, r site.Reservation, parent *folder,
+	create func() (*drive.File, error)) (f *drive.File, isNew bool, err error) {
 	foreign := s.ids.isForeign(r)
 	if !foreign {
-		f, err = s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
-		err = asCreationError(s.checkParent(ctx, err, parent.id), path.Dir(u.Path))
+		f, err = create()
+		err = s.checkParent(ctx, err, parent.id)
 	}
 	switch {
 	case isConflict(err):
@@ -319,17 +329,9 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.U
 		// Another account's create may have done its work. If not, the name gets another id.
 		f, err = s.get(ctx, r.ID, uploadFields)
 	default:
-		return f, err
+		return f, err == nil, err
 	}
-	if err != nil || f.Trashed {
-		return f, err
-	}
-	if !isAt(f, parent.id, name) || kindOf(f) != fileItem {
-		return nil, errCacheInvalid // it was moved or renamed since, or the id was used for something else
-	}
-	e := entryOf(f)
-	e.seen = time.Now()
-	return s.update(ctx, parent, e, u)
+	return f, false, err
 }
 
 // siblings returns the names that are about to be created in the upload's folder, its own first.

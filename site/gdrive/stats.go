@@ -90,10 +90,8 @@ func kind(req *http.Request) string {
 		return "files.generateIds"
 	case methods[name] == "":
 		return "other"
-	case strings.HasSuffix(before, "/upload") && req.URL.Query().Get("uploadType") == "resumable":
-		return methods[name] + ".resumable"
 	case strings.HasSuffix(before, "/upload"):
-		return methods[name] + ".multipart"
+		return methods[name] + "." + req.URL.Query().Get("uploadType") // resumable or multipart
 	}
 	return methods[name]
 }

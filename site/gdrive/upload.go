@@ -160,9 +160,6 @@ func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *con
 	res, err := s.send(ctx, method, address, size, all,
 		http.Header{"Content-Type": {"multipart/related; boundary=" + boundary}})
 	if err != nil {
-		if errors.Is(err, transport.ErrSlowSource) {
-			return nil, err // the source is still in use
-		}
 		return nil, body.blame(err)
 	}
 	defer res.Body.Close()
@@ -339,8 +336,8 @@ func parseDigest(text string) (d digest) {
 
 // blame returns the source's error, if there was one, instead of what came of it in a request.
 func (c *content) blame(err error) error {
-	if err != nil && c.err != nil {
-		return &sourceError{c.err}
+	if err == nil || errors.Is(err, transport.ErrSlowSource) || c.err == nil { // of a slow source c is still in use
+		return err
 	}
-	return err
+	return &sourceError{c.err}
 }

@@ -4,7 +4,6 @@
 package sitetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/md5"
 	"encoding/hex"
@@ -13,6 +12,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,22 +271,15 @@ func testSameFile(t *testing.T, b Backend) {
 
 func testProgress(t *testing.T, b Backend) {
 	for _, size := range sizes[1:] {
-		var mu sync.Mutex
-		var sent int64
+		var sent atomic.Int64
 		u := upload(fmt.Sprintf("%s/%d.exr", b.Root, size), content(size, 0))
-		u.OnProgress = func(bytes int64) {
-			mu.Lock()
-			defer mu.Unlock()
-			sent = bytes
-		}
+		u.OnProgress = sent.Store
 		if _, err := b.Site.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
 		}
-		mu.Lock()
-		if sent != u.Size {
-			t.Errorf("%d bytes sent at the end, want %d", sent, u.Size)
+		if got := sent.Load(); got != u.Size {
+			t.Errorf("%d bytes sent at the end, want %d", got, u.Size)
 		}
-		mu.Unlock()
 	}
 }
 
@@ -298,7 +291,8 @@ func testCheck(t *testing.T, b Backend) {
 		}
 	}
 	b.want(t, b.Root+"/a", "a")
-	u := site.Upload{Path: b.Root + "/a", Content: bytes.NewReader([]byte("b")), Size: 1}
+	u := upload(b.Root+"/a", "b")
+	u.ModTime = time.Time{}
 	if _, err := b.Site.Put(t.Context(), u); err != nil {
 		t.Error("without a time:", err)
 	}

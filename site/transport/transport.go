@@ -90,14 +90,12 @@ func (s *Stall) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s.Patience != nil {
 		w.patience = s.Patience(req)
 	}
+	req = req.WithContext(ctx) // a copy
 	if isStreamed(req) {
 		w.body = readBody(req.Body, w)
-	}
-	w.timer = time.AfterFunc(s.Timeout, w.expired)
-	req = req.WithContext(ctx)
-	if w.body != nil {
 		req.Body = w.body
 	}
+	w.timer = time.AfterFunc(s.Timeout, w.expired)
 	res, err := s.Base.RoundTrip(req)
 	cause := context.Cause(ctx)
 	if w.body != nil && !w.body.stop() {
