@@ -92,7 +92,6 @@ func (b *bugReport) program() {
 	}
 }
 
-// mongo describes the servers.
 func (b *bugReport) mongo(ctx context.Context, e *env) {
 	var build struct {
 		Version string   `bson:"version"`
@@ -135,7 +134,6 @@ func (b *bugReport) mongo(ctx context.Context, e *env) {
 	}
 }
 
-// status adds the output of sitesync status.
 func (b *bugReport) status(ctx context.Context, e *env) {
 	s, err := statusCmd{}.read(ctx, e, func(string, ...any) {})
 	if err != nil {

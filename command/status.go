@@ -91,7 +91,6 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 	return s, nil
 }
 
-// project reads one project.
 func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalon.Rules, now time.Time,
 ) (row projectStatus) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // bounds the work of the server too
@@ -273,7 +272,6 @@ func (t *styledText) holder(s *status) {
 	}
 }
 
-// paused lists the pauses.
 func (t *styledText) paused(s *status) {
 	for _, p := range s.Paused {
 		why := ""

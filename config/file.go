@@ -245,18 +245,14 @@ func (o object) addRoots(key string, names []string, roots Roots, check func(str
 func (o object) warnUnknown(known ...string) {
 	for _, key := range o.keys {
 		if !slices.Contains(known, key) {
-			origin := o.file + ":"
-			if len(o.path) > 0 {
-				origin = o.at() + ":"
-			}
-			o.addWarning(origin, "unknown key %q is ignored%s", key, didYouMean(key, known))
+			o.addWarning(strings.TrimSuffix(o.at(), ": ")+":", "unknown key %q is ignored%s", key, didYouMean(key, known))
 		}
 	}
 }
 
 // readNamed reads a file that a setting names; false if it cannot, which is reported. name is the file in errors, such
-// as `--web-token-file names the file /run/token, which`.
-func (p *problems) readNamed(name, path string) ([]byte, fs.FileInfo, bool) {
+// as `--web-token-file names the file /run/token, which`. If it is a secret, it warns if others can read it too.
+func (p *problems) readNamed(name, path string, secret bool) ([]byte, fs.FileInfo, bool) {
 	data, info, err := readBounded(path)
 	if err != nil {
 		hint := ""
@@ -264,6 +260,8 @@ func (p *problems) readNamed(name, path string) ([]byte, fs.FileInfo, bool) {
 			hint = fmt.Sprintf("; sitesync runs as user %d", os.Getuid())
 		}
 		p.addError(name, "cannot be read: %s%s", withoutPath(err), hint)
+	} else if secret {
+		p.warnFileMode(name, info)
 	}
 	return data, info, err == nil
 }

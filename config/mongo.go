@@ -90,7 +90,7 @@ func (s *settings) connection(flags Flags) (value, bool) {
 // connectionIn reads the connection string from a file. It returns no value after it has reported a problem.
 func (s *settings) connectionIn(v value) value {
 	file := v.origin + " names the file " + v.text + ", which"
-	data, info, ok := s.readNamed(file, v.text)
+	data, info, ok := s.readNamed(file, v.text, false)
 	if !ok {
 		return value{}
 	}
@@ -184,11 +184,8 @@ func (p *problems) checkTLS(origin string, u URI) bool {
 		switch key := strings.ToLower(name); {
 		case slices.Contains(tlsFiles, key):
 			file := origin + " names the file " + value + " in " + name + ", which"
-			_, info, ok := p.readNamed(file, value)
+			_, _, ok := p.readNamed(file, value, slices.Contains(keyFiles, key))
 			readable = readable && ok
-			if ok && slices.Contains(keyFiles, key) {
-				p.warnFileMode(file, info)
-			}
 		case (key == "tlsinsecure" || key == "sslinsecure") && value == "true":
 			p.addWarning(origin, "has %s=true, so anyone between here and the database can read and change everything"+
 				"; name the CA file of the servers by tlsCAFile instead", name)

@@ -120,7 +120,6 @@ func (s *settings) duration(st setting, def, min, max time.Duration) time.Durati
 	return d
 }
 
-// oneOf is one of a few words.
 func (s *settings) oneOf(st setting, def string, words ...string) string {
 	v := s.get(st, def, "")
 	if text := strings.ToLower(strings.TrimSpace(v.text)); slices.Contains(words, text) {
@@ -324,11 +323,10 @@ func (s *settings) webToken(flag *string) Token {
 		return ""
 	}
 	file := v.origin + " names the file " + v.text + ", which"
-	data, info, ok := s.readNamed(file, v.text)
+	data, _, ok := s.readNamed(file, v.text, true)
 	if !ok {
 		return ""
 	}
-	s.warnFileMode(file, info)
 	return s.checkToken(file, string(data))
 }
 

@@ -48,19 +48,19 @@ func readSites(file object, folder, inUse string) map[string]Site {
 		if name != key {
 			file.addWarning(file.at(key), "is read as %q; the blanks around it are ignored, as Pype does", name)
 		}
-		sites[name] = Site{Name: name, Provider: GoogleDrive}
+		s := Site{Name: name, Provider: GoogleDrive}
 		if o, ok := file.object(key, want); ok {
-			sites[name] = readSite(o, name, folder, name == inUse)
+			s.read(o, folder, name == inUse)
 		} else if _, set := file.get(key); !set && name == inUse {
 			file.wrongKind(key, want)
 		}
+		sites[name] = s
 	}
 	return sites
 }
 
-func readSite(o object, name, folder string, inUse bool) Site {
+func (s *Site) read(o object, folder string, inUse bool) {
 	o.warnUnknown(siteKeys...)
-	s := Site{Name: name, Provider: GoogleDrive}
 	kind := credentialsKind("")
 
 	const wantFile = "the path of a JSON file with the credentials"
@@ -106,7 +106,6 @@ func readSite(o object, name, folder string, inUse bool) Site {
 		s.Endpoint = strings.TrimRight(v.text, "/")
 		o.checkEndpoint(v)
 	}
-	return s
 }
 
 func (p *problems) checkEndpoint(v value) {
@@ -174,11 +173,10 @@ func (p *problems) credentialsPath(v value, folder string) string {
 // checkCredentials checks the credentials file at a path without printing any of its content.
 func (p *problems) checkCredentials(origin, path string) credentialsKind {
 	file := origin + " names the credentials file " + path + ", which"
-	data, info, ok := p.readNamed(file, path)
+	data, _, ok := p.readNamed(file, path, true)
 	if !ok {
 		return ""
 	}
-	p.warnFileMode(file, info)
 	const again = "; download the key from Google again"
 
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
