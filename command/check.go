@@ -73,9 +73,9 @@ func (c checkCmd) Validate() error {
 }
 
 // checkConfig prints the errors and warnings of the settings.
-func checkConfig(r *checkPrinter, warnings []config.Warning, err error) {
+func checkConfig(r *checkPrinter, warnings []string, err error) {
 	for _, w := range warnings {
-		r.warn(string(w))
+		r.warn(w)
 	}
 	if err != nil {
 		// All errors are there at once, a line each.

@@ -35,7 +35,7 @@ func (r runCmd) Run(ctx context.Context, flags *config.Flags) error {
 	}
 	defer log.Sync() //nolint:errcheck // fails on terminals
 	for _, w := range warnings {
-		log.Warn(string(w))
+		log.Warn(w)
 	}
 	d, err := daemon.New(cfg, log, daemon.Options{Once: r.Once, Version: thisBuild().Version})
 	if err != nil {

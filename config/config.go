@@ -57,14 +57,12 @@ var configKeys = []string{
 	"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "local_root_links",
 }
 
-// A Warning is a sentence about a harmless but probably unintended setting, such as an unknown key.
-type Warning string
-
-// problems collects all errors and warnings, a line each, so that one start reports them together. An origin names the
-// place: `config.json: retry_cnt`, `--retry-cnt` or `SITESYNC_RETRY_CNT`.
+// problems collects all errors, and warnings of harmless but probably unintended settings, such as an unknown key. Each
+// is a line, so that one start reports them together. An origin names the place: `config.json: retry_cnt`,
+// `--retry-cnt` or `SITESYNC_RETRY_CNT`.
 type problems struct {
 	errs     []error
-	warnings []Warning
+	warnings []string
 }
 
 func (p *problems) addError(origin, format string, args ...any) {
@@ -72,7 +70,7 @@ func (p *problems) addError(origin, format string, args ...any) {
 }
 
 func (p *problems) addWarning(origin, format string, args ...any) {
-	p.warnings = append(p.warnings, Warning(origin+" "+fmt.Sprintf(format, args...)))
+	p.warnings = append(p.warnings, origin+" "+fmt.Sprintf(format, args...))
 }
 
 // Remote is the site that files go to; false if nothing is synced.
@@ -83,7 +81,7 @@ func (c *Config) Remote() (Site, bool) {
 
 // Load reads, merges and checks all settings. env looks up an environment variable: os.LookupEnv in production. The
 // error joins all problems, a line each; the warnings are complete even if there is an error.
-func Load(flags Flags, env func(string) (string, bool)) (*Config, []Warning, error) {
+func Load(flags Flags, env func(string) (string, bool)) (*Config, []string, error) {
 	p := &problems{}
 	s := &settings{env: env, problems: p}
 	c := &Config{Sites: map[string]Site{}}

@@ -93,7 +93,7 @@ func (s *studio) load(flags Flags) (c *Config, warnings, errs []string) {
 		s.t.Errorf("config %v and error %v", c, err)
 	}
 	for _, w := range warned {
-		warnings = append(warnings, strings.ReplaceAll(string(w), s.dir, "DIR"))
+		warnings = append(warnings, strings.ReplaceAll(w, s.dir, "DIR"))
 	}
 	if err != nil {
 		errs = strings.Split(strings.ReplaceAll(err.Error(), s.dir, "DIR"), "\n")
@@ -367,7 +367,7 @@ func FuzzLoad(f *testing.F) {
 		}
 		c, warnings, err := Load(Flags{}, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
 		for _, w := range warnings {
-			if !namesFile(string(w)) {
+			if !namesFile(w) {
 				t.Errorf("warning names no file: %s", w)
 			}
 		}

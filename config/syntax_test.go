@@ -99,7 +99,7 @@ func TestTrailingCommasLoseNothing(t *testing.T) {
 	if !ok || !slices.Equal(o.keys, []string{"a", "b"}) || text(o.values["a"]) != "y" {
 		t.Errorf("read %v, %s", o.keys, o.values["a"])
 	}
-	want := []Warning{"config.json: a is given twice, again in line 2; the last one counts"}
+	want := []string{"config.json: a is given twice, again in line 2; the last one counts"}
 	if diff := cmp.Diff(want, r.warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}

@@ -125,7 +125,7 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 		t.Fatalf("sitesync refuses the settings: %v", err)
 	}
 	for _, w := range warnings {
-		if !strings.Contains(string(w), "other machines can read") {
+		if !strings.Contains(w, "other machines can read") {
 			t.Errorf("sitesync warns: %s", w)
 		}
 	}
