@@ -40,15 +40,12 @@ counted and left alone: their documents do not say that the active site has them
 The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }
 
-// dates are the accepted formats.
-var dates = []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02 15:04"}
-
 // parseDate reads a date by the clock of the publisher: Pype writes that as if it were UTC.
 func parseDate(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	for _, layout := range dates {
+	for _, layout := range []string{time.DateOnly, "2006-01-02T15:04", "2006-01-02 15:04"} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t, nil
 		}

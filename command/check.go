@@ -54,9 +54,7 @@ func (c checkCmd) Run(ctx context.Context, flags *config.Flags) error {
 	checkConfig(&r, warnings, err)
 	if err == nil {
 		e, err := newEnv(cfg)
-		if err == nil {
-			defer e.close()
-		}
+		defer e.close()
 		runCheck(ctx, &r, cfg, e, err)
 	}
 	if r.failed {
@@ -212,32 +210,32 @@ func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.
 // checkSources checks where a pending file of each project would be read from.
 func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project, remote config.Site) {
 	found, seen := 0, map[string]bool{}
+	failOnce := func(p avalon.Project, reason string) {
+		if !seen[reason] {
+			seen[reason] = true
+			r.fail("storage of project "+p.Name, errors.New(reason))
+		}
+	}
 	inspector := uploader.Inspector{Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot,
 		RemoteRoot: remote.Root}
 	for _, p := range projects {
 		misfits, err := e.unfitFiles(ctx, p.Name)
 		for _, u := range misfits {
-			if !seen[u.Reason] {
-				seen[u.Reason] = true
-				r.fail("storage of project "+p.Name, errors.New(u.Reason))
-			}
+			failOnce(p, u.Reason)
 		}
 		if err != nil {
 			r.fail("storage of project "+p.Name, err)
 			continue
 		}
 		f, roots, err := e.pendingFile(ctx, p.Name)
-		if err == nil && f == nil {
-			continue
-		}
-		if err == nil {
+		if f != nil {
 			_, err = inspector.CheckSource(ctx, f, roots)
 		}
-		if err == nil {
+		switch {
+		case err != nil:
+			failOnce(p, err.Error())
+		case f != nil:
 			found++
-		} else if !seen[err.Error()] {
-			seen[err.Error()] = true
-			r.fail("storage of project "+p.Name, err)
 		}
 	}
 	if found > 0 {

@@ -62,11 +62,7 @@ func Main(ctx context.Context, args []string) int {
 	if err != nil {
 		panic(err)
 	}
-	defer func() {
-		if opened != nil {
-			opened.close()
-		}
-	}()
+	defer func() { opened.close() }()
 	switch err := k.Run(&c.Flags); {
 	case err == nil:
 		return 0
@@ -109,7 +105,12 @@ func newEnv(cfg *config.Config) (*env, error) {
 		state.Open(client.Client, cfg.Mongo.State)}, nil
 }
 
-func (e *env) close() { _ = e.client.Disconnect(context.Background()) } // the process ends anyway
+// close disconnects; it does nothing without a connection.
+func (e *env) close() {
+	if e != nil {
+		_ = e.client.Disconnect(context.Background()) // the process ends anyway
+	}
+}
 
 // remote is the name of the remote site.
 func (e *env) remote() (string, error) {

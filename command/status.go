@@ -185,16 +185,14 @@ func leaseHolderOf(info *state.LeaseInfo, err error) leaseHolder {
 	if err != nil {
 		h.Error = err.Error()
 	}
-	if info == nil {
-		return h
+	if info != nil {
+		h.Host, h.PID, h.Runs = info.Holder.Host, info.Holder.PID, info.Active()
 	}
-	h.Host, h.PID = info.Holder.Host, info.Holder.PID
-	if !info.Active() {
-		return h
-	}
-	h.Runs, h.Since, h.Stream = true, info.Holder.Since.UTC(), info.Status.Stream
-	for _, hold := range explain.Holds(info.Status) {
-		h.Held = append(h.Held, hold.String())
+	if h.Runs {
+		h.Since, h.Stream = info.Holder.Since.UTC(), info.Status.Stream
+		for _, hold := range explain.Holds(info.Status) {
+			h.Held = append(h.Held, hold.String())
+		}
 	}
 	return h
 }
@@ -285,11 +283,8 @@ func (t *styledText) paused(s *status) {
 }
 
 func (t *styledText) projects(s *status) {
-	var header []cell
-	for _, name := range []string{"PROJECT", "PENDING", "WAITING", "FAILED", "SYNCED", "TO UPLOAD", "UPLOADED",
-		"OLDEST"} {
-		header = append(header, cell{name, bold})
-	}
+	header := []cell{{"PROJECT", bold}, {"PENDING", bold}, {"WAITING", bold}, {"FAILED", bold}, {"SYNCED", bold},
+		{"TO UPLOAD", bold}, {"UPLOADED", bold}, {"OLDEST", bold}}
 	rows := [][]cell{header}
 	row := func(name string, c avalon.Stats, st style) {
 		files := func(n int64, st style) cell {

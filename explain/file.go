@@ -228,11 +228,7 @@ func (x *explanation) compare(f *avalon.File, rec avalon.SiteRecord, out *File) 
 // 4,000 frames that was moved does not use up the requests that the uploader may make.
 const maxLookups = 50
 
-var (
-	errLookups = fmt.Errorf("like %d others it is not listed at its path, and was not looked up by its id", maxLookups)
-
-	errNoProber = errors.New("this kind of site cannot look up files")
-)
+var errLookups = fmt.Errorf("like %d others it is not listed at its path, and was not looked up by its id", maxLookups)
 
 // probe looks a file up on the site. After an error that is no file's own, the site is not asked any more.
 func (x *explanation) probe(path, id string) (site.Found, error) {
@@ -242,7 +238,7 @@ func (x *explanation) probe(path, id string) (site.Found, error) {
 	}
 	prober, ok := s.(site.Prober)
 	if !ok {
-		return site.Found{}, errNoProber
+		return site.Found{}, errors.New("this kind of site cannot look up files")
 	}
 	enough := x.lookups >= maxLookups
 	if enough {

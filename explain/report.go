@@ -89,16 +89,9 @@ func (f Findings) remedies(s Severity) (all []Remedy) {
 }
 
 // states are the statuses of files in JSON.
-var states = map[avalon.Status]string{
-	avalon.Synced:        "synced",
-	avalon.Pending:       "due",
-	avalon.BackingOff:    "resting",
-	avalon.Paused:        "paused",
-	avalon.Failed:        "failed",
-	avalon.SourceMissing: "absent",
-	avalon.Untracked:     "unwanted",
-	avalon.Invalid:       "unusable",
-}
+var states = map[avalon.Status]string{avalon.Synced: "synced", avalon.Pending: "due", avalon.BackingOff: "resting",
+	avalon.Paused: "paused", avalon.Failed: "failed", avalon.SourceMissing: "absent", avalon.Untracked: "unwanted",
+	avalon.Invalid: "unusable"}
 
 // File is one file of the representation.
 type File struct {

@@ -50,12 +50,9 @@ func Connect(cfg config.Mongo, log *zap.Logger) (*Client, error) {
 	}
 	var dialer authResetDialer
 	topology := &topologyMonitor{log: log}
-	o := options.Client().SetAppName("sitesync").
-		SetDialer(&dialer).SetMonitor(dialer.monitor()).SetServerMonitor(topology.monitor()).
-		SetServerSelectionTimeout(serverSelectionTimeout).
-		SetConnectTimeout(connectTimeout).
-		SetHeartbeatInterval(heartbeatInterval).
-		ApplyURI(cfg.URI.Reveal())
+	o := options.Client().SetAppName("sitesync").SetDialer(&dialer).SetMonitor(dialer.monitor()).
+		SetServerMonitor(topology.monitor()).SetServerSelectionTimeout(serverSelectionTimeout).
+		SetConnectTimeout(connectTimeout).SetHeartbeatInterval(heartbeatInterval).ApplyURI(cfg.URI.Reveal())
 	topology.wantTLS = o.TLSConfig != nil
 	client, err := mongo.Connect(o)
 	if unresolved := new(net.DNSError); errors.As(err, &unresolved) {

@@ -81,10 +81,9 @@ func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 
 // Set begins a pause. One that exists gets the new reason, and keeps its age.
 func (p *Pauses) Set(ctx context.Context, pause Pause) error {
-	_, err := p.collection.UpdateOne(ctx, bson.M{"_id": pauseKey{p.site, pause.Project}}, bson.M{
-		"$set":         bson.M{"by": pause.By, "why": pause.Why},
-		"$setOnInsert": bson.M{"since": pause.Since},
-	}, options.UpdateOne().SetUpsert(true))
+	_, err := p.collection.UpdateOne(ctx, bson.M{"_id": pauseKey{p.site, pause.Project}},
+		bson.M{"$set": bson.M{"by": pause.By, "why": pause.Why}, "$setOnInsert": bson.M{"since": pause.Since}},
+		options.UpdateOne().SetUpsert(true))
 	return p.database.wrap(err, "save a pause")
 }
 

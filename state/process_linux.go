@@ -13,11 +13,8 @@ import (
 // each container has one of its own. It is "" if that is not known.
 func thisSystem() string {
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return ""
-	}
-	namespace, err := os.Readlink("/proc/self/ns/pid")
-	if err != nil {
+	namespace, err2 := os.Readlink("/proc/self/ns/pid")
+	if err != nil || err2 != nil {
 		return ""
 	}
 	return strings.TrimSpace(string(boot)) + " " + namespace
