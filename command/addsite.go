@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,10 +87,7 @@ func (c addSiteCmd) Run(ctx context.Context, e *env) error {
 
 // site is the name of the site to add.
 func (c addSiteCmd) site(cfg *config.Config) (string, error) {
-	site := c.Site
-	if site == "" {
-		site = cfg.RemoteSite
-	}
+	site := cmp.Or(c.Site, cfg.RemoteSite)
 	known := slices.Sorted(maps.Keys(cfg.Sites))
 	switch _, ok := cfg.Sites[site]; {
 	case site == "":
