@@ -45,12 +45,12 @@ func TestIndex(t *testing.T) {
 
 // MongoDB builds an index only when every member is there to vote for it. The poll does not wait for that.
 func TestPollDoesNotWaitForTheIndex(t *testing.T) {
-	set := mongod.StartTest(t, mongod.Options{Members: 3})
-	f := newFixtureOn(t, set.Client().Database("avalon"), set.URI())
+	t.Parallel()
+	f := newOwnFixture(t, mongod.Options{Members: 3})
 	r := publish(t, f.project(t, "Test"), studio.Publish{})[0]
-	primary, err := set.Primary(t.Context())
+	primary, err := f.set.Primary(t.Context())
 	must(t, err)
-	for _, m := range set.Members() {
+	for _, m := range f.set.Members() {
 		if m != primary {
 			must(t, m.Kill())
 			break

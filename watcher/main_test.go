@@ -2,6 +2,7 @@ package watcher
 
 import (
 	"context"
+	"flag"
 	"os"
 	"slices"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"sitesync/integration/studio"
 )
 
-func TestMain(m *testing.M) { os.Exit(mongod.Main(m)) }
+func TestMain(m *testing.M) {
+	// The tests wait more than they work.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(mongod.Main(m))
+}
 
 // patience bounds every wait on a busy machine; nothing is asserted about time.
 const patience = time.Minute
@@ -32,6 +39,7 @@ var route = avalon.Route{From: "studio", To: site}
 
 // fixture is a watcher with a connection of its own to the database that a studio publishes into.
 type fixture struct {
+	set    *mongod.ReplicaSet
 	db     *mongo.Database
 	studio *studio.Studio
 	store  *avalon.Store
@@ -43,14 +51,23 @@ type fixture struct {
 	app    string // by which fail points know the watcher's connections
 }
 
+// newFixture returns a fixture with a database of its own on the MongoDB that the tests share. Tests that call fail run
+// one after the other there: a fail point replaces the one that was set before.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	return newFixtureOn(t, mongod.Database(t), mongod.URI(t))
+	return newFixtureOn(t, mongod.Shared(t), mongod.Database(t))
 }
 
-func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
+// newOwnFixture returns a fixture with a MongoDB of its own.
+func newOwnFixture(t *testing.T, o mongod.Options) *fixture {
 	t.Helper()
-	client, err := mongo.Connect(options.Client().ApplyURI(uri).SetAppName(t.Name()).
+	set := mongod.StartTest(t, o)
+	return newFixtureOn(t, set, set.Client().Database("avalon"))
+}
+
+func newFixtureOn(t *testing.T, set *mongod.ReplicaSet, db *mongo.Database) *fixture {
+	t.Helper()
+	client, err := mongo.Connect(options.Client().ApplyURI(set.URI()).SetAppName(t.Name()).
 		SetServerSelectionTimeout(5 * time.Second))
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +77,7 @@ func newFixtureOn(t *testing.T, db *mongo.Database, uri string) *fixture {
 		defer cancel()
 		_ = client.Disconnect(ctx) // the server may be gone
 	})
-	f := &fixture{db: db, studio: studio.New(db, studio.Options{}), store: avalon.NewStore(client, db.Name()),
+	f := &fixture{set: set, db: db, studio: studio.New(db, studio.Options{}), store: avalon.NewStore(client, db.Name()),
 		queue: NewQueue(1000), app: t.Name()}
 	core, logs := observer.New(zap.DebugLevel)
 	log := zap.New(core)
@@ -182,7 +199,7 @@ func (f *fixture) logged(message string) int {
 // fail makes commands of the watcher fail, those on one collection if it is named.
 func (f *fixture) fail(t *testing.T, mode any, collection string, how bson.E, commands ...string) (off func()) {
 	t.Helper()
-	m, err := mongod.Shared(t).Primary(t.Context())
+	m, err := f.set.Primary(t.Context())
 	must(t, err)
 	data := bson.D{{Key: "failCommands", Value: commands}, {Key: "appName", Value: f.app}, how}
 	if collection != "" {

@@ -14,6 +14,7 @@ import (
 
 // A poll examines what is pending, and nothing of what is synced, as MongoDB's profiler tells.
 func TestPollExaminesWhatIsPending(t *testing.T) {
+	t.Parallel()
 	const projects, synced, pending = 20, 500, 2
 	f := newFixture(t)
 	var want []string

@@ -23,6 +23,7 @@ const (
 const badValue = 2 // the code of an error that is not tried again by the driver
 
 func TestPollFindsWhatIsPending(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	var want []string
 	for _, name := range []string{"A", "B", "Häschen 2"} {
@@ -57,6 +58,7 @@ func TestPollFindsWhatIsPending(t *testing.T) {
 
 // A project's turn comes after a share of the others' backlog, and no more than fits is read ahead.
 func TestPollStarvesNoProject(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue = f.queue
@@ -84,6 +86,7 @@ func TestPollStarvesNoProject(t *testing.T) {
 }
 
 func TestPollNow(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	p := f.project(t, "Test")
 	publish(t, p, studio.Publish{})
@@ -101,6 +104,7 @@ func TestPollNow(t *testing.T) {
 }
 
 func TestPollEveryInterval(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.poll.Interval = time.Millisecond
 	p := f.project(t, "Test")
@@ -114,6 +118,7 @@ func TestPollEveryInterval(t *testing.T) {
 
 // A poll that waits for room ends when it is told to.
 func TestPollEndsWhileItWaits(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.queue = NewQueue(1)
 	f.poll.Queue = f.queue
@@ -156,7 +161,8 @@ func TestPollFailingProject(t *testing.T) {
 
 // A poll that fails is tried again long before the next one, as nobody else may find what it was to find.
 func TestPollIsTriedAgain(t *testing.T) {
-	f := newFixture(t) // its interval is an hour
+	t.Parallel()
+	f := newOwnFixture(t, mongod.Options{TestCommands: true}) // its interval is an hour
 	r := publish(t, f.project(t, "Test"), studio.Publish{})[0]
 	f.fail(t, mongod.Times(4), "Test", code(badValue), "find") // by the index, and without
 	start(t, f.poll.Run)
@@ -225,6 +231,7 @@ func TestPollSkips(t *testing.T) {
 
 // A poll that is begun anew does not wait for the backlog of the present one.
 func TestPollAnew(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue = f.queue
@@ -253,6 +260,7 @@ func TestPollAnew(t *testing.T) {
 
 // Also one that waits for its time.
 func TestPollAnewWhileItWaits(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	p := f.project(t, "Test")
 	start(t, f.poll.Run)
@@ -267,6 +275,7 @@ func TestPollAnewWhileItWaits(t *testing.T) {
 
 // What is new while nobody watches goes before a backlog, however long that is, and is found while it is being fed.
 func TestPollFindsWhatIsFresh(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.queue = NewQueue(10)
 	f.poll.Queue, f.poll.StreamOpen, f.poll.Interval = f.queue, nil, 50*time.Millisecond
@@ -312,6 +321,7 @@ func TestPollFindsWhatIsFresh(t *testing.T) {
 
 // What there is nothing to do about is not handed out with each poll, but when a stream may have missed something.
 func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	absent := publish(t, f.project(t, "Test"), studio.Publish{NoActiveDate: true})[0]
 	f.index.Once(t.Context())
@@ -347,6 +357,7 @@ func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
 
 // Without polls there still is one when somebody asks for it.
 func TestPollOnlyAsked(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.poll.OnlyTriggered, f.poll.Interval = true, time.Millisecond
 	p := f.project(t, "Test")

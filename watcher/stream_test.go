@@ -41,6 +41,7 @@ func (f *fixture) waitOpen(t *testing.T) {
 // A publish does not wait behind what a script changes in thousands of representations; what is changed by hand is as
 // urgent as a publish.
 func TestManyUpdatesAreABacklog(t *testing.T) {
+	t.Parallel()
 	const many = 400
 	f := newFixture(t)
 	f.stream.Poll = func() {}
@@ -68,6 +69,7 @@ func TestManyUpdatesAreABacklog(t *testing.T) {
 }
 
 func TestStream(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	f.stream.Poll = func() {}
 	p := f.project(t, "Test")
@@ -182,6 +184,7 @@ func TestStream(t *testing.T) {
 
 // What finds no room in the queue, or can't be told of by a key, is the poll's.
 func TestStreamAsksForAPoll(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	var polls atomic.Int32
 	f.stream.Poll = func() { polls.Add(1) }
@@ -220,7 +223,8 @@ const historyLost = 286 // the code of an error after which the driver does not 
 
 // A stream that dies for good is opened anew, and what happened meanwhile is polled. It is told of once.
 func TestStreamOutage(t *testing.T) {
-	f := newFixture(t)
+	t.Parallel()
+	f := newOwnFixture(t, mongod.Options{TestCommands: true})
 	p := f.project(t, "Test")
 	f.open(t)
 	start(t, f.poll.Run)
@@ -260,8 +264,9 @@ func TestStreamOutage(t *testing.T) {
 
 // In an outage it may turn out that nothing but a person can end it, which is told too, once.
 func TestStreamOutageBecomesARefusal(t *testing.T) {
+	t.Parallel()
 	const unauthorized = 13
-	f := newFixture(t)
+	f := newOwnFixture(t, mongod.Options{TestCommands: true})
 	f.project(t, "Test")
 	f.open(t)
 	for _, outage := range []int{historyLost, unauthorized, historyLost} {
@@ -323,8 +328,8 @@ func TestStreamNotHereForAWhile(t *testing.T) {
 
 // An operator who took the server for a replica set learns the mend, once, and the poll works.
 func TestStreamStandalone(t *testing.T) {
-	rs := mongod.StartTest(t, mongod.Options{Standalone: true})
-	f := newFixtureOn(t, rs.Client().Database("avalon"), rs.URI())
+	t.Parallel()
+	f := newOwnFixture(t, mongod.Options{Standalone: true})
 	p := f.project(t, "Test")
 	r := publish(t, p, studio.Publish{})[0]
 	stop := start(t, f.stream.Run)
@@ -348,8 +353,8 @@ func TestStreamStandalone(t *testing.T) {
 
 // Whatever becomes of the primary, every publish is found.
 func TestStreamOutlivesThePrimary(t *testing.T) {
-	rs := mongod.StartTest(t, mongod.Options{})
-	f := newFixtureOn(t, rs.Client().Database("avalon"), rs.URI())
+	t.Parallel()
+	f := newOwnFixture(t, mongod.Options{})
 	p := f.project(t, "Test")
 	f.open(t)
 	f.poll.Interval = 10 * time.Millisecond
@@ -370,10 +375,10 @@ func TestStreamOutlivesThePrimary(t *testing.T) {
 	}
 	found(publish(t, p, studio.Publish{})[0])
 
-	must(t, rs.StepDown(t.Context()))
+	must(t, f.set.StepDown(t.Context()))
 	found(publish(t, p, studio.Publish{})[0])
 
-	m, err := rs.Primary(t.Context())
+	m, err := f.set.Primary(t.Context())
 	must(t, err)
 	eventually(t, "the stream is open after the election", func() bool { return f.stream.State() == StreamOpen })
 	lost, opened := f.logged(streamLost), f.logged(streamOpen)
@@ -392,6 +397,7 @@ func TestStreamOutlivesThePrimary(t *testing.T) {
 }
 
 func TestStreamEndsWithTheContext(t *testing.T) {
+	t.Parallel()
 	f := newFixture(t)
 	stop := start(t, f.stream.Run)
 	f.waitOpen(t)
