@@ -14,9 +14,7 @@ func call(op string, args ...any) bson.D {
 }
 
 // some is true if the condition holds for an element, $$e, of the list.
-func some(list, cond any) bson.D {
-	return call("$anyElementTrue", bson.A{mapped(list, "e", cond)})
-}
+func some(list, cond any) bson.D { return call("$anyElementTrue", bson.A{mapped(list, "e", cond)}) }
 
 // mapped is the list with each element, called as, replaced by what the expression says.
 func mapped(list any, as string, expr any) bson.D {

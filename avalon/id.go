@@ -20,9 +20,7 @@ type ID struct {
 }
 
 // NewID returns the ID for an ObjectId.
-func NewID(oid bson.ObjectID) ID {
-	return ID{kind: bson.TypeObjectID, raw: string(oid[:])}
-}
+func NewID(oid bson.ObjectID) ID { return ID{kind: bson.TypeObjectID, raw: string(oid[:])} }
 
 // ParseID reads an ID from what a person typed: 24 hex digits mean an ObjectId, anything else is taken as
 // a string id.

@@ -3,9 +3,11 @@ package watcher
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"iter"
+	"maps"
 	"math"
 	"slices"
 	"sync"
@@ -169,8 +171,7 @@ func (p *Poller) isIdle(key avalon.Key) bool {
 // Run polls until ctx ends. A failed poll is retried sooner than the next one is due, as it may be the one that was to
 // find what the stream has missed.
 func (p *Poller) Run(ctx context.Context) {
-	failing := false
-	retry := minRetry
+	failing, retry := false, minRetry
 	var feeding sync.WaitGroup
 	defer feeding.Wait()
 	if p.OnlyTriggered && !p.waitTrigger(ctx, nil) {
@@ -186,8 +187,7 @@ func (p *Poller) Run(ctx context.Context) {
 		wait := max(p.Interval-took, took) // polls take at most half of the server's time
 		switch {
 		case err != nil:
-			wait = min(retry, p.Interval)
-			retry = min(2*retry, p.Interval)
+			wait, retry = min(retry, p.Interval), min(2*retry, p.Interval)
 			log, message := p.Log.Warn, "poll failed; retrying"
 			if failing {
 				log, message = p.Log.Debug, "poll failed again; retrying"
@@ -209,11 +209,9 @@ func (p *Poller) Run(ctx context.Context) {
 			p.startFeeding(ctx, &feeding)
 		}
 
-		timer := time.NewTimer(wait)
-		if p.waitTrigger(ctx, timer.C) {
+		if p.waitTrigger(ctx, time.After(wait)) {
 			retry = minRetry
 		}
-		timer.Stop()
 		if ctx.Err() != nil {
 			return
 		}
@@ -369,13 +367,10 @@ func (p *Poller) each(ctx context.Context, visit func(avalon.Candidate) error) (
 	var first error
 	for len(open) > 0 {
 		open = slices.DeleteFunc(open, func(c cursor) bool {
+			more, err := false, error(nil)
 			if p.Skip != nil && p.Skip(c.project) {
 				skipped[c.project] = true
-				c.stop()
-				return true
-			}
-			more, err := visitBatch(c.next, visit)
-			if err != nil {
+			} else if more, err = visitBatch(c.next, visit); err != nil {
 				failed++
 				first = cmp.Or(first, err)
 			}
@@ -407,4 +402,65 @@ func visitBatch(next func() (avalon.Candidate, error, bool), visit func(avalon.C
 		}
 	}
 	return true, nil
+}
+
+// slowIndex is the time after which an index that is still being created is logged.
+const slowIndex = 30 * time.Second
+
+// IndexEnsurer creates the indexes that polls use, in projects without. Polls do not wait for it, as MongoDB may take
+// long: it reads all documents, and waits for every member of the replica set.
+type IndexEnsurer struct {
+	Store    *avalon.Store
+	Route    avalon.Route
+	Interval time.Duration // between looks for new projects
+	Log      *zap.Logger
+
+	done   map[avalon.Project]bool
+	failed bool // this was logged
+}
+
+// Run works until ctx ends.
+func (x *IndexEnsurer) Run(ctx context.Context) {
+	for {
+		x.Once(ctx)
+		select {
+		case <-time.After(x.Interval):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Once ensures the indexes of every project. A failure is logged once, since its cause is the same in all projects.
+func (x *IndexEnsurer) Once(ctx context.Context) {
+	projects, err := x.Store.Projects(ctx)
+	if err != nil {
+		x.Log.Debug("cannot list the projects for their indexes", zap.Error(err)) // polls log it as a warning
+		return
+	}
+	if x.done == nil {
+		x.done = map[avalon.Project]bool{}
+	}
+	maps.DeleteFunc(x.done, func(p avalon.Project, _ bool) bool { return !slices.Contains(projects, p) })
+	for _, p := range projects {
+		if x.done[p] {
+			continue
+		}
+		slow := time.AfterFunc(slowIndex, func() {
+			x.Log.Warn("the index for polls is still being created; until then, polls are slower",
+				zap.String("project", p.Name), zap.Duration("for", slowIndex))
+		})
+		err := x.Store.EnsureIndex(ctx, p, x.Route)
+		slow.Stop()
+		switch {
+		case err == nil:
+			x.done[p], x.failed = true, false
+		case errors.Is(err, avalon.ErrNotFound), ctx.Err() != nil, x.failed:
+		default:
+			x.failed = true
+			x.Log.Warn("cannot create the index for polls, which will be slow in large projects; allow the user to "+
+				"create indexes, or create it by hand and run with --no-index",
+				zap.String("project", p.Name), zap.Error(err))
+		}
+	}
 }

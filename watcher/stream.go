@@ -33,9 +33,7 @@ const (
 )
 
 // String names the state for logs and pages.
-func (s State) String() string {
-	return [...]string{"closed", "open", "not available"}[s]
-}
+func (s State) String() string { return [...]string{"closed", "open", "not available"}[s] }
 
 // Stream feeds the queue from the database's change stream. When the stream breaks it opens a new one, with backoff and
 // for ever. A poll after each opening finds what happened while none was open.
@@ -74,10 +72,8 @@ func (s *Stream) Counts() StreamCounts {
 // started as standalone servers for maintenance.
 func (s *Stream) Run(ctx context.Context) {
 	defer s.state.Store(int32(StreamClosed))
-	retry := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(100*time.Millisecond),
-		backoff.WithMaxInterval(5*time.Second),
-		backoff.WithMaxElapsedTime(0))
+	retry := backoff.NewExponentialBackOff(backoff.WithInitialInterval(100*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	const none = State(-1)
 	logged := none         // the state that was logged last
 	var lost avalon.Reason // the reason that was logged last, while logged is not StreamOpen
@@ -98,12 +94,11 @@ func (s *Stream) Run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		now := StreamClosed
+		now, reason := StreamClosed, avalon.ReasonOf(err)
 		if errors.Is(err, avalon.ErrNoChangeStreams) {
 			now = StreamUnavailable
 		}
 		s.state.Store(int32(now))
-		reason := avalon.ReasonOf(err)
 		// What turns out during an outage to need a person is logged too.
 		unauthorized := reason == avalon.Unauthorized && lost != reason
 		switch {
@@ -118,22 +113,18 @@ func (s *Stream) Run(ctx context.Context) {
 		}
 		if now != logged || unauthorized {
 			logged, lost = now, reason
-			s.countLost(reason)
+			s.mu.Lock()
+			if s.counts.Lost == nil {
+				s.counts.Lost = map[avalon.Reason]int64{}
+			}
+			s.counts.Lost[reason]++
+			s.mu.Unlock()
 		}
 		select {
 		case <-time.After(retry.NextBackOff()):
 		case <-ctx.Done():
 		}
 	}
-}
-
-func (s *Stream) countLost(reason avalon.Reason) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.counts.Lost == nil {
-		s.counts.Lost = map[avalon.Reason]int64{}
-	}
-	s.counts.Lost[reason]++
 }
 
 // follow opens a stream and reads it until it breaks. It calls opened when the stream is open, and again when an answer
