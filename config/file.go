@@ -245,7 +245,8 @@ func (o object) addRoots(key string, names []string, roots Roots, check func(str
 func (o object) warnUnknown(known ...string) {
 	for _, key := range o.keys {
 		if !slices.Contains(known, key) {
-			o.addWarning(strings.TrimSuffix(o.at(), ": ")+":", "unknown key %q is ignored%s", key, didYouMean(key, known))
+			o.addWarning(strings.TrimSuffix(o.at(), ": ")+":", "unknown key %q is ignored%s", key,
+				didYouMean(key, known))
 		}
 	}
 }
