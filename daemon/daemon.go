@@ -51,7 +51,10 @@ func New(cfg *config.Config, log *zap.Logger, o Options) (*Daemon, error) {
 	if o.Once {
 		return d, nil
 	}
-	return d, d.adapter.Start()
+	if err := d.adapter.Start(); err != nil {
+		return nil, err
+	}
+	return d, nil
 }
 
 // Addr is where the page, health and metrics are served; nil if they are not.
