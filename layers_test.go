@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // layers say which packages of this module each one may import. Tests may import what they need. docs/architecture.md
@@ -98,6 +99,30 @@ func TestArchitectureNamesPackages(t *testing.T) {
 		if pkg != "." && !strings.HasPrefix(pkg, "integration/") && !strings.Contains(string(page), name) {
 			t.Errorf("docs/architecture.md does not say what package %s is", pkg)
 		}
+	}
+}
+
+// maxColumns is how long a line of Go may be; a tab counts as four.
+const maxColumns = 120
+
+func TestLinesAreShort(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(name, ".go") {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			line = strings.TrimRight(strings.ReplaceAll(line, "\t", "    "), "\r\n")
+			if n := utf8.RuneCountInString(line); n > maxColumns {
+				t.Errorf("%s:%d has %d columns", name, number, n)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -33,7 +33,7 @@ var updateScripts = flag.Bool("update", false,
 //	usage sitesync ARGS      the same, with the status 80, which says that the command line is wrong
 //	normalize FILE           writes its output into a file, with TIME, ID, ... for what differs each time
 //	publish PROJECT K=V...   publishes; sets ID, FILE ({root}/...), LOCAL, REMOTE and NAME
-//	record K=V...            writes into the remote site's records of the last publish; now-10s is a time, - removes it
+//	record K=V...            writes into the remote records of the last publish; now-10s is a time, - removes it
 //	daemon start ARGS        starts sitesync run; daemon stop ends it
 //	synced                   waits until the last publish is synced
 //	held TEXT                waits until sitesync run logs that uploads are held for this reason
