@@ -57,135 +57,34 @@ func (o odd) created(doc bson.D) bson.D {
 	if o.IntN(2) == 0 {
 		return doc
 	}
-	return append(
-		doc,
-		bson.E{
-			Key: "created_dt",
-			Value: o.rarely(
-				published,
-				nil,
-				"2020-06-18",
-				false,
-				bson.Undefined{},
-				bson.Timestamp{T: 1},
-				bson.A{},
-				bson.D{},
-				0,
-			),
-		},
-	)
+	return append(doc, bson.E{Key: "created_dt",
+		Value: o.rarely(published, nil, "2020-06-18", false, bson.Undefined{}, bson.Timestamp{T: 1}, bson.A{}, bson.D{},
+			0)})
 }
 
 func (o odd) record() any {
 	if !o.plain && o.IntN(15) == 0 {
-		return pick[any](
-			o,
-			nil,
-			"x",
-			7,
-			bson.A{},
-			bson.A{bson.D{{Key: "created_dt", Value: published}}},
-			bson.D{},
-			bson.Undefined{},
-			true,
-		)
+		return pick[any](o, nil, "x", 7, bson.A{}, bson.A{bson.D{{Key: "created_dt", Value: published}}}, bson.D{},
+			bson.Undefined{}, true)
 	}
 	doc := o.created(bson.D{})
 	if o.IntN(3) > 0 {
-		doc = o.left(
-			doc,
-			"tries",
-			o.rarely(
-				pick[any](o, o.IntN(9), int64(o.IntN(9)), float64(o.IntN(9))),
-				nil,
-				"",
-				"2",
-				" 7 ",
-				"+8",
-				"-3",
-				"many",
-				"99999999999999999999",
-				"6.5",
-				2.9,
-				6.0,
-				6.5,
-				-2,
-				math.NaN(),
-				math.Inf(
-					1,
-				),
-				math.Inf(-1),
-				int64(math.MaxInt64),
-				int64(6),
-				decimal(o.t, "6"),
-				decimal(o.t, "5.9"),
-				decimal(o.t, "NaN"),
-				decimal(o.t, "9E+6000"),
-				true,
-				bson.D{},
-				bson.D{{Key: "$gt", Value: "$x"}},
-				bson.A{},
-				bson.A{7},
-				published,
-				bson.Regex{Pattern: "6"},
-			),
-		)
-		doc = o.left(
-			doc,
-			"last_failed_dt",
-			o.rarely(
-				o.now.Add(-time.Duration(o.IntN(40_000)-5000)*time.Millisecond),
-				nil,
-				"yesterday",
-				7,
-				bson.A{},
-				bson.DateTime(
-					math.MaxInt64/2,
-				),
-				bson.DateTime(0),
-				bson.Timestamp{T: math.MaxUint32},
-				bson.Regex{Pattern: "7"},
-				bson.MaxKey{},
-				bson.Undefined{},
-			),
-		)
+		doc = o.left(doc, "tries", o.rarely(pick[any](o, o.IntN(9), int64(o.IntN(9)), float64(o.IntN(9))), nil, "", "2",
+			" 7 ", "+8", "-3", "many", "99999999999999999999", "6.5", 2.9, 6.0, 6.5, -2, math.NaN(), math.Inf(1),
+			math.Inf(-1), int64(math.MaxInt64), int64(6), decimal(o.t, "6"), decimal(o.t, "5.9"), decimal(o.t, "NaN"),
+			decimal(o.t, "9E+6000"), true, bson.D{}, bson.D{{Key: "$gt", Value: "$x"}}, bson.A{}, bson.A{7}, published,
+			bson.Regex{Pattern: "6"}))
+		doc = o.left(doc, "last_failed_dt", o.rarely(o.now.Add(-time.Duration(o.IntN(40_000)-5000)*time.Millisecond),
+			nil, "yesterday", 7, bson.A{}, bson.DateTime(math.MaxInt64/2), bson.DateTime(0),
+			bson.Timestamp{T: math.MaxUint32}, bson.Regex{Pattern: "7"}, bson.MaxKey{}, bson.Undefined{}))
 		doc = o.left(doc, "error", o.rarely("no", nil, 7, ""))
 	}
 	if o.IntN(4) == 0 {
-		doc = append(
-			doc,
-			bson.E{Key: "paused", Value: o.rarely(
-				true,
-				false,
-				nil,
-				bson.Undefined{},
-				0,
-				1,
-				int64(0),
-				int64(-1),
-				0.0,
-				math.Copysign(0, -1),
-				0.5,
-				math.NaN(),
-				math.Inf(1),
-				"",
-				"true",
-				"false",
-				decimal(o.t, "0"),
-				decimal(o.t, "0E+100"),
-				decimal(o.t, "-0"),
-				decimal(o.t, "1E-6000"),
-				decimal(o.t, "NaN"),
-				bson.D{},
-				bson.A{},
-				bson.A{0},
-				bson.A{false},
-				bson.A{true},
-				published,
-				bson.DateTime(0),
-				bson.NewObjectID(),
-			)},
-		)
+		doc = append(doc, bson.E{Key: "paused",
+			Value: o.rarely(true, false, nil, bson.Undefined{}, 0, 1, int64(0), int64(-1), 0.0, math.Copysign(0, -1),
+				0.5, math.NaN(), math.Inf(1), "", "true", "false", decimal(o.t, "0"), decimal(o.t, "0E+100"),
+				decimal(o.t, "-0"), decimal(o.t, "1E-6000"), decimal(o.t, "NaN"), bson.D{}, bson.A{}, bson.A{0},
+				bson.A{false}, bson.A{true}, published, bson.DateTime(0), bson.NewObjectID())})
 	}
 	return doc
 }
@@ -193,15 +92,8 @@ func (o odd) record() any {
 func (o odd) sites() any {
 	switch {
 	case !o.plain && o.IntN(20) == 0:
-		return pick[any](
-			o,
-			nil,
-			"gdrive",
-			7,
-			bson.A{},
-			bson.D{},
-			bson.A{nil, "gdrive", bson.A{bson.D{{Key: "name", Value: gdrive}}}, bson.D{{Key: "name", Value: 7}}},
-		)
+		return pick[any](o, nil, "gdrive", 7, bson.A{}, bson.D{},
+			bson.A{nil, "gdrive", bson.A{bson.D{{Key: "name", Value: gdrive}}}, bson.D{{Key: "name", Value: 7}}})
 	case o.IntN(2) == 0:
 		dict := bson.D{}
 		for _, name := range []string{"studio", gdrive, "local_0"} {
@@ -233,60 +125,16 @@ func (o odd) sites() any {
 
 func (o odd) file() any {
 	if !o.plain && o.IntN(30) == 0 {
-		return pick[any](
-			o,
-			nil,
-			"x",
-			7,
-			bson.D{},
-			bson.A{},
-			bson.A{bson.D{{Key: "sites", Value: bson.D{{Key: gdrive, Value: bson.D{}}}}}},
-		)
+		return pick[any](o, nil, "x", 7, bson.D{}, bson.A{},
+			bson.A{bson.D{{Key: "sites", Value: bson.D{{Key: gdrive, Value: bson.D{}}}}}})
 	}
 	id := bson.NewObjectIDFromTimestamp(o.now.Add(-time.Duration(o.IntN(1e6)) * time.Second))
-	doc := o.left(
-		bson.D{},
-		"_id",
-		o.rarely(
-			id,
-			id.Hex(),
-			7,
-			7.5,
-			nil,
-			bson.A{1},
-			bson.D{},
-			bson.Regex{Pattern: "x"},
-			published,
-			bson.Binary{Data: []byte("x")},
-			true,
-			bson.Undefined{},
-			bson.MinKey{},
-			bson.MaxKey{},
-			bson.JavaScript("x"),
-			decimal(o.t, "1"),
-		),
-	)
+	doc := o.left(bson.D{}, "_id", o.rarely(id, id.Hex(), 7, 7.5, nil, bson.A{1}, bson.D{}, bson.Regex{Pattern: "x"},
+		published, bson.Binary{Data: []byte("x")}, true, bson.Undefined{}, bson.MinKey{}, bson.MaxKey{},
+		bson.JavaScript("x"), decimal(o.t, "1")))
 	doc = o.left(doc, "path", o.rarely(fmt.Sprintf("{root}/%d", o.Int()), nil, "", 7, bson.A{"{root}/a"}))
-	doc = o.left(
-		doc,
-		"size",
-		o.rarely(
-			int64(o.IntN(1e6)),
-			nil,
-			"5",
-			-3,
-			int32(7),
-			7.9,
-			-0.5,
-			decimal(o.t, "7.5"),
-			math.NaN(),
-			decimal(o.t, "NaN"),
-			bson.A{5},
-			math.Inf(-1),
-			true,
-			0,
-		),
-	)
+	doc = o.left(doc, "size", o.rarely(int64(o.IntN(1e6)), nil, "5", -3, int32(7), 7.9, -0.5, decimal(o.t, "7.5"),
+		math.NaN(), decimal(o.t, "NaN"), bson.A{5}, math.Inf(-1), true, 0))
 	if o.IntN(1000) == 0 {
 		doc = append(doc[:0:0], bson.E{Key: "_id", Value: id}, bson.E{Key: "path", Value: "{root}/huge"},
 			bson.E{Key: "size", Value: pick[any](o, math.Inf(1), int64(math.MaxInt64), decimal(o.t, "9E+6000"))})
@@ -299,16 +147,10 @@ func (o odd) document() bson.D {
 	for range o.IntN(5) {
 		files = append(files, o.file())
 	}
-	doc := o.left(
-		bson.D{},
-		"type",
-		o.rarely("representation", "archived_representation", "version", nil, bson.A{"representation"}),
-	)
-	return o.left(
-		doc,
-		"files",
-		o.rarely(files, files, files, nil, bson.D{}, "x", bson.D{{Key: "sites", Value: o.sites()}}),
-	)
+	doc := o.left(bson.D{}, "type", o.rarely("representation", "archived_representation", "version", nil,
+		bson.A{"representation"}))
+	return o.left(doc, "files", o.rarely(files, files, files, nil, bson.D{}, "x",
+		bson.D{{Key: "sites", Value: o.sites()}}))
 }
 
 // world is what a project has, by document.

@@ -29,14 +29,8 @@ func TestPollExaminesWhatIsPending(t *testing.T) {
 	}
 	f.index.Once(t.Context())
 
-	must(
-		t,
-		f.db.CreateCollection(
-			t.Context(),
-			"system.profile",
-			options.CreateCollection().SetCapped(true).SetSizeInBytes(16<<20),
-		),
-	)
+	must(t, f.db.CreateCollection(t.Context(), "system.profile",
+		options.CreateCollection().SetCapped(true).SetSizeInBytes(16<<20)))
 	profile := func(level int) {
 		t.Helper()
 		must(t, f.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: level}}).Err())

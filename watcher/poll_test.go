@@ -212,11 +212,8 @@ func TestPollSkips(t *testing.T) {
 		taken++
 	}
 	if taken > perProjectBatch+10 {
-		t.Errorf(
-			"%d keys of the project that is left out, want its perProjectBatch, %d, and what was queued, at the most",
-			taken,
-			perProjectBatch,
-		)
+		t.Errorf("%d keys of the project that is left out, want its perProjectBatch, %d, and what was queued, at the "+
+			"most", taken, perProjectBatch)
 	}
 	eventually(t, "the poll has ended", func() bool { return f.poll.Counts().Runs == 1 })
 	off := f.fail(t, mongod.AlwaysOn, "A long", code(badValue), "find")
