@@ -28,7 +28,7 @@ func ExponentialBackoff(first, limit time.Duration) func(tries int) time.Duratio
 	return func(tries int) (wait time.Duration) {
 		policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(first), backoff.WithMaxInterval(limit),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0), backoff.WithMaxElapsedTime(0))
-		for range tries {
+		for n := 0; n < tries && wait < limit; n++ {
 			wait = policy.NextBackOff()
 		}
 		return min(wait, limit)

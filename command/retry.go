@@ -76,7 +76,7 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 	for _, project := range projects {
 		retry.EditOptions = out.options(project)
 		done, err := e.store.Retry(ctx, project, retry)
-		if done.Files > 0 || err != nil || c.Project != "" {
+		if done.Files > 0 || err != nil || c.Project != "" || ctx.Err() != nil {
 			out.add(ctx, project, done, err)
 		}
 		if ctx.Err() != nil {

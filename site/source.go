@@ -61,7 +61,7 @@ type SourceFile interface {
 
 	// NewerAnnounced reports whether other content is there already, under a temporary name that it will be renamed
 	// from.
-	NewerAnnounced(ctx context.Context) bool
+	NewerAnnounced(ctx context.Context) (bool, error)
 
 	// ReadError is why the file could not be read, nil if it could; used is the error of what read it. It is asked
 	// for when reading has ended.

@@ -331,7 +331,7 @@ func (h *breakers) probe(ctx context.Context, held *breaker) {
 func (held *breaker) backOff(err error) {
 	held.err = err
 	held.policy.MaxInterval = held.slowest()
-	held.next = time.Now().Add(held.policy.NextBackOff())
+	held.next = time.Now().Add(min(held.policy.NextBackOff(), held.slowest()))
 }
 
 // close ends a hold. h.mu must be held.

@@ -172,8 +172,11 @@ func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.Source
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src,
 		src.ModTime().UTC().Format(time.RFC3339Nano))
 	patience := min(u.SourceGracePeriod, staleGracePeriod)
-	if src.NewerAnnounced(ctx) {
-		patience = u.SourceGracePeriod // it is there already, and not renamed yet
+	switch announced, failed := src.NewerAnnounced(ctx); {
+	case failed != nil:
+		return failed
+	case announced: // it is there already, and not renamed yet
+		patience = u.SourceGracePeriod
 	}
 	if u.sourceWaits.expired(t, time.Now(), patience) {
 		u.staleWarned.Do(func() {

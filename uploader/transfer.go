@@ -82,7 +82,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		return u.recordFailure(t, now, err)
 	case class == site.Unavailable && scope == site.OneFile:
 		u.logFor(t.job.key).Debug("the source still hangs", zap.Error(err))
-		return nil, jitter(site.RetryAfter(err))
+		return nil, jitter(max(site.RetryAfter(err), transientDelay))
 	case class == site.Unavailable:
 		if held.Target == siteTarget {
 			u.scheduler.requeueNow(t.job) // nothing is planned before the hold ends
@@ -145,7 +145,7 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	}
 	defer src.Close()
 	if err := u.checkStaleSource(ctx, t, src); err != nil {
-		return trip{}, 0, obj, err
+		return u.sourceTrouble(err, r.here), 0, obj, err
 	}
 	upload := site.Upload{Content: src, Size: src.Size(), ModTime: src.ModTime(), Priority: t.lane == watcher.Live,
 		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.upcomingSiblings(ctx, t) }}

@@ -114,16 +114,20 @@ func (e *unreachableError) Unwrap() error { return e.err }
 
 // token returns a token that is good as far as we know.
 func (s *tokenSource) token(ctx context.Context) (*oauth2.Token, error) {
-	if err := s.mu.Acquire(ctx, 1); err != nil {
+	// The wait for another one that asks is within the time too: it may be for a service that hangs.
+	limited, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	if err := s.mu.Acquire(limited, 1); err != nil {
+		if ctx.Err() == nil {
+			err = &unreachableError{err}
+		}
 		return nil, err
 	}
 	defer s.mu.Release(1)
 	if s.tok.Valid() {
 		return s.tok, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	tok, err := s.fetch(ctx)
+	tok, err := s.fetch(limited)
 	if err != nil {
 		return nil, err
 	}

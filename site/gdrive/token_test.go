@@ -11,8 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/semaphore"
 
 	"sitesync/integration/drive"
 	"sitesync/site"
@@ -305,4 +311,30 @@ func TestTokenHangs(t *testing.T) {
 		}
 		fault.Remove()
 	}
+}
+
+// Those who wait for a token, while the service hangs that one of them has asked, wait no longer than that one.
+func TestTokenServiceHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		s := &tokenSource{timeout: time.Minute, mu: semaphore.NewWeighted(1),
+			fetch: func(ctx context.Context) (*oauth2.Token, error) {
+				asked.Add(1)
+				<-ctx.Done()
+				return nil, &unreachableError{ctx.Err()}
+			}}
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				if _, err := s.token(t.Context()); !errors.As(err, new(*unreachableError)) {
+					t.Errorf("%v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if waited := time.Since(start); waited != time.Minute {
+			t.Errorf("the last one waited for %s, and %d asked", waited, asked.Load())
+		}
+	})
 }

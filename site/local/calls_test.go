@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sitesync/site"
 )
@@ -38,5 +39,55 @@ func TestGivenUpReadKeepsItsBuffer(t *testing.T) {
 			t.Errorf("at the end %d, %v", n, err)
 		}
 		g.Close()
+	})
+}
+
+// Of many files whose paths can be read in several ways, one is waited for while their storage hangs, and that is no
+// reason to hold one of them by itself.
+func TestResolveManyOnAStorageThatHangs(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(root, "b.ma"), []byte("12345"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		s := NewSource(Options{Before: func(string, string) { <-gate }})
+		start := time.Now()
+		for _, rel := range []string{`\a.ma`, `\b.ma`, `\c.ma`} {
+			if _, err := s.Resolve(t.Context(),
+				site.Location{Root: root, Rel: rel}); site.ClassOf(err) != site.Unavailable {
+				t.Errorf("%s: %v", rel, err)
+			}
+		}
+		if waited := time.Since(start); waited != hungCall || s.Stalled() != 1 {
+			t.Errorf("waited for %s, %d calls hang", waited, s.Stalled())
+		}
+		_, err := s.Open(t.Context(), site.Location{Root: root, Rel: `\b.ma`}, 5)
+		if scope, _ := site.ScopeOf(err); site.ClassOf(err) != site.Unavailable || scope == site.OneFile {
+			t.Errorf("opened with %v of scope %v", err, scope)
+		}
+		close(gate)
+		synctest.Wait()
+	})
+}
+
+// A storage that hangs while a newer file is looked for is out of order.
+func TestNewerAnnouncedOnAStorageThatHangs(t *testing.T) {
+	root := t.TempDir()
+	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		gate, calls := make(chan struct{}), 0
+		s := NewSource(Options{Before: func(string, string) {
+			if calls++; calls > 1 { // the first opens it
+				<-gate
+			}
+		}})
+		f, err := s.Open(t.Context(), site.Location{Root: root, Rel: "/a.ma"}, 5)
+		must(t, err)
+		_, err = f.NewerAnnounced(t.Context())
+		if scope, _ := site.ScopeOf(err); site.ClassOf(err) != site.Unavailable || scope == site.OneFile {
+			t.Errorf("%v of scope %v", err, scope)
+		}
+		close(gate)
+		synctest.Wait()
+		f.Close()
 	})
 }

@@ -109,12 +109,13 @@ func (f *File) Changed(ctx context.Context) error {
 }
 
 // NewerAnnounced is part of [site.SourceFile]: publishing copies to NAME.tmp, and renames that.
-func (f *File) NewerAnnounced(ctx context.Context) bool {
+func (f *File) NewerAnnounced(ctx context.Context) (bool, error) {
 	next := f.location
 	next.rel += ".tmp"
-	there, err := answer(ctx, f.calls, f.root, f.key,
-		func() (bool, error) { return exists(next.spelled().String()), nil }, nil)
-	return there && err == nil
+	there, err := answer(ctx, f.calls, f.root, f.key, func() (bool, error) {
+		return exists(next.spelled().String()), nil
+	}, nil)
+	return there, f.calls.whose(err)
 }
 
 // Close closes the file, without waiting for it longer than for any other call.

@@ -95,8 +95,11 @@ func (s *Source) Open(ctx context.Context, at site.Location, size int64) (site.S
 func (s *Source) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
 	read, err := site.Reading(relative), error(nil)
 	if isAmbiguous(at.Rel) {
-		read, err = answer(ctx, s.calls, at.Root, at.Root+at.Rel,
-			func() (site.Reading, error) { return readingOf(at.Root, at.Rel), nil }, nil)
+		// All files of a root share the name of this call: many may be resolved one after the other, and of a storage
+		// that hangs only the first one is waited for.
+		read, err = answer(ctx, s.calls, at.Root, "files below "+at.Root, func() (site.Reading, error) {
+			return readingOf(at.Root, at.Rel), nil
+		}, nil)
 		if err != nil {
 			return site.Resolved{}, s.calls.whose(err)
 		}

@@ -82,11 +82,11 @@ func TestTemporaryFileInAnotherForm(t *testing.T) {
 	f, err := NewSource(Options{}).Open(t.Context(), site.Location{Root: root, Rel: norm.NFC.String("/é.ma")}, 5)
 	must(t, err)
 	defer f.Close()
-	if f.NewerAnnounced(t.Context()) {
+	if announced, err := f.NewerAnnounced(t.Context()); announced || err != nil {
 		t.Error("nothing is announced")
 	}
 	writeBelow(t, root, norm.NFD.String("é.ma.tmp"))
-	if !f.NewerAnnounced(t.Context()) {
+	if announced, err := f.NewerAnnounced(t.Context()); !announced || err != nil {
 		t.Error("the temporary file is not seen")
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -90,12 +91,13 @@ func (s *Stall) RoundTrip(req *http.Request) (*http.Response, error) {
 	if s.Patience != nil {
 		w.patience = s.Patience(req)
 	}
+	w.timer = time.AfterFunc(math.MaxInt64, w.expired)
 	req = req.WithContext(ctx) // a copy
 	if isStreamed(req) {
 		w.body = readBody(req.Body, w)
 		req.Body = w.body
 	}
-	w.timer = time.AfterFunc(s.Timeout, w.expired)
+	w.alive()
 	res, err := s.Base.RoundTrip(req)
 	cause := context.Cause(ctx)
 	if w.body != nil && !w.body.stop() {
