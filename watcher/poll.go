@@ -29,8 +29,8 @@ const minRetry = time.Second
 // follow within moments.
 const maxFresh = 1000
 
-// maxKnown limits the keys that are remembered from one poll to the next, about 20 MB. A key beyond is never fresh.
-const maxKnown = 500_000
+// maxKnown limits the keys that are remembered from one poll to the next, about 2.5 MB. A key beyond is never fresh.
+const maxKnown = 100_000
 
 // How long a document counts as idle, without and with a stream that reports its changes. The poll notices a change of
 // a pending file by itself, but not, for example, one of what the file lacks.
@@ -64,7 +64,8 @@ type Poller struct {
 
 	mu       sync.Mutex
 	counts   PollCounts
-	known    map[uint64]knownKey // of the last poll; nil: there was none
+	known    map[uint64]knownKey // of the last poll, and of the running one; nil: there was none
+	round    knownKey            // evenRound or 0, in turns: of the last poll, or the running one
 	skipped  map[string]bool     // projects that the last poll has left out
 	gap      bool                // the stream may have missed something since the last poll
 	stopFeed context.CancelFunc  // ends the feeding of the backlog; nil: there is none
@@ -74,11 +75,15 @@ type Poller struct {
 	seed     maphash.Seed
 }
 
-// knownKey is what is remembered of a key that a poll has found.
-type knownKey struct {
-	sourceOpen bool // see avalon.Candidate
-	idle       bool // there was nothing to do about it
-}
+// knownKey is what is remembered of a key that a poll has found. One map serves all polls: a second one, and what is
+// left of the one before, would be most of the memory that a long backlog takes.
+type knownKey uint8
+
+const (
+	sourceOpen knownKey = 1 << iota // see avalon.Candidate
+	idle                            // there was nothing to do about it
+	evenRound                       // which poll has found it last
+)
 
 // PollCounts count polls since the start.
 type PollCounts struct {
@@ -121,8 +126,8 @@ func (p *Poller) signal() {
 func (p *Poller) TriggerAfterGap() {
 	p.mu.Lock()
 	p.gap = true
-	for h, k := range p.known {
-		p.known[h] = knownKey{sourceOpen: k.sourceOpen}
+	for h := range p.known {
+		p.known[h] &^= idle
 	}
 	p.mu.Unlock()
 	p.Trigger()
@@ -144,8 +149,7 @@ func (p *Poller) NothingDue(key avalon.Key) {
 	defer p.mu.Unlock()
 	h := p.hash(key)
 	if k, ok := p.known[h]; ok {
-		k.idle = true
-		p.known[h] = k
+		p.known[h] = k | idle
 	}
 }
 
@@ -165,7 +169,7 @@ func (p *Poller) hash(key avalon.Key) uint64 { return maphash.Comparable(p.seed,
 func (p *Poller) isIdle(key avalon.Key) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.known[p.hash(key)].idle
+	return p.known[p.hash(key)]&idle != 0
 }
 
 // Run polls until ctx ends. A failed poll is retried sooner than the next one is due, as it may be the one that was to
@@ -262,9 +266,13 @@ func (p *Poller) startFeeding(ctx context.Context, feeding *sync.WaitGroup) {
 func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 	streaming := p.StreamOpen != nil && p.StreamOpen()
 	p.mu.Lock()
-	last, left, feeding := p.known, p.skipped, p.stopFeed != nil
-	missed := last != nil && (!streaming || p.gap)
+	first, size, left, feeding := p.known == nil, len(p.known), p.skipped, p.stopFeed != nil
+	missed := !first && (!streaming || p.gap)
 	p.gap, p.recorded = !streaming, map[uint64]bool{}
+	if first {
+		p.known = map[uint64]knownKey{}
+	}
+	p.round ^= evenRound
 	p.mu.Unlock()
 	// An idle key is looked at in one of so many polls.
 	maxIdle := maxIdleWithoutStream
@@ -274,20 +282,27 @@ func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 	turns := uint64(max(1, maxIdle/p.Interval))
 	turn := uint64(time.Now().UnixNano()/int64(p.Interval)) % turns
 
-	now := map[uint64]knownKey{}
 	skipped, err := p.each(ctx, func(c avalon.Candidate) error {
-		h := p.hash(c.Key)
 		p.mu.Lock()
-		before, known := last[h]
-		p.mu.Unlock()
-		isNew := !known || before.sourceOpen && !c.SourceOpen
-		isFresh := missed && isNew && !left[c.Key.Project] && len(last) < maxKnown
-		isIdle := !isFresh && before.idle && h%turns != turn
+		defer p.mu.Unlock()
+		h := p.hash(c.Key)
+		before, known := p.known[h]
+		isNew := !known || before&sourceOpen != 0 && !c.SourceOpen
+		isFresh := missed && isNew && !left[c.Key.Project] && size < maxKnown
+		isIdle := !isFresh && before&idle != 0 && h%turns != turn
 		switch {
 		case isFresh && (p.Queue.Len(Live) >= maxFresh || !p.Queue.Add(c.Key, Live)):
-			more = true // not remembered, and so fresh the next time too
-		case len(now) < maxKnown:
-			now[h] = knownKey{c.SourceOpen, isIdle}
+			more = true
+			delete(p.known, h) // and so it is fresh the next time too
+		case known || len(p.known) < maxKnown:
+			now := p.round
+			if c.SourceOpen {
+				now |= sourceOpen
+			}
+			if isIdle {
+				now |= idle
+			}
+			p.known[h] = now
 		}
 		if !isIdle && !feeding && !full {
 			full = !p.Queue.Add(c.Key, Backlog)
@@ -302,18 +317,18 @@ func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 		return false, false, err // a shutdown is no failure
 	}
 	for h := range recorded { // the poll may have seen them before
-		delete(now, h)
+		delete(p.known, h)
 	}
 	p.count(err)
-	if err != nil {
-		for h, k := range last { // a key that could not be read is not fresh later
-			if _, ok := now[h]; !ok && len(now) < maxKnown {
-				now[h] = k
-			}
+	for h, k := range p.known {
+		if err != nil { // a key that could not be read is not fresh later
+			p.known[h] = k&^evenRound | p.round
+		} else if k&evenRound != p.round {
+			delete(p.known, h)
 		}
 	}
 	p.gap = p.gap || missed && (more || err != nil)
-	p.known, p.skipped = now, skipped
+	p.skipped = skipped
 	return more, full, err
 }
 
