@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	"sitesync/cond"
-	"sitesync/site"
-
 	"github.com/cenkalti/backoff/v4"
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
+
+	"sitesync/cond"
+	"sitesync/site"
 )
 
 const (
@@ -65,6 +65,63 @@ type Target struct {
 
 // siteTarget is the remote site as a whole.
 var siteTarget = Target{Kind: SiteTarget}
+
+// Hold is what holds uploads up.
+type Hold struct {
+	Target
+	From  int64 // of LargeFiles: from which size on files are held, bytes
+	Hangs bool  // of LocalRoot: its storage does not answer
+	Why   string
+	Since time.Time
+	Next  time.Time // probe; zero if only new settings can end it
+}
+
+// Subject is what is held, for people.
+func (h Hold) Subject() string {
+	switch {
+	case h.Kind == SiteTarget:
+		return "site"
+	case h.Kind == Settings:
+		return "files that the settings do not fit"
+	case h.Kind == RemoteRoot:
+		return "remote root " + h.Name
+	case h.Kind == LargeFiles:
+		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(h.From, 0))), h.Name)
+	case h.Kind == NewFiles:
+		return "new files and folders in " + h.Name
+	case h.Name == "":
+		return "other local roots"
+	}
+	return h.Name
+}
+
+// String is the subject, and why it is held.
+func (h Hold) String() string { return h.Subject() + ": " + h.Why }
+
+// Concerns reports whether a hold concerns the file that was inspected, as far as is known: whether it would be
+// created is not known.
+func (h Hold) Concerns(i Inspection, size int64) bool {
+	within := func(p string) bool {
+		return p != "" && (p == h.Name || strings.HasPrefix(p, strings.TrimRight(h.Name, `/\`)+"/") ||
+			strings.HasPrefix(p, h.Name+`\`))
+	}
+	switch h.Kind {
+	case SiteTarget:
+		return true
+	case LocalRoot:
+		return i.Root != "" && i.Root == h.Name
+	case ProjectFolder:
+		return within(i.Local)
+	case RemoteRoot, NewFiles:
+		return within(i.Remote)
+	case LargeFiles:
+		return within(i.Remote) && max(size, i.Size) >= h.From
+	}
+	return false
+}
+
+// Holds is a number of holds by the kind of their target.
+type Holds map[TargetKind]int
 
 // trip is something that is no file's own: all files that it concerns are held up by it.
 type trip struct {

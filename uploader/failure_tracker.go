@@ -178,3 +178,10 @@ func (o *availability) observe(err error) {
 		o.log.Warn(o.what+" does not work for now; it is tried again and costs no try", zap.Error(err))
 	}
 }
+
+// isDown reports whether it is out of reach, as far as is known.
+func (o *availability) isDown() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.down
+}

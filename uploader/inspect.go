@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"io"
 	"math"
-	"strings"
 	"time"
 
 	"sitesync/avalon"
@@ -74,7 +73,7 @@ func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots a
 
 // MD5 reads a source for the sum of its content, in hexadecimal, as Drive has it.
 func (n *Inspector) MD5(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (string, error) {
-	r, _, _, err := n.resolve(ctx, f, documentRoots)
+	r, err := resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot)
 	if err != nil {
 		return "", err
 	}
@@ -114,26 +113,4 @@ func Unfit(path string, documentRoots avalon.Roots, local, remote config.Roots) 
 		return err
 	}
 	return nil
-}
-
-// Concerns reports whether a hold concerns the file that was inspected, as far as is known: whether it would be
-// created is not known.
-func (h Hold) Concerns(i Inspection, size int64) bool {
-	within := func(p string) bool {
-		return p != "" && (p == h.Name || strings.HasPrefix(p, strings.TrimRight(h.Name, `/\`)+"/") ||
-			strings.HasPrefix(p, h.Name+`\`))
-	}
-	switch h.Kind {
-	case SiteTarget:
-		return true
-	case LocalRoot:
-		return i.Root != "" && i.Root == h.Name
-	case ProjectFolder:
-		return within(i.Local)
-	case RemoteRoot, NewFiles:
-		return within(i.Remote)
-	case LargeFiles:
-		return within(i.Remote) && max(size, i.Size) >= h.From
-	}
-	return false
 }

@@ -320,6 +320,15 @@ func (s *scheduler) count(lane watcher.Lane) (ready, all int) {
 	return ready, all
 }
 
+// planned is how many files wait for a transfer, by lane.
+func (s *scheduler) planned() (live, backlog int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, live = s.count(watcher.Live)
+	_, backlog = s.count(watcher.Backlog)
+	return live, backlog
+}
+
 // siblings returns the files that are uploaded now or soon and are in the same folder as a task's: all of its
 // representation, and as many of others as are planned ahead of a backlog.
 func (s *scheduler) siblings(t task) (out []task) {

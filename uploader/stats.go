@@ -2,18 +2,14 @@ package uploader
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/dustin/go-humanize"
-
 	"sitesync/avalon"
 	"sitesync/site"
-	"sitesync/watcher"
 )
 
 // Stats are the numbers of an uploader, since it was made unless they say otherwise.
@@ -29,9 +25,6 @@ type Stats struct {
 	Holding      Holds // now
 	Holds        Holds
 }
-
-// Holds is a number of holds by the kind of their target.
-type Holds map[TargetKind]int
 
 // Stats returns the numbers as they are now.
 func (u *Uploader) Stats() Stats {
@@ -86,38 +79,6 @@ type Waiting struct {
 	Why    string
 	Until  time.Time
 }
-
-// Hold is what holds uploads up.
-type Hold struct {
-	Target
-	From  int64 // of LargeFiles: from which size on files are held, bytes
-	Hangs bool  // of LocalRoot: its storage does not answer
-	Why   string
-	Since time.Time
-	Next  time.Time // probe; zero if only new settings can end it
-}
-
-// Subject is what is held, for people.
-func (h Hold) Subject() string {
-	switch {
-	case h.Kind == SiteTarget:
-		return "site"
-	case h.Kind == Settings:
-		return "files that the settings do not fit"
-	case h.Kind == RemoteRoot:
-		return "remote root " + h.Name
-	case h.Kind == LargeFiles:
-		return fmt.Sprintf("files of %s and more for %s", humanize.IBytes(uint64(max(h.From, 0))), h.Name)
-	case h.Kind == NewFiles:
-		return "new files and folders in " + h.Name
-	case h.Name == "":
-		return "other local roots"
-	}
-	return h.Name
-}
-
-// String is the subject, and why it is held.
-func (h Hold) String() string { return h.Subject() + ": " + h.Why }
 
 // SyncedFile is a file that was synced.
 type SyncedFile struct {
@@ -218,20 +179,4 @@ func (u *Uploader) Activity() Activity {
 	a.Live, a.Backlog = u.scheduler.planned()
 	a.Held, a.Away = u.breakers.list(), u.service.isDown()
 	return a
-}
-
-// planned is how many files wait for a transfer, by lane.
-func (s *scheduler) planned() (live, backlog int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	_, live = s.count(watcher.Live)
-	_, backlog = s.count(watcher.Backlog)
-	return live, backlog
-}
-
-// isDown reports whether it is out of reach, as far as is known.
-func (o *availability) isDown() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.down
 }

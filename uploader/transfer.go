@@ -111,9 +111,8 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	case s.own > 0:
 		return u.recordFailure(t, now, ownFailure(err, s.own))
 	case s.beside:
-		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try for "+
-			"now",
-			zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
+		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try "+
+			"for now", zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
 	default:
 		u.service.observe(err)
 	}

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"sitesync/site"
-
 	"golang.org/x/text/unicode/norm"
+
+	"sitesync/site"
 )
 
 // A document names a file in one normal form and the storage has it in another, or in a mixture. What goes to the site
