@@ -216,8 +216,8 @@ func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalo
 			r.fail("storage of project "+p.Name, errors.New(reason))
 		}
 	}
-	inspector := uploader.Inspector{Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot,
-		RemoteRoot: remote.Root}
+	inspector := uploader.Inspector{Route: daemon.Rules(e.cfg).Route, Direction: config.Up,
+		Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot, RemoteRoot: remote.Root}
 	for _, p := range projects {
 		misfits, err := e.unfitFiles(ctx, p.Name)
 		for _, u := range misfits {

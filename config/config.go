@@ -25,14 +25,15 @@ type Config struct {
 	LocalID        string          // this machine's own site, which "local" stands for below, as in OpenPype; optional
 	RetryCount     int             // how often a failing file is tried, 1 to 1000
 	LoopDelay      time.Duration   // between two fallback polls, 10ms to 24h
-	ActiveSite     string          // the site that files come from
-	RemoteSite     string          // the site that files go to, a key of Sites; empty: nothing is synced
+	ActiveSite     string          // the site of this machine's storage
+	RemoteSite     string          // the site that it is synced with, a key of Sites; empty: nothing is synced
+	Direction      Direction       // which ways files are synced
 	LocalRoot      Roots           // where the storage is mounted here; empty: context.root of the documents says so
 	LocalRootLinks []string        // folders outside of LocalRoot that symbolic links in it may lead to
 	Sites          map[string]Site // all sites of gdrive.json by name; only RemoteSite's is known to be complete
 	Mongo          Mongo           // where the documents are
 
-	Transfers int    // how many files are uploaded at once, 1 to 256
+	Transfers int    // how many files are transferred at once, in both directions together, 1 to 256
 	Listen    string // HOST:PORT of the page, health and metrics; empty: off
 	Pprof     bool   // serve profiles for go tool pprof there
 	WebToken  Token  // the secret that allows changes from the page; empty: the page is read-only
@@ -44,7 +45,7 @@ type Config struct {
 	SourceGracePeriod time.Duration
 	RetryDelay        time.Duration // before a file's second try, 1ms to 24h; doubles with each, up to MaxRetryDelay
 	MaxRetryDelay     time.Duration // the longest wait between two tries, RetryDelay to 720h
-	ShutdownTimeout   time.Duration // how long running uploads go on after the first signal to stop, 0 to 1h
+	ShutdownTimeout   time.Duration // how long running transfers go on after the first signal to stop, 0 to 1h
 
 	Index          bool // create the index of the pending query at start
 	Stream         bool // use change streams; Stream or Poll is true
@@ -73,10 +74,39 @@ func (p *problems) addWarning(origin, format string, args ...any) {
 	p.warnings = append(p.warnings, origin+" "+fmt.Sprintf(format, args...))
 }
 
-// Remote is the site that files go to; false if nothing is synced.
+// Remote is the site that the active one is synced with; false if nothing is synced.
 func (c *Config) Remote() (Site, bool) {
 	site, ok := c.Sites[c.RemoteSite]
 	return site, ok
+}
+
+// Direction is a way, or both ways, between the active and the remote site.
+type Direction string
+
+// The directions.
+const (
+	Up   Direction = "up"   // from the active site to the remote one
+	Down Direction = "down" // from the remote site to the active one
+	Both Direction = "both"
+)
+
+// Noun is what the transfer of a file in this direction is called.
+func (d Direction) Noun() string {
+	if d == Down {
+		return "download"
+	}
+	return "upload"
+}
+
+// Directions are the ways that files are synced: none without a remote site, and none down without a local root.
+// Nothing is written where context.root of a document says, which is on the publisher's machine.
+func (c *Config) Directions() (all []Direction) {
+	for _, d := range []Direction{Up, Down} {
+		if _, ok := c.Remote(); ok && (c.Direction == Both || c.Direction == d) && (d == Up || len(c.LocalRoot) > 0) {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // Load reads, merges and checks all settings. env looks up an environment variable: os.LookupEnv in production. The
@@ -104,6 +134,12 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []string, erro
 			"or empty to sync nothing", c.RemoteSite)
 	}
 	c.LocalRoot = s.localRoot(flags.LocalRoot)
+	direction := setting{name: "direction", flag: flags.Direction}
+	c.Direction = Direction(s.oneOf(direction, string(Both), string(Up), string(Down), string(Both)))
+	if c.Direction == Down && len(c.LocalRoot) == 0 && c.RemoteSite != "" {
+		p.addError(s.origin(direction), "is down, but there is no local_root, so nothing could be written anywhere; "+
+			"say in local_root of config.json, or with --local-root, where the storage is mounted on this machine")
+	}
 	c.LocalRootLinks = s.localRootLinks(flags.LocalRootLinks)
 
 	if c.Presets != "" {
@@ -174,6 +210,7 @@ func (c *Config) Settings() [][2]string {
 		{"loop_delay", duration.Exact(c.LoopDelay)},
 		{"active_site", c.ActiveSite},
 		{"remote_site", c.RemoteSite},
+		{"direction", string(c.Direction)},
 		{"local_root", c.LocalRoot.String()},
 		{"local_root_links", strings.Join(c.LocalRootLinks, ";")},
 		{"mongo", c.Mongo.URI.Redacted()},

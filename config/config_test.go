@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -115,6 +116,7 @@ func TestLoadDefaults(t *testing.T) {
 	s.write(configFile, `{"remote_site": "gdrive"}`)
 	want := &Config{
 		Presets: s.dir, RetryCount: 3, LoopDelay: time.Minute, ActiveSite: "studio", RemoteSite: "gdrive",
+		Direction: Both,
 		LocalRoot: Roots{},
 		Sites: map[string]Site{"gdrive": {
 			Name: "gdrive", Provider: GoogleDrive, Credentials: filepath.Join(s.dir, "account.json"),
@@ -332,7 +334,8 @@ func TestPrintedForms(t *testing.T) {
 			t.Errorf("shows the password: %s", text)
 		}
 	}
-	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] [local_root ] ` +
+	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] ` +
+		`[direction both] [local_root ] ` +
 		`[local_root_links ] ` +
 		`[mongo mongodb://pype:***@db.studio.example/?replicaSet=rs0]`
 	if !strings.Contains(settings, want) {
@@ -397,4 +400,44 @@ func FuzzLoad(f *testing.F) {
 
 func namesFile(line string) bool {
 	return strings.HasPrefix(line, configFile+": ") || strings.HasPrefix(line, gdriveFile+": ")
+}
+
+// Nothing is written to where the documents say, so files come down only to a local root.
+func TestDirections(t *testing.T) {
+	root := t.TempDir()
+	for _, test := range []struct {
+		direction, remote, root string
+		want                    []Direction
+	}{
+		{"", "gdrive", root, []Direction{Up, Down}},
+		{"both", "gdrive", root, []Direction{Up, Down}},
+		{"Up", "gdrive", root, []Direction{Up}},
+		{"down", "gdrive", root, []Direction{Down}},
+		{"both", "gdrive", "", []Direction{Up}},
+		{"up", "gdrive", "", []Direction{Up}},
+		{"both", "", root, nil},
+		{"down", "", "", nil},
+	} {
+		s := newStudio(t)
+		s.write(configFile, fmt.Sprintf(`{"remote_site": %q, "local_root": %q}`, test.remote, test.root))
+		if test.root == "" {
+			s.write(configFile, fmt.Sprintf(`{"remote_site": %q}`, test.remote))
+		}
+		flags := Flags{}
+		if test.direction != "" {
+			flags.Direction = &test.direction
+		}
+		if got := s.mustLoad(flags).Directions(); !slices.Equal(got, test.want) {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+	s := newStudio(t)
+	s.write(configFile, `{"remote_site": "gdrive"}`)
+	down, odd := "down", "sideways"
+	if _, _, errs := s.load(Flags{Direction: &down}); len(errs) != 1 || !strings.Contains(errs[0], "local_root") {
+		t.Errorf("down without a local root: %q", errs)
+	}
+	if _, _, errs := s.load(Flags{Direction: &odd}); len(errs) != 1 || !strings.Contains(errs[0], "up, down or both") {
+		t.Errorf("no direction: %q", errs)
+	}
 }

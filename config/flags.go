@@ -10,6 +10,7 @@ type Flags struct {
 	LoopDelay      *string  `group:"Studio" placeholder:"TIME" help:"${loop_delay}"`
 	ActiveSite     *string  `group:"Studio" placeholder:"SITE" help:"${active_site}"`
 	RemoteSite     *string  `group:"Studio" placeholder:"SITE" help:"${remote_site}"`
+	Direction      *string  `group:"Studio" placeholder:"WAY" help:"${direction}"`
 	LocalID        *string  `group:"Studio" placeholder:"ID" help:"${local_id}"`
 	LocalRoot      []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"${local_root}"`
 	LocalRootLinks []string `group:"Studio" sep:"none" placeholder:"PATH" help:"${local_root_links}"`
@@ -44,10 +45,12 @@ var FlagHelp = map[string]string{
 		"($SITESYNC_RETRY_CNT)",
 	"loop_delay": "Time between two fallback polls, seconds or e.g. 2m; overrides loop_delay of config.json, default " +
 		"60. ($SITESYNC_LOOP_DELAY)",
-	"active_site": "Site that files come from; overrides active_site of config.json, default studio. " +
+	"active_site": "Site of the storage that this machine has; overrides active_site of config.json, default studio. " +
 		"($SITESYNC_ACTIVE_SITE)",
-	"remote_site": "Site of gdrive.json that files go to; overrides remote_site of config.json. If empty, nothing is " +
-		"synced. ($SITESYNC_REMOTE_SITE)",
+	"remote_site": "Site of gdrive.json that the active site is synced with; overrides remote_site of config.json. " +
+		"If empty, nothing is synced. ($SITESYNC_REMOTE_SITE)",
+	"direction": "up (from the active to the remote site), down (from the remote to the active site) or both, the " +
+		"default. Nothing goes down without a local root. ($SITESYNC_DIRECTION)",
 	"local_id": "Name of this machine's own site: what 'local' stands for as active or remote site; overrides " +
 		"local_id of config.json. ($SITESYNC_LOCAL_ID)",
 	"local_root": "Where the studio's storage is mounted on this machine, instead of the root in the documents; " +
@@ -62,7 +65,8 @@ var FlagHelp = map[string]string{
 	"db":         "Database of the projects, default avalon. ($SITESYNC_DB, $AVALON_DB)",
 	"state_db":   "Sitesync's own database, default sitesync. ($SITESYNC_STATE_DB)",
 	"no_index":   "Do not create the index of the pending query at start. ($SITESYNC_NO_INDEX)",
-	"transfers": "Files uploaded at once, 1 to 256, default 8; one more for a small file that was just published. " +
+	"transfers": "Files transferred at once, up and down together, 1 to 256, default 8; one more each way for a " +
+		"small file that was just published. " +
 		"($SITESYNC_TRANSFERS)",
 	"settle": "How long a source file may be missing or incomplete before that costs a try, default loop_delay. " +
 		"($SITESYNC_SETTLE)",
@@ -73,7 +77,7 @@ var FlagHelp = map[string]string{
 	"no_poll":         "Do not poll, only use change streams. For tests and debugging. ($SITESYNC_NO_POLL)",
 	"record_progress": "Write the progress of large files into their records, every 5 s, as OpenPype does. " +
 		"($SITESYNC_RECORD_PROGRESS)",
-	"shutdown_timeout": "How long running uploads may continue after a signal to stop, default 10s. " +
+	"shutdown_timeout": "How long running transfers may continue after a signal to stop, default 10s. " +
 		"($SITESYNC_SHUTDOWN_TIMEOUT)",
 	"listen": "Address of the page, health and metrics, default 127.0.0.1:9105; off: none. ($SITESYNC_LISTEN)",
 	"web_token_file": "File with a secret of 16 characters or more that allows retry, pause and resume from the " +

@@ -65,7 +65,8 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	poll.Interval = cfg.LoopDelay
 	up := uploader.New(uploader.Options{Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod,
 		Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, Queue: queue, Store: p.store,
-		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10, Site: backend,
+		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10, Target: backend,
+		Direction: config.Up, Budget: uploader.NewBudget(cfg.Transfers),
 		Source: registry.Source(cfg, registry.SourceOptions{}), LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
 		Recorder: p.store.Recorder(rules.Route, p.journal.Lease.Check), Poll: poll.Trigger, NothingDue: poll.NothingDue,
 		Synced: func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) }, Log: log})

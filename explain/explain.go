@@ -83,7 +83,8 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 	r.Findings.add("document", OK, Remedy{}, "representation %q with %d file(s)%s", rep.Name, len(rep.Files), published)
 
 	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, unread: e.MaxRead,
-		inspector: &uploader.Inspector{Source: e.OpenSource(), LocalRoot: e.Config.LocalRoot, RemoteRoot: remote.Root}}
+		inspector: &uploader.Inspector{Route: e.Rules.Route, Direction: config.Up, Source: e.OpenSource(),
+			LocalRoot: e.Config.LocalRoot, RemoteRoot: remote.Root}}
 	x.writable = sync.OnceValue(x.checkSite)
 	defer func() {
 		if x.site != nil {

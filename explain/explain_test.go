@@ -68,7 +68,7 @@ func newStage(t *testing.T) *stage {
 		MaxRead: 1 << 20,
 	}
 	s.OpenSource = func() site.Source {
-		return local.NewSource(local.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
+		return local.New(local.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 	}
 	s.Open = func(ctx context.Context) (site.Backend, error) {
 		s.opened++

@@ -1,6 +1,6 @@
-// Package site is the contract between the uploader and the storage of a site: what an upload is, what its result is,
-// and how errors are classed. Each kind of storage, a provider, is a package of its own below this one; CONTRIBUTING.md
-// says how to add one.
+// Package site is the contract between the uploader and the storage of a site: how files are read from it and written
+// to it, and how errors are classed. Each kind of storage, a provider, is a package of its own below this one;
+// CONTRIBUTING.md says how to add one.
 package site
 
 import (
@@ -13,24 +13,27 @@ import (
 	"sitesync/duration"
 )
 
-// Upload is one file to be written to a site.
-type Upload struct {
-	Path    string      // destination, with the site's root: "/My Drive/Test/a.exr"
-	Content io.ReaderAt // the source, open for as long as the upload runs
+// Incoming is one file to be written to a site.
+type Incoming struct {
+	Root    string      // of the site, that Path is below
+	Path    string      // destination, with the root: "/My Drive/Test/a.exr"
+	Content io.ReaderAt // open for as long as Put runs; it may be a [Ranger]
 	Size    int64       // bytes of Content
 	ModTime time.Time
+	MD5     string // of Content, hexadecimal; empty if its site does not know it
 
-	// Priority lets the upload go before others where the service limits the rate of requests.
+	// Priority lets the file go before others where the service limits the rate of requests.
 	Priority bool
 
-	// OnProgress is called with the bytes sent so far. The number decreases when something is sent again. May be nil.
+	// OnProgress is called with the bytes written so far. The number decreases when something is written again. May be
+	// nil.
 	OnProgress func(bytes int64)
 
-	// Upcoming returns the paths of files that are about to be uploaded to the same folder, such as the other frames of
+	// Upcoming returns the paths of files that are about to be written to the same folder, such as the other frames of
 	// a sequence, so that a site can prepare for all of them at once. May be nil.
 	Upcoming func() []string
 
-	// MayCreate is called right before something is created in a folder. Its error ends the upload. May be nil.
+	// MayCreate is called right before something is created in a folder. Its error ends Put. May be nil.
 	MayCreate func(folder string) error
 }
 
@@ -67,11 +70,11 @@ const (
 // Its errors are classed: [ClassOf] says how to handle them.
 type Backend interface {
 	// Put makes the file at the path hold exactly the content, creates the folders above it, and returns once the site
-	// has confirmed its MD5. It is idempotent: an existing file is updated in place and keeps its id, one that holds
-	// the content already is left as it is, and there is never a second file of the name, no matter what was
-	// interrupted when. After an error there is the old file or none, unless the site has stored something else than
-	// was sent; the next Put repairs that.
-	Put(ctx context.Context, u Upload) (Object, error)
+	// has confirmed its MD5. It is idempotent: an existing file is replaced at once, and keeps its id if the site has
+	// ids, one that holds the content already is left as it is, and there is never a second file of the name, no matter
+	// what was interrupted when. After an error there is the old file or none, unless the site has stored something
+	// else than was sent; the next Put repairs that. An error of reading the content is returned as it is.
+	Put(ctx context.Context, in Incoming) (Object, error)
 
 	// Check makes sure that the credentials are accepted and that every root exists and can be written to. It changes
 	// nothing on the site.
@@ -80,7 +83,7 @@ type Backend interface {
 	// CheckRoot is Check for one root.
 	CheckRoot(ctx context.Context, root string) error
 
-	// Left returns how many bytes can still be uploaded below a root; known is false if the service does not say so, or
+	// Left returns how many bytes can still be written below a root; known is false if the service does not say so, or
 	// sets no limit.
 	Left(ctx context.Context, root string) (bytes int64, known bool, err error)
 
@@ -148,7 +151,7 @@ const (
 	FileError   Class = iota // the file's: it costs a try, the file backs off, and after retry_cnt tries it has failed
 	NotReady                 // of nobody: the source is not complete yet; look again soon, at no cost of a try
 	Transient                // the service is busy or unreachable: retry later, at no cost of a try
-	Unavailable              // of the site or a local root: nothing is uploaded until a probe succeeds
+	Unavailable              // of the site or a root of it: nothing is transferred until a probe succeeds
 )
 
 // String names the class for tests and logs.
@@ -161,8 +164,8 @@ type Scope int
 
 // The scopes.
 const (
-	WholeSite Scope = iota // all uploads: the credentials, a limit of the account
-	OneRoot                // uploads below the root
+	WholeSite Scope = iota // all transfers: the credentials, a limit of the account
+	OneRoot                // transfers of files below the root
 	Creations              // new files and folders below the root, or in Folder; existing ones can be updated
 	LargeOnes              // files below the root that are as large as this one, or larger
 	OneFolder              // of a [Source]: files in Folder, below the root

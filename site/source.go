@@ -10,24 +10,34 @@ import (
 
 // Source is a site that files are read from. All methods may be called at the same time from many goroutines.
 //
-// Errors are classed: of class [Unavailable], the scope says what is out of order: [OneRoot] the whole root (also where
-// no scope is given), [OneFolder] a folder below it, [OneFile] just this file for now, [Settings] files that the
-// settings do not fit.
+// Errors are classed: of class [Unavailable], the scope says what is out of order: [WholeSite], [OneRoot] the whole
+// root, [OneFolder] a folder below it, [OneFile] just this file for now, [Settings] files that the settings do not fit.
 type Source interface {
-	// Open opens a file for reading if it is the one that was published: of that size, in bytes, if that is not
-	// negative. A file that is not there, or of another size, is of class [NotReady].
-	Open(ctx context.Context, at Location, size int64) (SourceFile, error)
+	// Open opens a file for reading if it is the one that was published. A file that may still come, as it is not there
+	// or of another size, is of class [NotReady].
+	Open(ctx context.Context, at Location, o OpenOptions) (SourceFile, error)
 
 	// Resolve finds out where a file is, or would be. The text of a path may be read in several ways: that by which
 	// there is a file is taken.
 	Resolve(ctx context.Context, at Location) (Resolved, error)
 
-	// CheckRoot returns an error unless a root is there, with something in it.
-	CheckRoot(ctx context.Context, root string) error
+	// CheckReadable returns an error unless a root is there and can be read. Where roots are mounted, there must be
+	// something in it.
+	CheckReadable(ctx context.Context, root string) error
 
 	// CheckFolder returns an error unless a folder below a root is there, as far as that matters: Open has found it
 	// away, or it is the first one on the way to a file, whose files are away together.
 	CheckFolder(ctx context.Context, root, folder string) error
+}
+
+// OpenOptions say what a file is opened for.
+type OpenOptions struct {
+	Size     int64 // bytes as published; negative if unknown
+	Priority bool  // as in [Incoming]
+
+	// Siblings returns where other files are that are about to be opened and are in the same folder, so that a site can
+	// ask for all of them at once. May be nil.
+	Siblings func() []Location
 }
 
 // Resolved is where a file is on a site.
@@ -44,6 +54,7 @@ type Resolved struct {
 type Location struct {
 	Root string // path of the root on the site
 	Rel  string // path below it, as a document has it: with any separators, and with braces doubled perhaps
+	ID   string // that the site gave the file when it was put there, as the document has it; empty if it has none
 }
 
 // Reading reads the path of a document below its root: with slashes, without what has no meaning. Its error is the
@@ -56,12 +67,9 @@ type SourceFile interface {
 
 	Size() int64 // bytes, when it was opened
 	ModTime() time.Time
+	MD5() string      // hexadecimal; empty if the site does not know it without reading the file
 	Reading() Reading // by which it was found
 	String() string   // path, for people
-
-	// NewerAnnounced reports whether other content is there already, under a temporary name that it will be renamed
-	// from.
-	NewerAnnounced(ctx context.Context) (bool, error)
 
 	// ReadError is why the file could not be read, nil if it could; used is the error of what read it. It is asked
 	// for when reading has ended.
@@ -73,7 +81,24 @@ type SourceFile interface {
 	Close() error
 }
 
-// Staller is a [Source] whose calls may take long, or never return.
+// A [SourceFile] may implement these as well; callers use a type assertion.
+type (
+	// Announcer is a file that other content may be published over in place.
+	Announcer interface {
+		// NewerAnnounced reports whether other content is there already, under a temporary name that it will be
+		// renamed from.
+		NewerAnnounced(ctx context.Context) (bool, error)
+	}
+
+	// Ranger is a file that is read over a network: one call streams many bytes, and several at once carry more than
+	// one.
+	Ranger interface {
+		// ReadRange reads n bytes from an offset. The reader ends with [io.EOF] after exactly as many.
+		ReadRange(ctx context.Context, offset, n int64) (io.ReadCloser, error)
+	}
+)
+
+// Staller is a site whose calls may take long, or never return.
 type Staller interface {
 	// OnStall has slow called with how many calls of a root more, or fewer, take long, and returned with a root one of
 	// whose calls returns after it was given up. It must be called before anything else.

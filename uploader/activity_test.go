@@ -14,10 +14,10 @@ import (
 // looking is a site that looks at what the uploader tells while it uploads.
 type looking struct {
 	*scripted
-	during func(site.Upload)
+	during func(site.Incoming)
 }
 
-func (l looking) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (l looking) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	l.during(u)
 	return l.scripted.Put(ctx, u)
 }
@@ -31,7 +31,7 @@ func TestActivity(t *testing.T) {
 		full := errors.New("drive is still full")
 		w.site.check = []error{full, full, full}
 		var during Activity
-		w.up.Site = looking{w.site, func(u site.Upload) {
+		w.up.Target = looking{w.site, func(u site.Incoming) {
 			u.OnProgress(3)
 			during = w.up.Activity()
 		}}

@@ -140,6 +140,7 @@ func (t trip) what() string { return Hold{Target: t.Target, From: t.from}.Subjec
 // breakers are what is out of order. Each is probed independently, at growing intervals, and closes by itself.
 type breakers struct {
 	log  *zap.Logger
+	noun string // for one transfer
 	poll func() // finds again what was held up
 
 	mu    cond.Mutex
@@ -169,8 +170,8 @@ type closedBreaker struct {
 	policy *backoff.ExponentialBackOff
 }
 
-func newBreakers(log *zap.Logger, poll func()) *breakers {
-	return &breakers{log: log, poll: poll, held: map[Target]*breaker{}, kinds: Holds{}, begun: Holds{},
+func newBreakers(log *zap.Logger, noun string, poll func()) *breakers {
+	return &breakers{log: log, noun: noun, poll: poll, held: map[Target]*breaker{}, kinds: Holds{}, begun: Holds{},
 		ended: map[Target]closedBreaker{}}
 }
 
@@ -205,7 +206,7 @@ func (h *breakers) trip(t trip, err error) {
 	h.kinds[t.Kind]++
 	h.begun[t.Kind]++
 	h.mu.Notify()
-	h.log.Error("uploads are held until this is repaired; no try is spent", zap.String("held", t.what()),
+	h.log.Error(h.noun+"s are held until this is repaired; no try is spent", zap.String("held", t.what()),
 		zap.Error(err))
 }
 
@@ -285,8 +286,8 @@ func (h *breakers) fit(t Target, left int64) error {
 
 // roomLeft says why large files are held.
 func roomLeft(left int64) error {
-	return fmt.Errorf("there is room for %s only: free some (the trash counts too) or have the quota raised; smaller "+
-		"files are uploaded",
+	return fmt.Errorf("there is room for %s only: free some (what is in the trash counts too) or have the "+
+		"quota raised; smaller files are transferred",
 		humanize.IBytes(uint64(max(left, 0))))
 }
 
@@ -407,7 +408,7 @@ func (h *breakers) close(held *breaker) {
 		}
 	}
 	h.ended[held.Target] = closedBreaker{now, held.policy}
-	h.log.Info("uploads go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
+	h.log.Info(h.noun+"s go on", zap.String("held", held.what()), zap.Duration("after", now.Sub(held.since)))
 	h.poll()
 }
 

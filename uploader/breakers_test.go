@@ -26,7 +26,7 @@ import (
 func TestProbesRunSideBySide(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		polls := 0
-		h := newBreakers(zap.NewNop(), func() { polls++ })
+		h := newBreakers(zap.NewNop(), "upload", func() { polls++ })
 		hanging := 0
 		h.trip(trip{Target: Target{LocalRoot, "/mnt/hangs"}, probe: func(ctx context.Context) error {
 			hanging++
@@ -54,7 +54,7 @@ func TestProbesRunSideBySide(t *testing.T) {
 func TestManyHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
-		h := newBreakers(zap.New(core), func() {})
+		h := newBreakers(zap.New(core), "upload", func() {})
 		away := errors.New("away")
 		for i := range 3000 {
 			h.trip(trip{Target: Target{LocalRoot, fmt.Sprint("/mnt/", i)},
@@ -140,7 +140,7 @@ func (r *rooted) of(p string) error {
 	return nil
 }
 
-func (r *rooted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (r *rooted) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	if err := r.of(u.Path); err != nil {
 		return site.Object{}, err
 	}
@@ -183,7 +183,7 @@ func TestOneRemoteRootInTrouble(t *testing.T) {
 		w.twoRoots()
 		gone := site.UnavailableIn(site.OneRoot, errors.New("there is no folder"))
 		s := &rooted{scripted: w.site, trouble: map[string]error{"/SHOW/work": gone}}
-		w.up.Site = s
+		w.up.Target = s
 		w.run(5 * time.Second)
 		held := w.up.Held()
 		if len(held) != 1 || held[0].Target != (Target{RemoteRoot, "/SHOW/work"}) || w.up.SiteHeld() != nil {
@@ -227,7 +227,7 @@ type sized struct {
 	tells bool // how much there is
 }
 
-func (s *sized) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (s *sized) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	obj, _ := s.scripted.Put(ctx, u)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -263,7 +263,7 @@ func TestFileLargerThanTheRoom(t *testing.T) {
 				}
 			})
 			s := &sized{scripted: w.site, room: 100, tells: tells}
-			w.up.Site = s
+			w.up.Target = s
 			for range 600 {
 				w.run(time.Second)
 				w.up.Queue.Add(key("a"), watcher.Backlog)
@@ -325,7 +325,7 @@ type limited struct {
 	asked  int    // creates
 }
 
-func (l *limited) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (l *limited) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.there[u.Path] {
@@ -370,7 +370,7 @@ func TestNoMoreItems(t *testing.T) {
 						l.there["/SHOW/"+rel] = i >= 30
 					}
 				})
-				w.up.Site = l
+				w.up.Target = l
 				for range 60 {
 					w.run(time.Second)
 					w.up.Queue.Add(key("a"), watcher.Backlog)

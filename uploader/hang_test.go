@@ -82,7 +82,7 @@ func TestStorageHangs(t *testing.T) {
 // readsAll is a site that reads what it gets.
 type readsAll struct{ site.Backend }
 
-func (r readsAll) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (r readsAll) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	if _, err := io.Copy(io.Discard, io.NewSectionReader(u.Content, 0, u.Size)); err != nil {
 		return site.Object{}, site.Classed(site.FileError, err)
 	}
@@ -92,7 +92,7 @@ func (r readsAll) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 // A read that hangs in the middle of an upload is given up too.
 func TestReadHangs(t *testing.T) {
 	inBubble(t, func(w *world) {
-		w.up.Site = readsAll{w.site}
+		w.up.Target = readsAll{w.site}
 		gate := make(chan struct{})
 		var calls atomic.Int64
 		w.beforeCalls(func(string, string) {
@@ -124,8 +124,8 @@ func TestOneFileHangs(t *testing.T) {
 			}
 		})
 		w.up.Transfers = 8
-		w.up.scheduler.transfers = 8
-		w.up.Site = readsAll{slowSite{w.site}}
+		w.up.scheduler.transfers, w.up.Budget.limit = 8, 8
+		w.up.Target = readsAll{slowSite{w.site}}
 		answer := w.hanging(w.roots[""] + "|" + w.roots[""] + "/a.ma")
 		defer answer()
 		w.run(hungCall + 500*time.Millisecond)

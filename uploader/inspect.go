@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"io"
 	"math"
+	"path/filepath"
 	"time"
 
 	"sitesync/avalon"
@@ -14,11 +15,11 @@ import (
 	"sitesync/site"
 )
 
-// Inspection is what an upload of a file would begin with. What is not known is empty.
+// Inspection is what a transfer of a file would begin with. What is not known is empty.
 type Inspection struct {
 	Root     string // folder of this machine that the file must be in
-	Local    string // where it comes from, a path of this machine
-	Remote   string // where it goes, a path on the site
+	Local    string // where it is, or will be, on this machine
+	Remote   string // where it is, or will be, on the remote site
 	Size     int64  // of what is at the source, bytes
 	Modified time.Time
 	Stale    bool // it is older than what was published, and so is waited for
@@ -29,6 +30,8 @@ const InspectionTimeout = 5 * time.Second
 
 // Inspector looks at sources, and changes nothing.
 type Inspector struct {
+	Route                 avalon.Route
+	Direction             config.Direction // Up or Down
 	Source                site.Source
 	LocalRoot, RemoteRoot config.Roots // as in [Options]
 }
@@ -40,48 +43,64 @@ func (n *Inspector) Avoid(root string) {
 	}
 }
 
-// Inspect looks at a file's source as an upload would. The error is classed as that of an upload.
+// Inspect looks at a file's source as a transfer would. The error is classed as that of a transfer.
 func (n *Inspector) Inspect(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (i Inspection, err error) {
-	r, _, i, err := n.resolve(ctx, f, documentRoots)
+	from, _, i, err := n.resolve(ctx, f, documentRoots)
 	if err != nil {
 		return i, err
 	}
-	file, err := n.Source.Open(ctx, r.source(), f.Size)
+	file, err := n.Source.Open(ctx, from.at, site.OpenOptions{Size: f.Size})
 	if err != nil {
 		return i, err
 	}
 	defer file.Close()
-	i.Local = file.String()
-	i.Size, i.Modified, i.Stale = file.Size(), file.ModTime(), older(file.ModTime(), f)
+	if n.Direction == config.Down {
+		i.Remote = file.String()
+	} else {
+		i.Local = file.String()
+	}
+	_, mayBeStale := file.(site.Announcer)
+	i.Size, i.Modified, i.Stale = file.Size(), file.ModTime(), mayBeStale && older(file.ModTime(), f)
 	return i, nil
 }
 
 // resolve finds out where a file comes from and goes, without opening it.
-func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (r roots, at site.Resolved,
+func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (from end,
+	at site.Resolved,
 	i Inspection, err error) {
-	if r, err = resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot); err != nil {
-		return r, at, i, err
+	r, err := resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot)
+	if err != nil {
+		return from, at, i, err
 	}
 	i.Root = r.here
-	if at, err = n.Source.Resolve(ctx, r.source()); err != nil {
-		return r, at, i, err
+	from, to := r.ends(n.Direction)
+	from = located(from, f, n.Route)
+	if at, err = n.Source.Resolve(ctx, from.at); err != nil {
+		return from, at, i, err
 	}
-	i.Local = at.Path
-	i.Remote, err = r.target(at.Reading)
-	return r, at, i, err
+	target, err := to.path(at.Reading)
+	if i.Local, i.Remote = at.Path, target; n.Direction == config.Down {
+		i.Local, i.Remote = filepath.FromSlash(target), at.Path
+	}
+	return from, at, i, err
 }
 
-// MD5 reads a source for the sum of its content, in hexadecimal, as Drive has it.
+// MD5 returns the sum of a source's content, in hexadecimal, as Drive has it. It reads the source for that, unless its
+// site knows it.
 func (n *Inspector) MD5(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (string, error) {
 	r, err := resolveRoots(f, documentRoots, n.LocalRoot, n.RemoteRoot)
 	if err != nil {
 		return "", err
 	}
-	file, err := n.Source.Open(ctx, r.source(), avalon.UnknownSize)
+	from, _ := r.ends(n.Direction)
+	file, err := n.Source.Open(ctx, located(from, f, n.Route).at, site.OpenOptions{Size: avalon.UnknownSize})
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
+	if known := file.MD5(); known != "" {
+		return known, nil
+	}
 	sum := md5.New()
 	_, err = io.Copy(sum, io.NewSectionReader(file, 0, math.MaxInt64))
 	if ctx.Err() != nil {
@@ -93,17 +112,17 @@ func (n *Inspector) MD5(ctx context.Context, f *avalon.File, documentRoots avalo
 	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// CheckSource returns the path that a file is read from on this machine. The error says what is the matter with the
-// settings or the storage, not with the file.
+// CheckSource returns the path that a file is read from. The error says what is the matter with the settings or the
+// storage, not with the file.
 func (n *Inspector) CheckSource(ctx context.Context, f *avalon.File, documentRoots avalon.Roots) (string, error) {
-	r, at, _, err := n.resolve(ctx, f, documentRoots)
+	from, at, _, err := n.resolve(ctx, f, documentRoots)
 	if err != nil {
 		return "", err
 	}
 	if at.Folder != "" {
-		return at.Path, n.Source.CheckFolder(ctx, r.here, at.Folder)
+		return at.Path, n.Source.CheckFolder(ctx, from.root, at.Folder)
 	}
-	return at.Path, n.Source.CheckRoot(ctx, r.here)
+	return at.Path, n.Source.CheckReadable(ctx, from.root)
 }
 
 // Unfit says why the settings do not fit a path, so that its file is held; nil if they do.

@@ -91,7 +91,7 @@ func TestInspect(t *testing.T) {
 // newInspector returns an inspector as sitesync explain has it.
 func newInspector(remote config.Roots, o local.Options) *Inspector {
 	o.Timeout, o.AvoidStalled = InspectionTimeout, true
-	return &Inspector{Source: local.NewSource(o), RemoteRoot: remote}
+	return &Inspector{Source: local.New(o), RemoteRoot: remote}
 }
 
 func TestConcerns(t *testing.T) {

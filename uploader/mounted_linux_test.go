@@ -97,7 +97,7 @@ type reader struct {
 	before func()
 }
 
-func (r *reader) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (r *reader) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	r.before()
 	if _, err := u.Content.ReadAt(make([]byte, 10), 4096); err != nil && !strings.Contains(err.Error(), "EOF") {
 		return site.Object{}, site.Classed(site.Transient, fmt.Errorf("the upload broke off: %w", err))
@@ -118,7 +118,7 @@ func TestReadFails(t *testing.T) {
 				w.store.rep.Files = w.store.rep.Files[:1]
 				w.store.rep.Files[0].Size = 0
 				first := true
-				w.up.Site = &reader{w.site, func() {
+				w.up.Target = &reader{w.site, func() {
 					if first && away {
 						must(t, os.Rename(show, show+"-away"))
 						must(t, os.Mkdir(show, 0o700))

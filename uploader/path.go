@@ -97,13 +97,33 @@ type roots struct {
 	suffix string
 }
 
-// source is where the file is here.
-func (r roots) source() site.Location { return site.Location{Root: r.here, Rel: r.hereRel} }
+// end is where a file is, or goes, on one of the two sites.
+type end struct {
+	root string // of the settings
+	at   site.Location
+}
 
-// target is the file's path on the site.
-func (r roots) target(read site.Reading) (string, error) {
-	rel, err := read(r.thereRel)
-	return path.Join(r.there+r.suffix, rel), err
+// ends are where a file comes from and where it goes.
+func (r roots) ends(d config.Direction) (from, to end) {
+	here := end{r.here, site.Location{Root: r.here, Rel: r.hereRel}}
+	there := end{r.there, site.Location{Root: r.there + r.suffix, Rel: r.thereRel}}
+	if d == config.Down {
+		return there, here
+	}
+	return here, there
+}
+
+// located is the end that a file comes from, with the id that its site has for it.
+func located(from end, f *avalon.File, r avalon.Route) end {
+	rec, _ := f.RecordFor(r.From)
+	from.at.ID = rec.RemoteID
+	return from
+}
+
+// path is the path on the site.
+func (e end) path(read site.Reading) (string, error) {
+	rel, err := read(e.at.Rel)
+	return path.Join(e.at.Root, rel), err
 }
 
 // resolveRoots finds out which roots a file's path is below, without asking the storage. The error is of class

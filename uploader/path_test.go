@@ -20,13 +20,13 @@ type source struct{ root, rel, remote string }
 
 // locate finds out where a file is here and on the site.
 func locate(f *avalon.File, documentRoots avalon.Roots, localRoot, remoteRoot config.Roots) (source, error) {
-	n := Inspector{Source: local.NewSource(local.Options{}), LocalRoot: localRoot, RemoteRoot: remoteRoot}
-	r, at, i, err := n.resolve(context.Background(), f, documentRoots)
+	n := Inspector{Source: local.New(local.Options{}), LocalRoot: localRoot, RemoteRoot: remoteRoot}
+	from, at, i, err := n.resolve(context.Background(), f, documentRoots)
 	if err != nil {
 		return source{}, err
 	}
-	rel, err := at.Reading(r.hereRel)
-	return source{r.here, rel, i.Remote}, err
+	rel, err := at.Reading(from.at.Rel)
+	return source{from.root, rel, i.Remote}, err
 }
 
 func TestLocate(t *testing.T) {

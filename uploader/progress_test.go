@@ -19,7 +19,7 @@ func (w *world) large(seconds int) {
 	const size = 100 << 20
 	must(w.t, os.Truncate(filepath.Join(w.roots[""], "a.ma"), size))
 	w.store.set(func(m *memory) { m.rep.Files[0].Size = size })
-	w.up.Site = &tellingSite{w.site, seconds}
+	w.up.Target = &tellingSite{w.site, seconds}
 	w.up.RecordProgress = true
 }
 
@@ -29,7 +29,7 @@ type tellingSite struct {
 	seconds int
 }
 
-func (s *tellingSite) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (s *tellingSite) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for i := range 2 * s.seconds {
@@ -125,7 +125,7 @@ func TestProgressOfFewFiles(t *testing.T) {
 		}
 	})
 	inBubble(t, func(w *world) {
-		w.up.Site = &tellingSite{w.site, 30}
+		w.up.Target = &tellingSite{w.site, 30}
 		w.up.RecordProgress = true
 		w.run(time.Minute)
 		w.wantSynced()

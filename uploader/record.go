@@ -77,7 +77,7 @@ func (u *Uploader) logLost(j *job, results []result, lost avalon.Lost) {
 		}
 	}
 	for why, path := range first {
-		u.logFor(j.key).Info("uploaded, but not recorded: the record is no longer what it was",
+		u.logFor(j.key).Info("transferred, but not recorded: the record is no longer what it was",
 			zap.Int("files", files[why]),
 			zap.String("path", path), zap.String("why", why))
 	}

@@ -34,7 +34,7 @@ const (
 	maxFlushDelay    = 5 * time.Second        // longest time an outcome waits to be written
 )
 
-// task is one file to be uploaded.
+// task is one file to be transferred.
 type task struct {
 	job   *job
 	file  avalon.File
@@ -103,6 +103,7 @@ type line struct {
 // its storage does not answer, is stepped over, and more is planned beside it.
 type scheduler struct {
 	transfers int
+	share     *share // of the transfers, without the spare one
 	queue     *watcher.Queue
 	// which root of the storage a file is in; "" if that is unknown
 	rootOf func(*avalon.File, avalon.Roots) string
@@ -114,7 +115,6 @@ type scheduler struct {
 	full      bool               // whether there are enough files of the backlog
 	skipped   bool               // whether there was no room for some since that was asked last
 	running   map[*job]bool      // jobs with running files
-	busy      int                // transfers, without the spare one
 	large     int                // large files that run
 	backlog   int                // files of the backlog that run
 	slow      map[string]int     // calls of the file system that take long, by root
@@ -122,10 +122,16 @@ type scheduler struct {
 	paused    Paused
 }
 
-func newScheduler(transfers int, queue *watcher.Queue) *scheduler {
-	return &scheduler{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
+func newScheduler(transfers int, queue *watcher.Queue, budget *Budget) *scheduler {
+	s := &scheduler{transfers: transfers, queue: queue, rootOf: func(*avalon.File, avalon.Roots) string { return "" },
 		jobs: map[avalon.Key]*job{}, lines: [2]map[class]*line{{}, {}},
 		running: map[*job]bool{}, slow: map[string]int{}, unflushed: map[*job]bool{}}
+	s.share = budget.join(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.mu.Notify()
+	})
+	return s
 }
 
 // begin starts planning a representation. end must follow.
@@ -237,31 +243,39 @@ func (s *scheduler) isReady(c class, spare bool) bool {
 func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.mu.Wait(ctx, func() bool {
-		if spare && s.backlog+s.large == 0 || !spare && s.busy-s.slowCalls() >= s.transfers {
+		if spare && s.backlog+s.large == 0 {
 			return false
 		}
-		for lane := range s.lines {
-			if spare && watcher.Lane(lane) == watcher.Backlog {
-				return false
-			}
-			var first *batch
-			for c, l := range s.lines[lane] {
-				if (first == nil || l.batches[0].place < first.place) && s.isReady(c, spare) {
-					first = l.batches[0]
-				}
-			}
-			if first != nil {
-				t = s.handOut(first, watcher.Lane(lane))
-				if !spare {
-					s.busy++
-				}
-				s.mu.Notify()
-				return true
-			}
+		next, lane := s.next(spare)
+		switch {
+		case next == nil && !spare:
+			s.share.rest()
+		case next != nil && (spare || s.share.take()):
+			t = s.handOut(next, lane)
+			s.mu.Notify()
+			return true
 		}
 		return false
 	})
 	return t, err
+}
+
+// next is the batch whose first file is to be handed out next; nil if there is none.
+func (s *scheduler) next(spare bool) (first *batch, lane watcher.Lane) {
+	for _, lane := range []watcher.Lane{watcher.Live, watcher.Backlog} {
+		if spare && lane == watcher.Backlog {
+			break
+		}
+		for c, l := range s.lines[lane] {
+			if (first == nil || l.batches[0].place < first.place) && s.isReady(c, spare) {
+				first = l.batches[0]
+			}
+		}
+		if first != nil {
+			return first, lane
+		}
+	}
+	return nil, 0
 }
 
 // handOut hands out the first file of a batch, which is the first of its line.
@@ -288,7 +302,7 @@ func (s *scheduler) handOut(b *batch, lane watcher.Lane) task {
 func (s *scheduler) free() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.busy--
+	s.share.add(-1)
 	s.mu.Notify()
 }
 
@@ -299,14 +313,8 @@ func (s *scheduler) addSlowCalls(root string, n int) {
 	if s.slow[root] += n; s.slow[root] <= 0 {
 		delete(s.slow, root)
 	}
+	s.share.add(-n)
 	s.mu.Notify()
-}
-
-func (s *scheduler) slowCalls() (n int) {
-	for _, calls := range s.slow {
-		n += calls
-	}
-	return n
 }
 
 // count is how many files of a lane could be handed out one after the other, and how many there are.
@@ -560,7 +568,7 @@ func (s *scheduler) move(j *job, lane watcher.Lane) {
 
 // Paused is what people have paused. The zero value is nothing.
 type Paused struct {
-	Site     bool            // all uploads
+	Site     bool            // all transfers
 	Projects map[string]bool // those of these projects; must not be changed any more
 }
 

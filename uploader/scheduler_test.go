@@ -49,7 +49,7 @@ func (s *scheduler) order(t *testing.T, n int) (paths []string, tasks []task) {
 func newTestSchedule(t *testing.T, transfers int) (*scheduler, *watcher.Queue) {
 	q := watcher.NewQueue(100)
 	t.Cleanup(q.Close)
-	return newScheduler(transfers, q), q
+	return newScheduler(transfers, q, NewBudget(transfers)), q
 }
 
 func TestRepresentationsTakeTurns(t *testing.T) {

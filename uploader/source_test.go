@@ -43,7 +43,7 @@ func TestSourceChangesWhileItIsRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				path := filepath.Join(w.roots[""], "a.ma")
-				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { meddle(t, path) }}}
+				w.up.Target = &meddled{Backend: w.site, during: []func(){func() { meddle(t, path) }}}
 				w.run(time.Minute)
 				w.wantSynced()
 				if len(w.site.puts) != 2 || w.totals() != (totals{Synced: 1}) {
@@ -60,7 +60,7 @@ type meddled struct {
 	during []func()
 }
 
-func (m *meddled) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (m *meddled) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	if len(m.during) > 0 {
 		m.during[0]()
 		m.during = m.during[1:]
@@ -76,7 +76,7 @@ func TestSourceVanishesWhileItIsRead(t *testing.T) {
 		"is not a regular file but a fol": func(path string) error { os.Remove(path); return os.Mkdir(path, 0o700) },
 	} {
 		inBubble(t, func(w *world) {
-			w.up.Site = &meddled{Backend: w.site,
+			w.up.Target = &meddled{Backend: w.site,
 				during: []func(){func() { must(t, meddle(filepath.Join(w.roots[""], "a.ma"))) }}}
 			must(t, os.WriteFile(filepath.Join(w.roots[""], "other.ma"), nil, 0o600)) // it stays mounted
 			w.run(time.Hour)
@@ -106,7 +106,7 @@ func TestStorageAway(t *testing.T) {
 			inBubble(t, func(w *world) {
 				root := w.roots[""]
 				away := root + "-away"
-				w.up.Site = &meddled{Backend: w.site, during: []func(){func() { must(t, take(root, away)) }}}
+				w.up.Target = &meddled{Backend: w.site, during: []func(){func() { must(t, take(root, away)) }}}
 				w.run(10 * time.Hour)
 				if w.logged("uploads are held") != 1 || w.totals().Failed != 0 || len(w.up.Held()) != 1 ||
 					!strings.HasPrefix(w.up.Held()[0].String(), root+": the storage is not mounted") {

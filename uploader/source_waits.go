@@ -166,13 +166,14 @@ const (
 // IntegrateNew inserts the document first and then copies over the file, which is of the same size often enough. A file
 // that was waited for counts as it is: not every storage keeps times. That is logged once.
 func (u *Uploader) checkStaleSource(ctx context.Context, t task, src site.SourceFile) error {
-	if rec, _ := t.file.RecordFor(u.Rules.To); rec.Tries > 0 || !older(src.ModTime(), &t.file) {
+	announcer, ok := src.(site.Announcer)
+	if rec, _ := t.file.RecordFor(u.Rules.To); !ok || rec.Tries > 0 || !older(src.ModTime(), &t.file) {
 		return nil
 	}
 	err := fmt.Errorf("the source %s is of %s, a newer one was published", src,
 		src.ModTime().UTC().Format(time.RFC3339Nano))
 	patience := min(u.SourceGracePeriod, staleGracePeriod)
-	switch announced, failed := src.NewerAnnounced(ctx); {
+	switch announced, failed := announcer.NewerAnnounced(ctx); {
 	case failed != nil:
 		return failed
 	case announced: // it is there already, and not renamed yet

@@ -14,7 +14,7 @@ import (
 
 // Stats are the numbers of an uploader, since it was made unless they say otherwise.
 type Stats struct {
-	Synced       int64 // files uploaded and recorded
+	Synced       int64 // files transferred and recorded
 	SyncedBytes  int64 // of those
 	FailedTries  int64
 	FailedFiles  int64 // that have no tries left
@@ -33,8 +33,8 @@ func (u *Uploader) Stats() Stats {
 		FailedFiles: u.failedFiles.Load(), InvalidDocs: u.invalidDocs.count(), Deferred: u.deferred.Load(),
 		Transfers: u.running.Load(),
 	}
-	if staller, ok := u.Source.(site.Staller); ok {
-		s.StalledCalls = int64(staller.Stalled())
+	for _, staller := range u.stallers() {
+		s.StalledCalls += int64(staller.Stalled())
 	}
 	s.Holding, s.Holds = u.breakers.counts()
 	return s
@@ -59,7 +59,7 @@ type Activity struct {
 	Away      bool // the site is busy or out of reach
 }
 
-// Transfer is a file that is being uploaded.
+// Transfer is a file that is under way.
 type Transfer struct {
 	ID    uint64 // unique among the transfers of this uploader
 	Key   avalon.Key
@@ -85,7 +85,7 @@ type SyncedFile struct {
 	Key      avalon.Key
 	Path     string
 	Bytes    int64
-	Upload   time.Duration // how long its upload took
+	Took     time.Duration // how long its transfer took
 	Reaction time.Duration // from when it came to our notice until it was recorded
 }
 
@@ -104,7 +104,7 @@ type fileRef struct {
 	file avalon.FileKey
 }
 
-// transfer is an upload that runs.
+// transfer is one that runs.
 type transfer struct {
 	id    uint64
 	ref   fileRef
@@ -114,7 +114,7 @@ type transfer struct {
 	err   error // how it ended
 }
 
-// begin registers a file that is about to be uploaded. end must follow.
+// begin registers a file whose transfer begins. end must follow.
 func (a *activity) begin(t task) *transfer {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -130,7 +130,7 @@ func (a *activity) begin(t task) *transfer {
 	return tr
 }
 
-// end registers how an upload ended, and when the file is processed again; 0 if it is not.
+// end registers how a transfer ended, and when the file is processed again; 0 if it is not.
 func (a *activity) end(tr *transfer, failed bool, wake time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

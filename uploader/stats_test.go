@@ -36,7 +36,7 @@ func TestStats(t *testing.T) {
 		if n := len(told); n != 1 {
 			t.Fatalf("told of %d files", n)
 		}
-		if got := <-told; got.Upload != 0 || got.Reaction < 0 || got.Reaction > time.Minute ||
+		if got := <-told; got.Took != 0 || got.Reaction < 0 || got.Reaction > time.Minute ||
 			got.Key != key("a") || got.Path != "{root}/a.ma" || got.Bytes != 5 {
 			t.Errorf("told of %+v", got)
 		}

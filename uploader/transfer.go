@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/site"
 	"sitesync/watcher"
 )
@@ -22,8 +23,8 @@ const transientDelay = 5 * time.Second
 // next.
 const flushAhead = 8
 
-// transferLoop uploads one file after the other until ctx ends; an upload goes on for as long as working, and its
-// result is written for as long as writing, while the next file is uploaded.
+// transferLoop transfers one file after the other until ctx ends; a transfer goes on for as long as working, and its
+// result is written for as long as writing, while the next file is transferred.
 func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording *errgroup.Group, spare bool) {
 	for {
 		t, err := u.scheduler.nextTask(ctx, spare)
@@ -46,7 +47,7 @@ func (u *Uploader) transferLoop(ctx, working, writing context.Context, recording
 	}
 }
 
-// transfer uploads one file. It returns what is to be recorded, if anything, and when to look again, 0 if
+// transfer transfers one file. It returns what is to be recorded, if anything, and when to look again, 0 if
 // there is no need.
 func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration) {
 	start := time.Now()
@@ -58,7 +59,7 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 	now := time.Now()
 	t.transfer.err = err
 	if err != nil && ctx.Err() != nil {
-		u.logFor(t.job.key).Info("upload interrupted; it resumes later", zap.String("path", t.file.Path))
+		u.logFor(t.job.key).Info(u.Direction.Noun()+" interrupted; it resumes later", zap.String("path", t.file.Path))
 		return nil, 0
 	}
 	class := site.ClassOf(err)
@@ -111,8 +112,9 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	case s.own > 0:
 		return u.recordFailure(t, now, ownFailure(err, s.own))
 	case s.beside:
-		u.logFor(t.job.key).Debug("upload failed, though others get through; it is tried again and costs no try "+
-			"for now", zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest), zap.Error(err))
+		u.logFor(t.job.key).Debug(u.Direction.Noun()+" failed, though others get through; it is tried again "+
+			"and costs no try for now", zap.String("path", truncate(t.file.Path)), zap.Duration("again_in", s.rest),
+			zap.Error(err))
 	default:
 		u.service.observe(err)
 	}
@@ -120,8 +122,8 @@ func (u *Uploader) throttled(ctx context.Context, t task, now time.Time, err err
 	return nil, jitter(s.rest)
 }
 
-// transferFile finds the source and uploads it. The error is classed; held is what one of class [site.Unavailable]
-// holds up, nothing if that is held already.
+// transferFile finds the source and writes it to the target. The error is classed; held is what one of class
+// [site.Unavailable] holds up, nothing if that is held already.
 func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size int64, obj site.Object, err error) {
 	if err := u.breakers.check(siteTarget); err != nil {
 		return trip{Target: siteTarget, probe: u.probeSite}, 0, obj, site.Classed(site.Unavailable, err)
@@ -130,6 +132,8 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	if err != nil {
 		return trip{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
+	from, to := r.ends(u.Direction)
+	from = located(from, &t.file, u.Rules.Route)
 	for _, target := range []Target{u.rootTarget(r.there), {LocalRoot, r.here}} {
 		if err := u.breakers.check(target); err != nil {
 			return trip{}, 0, obj, site.Classed(site.Unavailable, err)
@@ -138,59 +142,79 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	if err := u.breakers.checkFolders(r.here, r.hereRel); err != nil {
 		return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
-	src, err := u.Source.Open(ctx, r.source(), t.file.Size)
+	live := t.lane == watcher.Live
+	src, err := u.Source.Open(ctx, from.at, site.OpenOptions{Size: t.file.Size, Priority: live,
+		Siblings: func() []site.Location { return u.siblingSources(t) }})
 	if err != nil {
-		return u.sourceTrouble(err, r.here), 0, obj, err
+		return u.sourceTrouble(err, r, from), 0, obj, err
 	}
 	defer src.Close()
 	if err := u.checkStaleSource(ctx, t, src); err != nil {
-		return u.sourceTrouble(err, r.here), 0, obj, err
+		return u.sourceTrouble(err, r, from), 0, obj, err
 	}
-	upload := site.Upload{Content: src, Size: src.Size(), ModTime: src.ModTime(), Priority: t.lane == watcher.Live,
-		OnProgress: t.transfer.sent.Store, Upcoming: func() []string { return u.upcomingSiblings(ctx, t) }}
-	if upload.Path, err = r.target(src.Reading()); err != nil {
+	in := site.Incoming{Root: to.root, Content: src, Size: src.Size(), ModTime: src.ModTime(), MD5: src.MD5(),
+		Priority: live, OnProgress: t.transfer.sent.Store,
+		Upcoming: func() []string { return u.siblingTargets(ctx, t) }}
+	if in.Path, err = to.path(src.Reading()); err != nil {
 		return trip{}, 0, obj, err
 	}
-	held, obj, err = u.send(ctx, upload, r.there)
-	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the site made of it
-		return u.sourceTrouble(readErr, r.here), src.Size(), obj, readErr
+	held, obj, err = u.put(ctx, in, r)
+	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the target made of it
+		return u.sourceTrouble(readErr, r, from), src.Size(), obj, readErr
 	}
 	if err == nil || site.ClassOf(err) == site.FileError {
 		if changed := src.Changed(ctx); changed != nil {
-			return u.sourceTrouble(changed, r.here), src.Size(), obj, changed
+			return u.sourceTrouble(changed, r, from), src.Size(), obj, changed
 		}
 	}
 	return held, src.Size(), obj, err
 }
 
-// sourceTrouble is what an error of a source holds up: the root, a folder below it that is on a storage of its own, or
-// files that the settings do not fit.
-func (u *Uploader) sourceTrouble(err error, root string) trip {
+// sourceTrouble is what an error of a source holds up: the site, a root, a folder below it that is on a storage of its
+// own, or files that the settings do not fit.
+func (u *Uploader) sourceTrouble(err error, r roots, from end) trip {
 	switch scope, folder := site.ScopeOf(err); scope {
+	case site.WholeSite:
+		return trip{Target: siteTarget, probe: u.probeSite}
 	case site.Settings:
 		return trip{Target: Target{Settings, err.Error()}}
 	case site.OneFolder:
 		return trip{Target: Target{ProjectFolder, folder},
-			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, root, folder) }}
+			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, from.root, folder) }}
 	}
-	return trip{Target: Target{LocalRoot, root},
-		probe: func(ctx context.Context) error { return u.Source.CheckRoot(ctx, root) }}
+	held := Target{LocalRoot, r.here}
+	if u.Direction == config.Down {
+		held = u.rootTarget(r.there)
+	}
+	return trip{Target: held,
+		probe: func(ctx context.Context) error { return u.Source.CheckReadable(ctx, from.root) }}
 }
 
-// upcomingSiblings returns where the files will go that are uploaded into the same folder soon.
-func (u *Uploader) upcomingSiblings(ctx context.Context, t task) []string {
-	var paths []string
+// siblingSources returns where the files are that are read from the same folder soon.
+func (u *Uploader) siblingSources(t task) (all []site.Location) {
+	for _, other := range u.scheduler.siblings(t) {
+		if r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
+			from, _ := r.ends(u.Direction)
+			all = append(all, located(from, &other.file, u.Rules.Route).at)
+		}
+	}
+	return all
+}
+
+// siblingTargets returns where the files will go that are written to the same folder soon.
+func (u *Uploader) siblingTargets(ctx context.Context, t task) (paths []string) {
 	for _, other := range u.scheduler.siblings(t) {
 		r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot)
 		if err != nil {
 			continue
 		}
-		at, err := u.Source.Resolve(ctx, r.source())
+		from, to := r.ends(u.Direction)
+		at, err := u.Source.Resolve(ctx, located(from, &other.file, u.Rules.Route).at)
 		if err != nil {
 			continue
 		}
-		if to, err := r.target(at.Reading); err == nil {
-			paths = append(paths, to)
+		if p, err := to.path(at.Reading); err == nil {
+			paths = append(paths, p)
 		}
 	}
 	return paths
@@ -215,10 +239,10 @@ func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, tim
 	var wake time.Duration
 	if tries < u.Rules.RetryCount {
 		wake = u.Rules.Backoff(tries)
-		log.Warn("upload failed", zap.Duration("again_in", wake))
+		log.Warn(u.Direction.Noun()+" failed", zap.Duration("again_in", wake))
 	} else {
 		u.failedFiles.Add(1)
-		log.Error("upload failed for good; repair the cause, then: sitesync retry")
+		log.Error(u.Direction.Noun() + " failed for good; repair the cause, then: sitesync retry")
 	}
 	return &result{Outcome: avalon.Outcome{File: t.file, Error: reason, At: now}}, wake
 }
@@ -233,10 +257,18 @@ func (u *Uploader) rootTarget(root string) Target {
 	return siteTarget
 }
 
-// probeSite returns an error if the site as a whole is out of order. One root of several does not count.
+// checkRemoteRoot returns an error if a root on the remote site can't be used as the route has to.
+func (u *Uploader) checkRemoteRoot(ctx context.Context, root string) error {
+	if u.Direction == config.Down {
+		return u.Source.CheckReadable(ctx, root)
+	}
+	return u.Target.CheckRoot(ctx, root)
+}
+
+// probeSite returns an error if the remote site as a whole is out of order. One root of several does not count.
 func (u *Uploader) probeSite(ctx context.Context) error {
 	for _, root := range u.RemoteRoot.All() {
-		err := u.Site.CheckRoot(ctx, root)
+		err := u.checkRemoteRoot(ctx, root)
 		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || u.rootTarget(root) == siteTarget) {
 			return err
 		}
@@ -244,9 +276,9 @@ func (u *Uploader) probeSite(ctx context.Context) error {
 	return nil
 }
 
-// send uploads a file below a root on the site. held is as for put.
-func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held trip, obj site.Object, err error) {
-	large := Target{LargeFiles, root}
+// put writes a file to the target. held is as for transferFile.
+func (u *Uploader) put(ctx context.Context, f site.Incoming, r roots) (held trip, obj site.Object, err error) {
+	large := Target{LargeFiles, f.Root}
 	var trials []*breaker // that this file is the try of
 	waits := false        // for a hold that there was before
 	try := func(t Target) error {
@@ -267,16 +299,16 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 		return trip{}, obj, err
 	}
 	f.MayCreate = func(folder string) error {
-		for _, t := range []Target{{NewFiles, root}, {NewFiles, folder}} {
+		for _, t := range []Target{{NewFiles, f.Root}, {NewFiles, folder}} {
 			if err := try(t); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	obj, err = u.Site.Put(ctx, f)
+	obj, err = u.Target.Put(ctx, f)
 	if site.ClassOf(err) == site.Unavailable && err != nil && !waits {
-		held, err = u.heldBy(ctx, err, f, root)
+		held, err = u.heldBy(ctx, err, f, r)
 	}
 	for _, trial := range trials {
 		var refused error
@@ -288,10 +320,14 @@ func (u *Uploader) send(ctx context.Context, f site.Upload, root string) (held t
 	return held, obj, err
 }
 
-// heldBy returns what an error of class [site.Unavailable] holds.
-func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root string) (trip, error) {
-	ofRoot := trip{Target: u.rootTarget(root),
-		probe: func(ctx context.Context) error { return u.Site.CheckRoot(ctx, root) }}
+// heldBy returns what an error of the target, of class [site.Unavailable], holds.
+func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, r roots) (trip, error) {
+	root := f.Root
+	ofRoot := trip{Target: u.rootTarget(r.there),
+		probe: func(ctx context.Context) error { return u.Target.CheckRoot(ctx, root) }}
+	if u.Direction == config.Down {
+		ofRoot.Target = Target{LocalRoot, r.here}
+	}
 	scope, folder := site.ScopeOf(err)
 	switch scope {
 	case site.OneRoot:
@@ -305,13 +341,13 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 	case site.LargeOnes:
 		t := trip{Target: Target{LargeFiles, root}, from: f.Size, size: f.Size}
 		t.probe = func(ctx context.Context) error {
-			left, known, err := u.Site.Left(ctx, root)
+			left, known, err := u.Target.Left(ctx, root)
 			if err != nil || !known {
 				return err
 			}
 			return u.breakers.fit(t.Target, left)
 		}
-		left, known, leftErr := u.Site.Left(ctx, root)
+		left, known, leftErr := u.Target.Left(ctx, root)
 		switch {
 		case known && left <= 0:
 			return ofRoot, err
@@ -322,6 +358,9 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Upload, root st
 			t.trial = true
 		}
 		return t, err
+	}
+	if u.Direction == config.Down { // a storage of this machine has nothing that all of its roots need
+		return ofRoot, err
 	}
 	return trip{Target: siteTarget, probe: u.probeSite}, err
 }

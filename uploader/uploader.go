@@ -1,6 +1,6 @@
 // Package uploader is the engine: it takes keys of representations, decides from the document as it stands which files
-// are due, moves them from a [site.Source] to a [site.Backend], and records the results. These say by the class of an
-// error whose fault it is; what that means for the file is decided here.
+// are due on a route, in either direction, moves them from a [site.Source] to a [site.Backend], and records the
+// results. These say by the class of an error whose fault it is; what that means for the file is decided here.
 package uploader
 
 import (
@@ -47,21 +47,24 @@ var (
 	_ Recorder = (*avalon.Recorder)(nil)
 )
 
-// Options are the settings of an Uploader. All must be given but LocalRoot, NothingDue and Synced.
+// Options are the settings of an Uploader. All must be given but LocalRoot, which a download needs too, NothingDue and
+// Synced.
 type Options struct {
 	Rules             avalon.Rules
-	SourceGracePeriod time.Duration // how long a source that is not there yet is waited for without costing a try
-	Transfers         int           // files uploaded at once, not counting one that was just published
-	RecordProgress    bool          // whether the progress of large files is written to their records
-	LocalRoot         config.Roots  // where the storage is mounted here; zero: the documents say so
-	RemoteRoot        config.Roots  // where files go on the site
-	DrainTimeout      time.Duration // how long running uploads may go on once Run has to stop
-	FlushTimeout      time.Duration // how long results may be written then; longer than Grace
+	Direction         config.Direction // Up or Down
+	SourceGracePeriod time.Duration    // how long a source that is not there yet is waited for without costing a try
+	Transfers         int              // files transferred at once, not counting one that was just published
+	Budget            *Budget          // of transfers, which several uploaders share
+	RecordProgress    bool             // whether the progress of large files is written to their records
+	LocalRoot         config.Roots     // where the storage is mounted here; zero: the documents say so
+	RemoteRoot        config.Roots     // where files are on the remote site
+	DrainTimeout      time.Duration    // how long running transfers may go on once Run has to stop
+	FlushTimeout      time.Duration    // how long results may be written then; longer than Grace
 	Queue             *watcher.Queue
 	Store             Store
 	Recorder          Recorder
 	Source            site.Source
-	Site              site.Backend
+	Target            site.Backend
 	Poll              func() // asks for a poll, after a hold has ended
 	Log               *zap.Logger
 
@@ -72,7 +75,7 @@ type Options struct {
 	Synced func(SyncedFile)
 }
 
-// Uploader uploads the files that are due.
+// Uploader transfers the files that are due.
 type Uploader struct {
 	Options
 	scheduler   *scheduler
@@ -97,8 +100,8 @@ type Uploader struct {
 func New(o Options) *Uploader {
 	u := &Uploader{
 		Options:     o,
-		scheduler:   newScheduler(o.Transfers, o.Queue),
-		breakers:    newBreakers(o.Log, o.Poll),
+		scheduler:   newScheduler(o.Transfers, o.Queue, o.Budget),
+		breakers:    newBreakers(o.Log, o.Direction.Noun(), o.Poll),
 		invalidDocs: invalidDocs{log: o.Log},
 		reading:     availability{log: o.Log, what: "reading from the database"},
 		writing:     availability{log: o.Log, what: "writing to the database"},
@@ -111,16 +114,29 @@ func New(o Options) *Uploader {
 		}
 		return r.here
 	}
-	if staller, ok := o.Source.(site.Staller); ok {
+	if o.Direction == config.Down {
+		u.service.what = "downloading from the remote site"
+	}
+	for _, staller := range u.stallers() {
 		staller.OnStall(u.scheduler.addSlowCalls, func(root string) { u.breakers.probeNow(Target{LocalRoot, root}) })
 	}
 	return u
 }
 
-// Held returns what holds uploads.
+// stallers are those of the two sites whose calls may never return.
+func (u *Uploader) stallers() (all []site.Staller) {
+	for _, s := range []any{u.Source, u.Target} {
+		if staller, ok := s.(site.Staller); ok {
+			all = append(all, staller)
+		}
+	}
+	return all
+}
+
+// Held returns what holds transfers.
 func (u *Uploader) Held() []Hold { return u.breakers.list() }
 
-// SiteHeld returns what holds up all uploads, nil if nothing does.
+// SiteHeld returns what holds up all transfers, nil if nothing does.
 func (u *Uploader) SiteHeld() error { return u.breakers.check(siteTarget) }
 
 // Left reports whether files have been left to a later poll since it was asked last, as more can't be uploaded for now
@@ -130,7 +146,7 @@ func (u *Uploader) Left() bool { return u.scheduler.takeSkipped() }
 // Idle reports that nothing is under way, queued or backing off.
 func (u *Uploader) Idle() bool { return u.scheduler.idle() }
 
-// Run works until ctx ends. Then no new file is begun, uploads have DrainTimeout to finish, and their results are
+// Run works until ctx ends. Then no new file is begun, transfers have DrainTimeout to finish, and their results are
 // recorded until FlushTimeout is over. When fenced ends, everything does at once, as another process may be at work.
 func (u *Uploader) Run(ctx, fenced context.Context) {
 	working, abort := detachedAfter(ctx, u.DrainTimeout)
@@ -161,6 +177,7 @@ func (u *Uploader) Run(ctx, fenced context.Context) {
 		u.write(writing, j, results)
 	}
 	u.progressReports.Wait()
+	u.scheduler.share.leave()
 }
 
 // planLoop plans what comes by a lane.

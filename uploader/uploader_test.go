@@ -120,7 +120,7 @@ type scripted struct {
 	left   int64 // room; negative if that is not known
 }
 
-func (s *scripted) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (s *scripted) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.puts, s.urgent = append(s.puts, time.Now()), append(s.urgent, u.Priority)
@@ -187,10 +187,11 @@ func inBubbleWithLinks(t *testing.T, links []string, test func(*world)) {
 		q := watcher.NewQueue(100)
 		w.up = New(Options{
 			Rules:             rules,
-			SourceGracePeriod: time.Minute, Transfers: 2, RemoteRoot: config.Roots{"": "/SHOW"},
+			SourceGracePeriod: time.Minute, Transfers: 2, Budget: NewBudget(2), Direction: config.Up,
+			RemoteRoot:   config.Roots{"": "/SHOW"},
 			DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-			Queue: q, Store: w.store, Recorder: w.store, Site: w.site,
-			Source: local.NewSource(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
+			Queue: q, Store: w.store, Recorder: w.store, Target: w.site,
+			Source: local.New(local.Options{Links: links, Before: w.call}), Log: zap.New(core),
 			Poll: func() { q.Add(key("a"), watcher.Backlog) },
 		})
 		q.Add(key("a"), watcher.Live)
@@ -476,7 +477,7 @@ func TestLostRecord(t *testing.T) {
 		w.store.set(func(m *memory) { m.lost = avalon.Lost{m.rep.Files[0].Key(): "the representation is gone"} })
 		w.run(time.Second)
 		if got := w.totals(); len(w.site.puts) != 1 || got.Synced != 0 || got.Failed != 0 || w.logged("synced") != 0 ||
-			w.logged("uploaded, but not recorded") != 1 {
+			w.logged("transferred, but not recorded") != 1 {
 			t.Errorf("%+v, %d uploads, logged %v", got, len(w.site.puts), w.logs.All())
 		}
 	})
@@ -546,7 +547,7 @@ func TestStopRecords(t *testing.T) {
 				m.rep.Files = append(m.rep.Files, g)
 			}
 		})
-		w.up.Site = slowSite{w.site}
+		w.up.Target = slowSite{w.site}
 		w.run(10500 * time.Millisecond)
 		w.stop()
 		created := 0
@@ -565,7 +566,7 @@ func TestStopRecords(t *testing.T) {
 // slowSite takes a second for each file.
 type slowSite struct{ site.Backend }
 
-func (s slowSite) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (s slowSite) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	time.Sleep(time.Second)
 	return s.Backend.Put(ctx, u)
 }

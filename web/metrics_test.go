@@ -66,8 +66,8 @@ func scrape(t *testing.T, s *Server) string {
 
 func TestMetrics(t *testing.T) {
 	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive"}})
-	s.Synced(uploader.SyncedFile{Upload: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
-	s.Synced(uploader.SyncedFile{Upload: time.Second, Reaction: 2 * time.Hour})
+	s.Synced(uploader.SyncedFile{Took: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
+	s.Synced(uploader.SyncedFile{Took: time.Second, Reaction: 2 * time.Hour})
 	got := scrape(t, s)
 	const golden = "testdata/metrics.golden"
 	if *update {

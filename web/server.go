@@ -142,7 +142,7 @@ func (s *Server) Stop() {
 
 // Synced adds a file that was synced to the history and the metrics.
 func (s *Server) Synced(f uploader.SyncedFile) {
-	s.metrics.upload.Observe(f.Upload.Seconds())
+	s.metrics.upload.Observe(f.Took.Seconds())
 	s.metrics.reaction.Observe(f.Reaction.Seconds())
 	s.history.add(f, time.Now())
 }

@@ -255,7 +255,7 @@ func TestOff(t *testing.T) {
 	if err := s.Start(); err != nil || s.Addr() != nil {
 		t.Errorf("%v, listens at %v", err, s.Addr())
 	}
-	s.Synced(uploader.SyncedFile{Upload: time.Second, Reaction: time.Second})
+	s.Synced(uploader.SyncedFile{Took: time.Second, Reaction: time.Second})
 	s.Stop()
 }
 

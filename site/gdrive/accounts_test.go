@@ -87,7 +87,7 @@ func TestAnotherAccount(t *testing.T) {
 						small, big := "/SHOW/pub/v001/a.ma", "/SHOW/pub/v001/a.exr"
 						content := large(testLimit + 1)
 						first := s.as(t, j, s.account.Credentials(), "")
-						for _, u := range []site.Upload{upload(small, []byte("a")), upload(big, []byte(content))} {
+						for _, u := range []site.Incoming{upload(small, []byte("a")), upload(big, []byte(content))} {
 							u.Upcoming = func() []string { return []string{small, big} }
 							_, _ = first.Put(t.Context(), u)
 						}

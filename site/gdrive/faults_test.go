@@ -479,7 +479,7 @@ func (st *stage) newTrial(t *testing.T, k request) *trial {
 }
 
 // Put takes note of what the uploader gets to know. Trouble that is not the site's ends with the first failure.
-func (tr *trial) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (tr *trial) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	if !tr.waits {
 		tr.stage.busy <- struct{}{}
 		defer func() { <-tr.stage.busy }()
@@ -583,9 +583,10 @@ func (tr *trial) run(want verdict, k request) {
 	up := uploader.New(uploader.Options{
 		Rules: avalon.Rules{Route: route, RetryCount: 3,
 			Backoff: avalon.ExponentialBackoff(time.Millisecond, time.Millisecond)},
-		SourceGracePeriod: time.Minute, Transfers: 1, RemoteRoot: config.Roots{"": tr.site.roots[0]},
+		SourceGracePeriod: time.Minute, Transfers: 1, Direction: config.Up, Budget: uploader.NewBudget(1),
+		RemoteRoot:   config.Roots{"": tr.site.roots[0]},
 		DrainTimeout: 7 * time.Second, FlushTimeout: 8 * time.Second,
-		Queue: q, Store: store, Recorder: recorder, Source: local.NewSource(local.Options{}), Site: tr,
+		Queue: q, Store: store, Recorder: recorder, Source: local.New(local.Options{}), Target: tr,
 		Log:  zap.New(core),
 		Poll: func() { q.Add(key, watcher.Backlog) },
 		Synced: func(uploader.SyncedFile) {

@@ -74,8 +74,8 @@ func (s *studio) tryOpen(t *testing.T, credentials []byte, subject string, roots
 }
 
 // upload is an upload of the content.
-func upload(path string, content []byte) site.Upload {
-	return site.Upload{Path: path, Content: bytes.NewReader(content), Size: int64(len(content)),
+func upload(path string, content []byte) site.Incoming {
+	return site.Incoming{Path: path, Content: bytes.NewReader(content), Size: int64(len(content)),
 		ModTime: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)}
 }
 

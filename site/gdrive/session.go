@@ -45,7 +45,7 @@ const (
 // resumable sends a large file as one streamed PUT, or in pieces if need be, and where that breaks, goes on from what
 // the server has got, also if it was another process that has begun. It gives up when several attempts in a row get no
 // byte further.
-func (s *Site) resumable(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
+func (s *Site) resumable(ctx context.Context, t target, u site.Incoming, body *content) (*drive.File, error) {
 	began := time.Now()
 	answer, session, offset, err := s.resumeSession(ctx, t, u, body)
 	if err == nil && answer == nil {
@@ -83,7 +83,7 @@ const unknown = -1
 
 // resumeSession finds the session that another process has left behind, if there is one that is still good, and how
 // much the server has got of it. If that is everything, and the source is unchanged, the answer is the file.
-func (s *Site) resumeSession(ctx context.Context, t target, u site.Upload,
+func (s *Site) resumeSession(ctx context.Context, t target, u site.Incoming,
 	body *content) (answer *drive.File, session string, offset int64, err error) {
 	session, err = s.journal.Session(ctx, s.sessionKey(t), u.Size, u.ModTime)
 	if err != nil {
@@ -124,7 +124,7 @@ func (s *Site) isOurs(session string) bool {
 
 // stream sends the content, from the offset on if a session is given. It returns how much of it the session has got in
 // the end, as far as is known.
-func (s *Site) stream(ctx context.Context, t target, u site.Upload, body *content, session string,
+func (s *Site) stream(ctx context.Context, t target, u site.Incoming, body *content, session string,
 	offset int64) (*drive.File, int64, error) {
 	r := s.newRetry()
 	key := t.key()
@@ -227,7 +227,7 @@ func (s *Site) awaitFile(ctx context.Context, session string, size int64) (answe
 }
 
 // startSession opens a resumable session and returns its URI.
-func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (session string, err error) {
+func (s *Site) startSession(ctx context.Context, t target, u site.Incoming) (session string, err error) {
 	meta, err := t.metadata(u)
 	if err != nil {
 		return "", err
@@ -253,7 +253,7 @@ func (s *Site) startSession(ctx context.Context, t target, u site.Upload) (sessi
 
 // sendFrom sends so many bytes of the content from an offset on. It returns the finished file, or how much the server
 // has got, which is more than before.
-func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u site.Upload,
+func (s *Site) sendFrom(ctx context.Context, session string, offset, n int64, u site.Incoming,
 	body *content) (answer *drive.File, got int64, err error) {
 	err = s.onceData(ctx, func() error {
 		body.seek(offset)

@@ -176,7 +176,7 @@ func (s *Site) checkParent(ctx context.Context, err error, folder string) error 
 const putAgain = 5
 
 // Put uploads a file as [site.Backend] promises.
-func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
+func (s *Site) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
 	if u.Priority {
 		ctx = pacer.WithPriority(ctx)
 	}
@@ -203,7 +203,7 @@ func (s *Site) Put(ctx context.Context, u site.Upload) (site.Object, error) {
 
 // put updates the file at the path, or creates it. The error is errCacheInvalid if there is something else on
 // Drive than we thought.
-func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
+func (s *Site) put(ctx context.Context, u site.Incoming) (*drive.File, error) {
 	name := path.Base(u.Path)
 	also := func() []string { return siblings(u) }
 	parent, err := s.folders.resolveFor(ctx, path.Dir(u.Path), &upcoming{path.Dir(u.Path), also}, folderTTL)
@@ -251,7 +251,7 @@ func (s *Site) put(ctx context.Context, u site.Upload) (*drive.File, error) {
 
 // update makes a file that is there hold the content. What is not, or no longer, where the upload goes is returned as
 // it is: a person has renamed or moved it, and it keeps its content.
-func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Upload) (*drive.File, error) {
+func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Incoming) (*drive.File, error) {
 	confirmed, same, sum := e.isConfirmed(), false, ""
 	if e.size == u.Size {
 		// It may be the same content: republished, or shared by several representations.
@@ -289,7 +289,7 @@ func (s *Site) update(ctx context.Context, parent *folder, e entry, u site.Uploa
 }
 
 // create makes a new file, under an id that stays the same until it is known to be there.
-func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Upload) (*drive.File, error) {
+func (s *Site) create(ctx context.Context, parent *folder, name string, u site.Incoming) (*drive.File, error) {
 	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
 		return nil, err
 	}
@@ -335,7 +335,7 @@ func (s *Site) createOnce(ctx context.Context, r site.Reservation, parent *folde
 }
 
 // siblings returns the names that are about to be created in the upload's folder, its own first.
-func siblings(u site.Upload) []string {
+func siblings(u site.Incoming) []string {
 	names := []string{path.Base(u.Path)}
 	if u.Upcoming == nil {
 		return names
@@ -349,7 +349,7 @@ func siblings(u site.Upload) []string {
 }
 
 // unreservedSiblings returns the other names that are about to be created in the folder and have no id yet.
-func (s *Site) unreservedSiblings(parent *folder, u site.Upload, reserved func(name string) bool) (names []string) {
+func (s *Site) unreservedSiblings(parent *folder, u site.Incoming, reserved func(name string) bool) (names []string) {
 	for _, name := range siblings(u)[1:] {
 		// In this order: what is no longer reserved is known to be there.
 		if !reserved(name) && !s.folders.mayHave(parent.id, name) {
@@ -565,7 +565,7 @@ func (s *Site) storage(ctx context.Context) (q site.Quota, limited bool, err err
 
 type mayCreateKey struct{}
 
-// withMayCreate has what is created for an upload ask it before; see [site.Upload].
+// withMayCreate has what is created for an upload ask it before; see [site.Incoming].
 func withMayCreate(ctx context.Context, ask func(folder string) error) context.Context {
 	if ask == nil {
 		return ctx

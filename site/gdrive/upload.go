@@ -59,7 +59,7 @@ type target struct {
 
 // upload writes the content to the target and returns what Drive then says of it, its MD5 and size compared
 // with what was sent.
-func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File, error) {
+func (s *Site) upload(ctx context.Context, t target, u site.Incoming) (*drive.File, error) {
 	body := newContent(u)
 	var answer *drive.File
 	var err error
@@ -82,7 +82,7 @@ func (s *Site) upload(ctx context.Context, t target, u site.Upload) (*drive.File
 
 // whole sends metadata and content in one request. If that does not get through, it reports whether the content is to
 // go in pieces.
-func (s *Site) whole(ctx context.Context, t target, u site.Upload,
+func (s *Site) whole(ctx context.Context, t target, u site.Incoming,
 	body *content) (answer *drive.File, pieced bool, err error) {
 	began := time.Now()
 	err = s.attempt(ctx, func() (err error) {
@@ -125,7 +125,7 @@ func (s *Site) uploadURL(t target, kind string) (method, address string) {
 }
 
 // metadata is what is sent along with the content.
-func (t target) metadata(u site.Upload) ([]byte, error) {
+func (t target) metadata(u site.Incoming) ([]byte, error) {
 	var f drive.File
 	if !u.ModTime.IsZero() {
 		f.ModifiedTime = u.ModTime.UTC().Format("2006-01-02T15:04:05.000Z")
@@ -137,7 +137,7 @@ func (t target) metadata(u site.Upload) ([]byte, error) {
 }
 
 // multipart sends metadata and content in one request.
-func (s *Site) multipart(ctx context.Context, t target, u site.Upload, body *content) (*drive.File, error) {
+func (s *Site) multipart(ctx context.Context, t target, u site.Incoming, body *content) (*drive.File, error) {
 	meta, err := t.metadata(u)
 	if err != nil {
 		return nil, err
@@ -241,14 +241,14 @@ var errGrown = errors.New("it has grown")
 
 // content reads an upload's source and computes its MD5. It can go back for another attempt.
 type content struct {
-	upload site.Upload
+	upload site.Incoming
 	at     int64 // where it is read on
 	hash   hash.Hash
 	hashed int64 // what the hash has seen, from the start
 	err    error // of reading the source
 }
 
-func newContent(u site.Upload) *content { return &content{upload: u, hash: md5.New()} }
+func newContent(u site.Incoming) *content { return &content{upload: u, hash: md5.New()} }
 
 // seek goes back to an offset up to hashed. What was hashed is not hashed again, except after a seek to 0.
 func (c *content) seek(offset int64) {
@@ -314,7 +314,7 @@ func (c *content) Read(p []byte) (int, error) {
 func (c *content) sum() string { return hex.EncodeToString(c.hash.Sum(nil)) }
 
 // sumOf reads all of an upload's source and returns its MD5.
-func sumOf(ctx context.Context, u site.Upload) (string, error) {
+func sumOf(ctx context.Context, u site.Incoming) (string, error) {
 	u.OnProgress = nil // nothing is
 	body := newContent(u)
 	if err := body.skip(ctx, u.Size); err != nil {

@@ -420,7 +420,7 @@ func TestMemory(t *testing.T) {
 	put(t, d, "/SHOW/pub/first", large(testLimit+1)) // opens connections and fills pools
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	u := site.Upload{Path: "/SHOW/pub/a", Size: size, Content: readerAt(func(p []byte, at int64) (int, error) {
+	u := site.Incoming{Path: "/SHOW/pub/a", Size: size, Content: readerAt(func(p []byte, at int64) (int, error) {
 		n := min(int64(len(p)), size-at)
 		clear(p[:n])
 		if n < int64(len(p)) {

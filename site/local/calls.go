@@ -76,7 +76,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 	stall := &site.StallError{Root: root, Path: path, Timeout: c.timeout, Began: time.Now()}
 	if since, ok := c.stalls(root, path); ok { // no second call of one that hangs
 		stall.Began, stall.Repeated = since, true
-		return none, site.Classed(site.Unavailable, stall)
+		return none, site.UnavailableIn(site.OneRoot, stall)
 	}
 	if !c.slots.TryAcquire(1) {
 		waiting, cancel := context.WithTimeout(ctx, c.timeout)
@@ -86,7 +86,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 		case ctx.Err() != nil:
 			return none, ctx.Err()
 		case err != nil:
-			return none, site.Classed(site.Unavailable, stall)
+			return none, site.UnavailableIn(site.OneRoot, stall)
 		}
 	}
 	type outcome struct {
@@ -122,7 +122,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 			return abandon(ctx.Err())
 		case <-timer.C:
 			if slow {
-				return abandon(site.Classed(site.Unavailable, stall))
+				return abandon(site.UnavailableIn(site.OneRoot, stall))
 			}
 			c.slow(root, 1)
 			defer c.slow(root, -1)

@@ -49,7 +49,7 @@ func TestResolveManyOnAStorageThatHangs(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(root, "b.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
-		s := NewSource(Options{Before: func(string, string) { <-gate }})
+		s := New(Options{Before: func(string, string) { <-gate }})
 		start := time.Now()
 		for _, rel := range []string{`\a.ma`, `\b.ma`, `\c.ma`} {
 			if _, err := s.Resolve(t.Context(),
@@ -60,7 +60,7 @@ func TestResolveManyOnAStorageThatHangs(t *testing.T) {
 		if waited := time.Since(start); waited != hungCall || s.Stalled() != 1 {
 			t.Errorf("waited for %s, %d calls hang", waited, s.Stalled())
 		}
-		_, err := s.Open(t.Context(), site.Location{Root: root, Rel: `\b.ma`}, 5)
+		_, err := s.Open(t.Context(), site.Location{Root: root, Rel: `\b.ma`}, site.OpenOptions{Size: 5})
 		if scope, _ := site.ScopeOf(err); site.ClassOf(err) != site.Unavailable || scope == site.OneFile {
 			t.Errorf("opened with %v of scope %v", err, scope)
 		}
@@ -75,14 +75,14 @@ func TestNewerAnnouncedOnAStorageThatHangs(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(root, "a.ma"), []byte("12345"), 0o600))
 	synctest.Test(t, func(t *testing.T) {
 		gate, calls := make(chan struct{}), 0
-		s := NewSource(Options{Before: func(string, string) {
+		s := New(Options{Before: func(string, string) {
 			if calls++; calls > 1 { // the first opens it
 				<-gate
 			}
 		}})
-		f, err := s.Open(t.Context(), site.Location{Root: root, Rel: "/a.ma"}, 5)
+		f, err := s.Open(t.Context(), site.Location{Root: root, Rel: "/a.ma"}, site.OpenOptions{Size: 5})
 		must(t, err)
-		_, err = f.NewerAnnounced(t.Context())
+		_, err = f.(site.Announcer).NewerAnnounced(t.Context())
 		if scope, _ := site.ScopeOf(err); site.ClassOf(err) != site.Unavailable || scope == site.OneFile {
 			t.Errorf("%v of scope %v", err, scope)
 		}

@@ -34,6 +34,9 @@ func (f *File) Size() int64 { return f.info.Size() }
 // ModTime is part of [site.SourceFile].
 func (f *File) ModTime() time.Time { return f.info.ModTime() }
 
+// MD5 is part of [site.SourceFile]: it is not known.
+func (f *File) MD5() string { return "" }
+
 // Reading is part of [site.SourceFile].
 func (f *File) Reading() site.Reading { return f.reading }
 
@@ -82,7 +85,7 @@ func (f *File) fail(err error) {
 // ReadError is part of [site.SourceFile].
 func (f *File) ReadError(ctx context.Context, used error) error {
 	if stall := new(site.StallError); errors.As(used, &stall) {
-		return f.calls.whose(site.Classed(site.Unavailable, stall))
+		return f.calls.whose(site.UnavailableIn(site.OneRoot, stall))
 	}
 	f.mu.Lock()
 	failed := f.failed
@@ -108,7 +111,7 @@ func (f *File) Changed(ctx context.Context) error {
 	}))
 }
 
-// NewerAnnounced is part of [site.SourceFile]: publishing copies to NAME.tmp, and renames that.
+// NewerAnnounced is part of [site.Announcer]: publishing copies to NAME.tmp, and renames that.
 func (f *File) NewerAnnounced(ctx context.Context) (bool, error) {
 	next := f.location
 	next.rel += ".tmp"

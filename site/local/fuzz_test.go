@@ -73,9 +73,9 @@ func FuzzOpen(f *testing.F) {
 		"/viaout/b", "/d/e/back/a", "/there/a", "/self", "/fifo", `\in\b`, `/back\slash`, "/in/../../outside/a"} {
 		f.Add(p)
 	}
-	source := NewSource(Options{})
+	source := New(Options{})
 	f.Fuzz(func(t *testing.T, path string) {
-		file, err := source.Open(t.Context(), site.Location{Root: root, Rel: path}, -1)
+		file, err := source.Open(t.Context(), site.Location{Root: root, Rel: path}, site.OpenOptions{Size: -1})
 		if err != nil {
 			return
 		}

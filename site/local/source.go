@@ -14,7 +14,7 @@ import (
 	"sitesync/site"
 )
 
-// Options are the settings of a [Source]. All may be left out.
+// Options are the settings of a [Site]. All may be left out.
 type Options struct {
 	Links   []string      // folders outside of the roots that symbolic links may lead to
 	Timeout time.Duration // after which a call of the file system is given up, more than slowCall; default 15 s
@@ -26,8 +26,8 @@ type Options struct {
 	Before func(root, path string)
 }
 
-// Source reads files below roots that are folders of this machine.
-type Source struct {
+// Site reads files below roots that are folders of this machine.
+type Site struct {
 	links []string
 	calls *fileCalls
 }
@@ -35,11 +35,11 @@ type Source struct {
 var _ interface {
 	site.Source
 	site.Staller
-} = (*Source)(nil)
+} = (*Site)(nil)
 
-// NewSource returns a source.
-func NewSource(o Options) *Source {
-	s := &Source{links: o.Links, calls: newFileCalls()}
+// New returns a site.
+func New(o Options) *Site {
+	s := &Site{links: o.Links, calls: newFileCalls()}
 	s.calls.avoidStalled = o.AvoidStalled
 	if o.Timeout > 0 {
 		s.calls.timeout = o.Timeout
@@ -51,20 +51,21 @@ func NewSource(o Options) *Source {
 }
 
 // OnStall is part of [site.Staller].
-func (s *Source) OnStall(slow func(root string, more int), returned func(root string)) {
+func (s *Site) OnStall(slow func(root string, more int), returned func(root string)) {
 	s.calls.slow, s.calls.returned = slow, returned
 }
 
 // Stalled is part of [site.Staller].
-func (s *Source) Stalled() int { return s.calls.count() }
+func (s *Site) Stalled() int { return s.calls.count() }
 
 // Avoid is part of [site.Staller].
-func (s *Source) Avoid(root string) {
+func (s *Site) Avoid(root string) {
 	s.calls.isGone(&site.StallError{Root: root, Path: root, Timeout: s.calls.timeout, Began: time.Now()})
 }
 
 // Open is part of [site.Source].
-func (s *Source) Open(ctx context.Context, at site.Location, size int64) (site.SourceFile, error) {
+func (s *Site) Open(ctx context.Context, at site.Location, want site.OpenOptions) (site.SourceFile,
+	error) {
 	type opened struct {
 		*File
 		err error
@@ -75,7 +76,7 @@ func (s *Source) Open(ctx context.Context, at site.Location, size int64) (site.S
 			return o, nil
 		}
 		o.location = o.location.spelled()
-		o.file, o.info, o.err = o.location.open(size)
+		o.file, o.info, o.err = o.location.open(want.Size)
 		return o, nil
 	}, func(o opened) {
 		if o.err == nil {
@@ -92,7 +93,7 @@ func (s *Source) Open(ctx context.Context, at site.Location, size int64) (site.S
 }
 
 // Resolve is part of [site.Source]. It makes no call where the text of the path can be read in one way only.
-func (s *Source) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
+func (s *Site) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
 	read, err := site.Reading(relative), error(nil)
 	if isAmbiguous(at.Rel) {
 		// All files of a root share the name of this call: many may be resolved one after the other, and of a storage
@@ -113,17 +114,19 @@ func (s *Source) Resolve(ctx context.Context, at site.Location) (site.Resolved, 
 }
 
 // locate returns where a file is on this machine, in the document's own spelling.
-func (s *Source) locate(at site.Location, r site.Reading) (location, error) {
+func (s *Site) locate(at site.Location, r site.Reading) (location, error) {
 	rel, err := r(at.Rel)
 	return location{at.Root, rel, s.links}, err
 }
 
-// CheckRoot is part of [site.Source].
-func (s *Source) CheckRoot(ctx context.Context, root string) error { return s.calls.mounted(ctx, root) }
+// CheckReadable is part of [site.Source].
+func (s *Site) CheckReadable(ctx context.Context, root string) error {
+	return s.calls.mounted(ctx, root)
+}
 
 // CheckFolder is part of [site.Source]. The error of a project folder that is a symbolic link to where the settings
 // allow none is of scope [site.Settings].
-func (s *Source) CheckFolder(ctx context.Context, root, folder string) error {
+func (s *Site) CheckFolder(ctx context.Context, root, folder string) error {
 	rel, err := filepath.Rel(root, folder)
 	if err != nil {
 		return err

@@ -25,7 +25,9 @@ func TestNormalForms(t *testing.T) {
 			t.Run(document+" finds "+storage, func(t *testing.T) {
 				root := t.TempDir()
 				writeBelow(t, root, there)
-				f, err := NewSource(Options{}).Open(t.Context(), site.Location{Root: root, Rel: "/" + rel}, 5)
+				f,
+					err := New(Options{}).Open(t.Context(), site.Location{Root: root, Rel: "/" + rel},
+					site.OpenOptions{Size: 5})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -79,14 +81,16 @@ func TestNormalFormsStayInTheRoot(t *testing.T) {
 func TestTemporaryFileInAnotherForm(t *testing.T) {
 	root := t.TempDir()
 	writeBelow(t, root, norm.NFC.String("é.ma"))
-	f, err := NewSource(Options{}).Open(t.Context(), site.Location{Root: root, Rel: norm.NFC.String("/é.ma")}, 5)
+	f,
+		err := New(Options{}).Open(t.Context(), site.Location{Root: root, Rel: norm.NFC.String("/é.ma")},
+		site.OpenOptions{Size: 5})
 	must(t, err)
 	defer f.Close()
-	if announced, err := f.NewerAnnounced(t.Context()); announced || err != nil {
+	if announced, err := f.(site.Announcer).NewerAnnounced(t.Context()); announced || err != nil {
 		t.Error("nothing is announced")
 	}
 	writeBelow(t, root, norm.NFD.String("é.ma.tmp"))
-	if announced, err := f.NewerAnnounced(t.Context()); !announced || err != nil {
+	if announced, err := f.(site.Announcer).NewerAnnounced(t.Context()); !announced || err != nil {
 		t.Error("the temporary file is not seen")
 	}
 }

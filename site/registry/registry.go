@@ -15,7 +15,7 @@ import (
 
 // Source opens the studio's storage for reading, on this machine.
 func Source(cfg *config.Config, o SourceOptions) site.Source {
-	return local.NewSource(local.Options{Links: cfg.LocalRootLinks, Timeout: o.Timeout, AvoidStalled: o.AvoidStalled})
+	return local.New(local.Options{Links: cfg.LocalRootLinks, Timeout: o.Timeout, AvoidStalled: o.AvoidStalled})
 }
 
 // SourceOptions say how patient a source is with storages that hang.

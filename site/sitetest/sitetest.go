@@ -67,8 +67,8 @@ func content(size int, seed byte) string {
 	return string(b)
 }
 
-func upload(path, content string) site.Upload {
-	return site.Upload{Path: path, Content: strings.NewReader(content), Size: int64(len(content)),
+func upload(path, content string) site.Incoming {
+	return site.Incoming{Path: path, Content: strings.NewReader(content), Size: int64(len(content)),
 		ModTime: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)}
 }
 
