@@ -125,11 +125,11 @@ func (e *env) remote() (string, error) {
 const nothingSynced = "remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start"
 
 // leaseName is the name of the lease of the route to the remote site.
-func (e *env) leaseName() string {
+func (e *env) leaseName() state.RouteName {
 	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg).Route)
 }
 
-// pauses are those of the remote site.
+// pauses are those of the route to the remote site.
 func (e *env) pauses() (*state.Pauses, error) {
 	_, err := e.remote()
 	return e.state.Pauses(e.leaseName()), err

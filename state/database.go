@@ -5,7 +5,8 @@
 //
 //	leases    one document for each avalon database and route: which process works on it
 //	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after two days
-//	pauses    what is paused, one document for a route or a project of it
+//	pauses    what is paused, one document for a route or a project of it; those of older versions are for all routes
+//	          to a site
 //	sessions  upload sessions of large files; forgotten after a week, as they end then
 //
 // An upload session's URI is a secret, as it is enough to upload. It is written here and nowhere else.

@@ -39,14 +39,18 @@ var defaultTimes = leaseTimes{
 
 var (
 	errTaken   = errors.New("another process has taken the lease")
+	errOlder   = errors.New("a process of an older version syncs this site")
 	errNotHeld = errors.New("the lease is not held")
 )
 
-// Lease makes sure that only one process works on a remote site of an avalon database. Times are those of the
-// database's clock; a holder goes by the time that has passed since it asked for the last renewal.
+// Lease makes sure that only one process works on a route of an avalon database. Times are those of the database's
+// clock; a holder goes by the time that has passed since it asked for the last renewal.
+//
+// Older versions have one lease for all routes to a site. None of theirs is ever taken here, and nothing works beside a
+// process that holds one: it does not know of claims. See Journal.
 type Lease struct {
 	database *Database
-	name     string
+	name     RouteName
 	self     Holder
 	log      *zap.Logger
 	status   func() WorkerStatus
@@ -78,8 +82,17 @@ type Hold struct {
 	What string `bson:"what"`
 }
 
-// LeaseName names the lease, and the pauses, of a route of an avalon database. Older versions use the same names.
-func LeaseName(database string, route avalon.Route) string { return database + "/" + route.To }
+// RouteName names the lease, and the pauses, of a route of an avalon database.
+type RouteName struct {
+	route string // such as: avalon "studio" -> "gdrive"
+	older string // the name that older versions have for all routes to the site, such as avalon/gdrive
+}
+
+// LeaseName returns the name of a route. The names of sites are quoted, as they can hold any character; a space stands
+// in no name of a database, so no two routes share a name, nor does one have that of an older version.
+func LeaseName(database string, route avalon.Route) RouteName {
+	return RouteName{fmt.Sprintf("%s %q -> %q", database, route.From, route.To), database + "/" + route.To}
+}
 
 // LeaseInfo is what any process can read of a lease.
 type LeaseInfo struct {
@@ -94,22 +107,41 @@ func (i *LeaseInfo) Active() bool { return !i.Expired && !i.Holder.isDead() }
 // expired is true in the database if a lease has expired.
 var expired = bson.M{"$lte": bson.A{"$expires", "$$NOW"}}
 
-// LeaseInfo reads a lease. It is nil if it was never held.
-func (d *Database) LeaseInfo(ctx context.Context, name string) (*LeaseInfo, error) {
-	var info LeaseInfo
-	err := d.db.Collection("leases").FindOne(ctx, bson.M{"_id": name},
-		options.FindOne().SetProjection(bson.M{"holder": 1, "report": 1, "expired": expired})).Decode(&info)
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return nil, nil
+// LeaseInfo reads the lease of a route, or that of an older version if that is active. It is nil if there is none.
+func (d *Database) LeaseInfo(ctx context.Context, name RouteName) (*LeaseInfo, error) {
+	own, older, err := d.leases(ctx, name)
+	if older != nil && older.Active() || own == nil {
+		return older, err
+	}
+	return own, err
+}
+
+// leases reads the lease of a route, and the one that older versions have for it; nil for one that was never held.
+func (d *Database) leases(ctx context.Context, name RouteName) (own, older *LeaseInfo, err error) {
+	var found []struct {
+		Name string    `bson:"_id"`
+		Info LeaseInfo `bson:",inline"`
+	}
+	cur, err := d.db.Collection("leases").Find(ctx, bson.M{"_id": bson.M{"$in": bson.A{name.route, name.older}}},
+		options.Find().SetProjection(bson.M{"holder": 1, "report": 1, "expired": expired}))
+	if err == nil {
+		err = cur.All(ctx, &found)
 	}
 	if err != nil {
-		return nil, d.wrap(err, "read the lease")
+		return nil, nil, d.wrap(err, "read the lease")
 	}
-	return &info, nil
+	for i := range found {
+		if found[i].Name == name.route {
+			own = &found[i].Info
+		} else {
+			older = &found[i].Info
+		}
+	}
+	return own, older, nil
 }
 
 // NewLease returns a lease that is not held. status may be called at any time; it must not block.
-func (d *Database) NewLease(name string, self Holder, log *zap.Logger, status func() WorkerStatus) *Lease {
+func (d *Database) NewLease(name RouteName, self Holder, log *zap.Logger, status func() WorkerStatus) *Lease {
 	return &Lease{database: d, name: name, self: self, log: log, status: status, times: defaultTimes}
 }
 
@@ -147,7 +179,7 @@ func (l *Lease) FencingToken() (int64, error) {
 // stand still with it. The error is that of Check.
 func (l *Lease) Confirm(ctx context.Context, token int64) error {
 	n, err := l.database.db.Collection("leases").CountDocuments(ctx,
-		bson.M{"_id": l.name, "holder.id": l.self.ID, "term": token})
+		bson.M{"_id": l.name.route, "holder.id": l.self.ID, "term": token})
 	if err != nil {
 		return l.database.wrap(err, "confirm the lease")
 	}
@@ -229,20 +261,22 @@ func (l *Lease) logWaiting(ctx context.Context, err error) {
 
 // try takes the lease if it is free.
 func (l *Lease) try(ctx context.Context) (bool, error) {
-	found, err := l.database.LeaseInfo(ctx, l.name)
+	found, older, err := l.database.leases(ctx, l.name)
 	if err != nil {
 		return false, err
 	}
 	isNew := found == nil
-	// It is ours already if the answer to the last attempt was lost.
-	if !isNew && found.Active() && found.Holder.ID != l.self.ID {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.other = &found.Holder
-		return false, nil
+	for _, info := range []*LeaseInfo{older, found} {
+		// It is ours already if the answer to the last attempt was lost.
+		if info != nil && info.Active() && info.Holder.ID != l.self.ID {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.other = &info.Holder
+			return false, nil
+		}
 	}
 	// The holder must still be the one that was read.
-	filter := bson.M{"_id": l.name, "holder.id": bson.M{"$exists": false}}
+	filter := bson.M{"_id": l.name.route, "holder.id": bson.M{"$exists": false}}
 	if !isNew {
 		filter["holder.id"] = found.Holder.ID
 		if found.Expired {
@@ -329,6 +363,10 @@ func (l *Lease) renew(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil
+		case errors.Is(err, errOlder):
+			l.log.Error("a process of an older version has begun to sync this site, and does not know how to work " +
+				"beside others; stopping all uploads until it ends: update it")
+			return err
 		case errors.Is(err, errTaken):
 			l.log.Error("another process has taken over this site, as this one did not renew its lease in time; " +
 				"stopping all uploads")
@@ -349,11 +387,14 @@ func (l *Lease) extend(ctx context.Context) error {
 	for {
 		asked := time.Now()
 		res, err := l.database.db.Collection("leases").UpdateOne(ctx,
-			bson.M{"_id": l.name, "holder.id": l.self.ID}, l.renewal(nil))
+			bson.M{"_id": l.name.route, "holder.id": l.self.ID}, l.renewal(nil))
 		if err == nil && res.MatchedCount == 0 {
 			return errTaken
 		}
 		if err == nil {
+			if _, older, _ := l.database.leases(ctx, l.name); older != nil && older.Active() {
+				return errOlder // an error here is that of the next renewal too
+			}
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.until = asked.Add(l.times.duration - l.times.skewMargin)
@@ -372,7 +413,7 @@ func (l *Lease) release() {
 	ctx, cancel := context.WithTimeout(context.Background(), releaseTimeout)
 	defer cancel()
 	_, err := l.database.db.Collection("leases").UpdateOne(ctx,
-		bson.M{"_id": l.name, "holder.id": l.self.ID},
+		bson.M{"_id": l.name.route, "holder.id": l.self.ID},
 		// Without the id, so that a renewal which is still on its way does nothing.
 		mongo.Pipeline{{{Key: "$set", Value: bson.M{"expires": "$$NOW", "holder.id": ""}}}})
 	if err != nil {

@@ -2,6 +2,7 @@ package state
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
@@ -19,6 +21,9 @@ import (
 )
 
 const patience = 30 * time.Second
+
+// upRoute is the route of most tests.
+var upRoute = LeaseName("avalon", avalon.Route{From: "studio", To: "gdrive"})
 
 // process is a process that wants a lease.
 type process struct {
@@ -34,7 +39,7 @@ func newLease(t *testing.T, db *Database, host string) *process {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
 	p := &process{logs: logs, fences: make(chan context.Context, 100), stopped: make(chan struct{})}
-	p.Lease = db.NewLease(LeaseName("avalon", avalon.Route{From: "studio", To: "gdrive"}),
+	p.Lease = db.NewLease(upRoute,
 		Holder{ID: bson.NewObjectID().Hex(), Host: host, PID: 1, System: "of " + host, Started: "1"},
 		zap.New(core),
 		func() WorkerStatus {
@@ -163,6 +168,81 @@ func TestRenewal(t *testing.T) {
 	}
 }
 
+// No two routes have one name, nor does one have a name that older versions use.
+func TestLeaseNames(t *testing.T) {
+	seen := map[string]string{}
+	take := func(name, of string) {
+		if other, ok := seen[name]; ok && other != of {
+			t.Errorf("%s and %s are both called %s", other, of, name)
+		}
+		seen[name] = of
+	}
+	sites := []string{"studio", "gdrive", `a" -> "b`, `a`, `b`, `b" -> "a`, "a -> b", "", "a/b", `avalon "a" -> "b"`}
+	for _, database := range []string{"avalon", "avalon2"} {
+		for _, from := range sites {
+			for _, to := range sites {
+				name := LeaseName(database, avalon.Route{From: from, To: to})
+				take(name.route, fmt.Sprintf("%s %q %q", database, from, to))
+				take(name.older, fmt.Sprintf("older %s %q", database, to))
+			}
+		}
+	}
+	if upRoute != (RouteName{`avalon "studio" -> "gdrive"`, "avalon/gdrive"}) {
+		t.Errorf("%+v", upRoute)
+	}
+}
+
+// Routes to one site, and the ways back, are worked on at the same time.
+func TestRoutesBesideEachOther(t *testing.T) {
+	db := open(t)
+	for _, route := range []avalon.Route{{From: "studio", To: "gdrive"}, {From: "home", To: "gdrive"},
+		{From: "gdrive", To: "studio"}, {From: "gdrive", To: "home"}, {From: "studio", To: "backup"}} {
+		l := newLease(t, db, route.From+route.To)
+		l.name = LeaseName("avalon", route)
+		defer l.start(t).working(t)
+	}
+}
+
+// setOlder writes the lease that a process of an older version holds, for so long.
+func setOlder(t *testing.T, db *Database, h Holder, lasts time.Duration) {
+	t.Helper()
+	_, err := db.db.Collection("leases").ReplaceOne(t.Context(), bson.M{"_id": "avalon/gdrive"},
+		bson.M{"holder": h, "expires": time.Now().Add(lasts)}, options.Replace().SetUpsert(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nothing works beside a process of an older version: it is waited for, and what runs stops when one begins. Its lease
+// is left alone.
+func TestOlderVersion(t *testing.T) {
+	db := open(t)
+	older := Holder{ID: "1", Host: "old", PID: 1, System: "another", Started: "1"}
+	setOlder(t, db, older, time.Hour)
+	a := newLease(t, db, "a").start(t)
+	eventually(t, "a stands by", func() bool { h := a.State().Holder; return h != nil && h.Host == "old" })
+	a.idle(t)
+	info, err := db.LeaseInfo(t.Context(), upRoute)
+	if err != nil || info == nil || !info.Active() || info.Holder.Host != "old" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	setOlder(t, db, Holder{}, 0) // it gives the lease back
+	fenced := a.working(t)
+	if info, err = db.LeaseInfo(t.Context(), upRoute); err != nil || info == nil || info.Holder.Host != "a" {
+		t.Errorf("%+v, %v", info, err)
+	}
+	setOlder(t, db, older, time.Hour)
+	ended(t, fenced)
+	eventually(t, "a stands by again", func() bool { h := a.State().Holder; return h != nil && h.Host == "old" })
+	a.idle(t)
+	setOlder(t, db, older, -time.Second) // it was killed
+	a.working(t)
+	if raw, err := db.db.Collection("leases").FindOne(t.Context(), bson.M{"_id": "avalon/gdrive"}).Raw(); err != nil ||
+		raw.Lookup("holder", "id").StringValue() != "1" {
+		t.Errorf("the older lease was written to: %v, %v", raw, err)
+	}
+}
+
 // A process that ended without a word is replaced when its lease ends; if it ran on this system, at once.
 func TestDeadHolder(t *testing.T) {
 	child := exec.Command(os.Args[0], "-test.run", "^$")
@@ -180,27 +260,28 @@ func TestDeadHolder(t *testing.T) {
 		"here, alive":       {Self(), true},
 		"here, its id used": {Holder{ID: "1", PID: os.Getpid(), System: thisSystem(), Started: "1"}, false},
 	} {
-		t.Run(name, func(t *testing.T) {
-			db := open(t)
-			_, err := db.db.Collection("leases").
-				InsertOne(t.Context(), bson.M{"_id": "avalon/gdrive", "holder": test.holder,
+		for _, id := range []string{upRoute.route, upRoute.older} {
+			t.Run(name+" "+id, func(t *testing.T) {
+				db := open(t)
+				_, err := db.db.Collection("leases").InsertOne(t.Context(), bson.M{"_id": id, "holder": test.holder,
 					"expires": time.Now().Add(time.Hour)})
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := newLease(t, db, "a").start(t)
-			if test.wait || runtime.GOOS != "linux" {
-				eventually(t, "it waits", func() bool { return a.State().Holder != nil })
-				a.idle(t)
-				_, err := db.db.Collection("leases").
-					UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
-						{Key: "expires", Value: time.Now().Add(-time.Second)}}}})
 				if err != nil {
 					t.Fatal(err)
 				}
-			}
-			a.working(t)
-		})
+				a := newLease(t, db, "a").start(t)
+				if test.wait || runtime.GOOS != "linux" {
+					eventually(t, "it waits", func() bool { return a.State().Holder != nil })
+					a.idle(t)
+					_, err := db.db.Collection("leases").
+						UpdateOne(t.Context(), bson.D{}, bson.D{{Key: "$set", Value: bson.D{
+							{Key: "expires", Value: time.Now().Add(-time.Second)}}}})
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				a.working(t)
+			})
+		}
 	}
 }
 

@@ -25,15 +25,16 @@ type Pause struct {
 	Why     string    `json:"why,omitempty"`
 }
 
-// Pauses are those of a remote site. They outlast restarts.
+// Pauses are those of a route. They outlast restarts. What an older version has paused, for all routes to a site, is
+// paused on each of them, and resumed on all of them.
 type Pauses struct {
 	database   *Database
 	collection *mongo.Collection
-	site       string
+	name       RouteName
 }
 
-// Pauses returns the pauses of a remote site by the name of its lease.
-func (d *Database) Pauses(lease string) *Pauses { return &Pauses{d, d.db.Collection("pauses"), lease} }
+// Pauses returns the pauses of a route.
+func (d *Database) Pauses(name RouteName) *Pauses { return &Pauses{d, d.db.Collection("pauses"), name} }
 
 // Person names who runs this process, for Pause.By.
 func Person() string {
@@ -49,7 +50,7 @@ func Person() string {
 
 // pauseKey is the _id of a document of the collection pauses.
 type pauseKey struct {
-	Site    string `bson:"site"`
+	Route   string `bson:"site"` // or the name that older versions have for it
 	Project string `bson:"project"`
 }
 
@@ -64,24 +65,45 @@ type pauseDoc struct {
 // List returns the pauses: that of the site first, then those of projects by name.
 func (p *Pauses) List(ctx context.Context) ([]Pause, error) {
 	var docs []pauseDoc
-	cur, err := p.collection.Find(ctx, bson.M{"_id.site": p.site})
+	cur, err := p.collection.Find(ctx, bson.M{"_id.site": bson.M{"$in": bson.A{p.name.route, p.name.older}}})
 	if err == nil {
 		err = cur.All(ctx, &docs)
 	}
 	if err != nil {
 		return nil, p.database.wrap(err, "read the pauses")
 	}
+	// Of what is paused under both names, the route's own counts.
+	slices.SortFunc(docs, func(a, b pauseDoc) int {
+		return cmp.Or(cmp.Compare(a.Key.Project, b.Key.Project), cmp.Compare(p.rank(a), p.rank(b)))
+	})
+	docs = slices.CompactFunc(docs, func(a, b pauseDoc) bool { return a.Key.Project == b.Key.Project })
 	var list []Pause
 	for _, d := range docs {
 		list = append(list, Pause{d.Key.Project, d.By, d.Since.UTC(), d.Why})
 	}
-	slices.SortFunc(list, func(a, b Pause) int { return cmp.Compare(a.Project, b.Project) })
 	return list, nil
+}
+
+// rank orders what is paused under the route's own name before what is under the older one.
+func (p *Pauses) rank(d pauseDoc) int {
+	if d.Key.Route == p.name.route {
+		return 0
+	}
+	return 1
 }
 
 // Set begins a pause. One that exists gets the new reason, and keeps its age.
 func (p *Pauses) Set(ctx context.Context, pause Pause) error {
-	_, err := p.collection.UpdateOne(ctx, bson.M{"_id": pauseKey{p.site, pause.Project}},
+	list, err := p.List(ctx)
+	if err != nil {
+		return err
+	}
+	for _, old := range list {
+		if old.Project == pause.Project {
+			pause.Since = old.Since // also of one that an older version has begun
+		}
+	}
+	_, err = p.collection.UpdateOne(ctx, bson.M{"_id": pauseKey{p.name.route, pause.Project}},
 		bson.M{"$set": bson.M{"by": pause.By, "why": pause.Why}, "$setOnInsert": bson.M{"since": pause.Since}},
 		options.UpdateOne().SetUpsert(true))
 	return p.database.wrap(err, "save a pause")
@@ -89,7 +111,8 @@ func (p *Pauses) Set(ctx context.Context, pause Pause) error {
 
 // Clear ends the pause of a project, or that of the site for "". It reports whether there was one.
 func (p *Pauses) Clear(ctx context.Context, project string) (bool, error) {
-	res, err := p.collection.DeleteOne(ctx, bson.M{"_id": pauseKey{p.site, project}})
+	res, err := p.collection.DeleteMany(ctx, bson.M{"_id": bson.M{"$in": bson.A{
+		pauseKey{p.name.route, project}, pauseKey{p.name.older, project}}}})
 	if err != nil {
 		return false, p.database.wrap(err, "end a pause")
 	}

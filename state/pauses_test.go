@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sitesync/avalon"
 	"sitesync/integration/mongod"
 )
 
@@ -14,7 +15,7 @@ func newPauses(t *testing.T) (pauses, other *Pauses) {
 	t.Helper()
 	db := mongod.Database(t)
 	d := Open(db.Client(), db.Name())
-	return d.Pauses("avalon/gdrive"), d.Pauses("avalon/backup")
+	return d.Pauses(upRoute), d.Pauses(LeaseName("avalon", avalon.Route{From: "studio", To: "backup"}))
 }
 
 func (p *Pauses) set(t *testing.T, pause Pause) {
@@ -66,6 +67,40 @@ func TestPauses(t *testing.T) {
 		t.Error("what was paused is wrong")
 	}
 	pauses.are(t, Pause{"A", "td@sync2", since, "still"}, b)
+}
+
+// What an older version has paused, for all routes to a site, is paused on each of them until it is resumed on one.
+func TestPausesOfAnOlderVersion(t *testing.T) {
+	t.Parallel()
+	studio, backup := newPauses(t)
+	home := studio.database.Pauses(LeaseName("avalon", avalon.Route{From: "home", To: "gdrive"}))
+	back := studio.database.Pauses(LeaseName("avalon", avalon.Route{From: "gdrive", To: "studio"}))
+	since := time.Date(2026, 11, 24, 4, 11, 44, 0, time.UTC)
+	older := func(project string) {
+		if _, err := studio.collection.InsertOne(t.Context(), pauseDoc{pauseKey{"avalon/gdrive", project}, "td@old",
+			since, "dailies"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	older("")
+	older("B")
+	all, b := Pause{By: "td@old", Since: since, Why: "dailies"}, Pause{"B", "td@old", since, "dailies"}
+	studio.are(t, all, b)
+	home.are(t, all, b)
+	backup.are(t)
+	back.are(t)
+
+	// A new reason is that of the route only; the age stays.
+	studio.set(t, Pause{Project: "B", By: "it@new", Since: since.Add(time.Hour), Why: "still"})
+	home.set(t, Pause{Project: "A", By: "it@new", Since: since})
+	studio.are(t, all, Pause{"B", "it@new", since, "still"})
+	home.are(t, all, Pause{Project: "A", By: "it@new", Since: since}, b)
+
+	if !studio.clear(t, "B") || studio.clear(t, "B") || back.clear(t, "") || !home.clear(t, "") {
+		t.Error("what was paused is wrong")
+	}
+	studio.are(t)
+	home.are(t, Pause{Project: "A", By: "it@new", Since: since})
 }
 
 func TestPausesAreFollowed(t *testing.T) {
