@@ -233,6 +233,10 @@ func testQueries(t *testing.T, o odd, r Rules) Stats {
 	changes, err := s.Changes(t.Context(), r.Route)
 	must(t, err)
 	defer changes.Close(t.Context())
+	wanted := []string{"local_0", "farm"}
+	lacking, err := s.LackingChanges(t.Context(), wanted)
+	must(t, err)
+	defer lacking.Close(t.Context())
 	const n = 500
 	var stubs []any
 	var writes []mongo.WriteModel
@@ -280,6 +284,17 @@ func testQueries(t *testing.T, o odd, r Rules) Stats {
 		)
 		if w.any(key, due) && !woken[key] || o.plain && woken[key] != open {
 			t.Errorf("woken %t by %s", woken[key], w.docs[key])
+		}
+	}
+
+	lacks := func(f *File) bool {
+		return slices.ContainsFunc(f.Sites, func(rec SiteRecord) bool { return rec.Created }) &&
+			slices.ContainsFunc(wanted, func(site string) bool { return lacksRecord(f, site) })
+	}
+	found := reported(t, lacking, coll)
+	for key := range w.docs {
+		if want := w.any(key, lacks); want && !found[key] || o.plain && want != found[key] {
+			t.Errorf("reported %t as lacking a record: %s", found[key], w.docs[key])
 		}
 	}
 
@@ -355,16 +370,41 @@ func testQueries(t *testing.T, o odd, r Rules) Stats {
 			return rec.Tries > 0 && (due(f) || status(f) == SourceMissing)
 		}, fresh)
 	}
-	noRecord := regexp.MustCompile("is (null|of type undefined), not a record$") // in a dict
 	edit("add-site", func() (EditResult, error) {
 		return s.AddSite(t.Context(), project, AddSite{From: r.From, Site: r.To})
 	}, func(f *File) bool {
 		from, _ := f.RecordFor(r.From)
-		to, tracked := f.RecordFor(r.To)
-		return from.Created && (!tracked || noRecord.MatchString(to.Problem))
+		return from.Created && lacksRecord(f, r.To)
 	}, func(f *File) bool { return status(f) == Pending || f.Problem != "" })
+
+	reported(t, lacking, coll) // of the edits before
+	edit("ensure sites", func() (done EditResult, err error) {
+		for before := (ID{}); ; {
+			list, err := s.NewestIDs(t.Context(), project, ID{}, before, 100)
+			if err != nil || len(list) == 0 {
+				return done, err
+			}
+			more, err := s.EnsureSites(t.Context(), project, wanted, list)
+			if err != nil {
+				return done, err
+			}
+			done.Add(more)
+			before = list[len(list)-1]
+		}
+	}, lacks, func(f *File) bool { return !lacks(f) })
+	if keys := reported(t, lacking, coll); len(keys) > 0 {
+		t.Errorf("what was ensured is reported: %v", keys)
+	}
 	return stats
 }
+
+// lacksRecord reports whether a file has no record of a site, or null for one in a dict.
+func lacksRecord(f *File, site string) bool {
+	rec, found := f.RecordFor(site)
+	return !found || nullRecord.MatchString(rec.Problem)
+}
+
+var nullRecord = regexp.MustCompile("is (null|of type undefined), not a record$")
 
 func testStats(t *testing.T, s *Store, w world, r Rules, o odd) Stats {
 	var want Stats

@@ -38,7 +38,11 @@ type Changes struct {
 // Changes opens a change stream that reports everything that can make a file pending on the route. It reports nothing
 // that was written before it returns.
 func (s *Store) Changes(ctx context.Context, r Route) (*Changes, error) {
-	cs, err := s.db.Watch(ctx, changesPipeline(r), options.ChangeStream().SetMaxAwaitTime(awaitTime))
+	return s.watch(ctx, changesPipeline(r))
+}
+
+func (s *Store) watch(ctx context.Context, pipeline mongo.Pipeline) (*Changes, error) {
+	cs, err := s.db.Watch(ctx, pipeline, options.ChangeStream().SetMaxAwaitTime(awaitTime))
 	switch {
 	case err != nil && ReasonOf(err) == NoReplicaSet:
 		return nil, ErrNoChangeStreams
@@ -87,6 +91,21 @@ const (
 	recordPath = `^files\.\d+\.sites\.[^.]+`
 )
 
+// updated are the fields that an update has set, as documents with their path, k, and their value, v.
+func updated() bson.D {
+	return call("$objectToArray", call("$ifNull", "$updateDescription.updatedFields", bson.D{}))
+}
+
+// wasSet is true of an update that has set a field, $$e, whose path matches, if all else holds for that.
+func wasSet(regex string, more ...any) bson.D {
+	return some(updated(), call("$and", append(bson.A{matches("$$e.k", regex)}, more...)...))
+}
+
+// wasUnset is true of an update that has removed a field whose path matches.
+func wasUnset(regex string) bson.D {
+	return some(call("$ifNull", "$updateDescription.removedFields", bson.A{}), matches("$$e", regex))
+}
+
 // changesPipeline lets through, as keys only, what can make a file pending on the route.
 //
 // Inserts and replaces carry their document and are matched on it. The server is not asked to look up the document of
@@ -99,21 +118,12 @@ const (
 // in a list does not say which site it is of. So these come through with the first of the dates, created, by which
 // [Changes] recognizes what was recorded here.
 func changesPipeline(r Route) mongo.Pipeline {
-	ofType := func(types ...string) bson.D {
-		return bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: types}}}}
-	}
-	const doc = "fullDocument."
-	inserted := append(ofType("insert", "replace"), bson.E{Key: doc + "type", Value: "representation"},
-		bson.E{Key: "$or", Value: bson.A{openInList(doc+"files", r.To, unpaused("paused")),
-			openInDict(doc+"files", r.To, unpaused("sites."+r.To+".paused"))}})
+	const files = "fullDocument.files"
+	inserted := bson.E{Key: "$or", Value: bson.A{openInList(files, r.To, unpaused("paused")),
+		openInDict(files, r.To, unpaused("sites."+r.To+".paused"))}}
 
-	updated := call("$objectToArray", call("$ifNull", "$updateDescription.updatedFields", bson.D{}))
-	removed := call("$ifNull", "$updateDescription.removedFields", bson.A{})
 	const value = "$$e.v"
-	set := func(regex string, more ...any) bson.D { // some field was set whose path matches
-		return some(updated, call("$and", append(bson.A{matches("$$e.k", regex)}, more...)...))
-	}
-	unset := func(regex string) bson.D { return some(removed, matches("$$e", regex)) }
+	set, unset := wasSet, wasUnset
 	// named is true of a record that was set as a whole and is of the site, in a list or in a dict.
 	named := func(site string) bson.D {
 		return call("$or", call("$eq", value+".name", literal(site)),
@@ -141,13 +151,22 @@ func changesPipeline(r Route) mongo.Pipeline {
 		set(recordPath+`\.paused$`, call("$in", value, unpausedValues)),
 		unset(recordPath+`\.paused$`),
 	)
-	created := filtered(updated, "e", call("$and", isSet(value),
+	created := filtered(updated(), "e", call("$and", isSet(value),
 		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`)))
+	return reporting(inserted, woken, let("created", created, first("$$created.v")))
+}
 
+// reporting is a pipeline that lets through, as keys only, representations that are inserted or replaced and meet a
+// condition, and updates for which an expression is true. So do other updates that have set a created_dt, with that.
+func reporting(inserted bson.E, updated, created any) mongo.Pipeline {
+	ofType := func(types ...string) bson.D {
+		return bson.D{{Key: "operationType", Value: bson.D{{Key: "$in", Value: types}}}}
+	}
+	insert := append(ofType("insert", "replace"), bson.E{Key: "fullDocument.type", Value: "representation"}, inserted)
 	// Null lets nothing through, a date what may have been recorded here.
-	updateDate := call("$cond", woken, true, let("created", created, first("$$created.v")))
+	updateDate := call("$cond", updated, true, created)
 	return mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{inserted, ofType("update", "rename", "drop",
+		{{Key: "$match", Value: bson.D{{Key: "$or", Value: bson.A{insert, ofType("update", "rename", "drop",
 			"dropDatabase")}}}}},
 		{{Key: "$project", Value: bson.D{
 			{Key: "operationType", Value: 1}, {Key: "ns", Value: 1}, {Key: "documentKey", Value: 1},

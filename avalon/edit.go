@@ -127,11 +127,19 @@ func (s *Store) edit(ctx context.Context, project string, e edit, o EditOptions)
 		}
 	}
 	if refused.err != nil {
-		return done, s.wrap(refused.err, "%s in project %s: the database refuses to change %d representation(s), "+
-			"such as %s", e.doing, project, refused.n, refused.first)
+		return done, &RefusedError{s.wrap(refused.err, "%s in project %s: the database refuses to change %d "+
+			"representation(s), such as %s", e.doing, project, refused.n, refused.first)}
 	}
 	return done, nil
 }
+
+// RefusedError means that the database refuses to change some documents, mostly as the collection has a validator. All
+// others have been changed.
+type RefusedError struct{ err error }
+
+func (e *RefusedError) Error() string { return e.err.Error() }
+
+func (e *RefusedError) Unwrap() error { return e.err }
 
 // refusal counts what the database refuses.
 type refusal struct {

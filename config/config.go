@@ -21,17 +21,22 @@ import (
 // Config has all settings, complete and valid. Load makes it; nothing changes it afterwards. Its printed forms hold no
 // secret.
 type Config struct {
-	Presets        string          // absolute path of the folder with the preset files, or its subfolder sync_server
-	LocalID        string          // this machine's own site, which "local" stands for below, as in OpenPype; optional
-	RetryCount     int             // how often a failing file is tried, 1 to 1000
-	LoopDelay      time.Duration   // between two fallback polls, 10ms to 24h
-	ActiveSite     string          // the site of this machine's storage
-	RemoteSite     string          // the site that it is synced with, a key of Sites; empty: nothing is synced
-	Direction      Direction       // which ways files are synced
-	LocalRoot      Roots           // where the storage is mounted here; empty: context.root of the documents says so
-	LocalRootLinks []string        // folders outside of LocalRoot that symbolic links in it may lead to
-	Sites          map[string]Site // all sites of gdrive.json by name; only RemoteSite's is known to be complete
-	Mongo          Mongo           // where the documents are
+	Presets        string        // absolute path of the folder with the preset files, or its subfolder sync_server
+	LocalID        string        // this machine's own site, which "local" stands for below, as in OpenPype; optional
+	RetryCount     int           // how often a failing file is tried, 1 to 1000
+	LoopDelay      time.Duration // between two fallback polls, 10ms to 24h
+	ActiveSite     string        // the site of this machine's storage
+	RemoteSite     string        // the site that it is synced with, a key of Sites; empty: nothing is synced
+	Direction      Direction     // which ways files are synced
+	LocalRoot      Roots         // where the storage is mounted here; empty: context.root of the documents says so
+	LocalRootLinks []string      // folders outside of LocalRoot that symbolic links in it may lead to
+
+	// AlwaysAccessibleOn are the sites that every published file gets a record of, each once. They need not be sites of
+	// this machine or of gdrive.json: another machine may bring the files there.
+	AlwaysAccessibleOn []string
+
+	Sites map[string]Site // all sites of gdrive.json by name; only RemoteSite's is known to be complete
+	Mongo Mongo           // where the documents are
 
 	Transfers int    // how many files are transferred at once, in both directions together, 1 to 256
 	Listen    string // HOST:PORT of the page, health and metrics; empty: off
@@ -53,9 +58,10 @@ type Config struct {
 	RecordProgress bool // show the progress of large files in their records
 }
 
-// configKeys are the keys of config.json. local_root and local_root_links are additions of sitesync to Pype's.
+// configKeys are the keys of config.json. The last three are additions of sitesync to Pype's.
 var configKeys = []string{
 	"local_id", "retry_cnt", "loop_delay", "active_site", "remote_site", "local_root", "local_root_links",
+	"always_accessible_on",
 }
 
 // problems collects all errors, and warnings of harmless but probably unintended settings, such as an unknown key. Each
@@ -141,6 +147,11 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []string, erro
 			"say in local_root of config.json, or with --local-root, where the storage is mounted on this machine")
 	}
 	c.LocalRootLinks = s.localRootLinks(flags.LocalRootLinks)
+	for _, site := range s.siteNames("always-accessible-on", "always_accessible_on", flags.AlwaysAccessibleOn) {
+		if site = c.resolveLocal(site); !slices.Contains(c.AlwaysAccessibleOn, site) {
+			c.AlwaysAccessibleOn = append(c.AlwaysAccessibleOn, site)
+		}
+	}
 
 	if c.Presets != "" {
 		file, ok := readFile(c.Presets, gdriveFile, c.RemoteSite != "", p)
@@ -213,6 +224,7 @@ func (c *Config) Settings() [][2]string {
 		{"direction", string(c.Direction)},
 		{"local_root", c.LocalRoot.String()},
 		{"local_root_links", strings.Join(c.LocalRootLinks, ";")},
+		{"always_accessible_on", strings.Join(c.AlwaysAccessibleOn, ";")},
 		{"mongo", c.Mongo.URI.Redacted()},
 		{"db", c.Mongo.Database},
 		{"state_db", c.Mongo.State},

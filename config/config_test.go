@@ -243,6 +243,32 @@ func TestLocalSite(t *testing.T) {
 	}
 }
 
+// The sites of always_accessible_on are a name or a list, "local" is the machine's own one, and each counts once.
+func TestAlwaysAccessibleOn(t *testing.T) {
+	for text, want := range map[string][]string{
+		`null`: nil, `""`: nil, `" "`: nil, `[]`: nil,
+		`"studio"`:                       {"studio"},
+		`"local"`:                        {"art-17"},
+		`["studio"]`:                     {"studio"},
+		`["local", "art-17", "nowhere"]`: {"art-17", "nowhere"},
+		`["studio", "gdrive", "studio"]`: {"studio", "gdrive"},
+	} {
+		s := newStudio(t)
+		s.write(configFile, `{"remote_site": "gdrive", "local_id": "art-17", "always_accessible_on": `+text+`}`)
+		if got := s.mustLoad(Flags{}).AlwaysAccessibleOn; !slices.Equal(got, want) {
+			t.Errorf("%s is %q, want %q", text, got, want)
+		}
+	}
+	s := newStudio(t)
+	s.write(configFile, `{"remote_site": "gdrive", "always_accessible_on": ["studio ", "studio"]}`)
+	c, warnings, _ := s.load(Flags{})
+	want := []string{`config.json: always_accessible_on is "studio "; the blanks around "studio" are ignored, ` +
+		`as Pype does`}
+	if !slices.Equal(c.AlwaysAccessibleOn, []string{"studio"}) || !slices.Equal(warnings, want) {
+		t.Errorf("read %q, warnings %q", c.AlwaysAccessibleOn, warnings)
+	}
+}
+
 func TestNestedRoots(t *testing.T) {
 	s := newStudio(t)
 	s.write(
@@ -336,7 +362,7 @@ func TestPrintedForms(t *testing.T) {
 	}
 	const want = `[retry_cnt 3] [loop_delay 1m] [active_site studio] [remote_site gdrive] ` +
 		`[direction both] [local_root ] ` +
-		`[local_root_links ] ` +
+		`[local_root_links ] [always_accessible_on ] ` +
 		`[mongo mongodb://pype:***@db.studio.example/?replicaSet=rs0]`
 	if !strings.Contains(settings, want) {
 		t.Errorf("%s\nlacks %s", settings, want)

@@ -71,6 +71,12 @@ func TestPrecedence(t *testing.T) {
 			get:      func(c *Config) string { return strings.Join(c.LocalRootLinks, ";") },
 		},
 		{
+			name: "always_accessible_on", key: "always_accessible_on", env: "SITESYNC_ALWAYS_ACCESSIBLE_ON",
+			flag: func(f *Flags, v string) { f.AlwaysAccessibleOn = []string{v} },
+			file: `["a", "b"]`, inEnv: "b;c;b", byFlag: "", def: "", fromFile: "a;b", fromEnv: "b;c", fromFlag: "",
+			get: func(c *Config) string { return strings.Join(c.AlwaysAccessibleOn, ";") },
+		},
+		{
 			name: "mongo", flag: func(f *Flags, v string) { f.Mongo = &v }, env: "SITESYNC_MONGO",
 			inEnv: "mongodb://b", byFlag: "mongodb://c", def: "mongodb://db.studio.example:27017",
 			fromEnv: "mongodb://b", fromFlag: "mongodb://c",

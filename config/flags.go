@@ -15,6 +15,8 @@ type Flags struct {
 	LocalRoot      []string `group:"Studio" sep:"none" placeholder:"[NAME=]PATH" help:"${local_root}"`
 	LocalRootLinks []string `group:"Studio" sep:"none" placeholder:"PATH" help:"${local_root_links}"`
 
+	AlwaysAccessibleOn []string `group:"Studio" sep:"none" placeholder:"SITE" help:"${always_accessible_on}"`
+
 	Mongo     *string `group:"Database" placeholder:"URI" help:"${mongo}"`
 	MongoFile *string `group:"Database" placeholder:"FILE" help:"${mongo_file}"`
 	DB        *string `group:"Database" placeholder:"NAME" help:"${db}"`
@@ -59,6 +61,9 @@ var FlagHelp = map[string]string{
 	"local_root_links": "Folder outside of the roots that symbolic links in the storage may lead to, such as a " +
 		"project on another mount; overrides local_root_links of config.json. Repeat it for several. " +
 		"($SITESYNC_LOCAL_ROOT_LINKS, several separated by ;)",
+	"always_accessible_on": "Site that every published file gets a record of, if it has none, so that it is brought " +
+		"there; overrides always_accessible_on of config.json. Repeat it for several. " +
+		"($SITESYNC_ALWAYS_ACCESSIBLE_ON, several separated by ;)",
 	"mongo": "MongoDB connection string. Prefer the environment, which ps does not show. ($SITESYNC_MONGO, " +
 		"$AVALON_MONGO)",
 	"mongo_file": "File with the connection string, such as a secret of a container. ($SITESYNC_MONGO_FILE)",

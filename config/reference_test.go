@@ -153,8 +153,8 @@ func TestReference(t *testing.T) {
 	}
 
 	page.WriteString(
-		"\n## config.json\n\nThe file of Pype, unchanged. `local_root` and `local_root_links` are additions of " +
-			"sitesync, which Pype does not read.\n\n",
+		"\n## config.json\n\nThe file of Pype, unchanged. `local_root`, `local_root_links` and " +
+			"`always_accessible_on` are\nadditions of sitesync, which Pype does not read.\n\n",
 	)
 	row(&page, "Key", "Value", "Allowed", "Meaning")
 	page.WriteString("|---|---|---|---|\n")
@@ -167,7 +167,7 @@ func TestReference(t *testing.T) {
 		switch key {
 		case "retry_cnt", "loop_delay":
 			kinds = "a number, or a string with one"
-		case "local_root_links":
+		case "local_root_links", "always_accessible_on":
 			kinds = "a string, or a list of strings"
 		case "local_root":
 			kinds = "a string, or an object with a string for each name"

@@ -153,17 +153,44 @@ func (s *settings) siteName(st setting, def string) string {
 		want += ", or empty"
 	}
 	v := s.get(st, def, want, aString)
+	if st.allowEmpty && strings.TrimSpace(v.text) == "" {
+		return def
+	}
+	if name, ok := s.checkSiteName(v, want); ok {
+		return name
+	}
+	return def
+}
+
+// siteNames reads names from the flags or the environment, or a string or a list of strings from the file. A single one
+// that is empty stands for none.
+func (s *settings) siteNames(name, key string, flags []string) (names []string) {
+	origin, values := s.list(name, flags)
+	if len(values) == 0 {
+		origin, values = s.file.at(key), s.file.texts(key, wantSiteName+", or a list of names")
+	}
+	if len(values) == 1 && strings.TrimSpace(values[0]) == "" {
+		return nil
+	}
+	for _, text := range values {
+		if site, ok := s.checkSiteName(value{origin, text}, wantSiteName); ok {
+			names = append(names, site)
+		}
+	}
+	return names
+}
+
+// checkSiteName is the name without the blanks around it.
+func (s *settings) checkSiteName(v value, want string) (string, bool) {
 	name := strings.TrimSpace(v.text)
-	switch {
-	case name == "" && st.allowEmpty:
-		return def
-	case !validSiteName(name):
+	if !validSiteName(name) {
 		s.addError(v.origin, "is %q but must be %s", v.text, want)
-		return def
-	case name != v.text:
+		return "", false
+	}
+	if name != v.text {
 		s.addWarning(v.origin, "is %q; the blanks around %q are ignored, as Pype does", v.text, name)
 	}
-	return name
+	return name, true
 }
 
 func validSiteName(name string) bool {

@@ -218,6 +218,17 @@ func TestWrong(t *testing.T) {
 		{name: "local_root_links relative", config: with("local_root_links", `"mnt"`),
 			want: []string{`config.json: local_root_links is "mnt" but must be an absolute path of this machine, ` +
 				`e.g. "/mnt/studio"`}},
+		{name: "always_accessible_on object", config: with("always_accessible_on", `{"studio": true}`),
+			want: []string{`config.json: always_accessible_on has an object in it` + name + `, or a list of names`}},
+		{name: "always_accessible_on number", config: with("always_accessible_on", `["studio", 7]`),
+			want: []string{`config.json: always_accessible_on has a number in it` + name + `, or a list of names`}},
+		{name: "always_accessible_on dot and nothing", config: with("always_accessible_on", `["a.b", "studio", ""]`),
+			want: []string{`config.json: always_accessible_on is "a.b"` + name,
+				`config.json: always_accessible_on is ""` + name}},
+		{name: "always_accessible_on variable", env: map[string]string{"SITESYNC_ALWAYS_ACCESSIBLE_ON": "a;$b"},
+			want: []string{`SITESYNC_ALWAYS_ACCESSIBLE_ON is "$b"` + name}},
+		{name: "always_accessible_on flag", flags: Flags{AlwaysAccessibleOn: []string{"a", "b."}},
+			want: []string{`--always-accessible-on is "b."` + name}},
 
 		// credentials
 		{name: "credentials object", gdrive: oneSite(`"credentials_url": {"private_key": "S3cr3t"}, ` + root),
