@@ -2,9 +2,6 @@ package avalon
 
 import (
 	"context"
-	"regexp"
-	"slices"
-	"strings"
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -199,36 +196,41 @@ type Retry struct {
 // Retry makes failed files of a project pending again: it removes tries, error and last_failed_dt from their records,
 // which wakes a daemon. The files are valid, neither synced nor paused, and have failed so often.
 func (s *Store) Retry(ctx context.Context, project string, r Retry) (EditResult, error) {
-	minTries := max(r.MinTries, 1)
+	filter := bson.D{{Key: "$or", Value: triedFilters(r.Site)}}
+	if r.Representations != nil {
+		filter = append(filter, idIn(r.Representations))
+	}
+	e := freshStart(r.Site, max(r.MinTries, 1))
+	e.doing, e.filters = "take failed files back to pending", []bson.D{filter}
+	return s.edit(ctx, project, e, r.EditOptions)
+}
+
+// freshStart is the edit of Retry, for any documents.
+func freshStart(site string, minTries int) edit {
 	failed := func(rec string) bson.D {
 		return call("$and", isValid("$$f", rec), isOpen(rec), isUnpaused(rec), call("$gte", triesOf(rec), minTries))
 	}
 	fresh := func(rec string) bson.D { return without(rec, "tries", "error", "last_failed_dt", "progress") }
-	inList := call("$cond", call("$and", is("$$s.name", r.Site), failed("$$s")), fresh("$$s"), "$$s")
-	inDict := "$$f.sites." + r.Site
-	filter := bson.D{{Key: "$or", Value: triedFilters(r.Site)}}
-	if r.Representations != nil {
-		filter = append(filter, bson.E{Key: "_id", Value: bson.D{{Key: "$in", Value: r.Representations}}})
-	}
-	return s.edit(ctx, project, edit{
-		doing:   "take failed files back to pending",
-		filters: []bson.D{filter},
-		applies: let("r", recordFor("$$f.sites", r.Site), failed("$$r")),
+	inList := call("$cond", call("$and", is("$$s.name", site), failed("$$s")), fresh("$$s"), "$$s")
+	inDict := "$$f.sites." + site
+	return edit{
+		applies: let("r", recordFor("$$f.sites", site), failed("$$r")),
 		sites: byForm("$$f.sites", mapped("$$f.sites", "s", inList),
-			call("$mergeObjects", "$$f.sites", bson.D{{Key: r.Site, Value: fresh(inDict)}}), "$$f.sites"),
-	}, r.EditOptions)
+			call("$mergeObjects", "$$f.sites", bson.D{{Key: site, Value: fresh(inDict)}}), "$$f.sites"),
+	}
 }
 
 // AddSite says which published files get a record of a site.
 type AddSite struct {
-	From   string // the site that has the files
-	Site   string // the one that is to get them; no "." in it
-	Subset string // name of the subsets, with * for any characters and ? for one; "" for all
-	Family string // one of those of the subset, or of the version; "" for all
+	From string // the site that has the files; "" for any
+	Site string // the one that is to get them; no "." in it
+	Selection
 
-	// When the active site got the file: not before Since, and before Before; the zero time is no limit. Pype writes
-	// the wall clock of the publisher into created_dt as if that were UTC, and so these are read.
+	// When the site From got the file: not before Since, and before Before; the zero time is no limit. Pype writes the
+	// wall clock of the publisher into created_dt as if that were UTC, and so these are read. They require From.
 	Since, Before time.Time
+
+	Retry bool // also give a fresh start to files that have the record, and have failed there
 	EditOptions
 }
 
@@ -236,93 +238,45 @@ type AddSite struct {
 // them: from then on they are pending. Files without any sites, from before Pype had sites, are left alone, as nothing
 // says that the site From has them.
 func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditResult, error) {
-	const created = "$$from.created_dt"
-	has := bson.A{isCreated("$$from")}
-	if !a.Since.IsZero() {
-		has = append(has, isOf(created, "date"), call("$gte", created, a.Since.UTC()))
+	has := isOnAny("$$f.sites")
+	if a.From != "" {
+		const created = "$$from.created_dt"
+		conditions := bson.A{isCreated("$$from")}
+		if !a.Since.IsZero() {
+			conditions = append(conditions, isOf(created, "date"), call("$gte", created, a.Since.UTC()))
+		}
+		if !a.Before.IsZero() {
+			conditions = append(conditions, isOf(created, "date"), call("$lt", created, a.Before.UTC()))
+		}
+		has = let("from", recordFor("$$f.sites", a.From), call("$and", conditions...))
 	}
-	if !a.Before.IsZero() {
-		has = append(has, isOf(created, "date"), call("$lt", created, a.Before.UTC()))
-	}
-	versions, err := s.versions(ctx, project, a)
+	selected, err := s.selected(ctx, project, a.Selection)
 	if err != nil {
 		return EditResult{}, s.wrap(err, "find the versions in project %s", project)
 	}
-	return s.edit(ctx, project, edit{
+	lacks := call("$and", is(recordFor("$$f.sites", a.Site), nil), has)
+	e := edit{
 		doing:   "add site " + a.Site,
-		filters: versions,
-		applies: call("$and", is(recordFor("$$f.sites", a.Site), nil),
-			let("from", recordFor("$$f.sites", a.From), call("$and", has...))),
+		filters: selected,
+		applies: lacks,
 		sites: byForm("$$f.sites",
 			call("$concatArrays", "$$f.sites", bson.A{bson.D{{Key: "name", Value: literal(a.Site)}}}),
 			call("$mergeObjects", "$$f.sites", bson.D{{Key: a.Site, Value: literal(bson.D{})}}), "$$f.sites"),
-	}, a.EditOptions)
+	}
+	if a.Retry {
+		again := freshStart(a.Site, 1)
+		e.applies, e.sites = call("$or", lacks, again.applies), call("$cond", lacks, e.sites, again.sites)
+	}
+	return s.edit(ctx, project, e, a.EditOptions)
 }
 
 // WithoutSites counts the files of a project that have no sites at all.
-func (s *Store) WithoutSites(ctx context.Context, project string, a AddSite) (int64, error) {
-	versions, err := s.versions(ctx, project, a)
+func (s *Store) WithoutSites(ctx context.Context, project string, sel Selection) (int64, error) {
+	selected, err := s.selected(ctx, project, sel)
 	if err != nil {
 		return 0, s.wrap(err, "find the versions in project %s", project)
 	}
-	done, err := s.edit(ctx, project, edit{doing: "count files without sites", filters: versions,
+	done, err := s.edit(ctx, project, edit{doing: "count files without sites", filters: selected,
 		applies: is("$$f.sites", nil), sites: literal(bson.A{})}, EditOptions{DryRun: true})
 	return done.Files, err
-}
-
-// maxParents bounds the versions that are asked for at once: a query must be smaller than 16 MB, and each one may read
-// all documents, as avalon has no index of parent.
-const maxParents = 50_000
-
-// versions are filters for the representations of the versions that are wanted.
-func (s *Store) versions(ctx context.Context, project string, a AddSite) ([]bson.D, error) {
-	if a.Subset == "" && a.Family == "" {
-		return []bson.D{{}}, nil
-	}
-	// A master version stands beside the numbered ones.
-	types := bson.A{"version", "master_version", "hero_version"}
-	wanted := bson.D{{Key: "type", Value: bson.D{{Key: "$in", Value: types}}}}
-	named := bson.D{{Key: "type", Value: "subset"}}
-	if a.Subset != "" {
-		named = append(named, bson.E{Key: "name", Value: bson.Regex{Pattern: glob(a.Subset)}})
-		subsets, err := s.ids(ctx, project, named)
-		if err != nil {
-			return nil, err
-		}
-		wanted = append(wanted, parentIn(subsets))
-	}
-	if a.Family != "" { // of the subset; before schema 3.0 each version had its own
-		family := bson.A{bson.D{{Key: "data.families", Value: a.Family}}, bson.D{{Key: "data.family", Value: a.Family}}}
-		subsets, err := s.ids(ctx, project, append(named, bson.E{Key: "$or", Value: family}))
-		if err != nil {
-			return nil, err
-		}
-		wanted = append(wanted, bson.E{Key: "$or", Value: append(family, bson.D{parentIn(subsets)})})
-	}
-	ids, err := s.ids(ctx, project, wanted)
-	var filters []bson.D
-	for some := range slices.Chunk(ids, maxParents) {
-		filters = append(filters, bson.D{parentIn(some)})
-	}
-	return filters, err
-}
-
-func parentIn(ids []ID) bson.E { return bson.E{Key: "parent", Value: bson.D{{Key: "$in", Value: ids}}} }
-
-// glob is a pattern with * and ? as a regular expression.
-func glob(pattern string) string {
-	return "^" + strings.NewReplacer(`\*`, ".*", `\?`, ".").Replace(regexp.QuoteMeta(pattern)) + "$"
-}
-
-// ids are those of the documents that are found.
-func (s *Store) ids(ctx context.Context, project string, filter bson.D) ([]ID, error) {
-	ids := []ID{} // also $in of none wants a list
-	err := s.scan(ctx, project, filter, options.Find(), func(doc bson.Raw) bool {
-		id, ok := documentIDOf(doc.Lookup("_id"))
-		if ok {
-			ids = append(ids, id)
-		}
-		return true
-	})
-	return ids, err
 }

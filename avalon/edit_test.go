@@ -350,17 +350,18 @@ func TestAddSite(t *testing.T) {
 		add  AddSite
 		want string
 	}{
-		"all":                     {AddSite{}, "look1 look2 null1 old1 older1 render1"},
-		"subset":                  {AddSite{Subset: "lookMain"}, "look1 look2"},
-		"subset pattern":          {AddSite{Subset: "model*"}, "null1 old1 older1"},
-		"subset with ?":           {AddSite{Subset: "look?ain"}, "look1 look2"},
-		"subset that has a dot":   {AddSite{Subset: "render.beauty+"}, "render1"},
-		"a dot is a dot":          {AddSite{Subset: "render-beauty+"}, ""},
-		"part of a name":          {AddSite{Subset: "look"}, ""},
-		"family":                  {AddSite{Family: "review"}, "render1"},
-		"family of versions too":  {AddSite{Family: "model"}, "null1 old1 older1"},
-		"subset and family":       {AddSite{Subset: "modelOld*", Family: "model", Since: date(2019)}, "old1"},
-		"subset, not the family":  {AddSite{Subset: "lookMain", Family: "model"}, ""},
+		"all":                    {AddSite{}, "look1 look2 null1 old1 older1 render1"},
+		"subset":                 {AddSite{Selection: Selection{Subset: "lookMain"}}, "look1 look2"},
+		"subset pattern":         {AddSite{Selection: Selection{Subset: "model*"}}, "null1 old1 older1"},
+		"subset with ?":          {AddSite{Selection: Selection{Subset: "look?ain"}}, "look1 look2"},
+		"subset that has a dot":  {AddSite{Selection: Selection{Subset: "render.beauty+"}}, "render1"},
+		"a dot is a dot":         {AddSite{Selection: Selection{Subset: "render-beauty+"}}, ""},
+		"part of a name":         {AddSite{Selection: Selection{Subset: "look"}}, ""},
+		"family":                 {AddSite{Selection: Selection{Family: "review"}}, "render1"},
+		"family of versions too": {AddSite{Selection: Selection{Family: "model"}}, "null1 old1 older1"},
+		"subset and family": {AddSite{Selection: Selection{Subset: "modelOld*", Family: "model"},
+			Since: date(2019)}, "old1"},
+		"subset, not the family":  {AddSite{Selection: Selection{Subset: "lookMain", Family: "model"}}, ""},
 		"since":                   {AddSite{Since: date(2021)}, "look2 render1"},
 		"before":                  {AddSite{Before: date(2020)}, "null1 old1 older1"},
 		"since and before":        {AddSite{Since: date(2019), Before: date(2021)}, "look1 old1"},
@@ -387,7 +388,8 @@ func TestAddSite(t *testing.T) {
 			}
 		}
 	}
-	if n, err := s.WithoutSites(t.Context(), project, AddSite{}); err != nil || n != 3 { // also those that are no files
+	if n, err := s.WithoutSites(t.Context(), project, Selection{}); err != nil ||
+		n != 3 { // also those that are no files
 		t.Errorf("%d files without sites, %v", n, err)
 	}
 

@@ -29,7 +29,7 @@ func (s *Store) EnsureSites(ctx context.Context, project string, sites []string,
 	}
 	return s.edit(ctx, project, edit{
 		doing:   "add records of the sites " + strings.Join(sites, ", "),
-		filters: []bson.D{{{Key: "_id", Value: bson.D{{Key: "$in", Value: ids}}}}},
+		filters: []bson.D{{idIn(ids)}},
 		applies: lacksOneOf("$$f.sites", sites),
 		sites:   byForm("$$f.sites", call("$concatArrays", list...), call("$mergeObjects", dict...), "$$f.sites"),
 	}, EditOptions{})
@@ -38,12 +38,11 @@ func (s *Store) EnsureSites(ctx context.Context, project string, sites []string,
 // lacksOneOf is true of the sites of a file that some site has, and that lack the record of one of those that are
 // named.
 func lacksOneOf(sites string, named []string) bson.D {
-	held := byForm(sites, some(sites, isCreated("$$e")), some(call("$objectToArray", sites), isCreated("$$e.v")), false)
 	var lacking bson.A
 	for _, site := range named {
 		lacking = append(lacking, is(recordFor(sites, site), nil))
 	}
-	return call("$and", held, call("$or", lacking...))
+	return call("$and", isOnAny(sites), call("$or", lacking...))
 }
 
 // NewestIDs returns up to limit ids of the documents of a project, the newest first: those before the id before, from

@@ -336,7 +336,7 @@ func (s *Store) RootUses(ctx context.Context, project string, r Route) ([]RootUs
 	filters := bson.A{openInList("files", r.To), openInDict("files", r.To)}
 	due := call("$and", isOpen("$r"), isValid("$f", "$r"),
 		let("from", recordFor("$f.sites", r.From), isCreated("$$from")))
-	pipeline := append(records(r, filters, "context.root"),
+	pipeline := append(records(r, nil, filters, "context.root"),
 		bson.D{{Key: "$match", Value: bson.D{{Key: "$expr", Value: due}}}},
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: bson.D{{Key: "root", Value: "$context.root"}, {Key: "field", Value: field}}},

@@ -111,6 +111,11 @@ func isCreated(rec string) bson.D {
 	return call("$and", isOf(rec, "object"), call("$not", is(rec+".created_dt", nil)))
 }
 
+// isOnAny is true of the sites of a file that is on one of them.
+func isOnAny(sites string) bson.D {
+	return byForm(sites, some(sites, isCreated("$$e")), some(call("$objectToArray", sites), isCreated("$$e.v")), false)
+}
+
 // isOpen is the opposite, of a record that is a document.
 func isOpen(rec string) bson.D { return call("$and", isOf(rec, "object"), is(rec+".created_dt", nil)) }
 

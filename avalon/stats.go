@@ -103,11 +103,12 @@ func (g *group) file(r Rules, waits []time.Duration, now time.Time) *File {
 	return f
 }
 
-// Stats counts the files of a project. The server reads all of the project's representations for it, and answers with
-// a few lines: what has the same tries is counted there, what that means is decided here, as for an upload.
-func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Time) (Stats, error) {
+// Stats counts the files of a project, or of some of its representations only. The server reads all of them for it, and
+// answers with a few lines: what has the same tries is counted there, what that means is decided here, as for a
+// transfer.
+func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Time, only ...ID) (Stats, error) {
 	waits := r.waits()
-	cur, err := s.db.Collection(project).Aggregate(ctx, statsPipeline(r, waits, now))
+	cur, err := s.db.Collection(project).Aggregate(ctx, statsPipeline(r, waits, now, only))
 	groups, err := readAll[group](ctx, cur, err)
 	if err != nil {
 		return Stats{}, s.wrap(err, "count the files of project %s", project)
@@ -127,8 +128,8 @@ func (s *Store) Stats(ctx context.Context, project string, r Rules, now time.Tim
 	return t, nil
 }
 
-// statsPipeline groups the files of a project by what [Rules.Evaluate] asks of them.
-func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline {
+// statsPipeline groups the files of a project, or of some representations, by what [Rules.Evaluate] asks of them.
+func statsPipeline(r Rules, waits []time.Duration, now time.Time, only []ID) mongo.Pipeline {
 	sized := call("$and", isOf("$f.size", "int", "long", "double", "decimal"), call("$gte", "$f.size", 0))
 	late := bson.A{} // of each wait 1 if it is over
 	for _, w := range waits {
@@ -140,7 +141,7 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 	}
 	flag := func(name string) bson.D { return bson.D{{Key: name, Value: literal(true)}} }
 	filters := bson.A{bson.D{{Key: "files.sites.name", Value: r.To}}, bson.D{exists("files.sites." + r.To)}}
-	return append(records(r.Route, filters),
+	return append(records(r.Route, only, filters),
 		bson.D{{Key: "$group", Value: bson.D{
 			{Key: "_id", Value: call("$switch", bson.D{
 				{Key: "branches", Value: bson.A{
@@ -163,17 +164,21 @@ func statsPipeline(r Rules, waits []time.Duration, now time.Time) mongo.Pipeline
 		}}})
 }
 
-// records yields each file that has a record of the remote site, of the representations that fit one of the filters:
-// the file as f, the record as r, and fields of the representation that are to be kept.
-func records(r Route, filters bson.A, keep ...string) mongo.Pipeline {
+// records yields each file that has a record of the site To, of the representations that fit one of the filters, or of
+// some of those only: the file as f, the record as r, and fields of the representation that are to be kept.
+func records(r Route, only []ID, filters bson.A, keep ...string) mongo.Pipeline {
 	project := func(fields bson.D) bson.D {
 		for _, k := range keep {
 			fields = append(fields, bson.E{Key: k, Value: 1})
 		}
 		return bson.D{{Key: "$project", Value: fields}}
 	}
+	match := bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}
+	if len(only) > 0 {
+		match = append(bson.D{idIn(only)}, match...)
+	}
 	return mongo.Pipeline{
-		{{Key: "$match", Value: bson.D{{Key: "type", Value: "representation"}, {Key: "$or", Value: filters}}}},
+		{{Key: "$match", Value: match}},
 		project(bson.D{{Key: "type", Value: 1}, {Key: "files", Value: 1}}),
 		project(bson.D{{Key: "files", Value: call("$cond", isReadable(), "$files", bson.A{})}}),
 		{{Key: "$unwind", Value: "$files"}},
@@ -192,13 +197,14 @@ type FailedFile struct {
 	LastFailed time.Time // zero if unknown
 }
 
-// Failed returns files of a project that have no tries left, the last to fail first, but not more than so many.
-func (s *Store) Failed(ctx context.Context, project string, r Rules, limit int) ([]FailedFile, error) {
+// Failed returns files of a project, or of some of its representations only, that have no tries left, the last to fail
+// first, but not more than so many.
+func (s *Store) Failed(ctx context.Context, project string, r Rules, limit int, only ...ID) ([]FailedFile, error) {
 	if limit <= 0 {
 		return nil, nil
 	}
 	// The server leaves out numbers that are too small; what else there is in tries, the model decides on.
-	pipeline := append(records(r.Route, triedFilters(r.To)),
+	pipeline := append(records(r.Route, only, triedFilters(r.To)),
 		bson.D{{Key: "$match", Value: bson.D{
 			{Key: "r.created_dt", Value: nil},
 			{Key: "r.tries", Value: bson.D{{Key: "$ne", Value: nil},
@@ -229,5 +235,38 @@ func (s *Store) Failed(ctx context.Context, project string, r Rules, limit int) 
 	slices.SortStableFunc(list, func(a, b FailedFile) int {
 		return cmp.Or(b.LastFailed.Compare(a.LastFailed), cmp.Compare(a.Path, b.Path))
 	})
+	return list, nil
+}
+
+// RunningFile is a file that is being transferred.
+type RunningFile struct {
+	Path string
+	Size int64   // bytes, or UnknownSize
+	Done float64 // how much of it is there, from 0 to 1
+}
+
+// Running returns the files of representations whose progress is recorded, but not more than so many. Only large files
+// have one, and only where sitesync is told to record it.
+func (s *Store) Running(ctx context.Context, project string, r Route, limit int, only []ID) ([]RunningFile, error) {
+	open := bson.A{openInList("files", r.To), openInDict("files", r.To)}
+	cur, err := s.db.Collection(project).Aggregate(ctx, append(records(r, only, open),
+		bson.D{{Key: "$match", Value: bson.D{{Key: "r.created_dt", Value: nil},
+			{Key: "r.progress", Value: bson.D{{Key: "$gt", Value: 0}, {Key: "$lte", Value: 1}}}}}},
+		bson.D{{Key: "$limit", Value: limit}},
+		bson.D{{Key: "$project", Value: bson.D{{Key: "path", Value: "$f.path"}, {Key: "size", Value: "$f.size"},
+			{Key: "done", Value: call("$convert", bson.D{{Key: "input", Value: "$r.progress"},
+				{Key: "to", Value: "double"}, {Key: "onError", Value: 0.0}})}}}}))
+	docs, err := readAll[bson.Raw](ctx, cur, err)
+	if err != nil {
+		return nil, s.wrap(err, "read the progress of files of project %s", project)
+	}
+	var list []RunningFile
+	for _, doc := range docs {
+		f := RunningFile{Path: text(doc.Lookup("path")), Size: UnknownSize, Done: doc.Lookup("done").Double()}
+		if n, ok := integer(doc.Lookup("size")); ok && n >= 0 {
+			f.Size = n
+		}
+		list = append(list, f)
+	}
 	return list, nil
 }

@@ -73,12 +73,13 @@ func (c addSiteCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	out := newBulkResult(site, c.DryRun)
-	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site, Subset: c.Subset, Family: c.Family, Since: c.since,
-		Before: c.before, EditOptions: out.options(c.Project)}
+	add := avalon.AddSite{From: e.cfg.ActiveSite, Site: site,
+		Selection: avalon.Selection{Subset: c.Subset, Family: c.Family}, Since: c.since, Before: c.before,
+		EditOptions: out.options(c.Project)}
 	done, err := e.store.AddSite(ctx, c.Project, add)
 	var without int64
 	if err == nil {
-		without, err = e.store.WithoutSites(ctx, c.Project, add)
+		without, err = e.store.WithoutSites(ctx, c.Project, add.Selection)
 	}
 	out.add(ctx, c.Project, done, err).WithoutSites = without
 	return out.write(c.Output, "have got site "+site, "would get site "+site,
