@@ -127,7 +127,8 @@ func TestReleaseFiles(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"LICENSE", "README.md", "docs/quickstart.md", "docs/page.png", licenseFolder,
-		"deploy/compose/compose.yaml", "deploy/systemd/sitesync.service", "deploy/grafana/sitesync.json"} {
+		"deploy/compose/compose.yaml", "deploy/systemd/sitesync.service", "deploy/artist/sitesync.plist",
+		"deploy/grafana/sitesync.json"} {
 		if !packed[name] {
 			t.Errorf("no archive has %s", name)
 		}

@@ -34,6 +34,13 @@ func read(t *testing.T, name string) string {
 	return strings.ReplaceAll(string(data), "\r\n", "\n")
 }
 
+func write(t *testing.T, name, content string, mode os.FileMode) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // decode reads YAML. A field that into does not have, also in other letters, is an error, as is one that is there
 // twice.
 func decode(t *testing.T, name string, into any) {
@@ -87,9 +94,6 @@ type process struct {
 // the process would find them.
 func (p process) check(t *testing.T, files map[string]string) *config.Config {
 	t.Helper()
-	if !slices.Equal(p.args, []string{"run"}) {
-		t.Errorf("it is started as sitesync %q", p.args)
-	}
 	known := variables(t)
 	for name := range p.env {
 		if !slices.Contains(known, name) {
@@ -113,11 +117,24 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(path, []byte(at(content)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		write(t, path, at(content), 0o600)
 	}
-	cfg, warnings, err := config.Load(config.Flags{}, func(name string) (string, bool) {
+	var flags struct {
+		config.Flags `embed:""`
+		Run          struct{} `cmd:""`
+	}
+	parser, err := kong.New(&flags, kong.Vars(config.FlagHelp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var args []string
+	for _, arg := range p.args {
+		args = append(args, at(arg))
+	}
+	if _, err := parser.Parse(args); err != nil {
+		t.Errorf("it is started as sitesync %q: %v", p.args, err)
+	}
+	cfg, warnings, err := config.Load(flags.Flags, func(name string) (string, bool) {
 		v, ok := p.env[name]
 		return at(v), ok
 	})
@@ -141,13 +158,17 @@ func (p process) check(t *testing.T, files map[string]string) *config.Config {
 	return cfg
 }
 
-// localRoot checks that the storage is where the presets say.
+// localRoot checks that the storage is where the presets say, and that nothing is to be written to it: it is one of the
+// mounts.
 func (p process) localRoot(t *testing.T, cfg *config.Config) {
 	t.Helper()
 	root, ok := cfg.LocalRoot[""]
 	if !ok ||
 		!slices.ContainsFunc(p.mounts, func(m string) bool { return strings.HasSuffix(filepath.ToSlash(root), m) }) {
 		t.Errorf("local_root is %q, the mounts are %q", root, p.mounts)
+	}
+	if want := []config.Direction{config.Up}; !slices.Equal(cfg.Directions(), want) {
+		t.Errorf("it syncs %q, but can only read the storage", cfg.Directions())
 	}
 }
 

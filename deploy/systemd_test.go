@@ -1,9 +1,6 @@
 package deploy_test
 
 import (
-	"bytes"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -81,21 +78,5 @@ func TestUnit(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
-
-	// Where there is systemd, it says itself what it does not understand.
-	if analyze, err := exec.LookPath("systemd-analyze"); err == nil {
-		binary := filepath.Join(t.TempDir(), "sitesync")
-		if err := os.WriteFile(binary, []byte("#!/bin/sh\n"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		copied := filepath.Join(t.TempDir(), filepath.Base(name))
-		if err := os.WriteFile(copied, []byte(strings.ReplaceAll(read(t, name), command[0], binary)),
-			0o644); err != nil {
-			t.Fatal(err)
-		}
-		out, err := exec.Command(analyze, "verify", copied).CombinedOutput()
-		if err != nil || bytes.Contains(out, []byte(filepath.Base(name)+":")) {
-			t.Errorf("systemd-analyze verify: %v\n%s", err, out)
-		}
-	}
+	verifyUnit(t, name, command[0])
 }
