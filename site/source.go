@@ -35,6 +35,9 @@ type OpenOptions struct {
 	Size     int64 // bytes as published; negative if unknown
 	Priority bool  // as in [Incoming]
 
+	// WillRead says that the file is read right after, so that its content may be asked for with all else.
+	WillRead bool
+
 	// Siblings returns where other files are that are about to be opened and are in the same folder, so that a site can
 	// ask for all of them at once. May be nil.
 	Siblings func() []Location
@@ -56,10 +59,6 @@ type Location struct {
 	Rel  string // path below it, as a document has it: with any separators, and with braces doubled perhaps
 	ID   string // that the site gave the file when it was put there, as the document has it; empty if it has none
 }
-
-// Reading reads the path of a document below its root: with slashes, without what has no meaning. Its error is the
-// file's own, such as of a path that leaves the root.
-type Reading func(rel string) (string, error)
 
 // SourceFile is a file that is open for reading. ReadAt may be called at the same time from many goroutines.
 type SourceFile interface {

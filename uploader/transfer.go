@@ -143,7 +143,7 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 		return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 	}
 	live := t.lane == watcher.Live
-	src, err := u.Source.Open(ctx, from.at, site.OpenOptions{Size: t.file.Size, Priority: live,
+	src, err := u.Source.Open(ctx, from.at, site.OpenOptions{Size: t.file.Size, Priority: live, WillRead: true,
 		Siblings: func() []site.Location { return u.siblingSources(t) }})
 	if err != nil {
 		return u.sourceTrouble(err, r, from), 0, obj, err

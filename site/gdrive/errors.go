@@ -67,6 +67,15 @@ var rules = []rule{
 	{403, "teamDriveHierarchyTooDeep", site.FileError,
 		"folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
 	{403, "teamDriveMembershipRequired", site.Unavailable, "make the account a member of the shared drive"},
+	{403, "cannotDownloadAbusiveFile", site.FileError, "Google takes the file for malware or spam, and gives it to " +
+		"nobody but its owner; put it on Drive anew, in an archive if need be"},
+	{403, "cannotDownloadFile", site.FileError, "people who may only read the file must not download it; allow that " +
+		"in its sharing settings"},
+	{403, "downloadQuotaExceeded", site.FileError, "the file was downloaded too often lately; Google gives it again " +
+		"within a day"},
+	{403, "fileNotDownloadable", site.FileError, "it has no content, as a Google document has none; export it, and " +
+		"put that on Drive in its place"},
+	{416, "", site.NotReady, "the file has become shorter while it was read"},
 	{409, "", site.Transient, ""}, // a create looks at what is there; see retry.again
 	{412, "", site.Transient, ""}, // we set no conditions, so others are changing it
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/api/drive/v3"
+	"google.golang.org/api/googleapi"
 )
 
 const (
@@ -429,16 +430,9 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 	found = map[item]entry{}
 	for again := 0; ; {
 		token := page.NextPageToken
-		err := t.site.attempt(ctx, func() (err error) {
-			list := t.site.api.Files.List().Q(q).PageSize(1000).PageToken(token).Fields("nextPageToken," +
-				"files(id,name,mimeType,size,md5Checksum,createdTime,shortcutDetails/targetMimeType)").
-				SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
-			if f.driveID != "" {
-				list = list.Corpora("drive").DriveId(f.driveID)
-			}
-			page, err = list.Context(ctx).Do()
-			return err
-		})
+		var err error
+		page, err = t.site.listPage(ctx, q, f.driveID, "id,name,mimeType,size,md5Checksum,createdTime,"+
+			"shortcutDetails/targetMimeType", token)
 		if token != "" && (isNotFound(err) || hasStatus(err, http.StatusBadRequest)) && again < listAgain {
 			// Drive has lost the listing.
 			again++
@@ -470,4 +464,19 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 			return found, pages, false, nil
 		}
 	}
+}
+
+// listPage asks for a page of a listing: the fields of what a query finds, on a shared drive if driveID is not empty.
+func (s *Site) listPage(ctx context.Context, q, driveID, fields, token string) (page *drive.FileList, err error) {
+	err = s.attempt(ctx, func() (err error) {
+		list := s.api.Files.List().Q(q).PageSize(1000).PageToken(token).
+			Fields(googleapi.Field("nextPageToken,files(" + fields + ")")).
+			SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
+		if driveID != "" {
+			list = list.Corpora("drive").DriveId(driveID)
+		}
+		page, err = list.Context(ctx).Do()
+		return err
+	})
+	return page, err
 }

@@ -1,5 +1,5 @@
-// Package gdrive is the provider for Google Drive: credentials, folders, uploads, and the table of what Google's
-// errors mean. It knows nothing of MongoDB, representations or tries.
+// Package gdrive is the provider for Google Drive: credentials, folders, uploads, downloads, and the table of what
+// Google's errors mean. It knows nothing of MongoDB, representations or tries.
 //
 // No file exists twice: names are not unique on Drive, so every file and folder is created with an id that was
 // generated ahead and stays reserved for the name until the create is known to have worked. A create that is repeated
@@ -50,13 +50,14 @@ type Config struct {
 	Roots       []string     // "/My Drive/..." or "/SHARED DRIVE/...": folders that must be there
 	Connections int          // how many requests are made at once, for keeping connections open
 	Journal     site.Journal // nil for a site that nothing is uploaded to
+	Pacer       *pacer.Pacer // that other sites with the same account share, as limits are the account's; nil: its own
 
 	// Fence is asked before each request, and while content is sent: its error means that another process may be at
 	// work on the site, so that this one must not be any more. May be nil.
 	Fence func() error
 }
 
-// Site puts files on Google Drive. It is safe for use by many goroutines.
+// Site puts files on Google Drive, and reads them. It is safe for use by many goroutines.
 type Site struct {
 	roots    []string
 	endpoint string
@@ -69,6 +70,7 @@ type Site struct {
 	folders  *folderCache
 	putting  keyedMutex // by folder and name: one Put at a time
 	pieces   pieces
+	known    knownFiles
 	journal  site.Journal
 	stall    *transport.Stall
 
@@ -80,6 +82,7 @@ type Site struct {
 
 var _ interface {
 	site.Backend
+	site.Source
 	site.Prober
 	site.Quotaer
 	site.Clock
@@ -111,7 +114,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	}
 	// The fence is asked last, as a token may take its time.
 	stall := &transport.Stall{Base: &transport.Fence{Base: counted, Check: c.Fence}, Timeout: stallTimeout,
-		Patience: patience}
+		Patience: patience, Long: isDownload}
 	s := &Site{
 		endpoint: strings.TrimSuffix(cmp.Or(c.Endpoint, googleEndpoint), "/"),
 		client: &http.Client{
@@ -119,8 +122,11 @@ func New(ctx context.Context, c Config) (*Site, error) {
 			// A redirect would take our token to wherever it leads.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
-		tokens: tokens, counts: counted, pacer: pacer.New(), journal: c.Journal, stall: stall,
+		tokens: tokens, counts: counted, pacer: c.Pacer, journal: c.Journal, stall: stall,
 		wait: firstWait, finishFirst: finishFirst, maxMultipart: multipartLimit,
+	}
+	if s.pacer == nil {
+		s.pacer = pacer.New()
 	}
 	if s.journal == nil {
 		s.journal = noopJournal{}

@@ -90,6 +90,8 @@ func kind(req *http.Request) string {
 		return "files.generateIds"
 	case methods[name] == "":
 		return "other"
+	case isDownload(req):
+		return methods[name] + ".media"
 	case strings.HasSuffix(before, "/upload"):
 		return methods[name] + "." + req.URL.Query().Get("uploadType") // resumable or multipart
 	}

@@ -170,6 +170,9 @@ func (t *authTransport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if res.StatusCode == http.StatusUnauthorized {
 		t.tokens.refused(req.Context(), tok)
 	}
+	if isDownload(req) && res.StatusCode < 300 {
+		return res, nil // content, whose type and length are whatever they are
+	}
 	res.Body = struct { // Google's client reads whatever there is
 		io.Reader
 		io.Closer

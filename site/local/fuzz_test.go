@@ -4,48 +4,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
-	"unicode/utf8"
 
 	"sitesync/site"
 )
-
-// wantInside checks that a path below a root stays there and is written in one way only.
-func wantInside(t *testing.T, path, rel string) {
-	t.Helper()
-	depth := 0
-	for _, part := range strings.Split(rel, "/") {
-		if part == "" || part == "." || part == ".." || strings.Contains(part, "\x00") || !utf8.ValidString(part) {
-			t.Errorf("%q has the part %q in %q", path, part, rel)
-		}
-		depth++
-	}
-	if clean := filepath.Clean("/r/" + rel); clean != "/r/"+rel || depth == 0 {
-		t.Errorf("%q leads to %q, that is %q", path, rel, clean)
-	}
-}
-
-func FuzzRelative(f *testing.F) {
-	for _, p := range []string{"/a/b", "a", "//a/./b/", "/../a", "/a/../b", "/..a/b..", "/", "", "/a\x00", "/\xff",
-		"/a/...", `/a\..\b`} {
-		f.Add(p)
-	}
-	f.Fuzz(func(t *testing.T, rel string) {
-		got, err := relative(rel)
-		if err != nil {
-			return
-		}
-		wantInside(t, rel, got)
-		// Nothing is lost or moved on the way.
-		if want := filepath.Clean("/" + rel); "/"+got != want {
-			t.Errorf("%q is %q, want %q", rel, got, want)
-		}
-		if again, err := relative(got); err != nil || again != got {
-			t.Errorf("%q becomes %q, %v", got, again, err)
-		}
-	})
-}
 
 // FuzzOpen opens whatever path in a storage with links of all kinds. What it reads is from inside of the root.
 func FuzzOpen(f *testing.F) {

@@ -94,8 +94,9 @@ func (s *Site) Open(ctx context.Context, at site.Location, want site.OpenOptions
 
 // Resolve is part of [site.Source]. It makes no call where the text of the path can be read in one way only.
 func (s *Site) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
-	read, err := site.Reading(relative), error(nil)
-	if isAmbiguous(at.Rel) {
+	all := site.Readings(at.Rel, backslashes)
+	read, err := all[0], error(nil)
+	if len(all) > 1 {
 		// All files of a root share the name of this call: many may be resolved one after the other, and of a storage
 		// that hangs only the first one is waited for.
 		read, err = answer(ctx, s.calls, at.Root, "files below "+at.Root, func() (site.Reading, error) {

@@ -77,8 +77,12 @@ type Stall struct {
 	Base http.RoundTripper
 
 	// Timeout is how long a request may stand still: not a byte sent, or no answer. All of an answer must be there
-	// after as much again.
+	// after as much again, unless it is Long.
 	Timeout time.Duration
+
+	// Long says that the answer to a request is content, which takes its time: it stands still if it brings less than
+	// leastMove within Timeout. Time in which it is not read does not count. Nil: none is.
+	Long func(*http.Request) bool
 
 	// Patience is how many times Timeout the answer to a request may take once all of its body was sent. Nil: once.
 	Patience func(*http.Request) int
@@ -111,6 +115,11 @@ func (s *Stall) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, cmp.Or(cause, err)
 	}
 	w.alive()
+	if s.Long != nil && s.Long(req) {
+		w.timer.Stop()
+		res.Body = &longAnswer{answer: answer{res.Body, w}, ctx: ctx, left: s.Timeout}
+		return res, nil
+	}
 	res.Body = &answer{res.Body, w}
 	return res, nil
 }
@@ -223,4 +232,30 @@ type answer struct {
 func (a *answer) Close() error {
 	defer a.watch.end()
 	return a.ReadCloser.Close()
+}
+
+// leastMove is how much of a long answer must come within a timeout, bytes.
+const leastMove = 16 << 10
+
+// longAnswer is an answer that is watched while it is read, for as long as that takes.
+type longAnswer struct {
+	answer
+	ctx   context.Context // of the request
+	left  time.Duration   // to read on without leastMove bytes
+	moved int             // since left was a whole timeout, bytes
+}
+
+func (a *longAnswer) Read(p []byte) (int, error) {
+	began := time.Now()
+	a.watch.timer.Reset(a.left)
+	n, err := a.answer.Read(p)
+	a.watch.timer.Stop()
+	a.left = max(a.left-time.Since(began), 0)
+	if a.moved += n; a.moved >= leastMove {
+		a.moved, a.left = 0, a.watch.timeout
+	}
+	if err != nil && err != io.EOF {
+		err = cmp.Or(context.Cause(a.ctx), err)
+	}
+	return n, err
 }

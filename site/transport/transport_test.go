@@ -132,6 +132,53 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// A long answer may take longer than the timeout, as long as it goes on, or is not read.
+func TestLongAnswer(t *testing.T) {
+	end := make(chan struct{})
+	defer close(end)
+	s, put := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		flush := func() { _ = http.NewResponseController(w).Flush() }
+		for range 5 {
+			_, _ = w.Write(make([]byte, 2*leastMove))
+			flush()
+			if r.URL.RawQuery == "slow" {
+				time.Sleep(300 * time.Millisecond)
+			}
+		}
+		for r.URL.RawQuery == "" { // a byte now and then is no content
+			select {
+			case <-end:
+				return
+			case <-time.After(20 * time.Millisecond):
+				_, _ = w.Write([]byte("x"))
+				flush()
+			}
+		}
+	}))
+	s.Timeout, s.Long = time.Second, func(*http.Request) bool { return true }
+	got, err := put(strings.NewReader("x"), 1)
+	if err == nil || !strings.Contains(err.Error(), "not a byte for") || len(got) < 10*leastMove {
+		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+	s.Base = queried{s.Base, "slow"}
+	if got, err := put(strings.NewReader("x"), 1); err != nil || len(got) != 10*leastMove {
+		t.Errorf("%d bytes, error %v", len(got), err)
+	}
+}
+
+// queried adds a query to requests.
+type queried struct {
+	base  http.RoundTripper
+	query string
+}
+
+func (q queried) RoundTrip(req *http.Request) (*http.Response, error) {
+	req = req.Clone(req.Context())
+	req.URL.RawQuery = q.query
+	return q.base.RoundTrip(req)
+}
+
 // An answer may take longer where the service has much to do, but only then.
 func TestPatience(t *testing.T) {
 	for patience, want := range map[int]bool{1: false, 50: true} {

@@ -1,0 +1,158 @@
+package gdrive
+
+import (
+	"context"
+	"maps"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
+)
+
+const (
+	// listFrom is of how many files of a folder the metadata is asked for with one listing. It counts as much against
+	// Google's limits as that of twenty files, but is one request.
+	listFrom = 8
+
+	// filesPerPage is for how many files that are sought a page of a listing is read, so that a long folder is not
+	// listed for a few of them. The first page always is.
+	filesPerPage = 20
+
+	// listedAgain is how soon a folder is listed again: what was not in it may be, or may be somewhere else.
+	listedAgain = 10 * time.Second
+
+	// maxKnown bounds the files whose metadata is remembered. Each takes some 400 bytes.
+	maxKnown = 10_000
+)
+
+// knownFiles is the metadata of files that are about to be read, from listings, by id. What it says may be out of date:
+// what is read is compared with it. Its zero value is ready.
+type knownFiles struct {
+	listing keyedMutex // by the path of the folder
+
+	mu     sync.Mutex
+	files  map[string]metadata
+	listed map[string]time.Time // folders, by path
+}
+
+// find returns the metadata of a file with an id; none if that is empty. alone is called before it is asked for by
+// itself.
+func (k *knownFiles) find(ctx context.Context, s *Site, at site.Location, o site.OpenOptions,
+	alone func()) (metadata, error) {
+	if at.ID == "" {
+		return metadata{}, nil
+	}
+	if m, ok := k.get(at.ID, o.Size); ok {
+		return m, nil
+	}
+	if m, ok, err := k.list(ctx, s, at, o); ok || err != nil {
+		return m, err
+	}
+	alone()
+	return s.metadata(ctx, at.ID)
+}
+
+// get returns what is known of a file, unless that is of another size than is expected, which is negative if unknown.
+func (k *knownFiles) get(id string, size int64) (metadata, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m, ok := k.files[id]
+	return m, ok && time.Since(m.asked) < folderTTL && (size < 0 || m.size == size)
+}
+
+// forget drops what is known of a file, as it turned out to be wrong.
+func (k *knownFiles) forget(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.files, id)
+}
+
+// list lists the folder of a file if enough others in it are about to be opened, and returns the file's metadata then.
+// Others wait meanwhile.
+func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site.OpenOptions) (m metadata, ok bool,
+	err error) {
+	if o.Siblings == nil {
+		return m, false, nil
+	}
+	unknown := 1
+	for _, other := range o.Siblings() {
+		if _, ok := k.get(other.ID, -1); !ok && other.ID != at.ID {
+			unknown++
+		}
+	}
+	if unknown < listFrom {
+		return m, false, nil
+	}
+	folder := at.Root + folderOf(at.Rel)
+	unlock, err := k.listing.lock(ctx, folder)
+	if err != nil {
+		return m, false, err
+	}
+	defer unlock()
+	if m, ok := k.get(at.ID, o.Size); ok || k.wasListed(folder) {
+		return m, ok, nil
+	}
+	if m, err = s.metadata(ctx, at.ID); err != nil || m.parent == "" {
+		return m, err == nil, err
+	}
+	// The listing only saves requests. If it is refused, each file is asked for.
+	if err := k.read(ctx, s, m, max(1, unknown/filesPerPage)); err != nil && !isRefused(err) {
+		return m, false, err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.listed, func(_ string, at time.Time) bool { return time.Since(at) > listedAgain })
+	set(&k.listed, folder, time.Now())
+	return m, true, nil
+}
+
+// folderOf is the folder of a path as a document has it.
+func folderOf(rel string) string { return rel[:strings.LastIndexAny(rel, `/\`)+1] }
+
+func (k *knownFiles) wasListed(folder string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, ok := k.listed[folder]
+	return ok && time.Since(at) < listedAgain
+}
+
+// read lists what is in the folder of a file, up to a number of pages.
+func (k *knownFiles) read(ctx context.Context, s *Site, of metadata, pages int) error {
+	token := ""
+	for range pages {
+		asked := time.Now()
+		page,
+			err := s.listPage(ctx, quote(of.parent)+" in parents and trashed = false", of.driveID, metadataFields,
+			token)
+		if err != nil {
+			return err
+		}
+		k.add(page.Files, asked)
+		if token = page.NextPageToken; token == "" {
+			break
+		}
+	}
+	return nil
+}
+
+func (k *knownFiles) add(files []*drive.File, asked time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.files)+len(files) > maxKnown {
+		maps.DeleteFunc(k.files, func(_ string, m metadata) bool { return time.Since(m.asked) >= folderTTL })
+	}
+	for _, f := range files {
+		for id := range k.files {
+			if len(k.files) < maxKnown {
+				break
+			}
+			delete(k.files, id)
+		}
+		if m := metadataOf(f, asked); m.isSource() {
+			set(&k.files, f.Id, m)
+		}
+	}
+}

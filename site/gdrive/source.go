@@ -1,0 +1,259 @@
+package gdrive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+	"time"
+
+	"google.golang.org/api/drive/v3"
+
+	"sitesync/site"
+	"sitesync/site/pacer"
+)
+
+const (
+	// metadataFields are what is asked of a file that is about to be read.
+	metadataFields = "id,name,mimeType,md5Checksum,size,modifiedTime,trashed,parents,driveId"
+
+	// eagerLimit is up to which size content is asked for together with the metadata, bytes.
+	eagerLimit = 5_000_000
+)
+
+// metadata is what Drive says of a file.
+type metadata struct {
+	id, name, mime  string
+	parent, driveID string // driveID is empty in My Drive
+	md5             string // hexadecimal; empty if there is no content
+	size            int64
+	modified        time.Time
+	trashed         bool
+	hasContent      bool
+	asked           time.Time
+}
+
+func metadataOf(f *drive.File, asked time.Time) metadata {
+	m := metadata{id: f.Id, name: f.Name, mime: f.MimeType, parent: parentOf(f), driveID: f.DriveId,
+		md5: f.Md5Checksum, size: f.Size, trashed: f.Trashed, hasContent: kindOf(f) == fileItem, asked: asked}
+	m.modified, _ = time.Parse(time.RFC3339, f.ModifiedTime) // without one it has none
+	return m
+}
+
+// metadata asks for the metadata of a file.
+func (s *Site) metadata(ctx context.Context, id string) (metadata, error) {
+	asked := time.Now()
+	f, err := s.get(ctx, id, metadataFields)
+	if err != nil {
+		return metadata{}, err
+	}
+	return metadataOf(f, asked), nil
+}
+
+// Open is part of [site.Source]. A file is what has its id, wherever people have moved it to, but for the trash, and
+// without an id what is at its path.
+func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (site.SourceFile, error) {
+	if o.Priority {
+		ctx = pacer.WithPriority(ctx)
+	}
+	ctx = withoutCreating(ctx)
+	f := &File{site: s, root: at.Root}
+	f.ctx, f.cancel = context.WithCancel(ctx)
+	if err := f.open(at, o); err != nil {
+		f.Close()
+		if isRefused(err) {
+			err = s.diagnoseSource(ctx, at.Root, err)
+		}
+		return nil, fmt.Errorf("the source %s: %w", at.Root+at.Rel, err)
+	}
+	return f, nil
+}
+
+// open finds the file.
+func (f *File) open(at site.Location, o site.OpenOptions) error {
+	m, err := f.site.known.find(f.ctx, f.site, at, o, func() {
+		if o.WillRead && o.Size > 0 && o.Size <= eagerLimit {
+			f.first = f.site.begin(f.ctx, at.ID, 0, o.Size, o.Size)
+		}
+	})
+	read := readingOf(at.Rel, m.name)
+	if err == nil && !m.isSource() || isNotFound(err) {
+		gone := missing(m, err, f.site.Account())
+		f.dropFirst()
+		m, read, err = f.site.findByPath(f.ctx, at, o)
+		if err == nil && m.id == "" {
+			err = gone
+		}
+	}
+	if err != nil {
+		return err
+	}
+	f.metadata, f.reading = m, read
+	rel, err := read(at.Rel)
+	if err != nil {
+		return err
+	}
+	f.path = path.Join(at.Root, rel)
+	if o.Size >= 0 && m.size != o.Size {
+		return site.Classed(site.NotReady,
+			fmt.Errorf("it has %d bytes on google drive, %d were published", m.size, o.Size))
+	}
+	return nil
+}
+
+// isSource reports whether what was found can be read.
+func (m metadata) isSource() bool { return m.id != "" && !m.trashed && m.hasContent }
+
+// missing is the error of a file that is not where it should be: what was found in its place, if anything, or err.
+func missing(m metadata, err error, account string) error {
+	switch {
+	case err == nil && m.trashed:
+		return site.Classed(site.NotReady, errors.New("it was put into the trash of google drive; take it out again"))
+	case err == nil && m.id != "":
+		return fmt.Errorf("it is a folder, a shortcut or a Google document on google drive (%s), which has no content",
+			m.mime)
+	}
+	return site.Classed(site.NotReady, fmt.Errorf("it is not on google drive, or not shared with %s", account))
+}
+
+// readingOf is how a path is read of a file that was found by its id: as its name says.
+func readingOf(rel, name string) site.Reading {
+	all := site.Readings(rel, true)
+	if len(all) == 1 {
+		return all[0]
+	}
+	for _, read := range append([]site.Reading{site.UsualReading}, all...) {
+		if p, err := read(rel); err == nil && sameName(path.Base(p), name) {
+			return read
+		}
+	}
+	return site.UsualReading
+}
+
+// findByPath finds the file at a path, in the first reading by which there is one; none if its id is empty.
+func (s *Site) findByPath(ctx context.Context, at site.Location, o site.OpenOptions) (metadata, site.Reading, error) {
+	all := site.Readings(at.Rel, true)
+	for _, read := range all {
+		rel, err := read(at.Rel)
+		if err != nil {
+			return metadata{}, nil, err
+		}
+		id, err := s.fileAt(ctx, path.Join(at.Root, rel))
+		if err != nil {
+			return metadata{}, nil, err
+		}
+		if id != "" {
+			at.ID = id
+			m, err := s.known.find(ctx, s, at, o, func() {})
+			if isNotFound(err) || err == nil && !m.isSource() {
+				err = errCacheInvalid // since a moment ago
+			}
+			return m, read, err
+		}
+	}
+	return metadata{}, nil, nil
+}
+
+// fileAt returns the id of the file at a path, empty if there is none. What is known to be missing is asked for again
+// before that is said.
+func (s *Site) fileAt(ctx context.Context, p string) (id string, err error) {
+	for stale := 0; ; stale++ {
+		folder, err := s.folders.findExisting(ctx, path.Dir(p))
+		var found items
+		if err == nil && folder != nil {
+			found, err = s.folders.lookup(ctx, folder, path.Base(p), fileItem, nil)
+		}
+		switch {
+		case errors.Is(err, errCacheInvalid) && stale < putAgain:
+			s.folders.invalidate(path.Dir(p))
+			continue
+		case err != nil:
+			return "", err
+		case found[fileItem].id != "" || stale > 0:
+			return found[fileItem].id, nil
+		}
+		// The first part of the path that is not there.
+		name := path.Base(p)
+		for dir := path.Dir(p); folder == nil; dir = path.Dir(dir) {
+			name = path.Base(dir)
+			if folder, err = s.folders.findExisting(ctx, path.Dir(dir)); err != nil {
+				return "", err
+			}
+		}
+		s.folders.remove(folder, name)
+	}
+}
+
+// withoutCreating makes sure that nothing is created on the way to a file that is read.
+func withoutCreating(ctx context.Context) context.Context {
+	return withMayCreate(ctx, func(folder string) error {
+		return rootError("something is not in %s on Drive, and is not made for reading", folder)
+	})
+}
+
+// diagnoseSource returns the error of the root if that explains a refusal, and otherwise the refusal.
+func (s *Site) diagnoseSource(ctx context.Context, root string, refusal error) error {
+	for _, of := range s.roots {
+		if belongsTo(root+"/", of) {
+			if err := s.CheckReadable(ctx, of); err != nil {
+				return err
+			}
+		}
+	}
+	return refusal
+}
+
+// Resolve is part of [site.Source]. It makes no request where the path can be read in one way only.
+func (s *Site) Resolve(ctx context.Context, at site.Location) (site.Resolved, error) {
+	ctx = withoutCreating(ctx)
+	all := site.Readings(at.Rel, true)
+	read := all[0]
+	if len(all) > 1 {
+		m, err := s.known.find(ctx, s, at, site.OpenOptions{Size: -1}, func() {})
+		switch {
+		case err == nil && m.isSource():
+			read = readingOf(at.Rel, m.name)
+		case err != nil && !isNotFound(err):
+			return site.Resolved{}, err
+		default:
+			if _, read, err = s.findByPath(ctx, at, site.OpenOptions{Size: -1}); err != nil {
+				return site.Resolved{}, err
+			}
+			if read == nil {
+				read = site.UsualReading
+			}
+		}
+	}
+	rel, err := read(at.Rel)
+	if err != nil {
+		return site.Resolved{}, err
+	}
+	r := site.Resolved{Path: path.Join(at.Root, rel), Reading: read}
+	if first, _, deeper := strings.Cut(rel, "/"); deeper {
+		r.Folder = path.Join(at.Root, first)
+	}
+	return r, nil
+}
+
+// CheckReadable is part of [site.Source]: the root is there and can be listed, as it is now and not as remembered.
+func (s *Site) CheckReadable(ctx context.Context, root string) error {
+	f, err := s.folders.resolveCurrent(withoutCreating(ctx), root)
+	var got *drive.File
+	if err == nil {
+		got, err = s.get(ctx, f.id, "capabilities/canListChildren")
+	}
+	if err == nil && got.Capabilities != nil && !got.Capabilities.CanListChildren {
+		err = rootError("it can't be read by %s: give it the role Viewer", s.Account())
+	}
+	if err != nil {
+		return fmt.Errorf("root %s: %w", root, asRootError(err))
+	}
+	return nil
+}
+
+// CheckFolder is part of [site.Source]. Files are found by their ids wherever their folders are, so only the root
+// matters.
+func (s *Site) CheckFolder(ctx context.Context, root, _ string) error {
+	return s.CheckReadable(ctx, root)
+}

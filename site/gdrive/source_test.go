@@ -1,0 +1,355 @@
+package gdrive
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"sitesync/integration/drive"
+	"sitesync/site"
+)
+
+// at is where a file is below the root of the tests' site.
+func at(rel, id string) site.Location { return site.Location{Root: "/SHOW/pub", Rel: rel, ID: id} }
+
+// readAll opens a file and reads all of it, which must work.
+func readAll(t *testing.T, d *Site, l site.Location, o site.OpenOptions) string {
+	t.Helper()
+	f := open(t, d, l, o)
+	defer f.Close()
+	got, err := readRange(t, f, 0, f.Size())
+	if err != nil || f.ReadError(t.Context(), nil) != nil {
+		t.Fatalf("%v, %v", err, f.ReadError(t.Context(), nil))
+	}
+	if err := f.Changed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func open(t *testing.T, d *Site, l site.Location, o site.OpenOptions) site.SourceFile {
+	t.Helper()
+	f, err := d.Open(t.Context(), l, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func readRange(t *testing.T, f site.SourceFile, offset, n int64) (string, error) {
+	t.Helper()
+	r, err := f.(site.Ranger).ReadRange(t.Context(), offset, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	got, err := io.ReadAll(r)
+	return string(got), err
+}
+
+// A file is what has its id, wherever it is and whatever it is called now. Where that is gone, it is what is at its
+// path.
+func TestOpenFindsTheFile(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		rel     string
+		prepare func(s *studio, pub string) (id string)
+		want    string // content; empty for an error
+		class   site.Class
+		words   string
+		reading string // of the path; empty for the usual
+	}{
+		"by id": {rel: "/a/b.exr", want: "one", prepare: func(s *studio, pub string) string {
+			return s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+		}},
+		"by path": {rel: "/a/b.exr", want: "one", prepare: func(s *studio, _ string) string {
+			s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+			return ""
+		}},
+		"moved and renamed": {rel: "/a/b.exr", want: "one", prepare: func(s *studio, _ string) string {
+			return s.AddFile(s.Mkdir(s.show, "other"), "c.exr", []byte("one"))
+		}},
+		"trashed, and another one at the path": {rel: "/a/b.exr", want: "two",
+			prepare: func(s *studio, _ string) string {
+				id := s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+				s.Trash(id)
+				s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("two"))
+				return id
+			}},
+		"deleted, and another one at the path": {rel: "/a/b.exr", want: "two",
+			prepare: func(s *studio, _ string) string {
+				id := s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+				s.Delete(id)
+				s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("two"))
+				return id
+			}},
+		"trashed with its folder": {rel: "/a/b.exr", class: site.NotReady, words: "trash",
+			prepare: func(s *studio, _ string) string {
+				folder := s.Mkdir(s.show, "pub/a")
+				id := s.AddFile(folder, "b.exr", []byte("one"))
+				s.Trash(folder)
+				return id
+			}},
+		"deleted": {rel: "/a/b.exr", class: site.NotReady, words: "not on google drive",
+			prepare: func(s *studio, _ string) string {
+				id := s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+				s.Delete(id)
+				return id
+			}},
+		"no folder": {rel: "/a/b.exr", class: site.NotReady, words: "not on google drive",
+			prepare: func(*studio, string) string { return "" }},
+		"a Google document": {rel: "/b.exr", class: site.FileError, words: "no content",
+			prepare: func(s *studio, pub string) string { return s.AddDoc(pub, "b.exr") }},
+		"a folder": {rel: "/b.exr", class: site.FileError, words: "no content",
+			prepare: func(s *studio, pub string) string { return s.AddFolder(pub, "b.exr") }},
+		"another size": {rel: "/b.exr", class: site.NotReady, words: "4 bytes",
+			prepare: func(s *studio, pub string) string { return s.AddFile(pub, "b.exr", []byte("four")) }},
+		"backslashes": {rel: `\a\b.exr`, want: "one", prepare: func(s *studio, _ string) string {
+			return s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+		}},
+		"backslashes, by path": {rel: `\a\b.exr`, want: "one", prepare: func(s *studio, _ string) string {
+			s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("one"))
+			return ""
+		}},
+		"a backslash in the name": {rel: `/a\b.exr`, want: "one", reading: `a\b.exr`,
+			prepare: func(s *studio, pub string) string { return s.AddFile(pub, `a\b.exr`, []byte("one")) }},
+		"a backslash in the name, by path": {rel: `/a\b.exr`, want: "one", reading: `a\b.exr`,
+			prepare: func(s *studio, pub string) string {
+				s.AddFile(pub, `a\b.exr`, []byte("one"))
+				return ""
+			}},
+		"braces": {rel: "/{{b}}.exr", want: "one", reading: "{b}.exr",
+			prepare: func(s *studio, pub string) string { return s.AddFile(pub, "{b}.exr", []byte("one")) }},
+		"braces, by path": {rel: "/{{b}}.exr", want: "one", reading: "{b}.exr",
+			prepare: func(s *studio, pub string) string {
+				s.AddFile(pub, "{b}.exr", []byte("one"))
+				return ""
+			}},
+		"out of the root": {rel: "/../b.exr", class: site.FileError, words: "leaves its root",
+			prepare: func(s *studio, pub string) string { return s.AddFile(pub, "b.exr", []byte("one")) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStudio(t)
+			d := s.open(t)
+			l := at(test.rel, test.prepare(s, s.Mkdir(s.show, "pub")))
+			before := len(s.Files())
+			o := site.OpenOptions{Size: 3, WillRead: true}
+			f, err := d.Open(t.Context(), l, o)
+			if after := len(s.Files()); after != before {
+				t.Errorf("%d files and folders, there were %d", after, before)
+			}
+			if test.want == "" {
+				wantClass(t, err, test.class, test.words)
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if got, err := readRange(t, f, 0, 3); err != nil || got != test.want {
+				t.Errorf("read %q, %v", got, err)
+			}
+			if f.Size() != 3 || f.MD5() != md5Of(test.want) || f.ModTime().IsZero() {
+				t.Errorf("%d bytes, MD5 %s, %v", f.Size(), f.MD5(), f.ModTime())
+			}
+			reading := test.reading
+			if reading == "" {
+				reading, _ = site.UsualReading(test.rel)
+			}
+			if got, err := f.Reading()(test.rel); err != nil || got != reading || f.String() != "/SHOW/pub/"+got {
+				t.Errorf("read as %q, %v, want %q; path %s", got, err, reading, f)
+			}
+			r, err := d.Resolve(t.Context(), l)
+			if err != nil || r.Path != f.String() {
+				t.Errorf("resolved to %q, %v, want %s", r.Path, err, f)
+			}
+		})
+	}
+}
+
+// Where the path can be read in one way only, no request is made to resolve it.
+func TestResolveAsksNothing(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	r, err := d.Resolve(t.Context(), at("/a/b/c.exr", "1id"))
+	if err != nil || r.Path != "/SHOW/pub/a/b/c.exr" || r.Folder != "/SHOW/pub/a" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if n := s.TotalCalls(); n != 0 {
+		t.Errorf("%d calls: %v", n, s.Calls())
+	}
+}
+
+// The metadata of a sequence comes with one listing.
+func TestSequenceTakesOneListing(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	folder := s.Mkdir(s.show, "pub/v001")
+	const frames = 1000
+	var all []site.Location
+	for i := range frames {
+		name := fmt.Sprintf("%04d.exr", i)
+		all = append(all, at("/v001/"+name, s.AddFile(folder, name, []byte(name))))
+	}
+	for i, l := range all {
+		o := site.OpenOptions{Size: 8, WillRead: true, Siblings: func() []site.Location { return all[i:] }}
+		if got, want := readAll(t, d, l, o), fmt.Sprintf("%04d.exr", i); got != want {
+			t.Fatalf("read %q, want %q", got, want)
+		}
+	}
+	s.wantCalls(t, "files.list", 1)
+	s.wantCalls(t, "files.get", 1)
+	s.wantCalls(t, "files.download", frames)
+	if n := s.TotalCalls(); float64(n) > 1.05*frames {
+		t.Errorf("%d calls: %v", n, s.Calls())
+	}
+}
+
+// A stream that breaks goes on where it was.
+func TestStreamGoesOn(t *testing.T) {
+	t.Parallel()
+	content := large(3 << 20)
+	for name, fault := range map[string]drive.Fault{
+		"truncated":  {Effect: drive.EffectTruncate, AfterBytes: 1 << 20, Count: 2},
+		"reset":      {Effect: drive.EffectReset, Count: 2},
+		"error":      {Effect: drive.EffectStatus, Status: 503, Count: 2},
+		"rate limit": {Effect: drive.EffectStatus, Status: 403, Reason: "userRateLimitExceeded", Count: 2},
+		"token":      {Effect: drive.EffectStatus, Status: 401, Count: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStudio(t)
+			d := s.open(t)
+			id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte(content))
+			fault.Kind = "files.download"
+			active := s.AddFault(fault)
+			if got := readAll(t, d, at("/a", id), site.OpenOptions{Size: -1}); got != content {
+				t.Errorf("%d bytes with MD5 %s, want %d with %s", len(got), md5Of(got), len(content), md5Of(content))
+			}
+			if active.Hits() != fault.Count {
+				t.Errorf("%d hits", active.Hits())
+			}
+		})
+	}
+}
+
+// Parts of a file are read at once, and by ReadAt.
+func TestRanges(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	content := large(3 << 20)
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte(content))
+	f := open(t, d, at("/a", id), site.OpenOptions{Size: int64(len(content))})
+	defer f.Close()
+	s.ResetCalls()
+	for i := range int64(3) {
+		if got, err := readRange(t, f, i<<20, 1<<20); err != nil || got != content[i<<20:(i+1)<<20] {
+			t.Errorf("range %d: %d bytes, %v", i, len(got), err)
+		}
+	}
+	s.wantCalls(t, "files.download", 3)
+	s.ResetCalls()
+	got, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<40))
+	if err != nil || string(got) != content {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	s.wantCalls(t, "files.download", 1)
+	buf := make([]byte, 10)
+	if n, err := f.ReadAt(buf, f.Size()-4); n != 4 || err != io.EOF || string(buf[:n]) != content[len(content)-4:] {
+		t.Errorf("%d bytes at the end, %v", n, err)
+	}
+	if n, err := f.ReadAt(buf, f.Size()); n != 0 || err != io.EOF {
+		t.Errorf("%d bytes behind the end, %v", n, err)
+	}
+	if _, err := f.(site.Ranger).ReadRange(t.Context(), 1, f.Size()); err == nil {
+		t.Error("a range out of the file")
+	}
+}
+
+// What is replaced while it is read is noticed, and what is remembered of it is dropped.
+func TestReplacedWhileRead(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	content := large(2 << 20)
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte(content))
+	f := open(t, d, at("/a", id), site.OpenOptions{Size: int64(len(content))})
+	defer f.Close()
+	if _, err := readRange(t, f, 0, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Changed(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.Write(id, []byte(content[1:]+"x"))
+	wantClass(t, f.Changed(t.Context()), site.NotReady, "replaced")
+	_, err := readRange(t, f, 0, f.Size())
+	wantClass(t, err, site.NotReady, "replaced")
+	wantClass(t, f.ReadError(t.Context(), errors.New("of the reader")), site.NotReady, "replaced")
+	s.Write(id, []byte("short"))
+	_, err = readRange(t, f, 0, f.Size())
+	wantClass(t, err, site.NotReady, "replaced")
+	_, err = readRange(t, f, 1<<20, 10)
+	wantClass(t, err, site.NotReady)
+	s.Delete(id)
+	_, err = readRange(t, f, 0, f.Size())
+	wantClass(t, err, site.NotReady, "deleted")
+	wantClass(t, f.Changed(t.Context()), site.NotReady, "deleted")
+}
+
+// A small file comes with its metadata in the time of one request.
+func TestSmallFileComesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
+	fault := s.AddFault(drive.Fault{Kind: "files.get", Count: 1, Effect: drive.EffectHang})
+	done := make(chan string)
+	go func() { done <- readAll(t, d, at("/a", id), site.OpenOptions{Size: 7, WillRead: true}) }()
+	eventually(t, "the content is asked for before the metadata has come", func() bool {
+		return s.Calls()["files.download"] == 1
+	})
+	fault.Remove()
+	if got := <-done; got != "content" {
+		t.Errorf("read %q", got)
+	}
+	s.wantCalls(t, "files.download", 1)
+}
+
+// A root that is gone is not the fault of each file in it.
+func TestSourceRoot(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	pub := s.Mkdir(s.show, "pub")
+	id := s.AddFile(pub, "a", []byte("content"))
+	reader := s.AddServiceAccount("reader@studio.iam.example")
+	s.show.AddMember(reader, drive.Viewer)
+	for _, d := range []*Site{d, s.openAs(t, reader.Credentials(), "", "/SHOW/pub")} {
+		if err := d.CheckReadable(t.Context(), "/SHOW/pub"); err != nil {
+			t.Error(err)
+		}
+		if err := d.CheckFolder(t.Context(), "/SHOW/pub", "/SHOW/pub/new"); err != nil {
+			t.Error(err)
+		}
+		readAll(t, d, at("/a", id), site.OpenOptions{Size: 7})
+	}
+	s.Trash(pub)
+	for _, err := range []error{
+		d.CheckReadable(t.Context(), "/SHOW/pub"),
+		func() error { _, err := d.Open(t.Context(), at("/a", id), site.OpenOptions{Size: 7}); return err }(),
+	} {
+		wantClass(t, err, site.Unavailable, "no folder /SHOW/pub")
+		if scope, _ := site.ScopeOf(err); scope != site.OneRoot {
+			t.Errorf("scope %v", scope)
+		}
+	}
+	if len(s.Find(s.show, "pub")) > 0 {
+		t.Error("the root was made")
+	}
+}
