@@ -129,6 +129,15 @@ func (id ID) MarshalBSONValue() (typ byte, data []byte, err error) {
 	return byte(id.kind), []byte(id.raw), nil
 }
 
+// UnmarshalBSONValue reads what MarshalBSONValue has written.
+func (id *ID) UnmarshalBSONValue(typ byte, data []byte) error {
+	*id = ID{kind: bson.Type(typ), raw: string(data)}
+	if id.kind == bson.TypeNull {
+		*id = ID{}
+	}
+	return nil
+}
+
 // Key names one representation in the whole database.
 type Key struct {
 	Project string // the collection

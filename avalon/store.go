@@ -9,6 +9,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -69,6 +70,14 @@ func readAll[T any](ctx context.Context, cur *mongo.Cursor, err error) ([]T, err
 type Project struct {
 	Name string
 	uuid string // "" on servers that do not tell
+}
+
+// Identity tells the project apart from others, also those that had or will have its name, on servers that do so.
+func (p Project) Identity() string {
+	if p.uuid == "" {
+		return p.Name
+	}
+	return hex.EncodeToString([]byte(p.uuid))
 }
 
 // ProjectNames lists the names of the projects.

@@ -37,6 +37,7 @@ type parts struct {
 	stopping bool
 	databases
 	components
+	accessibility *accessibility // nil if always_accessible_on is not set
 }
 
 // databases are nil before they are connected to.
@@ -137,6 +138,9 @@ func (a *adapter) snapshot() web.Snapshot {
 	}
 	if p.poll != nil {
 		s.Polling, s.Polls = true, p.poll.Counts()
+	}
+	if p.accessibility != nil {
+		s.MadeAccessible = p.accessibility.files.Load()
 	}
 	if statser, ok := p.backend.(site.Statser); ok {
 		s.Site = statser.Stats()

@@ -124,6 +124,8 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	}
 	_ = backend.Close() // nothing was asked of it
 	d.log.Info("sitesync starts", zap.Object("config", d.cfg))
+	stop, accessibleErr := d.keepAccessible(ctx, store, db)
+	defer stop()
 
 	var total uploader.Stats
 	var failed error
@@ -143,5 +145,5 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	}
 	log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
 		zap.Int64("given_up", total.FailedFiles))
-	return errors.Join(failed, err)
+	return errors.Join(accessibleErr, failed, err)
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.uber.org/goleak"
 	"go.uber.org/zap/zaptest"
 
@@ -234,6 +235,71 @@ func TestOncePaused(t *testing.T) {
 	if synced := must(f.studio.Synced(f.ctx, rep))(t); synced {
 		t.Error("a file of a paused project is synced")
 	}
+}
+
+// With always_accessible_on, files get records that they lack at once, also while another process has the lease of the
+// route, and at the start. Without it they get none.
+func TestAlwaysAccessibleOn(t *testing.T) {
+	f := newFixture(t)
+	verifyNoLeak := leakCheck(t)
+	home := must(studio.New(f.project.Collection().Database(), studio.Options{Root: t.TempDir(), ActiveSite: "art-17"}).
+		Project(f.ctx, f.project.Name()))(t)
+	publish := func() *studio.Representation {
+		f.t.Helper()
+		return must(home.Publish(f.ctx, studio.Publish{Asset: "Cube", Subset: bson.NewObjectID().Hex(), Name: "ma",
+			Size: 10}))(f.t)
+	}
+	hasRecord := func(rep *studio.Representation) bool {
+		return must(rep.Record(f.ctx, 0, "farm"))(t) != nil
+	}
+	start := func(d *daemon.Daemon) (stop func()) {
+		ran := make(chan error, 1)
+		go func() { ran <- d.Run(f.ctx) }()
+		return func() {
+			d.Stop()
+			if err := <-ran; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		}
+	}
+	first := publish()
+	plain := f.newDaemon(daemon.Options{})
+	stopPlain := start(plain)
+	if _, err := f.studio.WaitSynced(f.ctx, f.publish("Cylinder")); err != nil { // it has the lease of the route
+		t.Fatal(err)
+	}
+	if hasRecord(first) {
+		t.Error("a file got a record that nobody asked for")
+	}
+
+	cfg := *f.cfg
+	cfg.AlwaysAccessibleOn = []string{"farm"}
+	f.cfg = &cfg
+	d := f.newDaemon(daemon.Options{})
+	stop := start(d)
+	for _, rep := range []*studio.Representation{first, publish()} {
+		for !hasRecord(rep) && f.ctx.Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	web := client{f, "http://" + d.Addr().String(), &http.Transport{}}
+	for counted := false; !counted; { // it counts a little later
+		_, body := web.get("/metrics")
+		counted = strings.Contains(body, "\nsitesync_made_accessible_files_total 3\n")
+	}
+	web.transport.CloseIdleConnections()
+	stop()
+	stopPlain()
+	verifyNoLeak()
+
+	last := publish()
+	if err := f.once(); err != nil {
+		t.Fatal(err)
+	}
+	if !hasRecord(last) {
+		t.Error("run --once has added no record")
+	}
+	verifyNoLeak()
 }
 
 // Two daemons can't serve on one port.

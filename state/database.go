@@ -7,6 +7,7 @@
 //	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after two days
 //	pauses    what is paused, one document for a route or a project of it; those of older versions are for all routes
 //	          to a site
+//	scans     how far projects were looked through for files that lack the record of a site of always_accessible_on
 //	sessions  upload sessions of large files; forgotten after a week, as they end then
 //
 // An upload session's URI is a secret, as it is enough to upload. It is written here and nowhere else.

@@ -100,19 +100,29 @@ func (q *Queue) AddAfter(key avalon.Key, lane Lane, after time.Duration) {
 }
 
 // Get waits for a key in the lane and hands it out. The caller must call Done with it. The error is that of ctx.
-func (q *Queue) Get(ctx context.Context, lane Lane) (item Item, err error) {
+func (q *Queue) Get(ctx context.Context, lane Lane) (Item, error) {
+	batch, err := q.GetBatch(ctx, lane, 1)
+	if err != nil {
+		return Item{}, err
+	}
+	return batch[0], nil
+}
+
+// GetBatch is Get for all keys that there are in the lane, but not more than limit.
+func (q *Queue) GetBatch(ctx context.Context, lane Lane, limit int) (batch []Item, err error) {
 	err = q.mu.Wait(ctx, func() bool {
-		first := q.order[lane].Front()
-		if first == nil {
-			return false
+		for order := q.order[lane]; order.Len() > 0 && len(batch) < limit; {
+			item := *order.Remove(order.Front()).(*Item)
+			delete(q.queued, item.Key)
+			q.processing[item.Key] = nil
+			batch = append(batch, item)
 		}
-		item = *q.order[lane].Remove(first).(*Item)
-		delete(q.queued, item.Key)
-		q.processing[item.Key] = nil
-		q.mu.Notify()
-		return true
+		if len(batch) > 0 {
+			q.mu.Notify()
+		}
+		return len(batch) > 0
 	})
-	return item, err
+	return batch, err
 }
 
 // Done ends the processing of a key.

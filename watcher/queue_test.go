@@ -400,3 +400,36 @@ func TestQueueManyAtOnce(t *testing.T) {
 		}
 	}
 }
+
+// A batch has what waits in the lane at that moment, in its order.
+func TestQueueBatch(t *testing.T) {
+	q := NewQueue(10)
+	add(t, q, Backlog, "a", "b", "c", "d")
+	add(t, q, Live, "x", "b")
+	var got [][]string
+	for range 2 {
+		batch, err := q.GetBatch(t.Context(), Backlog, 2)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, item := range batch {
+			names = append(names, item.Key.ID.String())
+			add(t, q, Backlog, item.Key.ID.String()) // meanwhile, so it comes once more
+		}
+		got = append(got, names)
+	}
+	if diff := cmp.Diff([][]string{{"a", "c"}, {"d"}}, got); diff != "" {
+		t.Errorf("batches (-want +got):\n%s", diff)
+	}
+	for _, name := range []string{"a", "c", "d"} {
+		q.Done(key(name))
+	}
+	expect(t, q, Backlog, "a", "c", "d")
+	expect(t, q, Live, "x", "b")
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if batch, err := q.GetBatch(ended, Live, 2); !errors.Is(err, context.Canceled) || batch != nil {
+		t.Errorf("of an empty lane: %v, %v", batch, err)
+	}
+}

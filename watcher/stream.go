@@ -45,6 +45,10 @@ type Stream struct {
 	Gap   func() // the same after something may have been missed
 	Log   *zap.Logger
 
+	// Lacking has it report, instead of what may be pending on the Route, what may lack the record of one of these
+	// sites.
+	Lacking []string
+
 	state atomic.Int32
 
 	mu     sync.Mutex
@@ -127,10 +131,17 @@ func (s *Stream) Run(ctx context.Context) {
 	}
 }
 
+func (s *Stream) open(ctx context.Context) (*avalon.Changes, error) {
+	if s.Lacking != nil {
+		return s.Store.LackingChanges(ctx, s.Lacking)
+	}
+	return s.Store.Changes(ctx, s.Route)
+}
+
 // follow opens a stream and reads it until it breaks. It calls opened when the stream is open, and again when an answer
 // has proved that it works.
 func (s *Stream) follow(ctx context.Context, opened func(proved bool)) error {
-	changes, err := s.Store.Changes(ctx, s.Route)
+	changes, err := s.open(ctx)
 	if err != nil {
 		return err
 	}

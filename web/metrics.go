@@ -105,6 +105,9 @@ func collect(s Snapshot, siteLabels prometheus.Labels, out chan<- prometheus.Met
 	process(gauge, "poll_last_success_timestamp_seconds", unix(s.Polls.Success), "When the last successful poll "+
 		"ended, as Unix time; 0 if none has. A poll with a long backlog takes as long as the backlog.")
 
+	process(counter, "made_accessible_files_total", float64(s.MadeAccessible),
+		"Files that got the records of sites of always_accessible_on that they lacked.")
+
 	site(counter, "synced_files_total", float64(u.Synced),
 		"Files that were synced: confirmed by the site, and marked in the database.")
 	site(counter, "synced_bytes_total", float64(u.SyncedBytes), "Bytes of the files that were synced. Files that the "+

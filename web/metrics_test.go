@@ -45,6 +45,7 @@ var full = Snapshot{
 		Throttled: 23,
 		Limit:     24.5,
 	},
+	MadeAccessible: 30,
 }
 
 // scrape returns the metrics of our own, but for what says which build it is.

@@ -240,6 +240,8 @@ type Snapshot struct {
 	Activity uploader.Activity
 	Paused   uploader.Paused
 	Site     site.Stats
+
+	MadeAccessible int64 // files that got a record of a site of always_accessible_on
 }
 
 // Queue counts the keys of representations that wait.
