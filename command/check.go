@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,6 +99,7 @@ func runCheck(ctx context.Context, r *checkPrinter, cfg *config.Config, e *env, 
 		checkMongo(ctx, r, e, remote)
 	}
 	checkSite(ctx, r, cfg, remote)
+	checkAccessible(r, cfg)
 	for name, root := range cfg.LocalRoot.All() {
 		checkLocalRoot(r, name, root)
 	}
@@ -283,6 +286,33 @@ func checkSite(ctx context.Context, r *checkPrinter, cfg *config.Config, remote 
 	}
 	if trouble := explain.ClockTrouble(ctx, nil, s); trouble != "" {
 		r.warn(trouble)
+	}
+}
+
+// checkAccessible says who brings files to the sites of always_accessible_on. A wrong name would be written into all
+// documents.
+func checkAccessible(r *checkPrinter, cfg *config.Config) {
+	served := map[string]bool{cfg.RemoteSite: false, cfg.ActiveSite: false}
+	for _, d := range cfg.Directions() {
+		served[map[config.Direction]string{config.Up: cfg.RemoteSite, config.Down: cfg.ActiveSite}[d]] = true
+	}
+	known := slices.Concat(slices.Collect(maps.Keys(cfg.Sites)), []string{cfg.ActiveSite, cfg.LocalID})
+	slices.Sort(known)
+	for _, name := range cfg.AlwaysAccessibleOn {
+		const what = "always_accessible_on: every published file gets a record of site %q"
+		here, ours := served[name]
+		switch near := config.Nearest(name, known); {
+		case here:
+			r.ok(fmt.Sprintf(what+", and is brought there", name))
+		case ours:
+			r.warn(fmt.Sprintf(what+", but this sitesync brings none there; for downloads it needs local_root, "+
+				"and --direction must not exclude them", name))
+		case slices.Contains(known, name) || near == "":
+			r.warn(fmt.Sprintf(what+"; another sitesync must bring the files there", name))
+		default:
+			r.warn(fmt.Sprintf(what+", which no setting here names; did you mean %q? "+
+				"If not, another sitesync must bring the files there", name, near))
+		}
 	}
 }
 
