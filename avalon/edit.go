@@ -270,13 +270,23 @@ func (s *Store) AddSite(ctx context.Context, project string, a AddSite) (EditRes
 	return s.edit(ctx, project, e, a.EditOptions)
 }
 
-// WithoutSites counts the files of a project that have no sites at all.
+// WithoutSites counts the selected files of a project that have no sites at all.
 func (s *Store) WithoutSites(ctx context.Context, project string, sel Selection) (int64, error) {
+	return s.count(ctx, project, sel, is("$$f.sites", nil))
+}
+
+// WithoutRecord counts the selected files of a project that have no record of a site.
+func (s *Store) WithoutRecord(ctx context.Context, project, site string, sel Selection) (int64, error) {
+	return s.count(ctx, project, sel, is(recordFor("$$f.sites", site), nil))
+}
+
+// count counts the selected files, $$f, that meet a condition.
+func (s *Store) count(ctx context.Context, project string, sel Selection, cond bson.D) (int64, error) {
 	selected, err := s.selected(ctx, project, sel)
 	if err != nil {
 		return 0, s.wrap(err, "find the versions in project %s", project)
 	}
-	done, err := s.edit(ctx, project, edit{doing: "count files without sites", filters: selected,
-		applies: is("$$f.sites", nil), sites: literal(bson.A{})}, EditOptions{DryRun: true})
+	done, err := s.edit(ctx, project, edit{doing: "count files", filters: selected, applies: cond},
+		EditOptions{DryRun: true})
 	return done.Files, err
 }

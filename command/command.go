@@ -25,19 +25,19 @@ Settings of the studio come from Pype's own presets, config.json and gdrive.json
 
 type cli struct {
 	config.Flags
-	Run         runCmd           `cmd:"" help:"Sync what is published, until it is stopped."`
-	Check       checkCmd         `cmd:"" help:"Check settings, database, credentials and roots, and say what to fix."`
-	Status      statusCmd        `cmd:"" help:"Show which process syncs, what is held, and how far each project is."`
-	Explain     explainCmd       `cmd:"" help:"Show why a file is synced or not, and what to do."`
-	Retry       retryCmd         `cmd:"" help:"Make failed files pending again, once the cause is fixed."`
-	AddSite     addSiteCmd       `cmd:"" help:"Sync what was published before the site was configured."`
-	Pause       pauseCmd         `cmd:"" help:"Begin no more uploads, of all or of one project, until it is resumed."`
-	Resume      resumeCmd        `cmd:"" help:"End a pause."`
-	Health      healthCmd        `cmd:"" help:"Ask the sitesync that runs on this machine for its health."`
-	Version     versionCmd       `cmd:"" help:"Show which sitesync this is."`
-	Completion  completionCmd    `cmd:"" help:"Print a script that completes commands in a shell."`
-	Complete    completeCmd      `cmd:"" hidden:"" help:"Print what a word can become, for the completion scripts."`
-	ShowVersion kong.VersionFlag `name:"version" help:"Show which sitesync this is."`
+	Run        runCmd        `cmd:"" help:"Sync what is published, until it is stopped."`
+	Check      checkCmd      `cmd:"" help:"Check settings, database, credentials and roots, and say what to fix."`
+	Status     statusCmd     `cmd:"" help:"Show which process syncs, what is held, and how far each project is."`
+	Explain    explainCmd    `cmd:"" help:"Show why a file is synced or not, and what to do."`
+	Retry      retryCmd      `cmd:"" help:"Make failed files pending again, once the cause is fixed."`
+	AddSite    addSiteCmd    `cmd:"" help:"Sync what was published before the site was configured."`
+	Fetch      fetchCmd      `cmd:"" help:"Ask for files on this site, and wait until they are there."`
+	Pause      pauseCmd      `cmd:"" help:"Begin no more uploads, of all or of one project, until it is resumed."`
+	Resume     resumeCmd     `cmd:"" help:"End a pause."`
+	Health     healthCmd     `cmd:"" help:"Ask the sitesync that runs on this machine for its health."`
+	Version    versionCmd    `cmd:"" help:"Show which sitesync this is, as sitesync --version does."`
+	Completion completionCmd `cmd:"" help:"Print a script that completes commands in a shell."`
+	Complete   completeCmd   `cmd:"" hidden:"" help:"Print what a word can become, for the completion scripts."`
 }
 
 // errFailed ends the program with status 1, when the command has printed why.
@@ -50,6 +50,9 @@ func Main(ctx context.Context, args []string) int {
 	parser, err := newParser(&c)
 	if err != nil {
 		panic(err) // the grammar is wrong
+	}
+	if slices.Equal(args, []string{"--version"}) { // no flag of all commands, as fetch has one of that name
+		args = []string{"version"}
 	}
 	k, err := parser.Parse(args)
 	parser.FatalIfErrorf(err)
@@ -74,8 +77,7 @@ func Main(ctx context.Context, args []string) int {
 
 func newParser(c *cli) (*kong.Kong, error) {
 	return kong.New(c, kong.Name("sitesync"), kong.Description(description), kong.UsageOnError(),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars(config.FlagHelp),
-		kong.Vars{"version": thisBuild().String()})
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}), kong.Vars(config.FlagHelp))
 }
 
 // env is what commands work with: the settings and both databases.

@@ -124,6 +124,9 @@ func complete(k *kong.Kong, flags *config.Flags, before []string, current string
 				given++
 			}
 		}
+		if last := len(node.Positional) - 1; given > last && last >= 0 && node.Positional[last].IsCumulative() {
+			given = last
+		}
 		if given >= len(node.Positional) {
 			break
 		}
@@ -146,6 +149,8 @@ func values(v *kong.Value) []string {
 		return []string{"auto", "console", "json"}
 	case "log-level":
 		return []string{"debug", "info", "warn", "error"}
+	case "version": // of subsets
+		return []string{"latest", "all", "hero"}
 	case "presets", "local-root", "local-root-links", "mongo-file", "web-token-file", "id|path":
 		return []string{filesFollow}
 	}

@@ -104,10 +104,7 @@ func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalo
 	if err == nil && c.Project != "" && row.Failed.Files > 0 {
 		var failed []avalon.FailedFile
 		failed, err = e.store.Failed(ctx, name, rules, c.Limit)
-		for _, f := range failed {
-			row.FailedFiles = append(row.FailedFiles,
-				failedFile{f.Key.ID.String(), f.Path, f.Tries, f.Error, f.LastFailed})
-		}
+		row.FailedFiles = failedFiles(failed)
 	}
 	if err != nil {
 		row.Error = err.Error()
@@ -177,6 +174,13 @@ type failedFile struct {
 	Tries          int       `json:"tries"`
 	Error          string    `json:"error"`
 	LastFailed     time.Time `json:"last_failed,omitzero"`
+}
+
+func failedFiles(all []avalon.FailedFile) (list []failedFile) {
+	for _, f := range all {
+		list = append(list, failedFile{f.Key.ID.String(), f.Path, f.Tries, f.Error, f.LastFailed})
+	}
+	return list
 }
 
 // leaseHolderOf is the process that holds the lease, or was the last one.

@@ -29,6 +29,20 @@ type found struct {
 	more    bool                   // there are more of them
 }
 
+// Representation returns the id of the representation that [Explainer.Explain] would explain, of a project of those.
+// The error is a *NotFoundError if there is none that can be synced.
+func (e *Explainer) Representation(ctx context.Context, project string, projects []string, asked string) (
+	avalon.ID, error) {
+	found, err := e.find(ctx, project, projects, asked)
+	if err != nil {
+		return avalon.ID{}, err
+	}
+	if found.problem != "" {
+		return avalon.ID{}, notFound("%s; fix the document, or publish again", found.problem)
+	}
+	return found.key.ID, nil
+}
+
 // find finds what was asked for.
 func (e *Explainer) find(ctx context.Context, project string, projects []string, asked string) (*found, error) {
 	key, rep, err := e.Store.Find(ctx, project, asked)
@@ -160,10 +174,21 @@ func joined(names []string) string {
 	return strings.ReplaceAll(escaped(strings.Join(names, "/")), "/", separator)
 }
 
-// escaped matches a name. Braces may be doubled in a document, as it has format strings.
+// escaped matches a name. Braces may be doubled in a document, as it has format strings. What stands for the number of
+// a frame matches one with at least so many digits.
 func escaped(name string) string {
-	return strings.NewReplacer(`\{`, `\{{1,2}`, `\}`, `\}{1,2}`).Replace(regexp.QuoteMeta(name))
+	quoted := strings.NewReplacer(`\{`, `\{{1,2}`, `\}`, `\}{1,2}`).Replace(regexp.QuoteMeta(name))
+	return frameNumber.ReplaceAllStringFunc(quoted, func(number string) string {
+		digits := len(number)
+		if number[0] == '%' {
+			digits = int(number[2] - '0')
+		}
+		return fmt.Sprintf(`(?:%s|[0-9]{%d,})`, number, digits)
+	})
 }
+
+// frameNumber is how the paths of sequences are written: name.####.exr or name.%04d.exr.
+var frameNumber = regexp.MustCompile(`#{2,20}|%0[1-9]d`)
 
 // notFound means that there is nothing to explain.
 func notFound(format string, args ...any) error { return &NotFoundError{fmt.Errorf(format, args...)} }

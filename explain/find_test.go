@@ -58,6 +58,13 @@ var paths = []struct {
 	{`{root}/Test/a.ma`, "/mnt/studio/Test/a.ma\n", false},
 	{"{root}/Test/a.ma\n", "/mnt/studio/Test/a.ma", false},
 	{"{root}/Test/a\nb.ma", "/mnt/studio/Test/a\nb.ma", true},
+	{`{root}/Test/a.1001.exr`, `/mnt/studio/Test/a.####.exr`, true},
+	{`{root}/Test/a.1001.exr`, `a.%04d.exr`, true},
+	{`{root}/Test/a.10001.exr`, `P:\projects\Test\a.####.exr`, true},
+	{`{root}/Test/a.####.exr`, `a.####.exr`, true},
+	{`{root}/Test/a.1001.exr`, `a.#####.exr`, false},
+	{`{root}/Test/a.x001.exr`, `a.####.exr`, false},
+	{`{root}/Test/a1.ma`, `a#.ma`, false},
 }
 
 // The server's regular expressions and Go's find the same.

@@ -1,0 +1,188 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"sitesync/integration/studio"
+)
+
+// elsewhere publishes at an artist's home: the files are on Drive, and the studio has no record of them.
+func (s *testStudio) elsewhere(p *studio.Project, pub studio.Publish) *studio.Representation {
+	s.t.Helper()
+	pub.Synced, pub.NoActiveDate, pub.RecordOnly, pub.OtherSites = true, true, true, []string{"home"}
+	rep := s.publish(p, pub)
+	check(s.t, rep.RemoveSite(s.ctx, "studio"))
+	check(s.t, rep.Set(s.ctx, "home", bson.D{{Key: "created_dt", Value: time.Now()}}))
+	return rep
+}
+
+// comes records that files are on the studio's storage, as a download does.
+func (s *testStudio) comes(rep *studio.Representation, files ...int) {
+	s.t.Helper()
+	check(s.t, rep.Set(s.ctx, "studio", bson.D{{Key: "created_dt", Value: time.Now()}}, files...))
+}
+
+// output is written and read at once.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (t *output) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.Write(b)
+}
+
+func (t *output) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.buf.String()
+}
+
+// waiting is a sitesync fetch under way.
+type waiting struct {
+	*exec.Cmd
+	s              *testStudio
+	stdout, stderr output
+}
+
+// fetch starts sitesync fetch.
+func (s *testStudio) fetch(args ...string) *waiting {
+	s.t.Helper()
+	check(s.t, s.presets.Write(s.dir))
+	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
+	s.t.Cleanup(cancel)
+	w := &waiting{Cmd: exec.CommandContext(ctx, binary, append([]string{"fetch"}, args...)...), s: s}
+	w.Env, w.Stdout, w.Stderr = s.environment(), &w.stdout, &w.stderr
+	check(s.t, w.Start())
+	return w
+}
+
+// says waits until it has printed something about its progress.
+func (w *waiting) says(want string) {
+	w.s.t.Helper()
+	w.s.eventually("it says "+want, func() bool { return strings.Contains(w.stderr.String(), want) })
+}
+
+// ends waits for its end, and checks what it has printed.
+func (w *waiting) ends(status int, wants ...string) {
+	w.s.t.Helper()
+	_ = w.Wait()
+	if got := w.ProcessState.ExitCode(); got != status {
+		w.s.t.Errorf("status %d, want %d", got, status)
+	}
+	for _, want := range wants {
+		if !strings.Contains(w.stdout.String(), want) {
+			w.s.t.Errorf("%q is missing", want)
+		}
+	}
+	if w.s.t.Failed() {
+		w.s.t.Fatalf("%s\n%s", w.stdout.String(), w.stderr.String())
+	}
+}
+
+// Files are asked for, and waited for until all of them are there.
+func TestFetchWaits(t *testing.T) {
+	t.Parallel()
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
+		t.Parallel()
+		p := s.project("Test")
+		pub.Frames, pub.Size = 3, 1000
+		rep := s.elsewhere(p, pub)
+		pub.Version = 2
+		newer := s.elsewhere(p, pub)
+
+		w := s.fetch("Test", "--subset", "model*", "--local-root", s.root)
+		w.says("Test: no sitesync downloads to site studio: start sitesync run\n")
+		w.says("Test: 0 of 3 file(s), 0 B of 2.9 KiB\n")
+		s.comes(newer, 0)
+		w.says("Test: 1 of 3 file(s), 1000 B of 2.9 KiB; ")
+		s.comes(newer, 1, 2)
+		w.ends(0, "Test: 3 file(s) of 1 representation(s) are asked for on site studio\n",
+			"Test: all 3 file(s) are on site studio, 2.9 KiB\n")
+		if rec := must(rep.Record(s.ctx, 0, "studio"))(t); rec != nil {
+			t.Errorf("an older version has the record %v", rec)
+		}
+
+		// By the path of one frame, as another system would write it.
+		w = s.fetch("Test", `P:\projects\`+strings.ReplaceAll(rep.Files[1].Rel, "/", `\`))
+		w.says("0 of 3 file(s)")
+		s.comes(rep)
+		w.ends(0, "Test: all 3 file(s) are on site studio")
+	})
+}
+
+// What has failed is reported with its error, and is tried again when it is asked for again.
+func TestFetchOfFailedFiles(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	rep := s.elsewhere(s.project("Test"), studio.Publish{Frames: 3, Size: 1000})
+	id := rep.ID.Hex()
+	w := s.fetch("Test", id)
+	w.says("0 of 3 file(s)")
+	s.comes(rep, 0)
+	check(t,
+		rep.Set(s.ctx, "studio", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "the file is flagged"}}, 1))
+	check(t, rep.Set(s.ctx, "studio", bson.D{{Key: "paused", Value: true}}, 2))
+	w.ends(1, "Test: 1 of 3 file(s) are on site studio\n", "Test: 1 file(s) have failed; fix the cause",
+		rep.Files[1].Path+"\n      3 tries: the file is flagged\n")
+
+	w = s.fetch("Test", id, "-o", "json")
+	s.eventually("it is pending again", func() bool {
+		return must(rep.Record(s.ctx, 1, "studio"))(t).Lookup("tries").Type == 0
+	})
+	s.comes(rep, 1)
+	w.ends(1)
+	var got struct {
+		Total    editedCount
+		Complete bool
+		Files    struct{ Synced, Paused struct{ Files int } }
+	}
+	check(t, json.Unmarshal([]byte(w.stdout.String()), &got))
+	if got.Complete || got.Total != (editedCount{1, 1}) || got.Files.Synced.Files != 2 || got.Files.Paused.Files != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Ctrl-C ends the waiting only; what was deleted meanwhile is not taken for complete.
+func TestFetchEndsWithoutAllFiles(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	p := s.project("Test")
+	rep := s.elsewhere(p, studio.Publish{Size: 1000})
+	w := s.fetch("Test", rep.ID.Hex())
+	w.says("0 of 1 file(s)")
+	check(t, w.Process.Signal(os.Interrupt))
+	w.ends(1, "Test: 0 of 1 file(s) are on site studio; the download goes on, only the waiting has ended\n")
+	if rec := must(rep.Record(s.ctx, 0, "studio"))(t); rec == nil {
+		t.Error("it is not asked for any more")
+	}
+
+	w = s.fetch("Test", rep.ID.Hex())
+	w.says("0 of 1 file(s)")
+	check(t, rep.Delete(s.ctx))
+	w.ends(1, "Test: 0 of 1 file(s) are on site studio\n", "Test: 1 file(s) are gone")
+
+	// Published at home, and not meant for Drive.
+	rep = s.elsewhere(p, studio.Publish{Size: 1000, Version: 2})
+	check(t, rep.RemoveSite(s.ctx, "gdrive"))
+	w = s.fetch("Test", rep.ID.Hex(), "--no-wait")
+	w.ends(0, "Test: 1 file(s) are not on site gdrive yet", "Test: 1 file(s) have no record of site gdrive, so nobody "+
+		"uploads them: sitesync add-site Test where they are\n")
+	check(t, rep.RemoveSite(s.ctx, "studio"))
+	check(t, rep.RemoveSite(s.ctx, "home"))
+	w = s.fetch("Test", rep.ID.Hex())
+	w.ends(1, "Test: there is nothing to ask for\n",
+		"Test: 1 file(s) are on no site, so there is nothing to download\n")
+}
