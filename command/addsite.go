@@ -99,14 +99,8 @@ func (c addSiteCmd) site(cfg *config.Config) (string, error) {
 		return "", fmt.Errorf("gdrive.json has no site %q; did you mean %q?", site, config.Nearest(site, known))
 	case !ok:
 		return "", fmt.Errorf("gdrive.json has no site %q, but %q", site, known)
+	case strings.ContainsAny(site, ".$"):
+		return "", fmt.Errorf("site %q cannot be a key of documents; take another name, without . and $", site)
 	}
-	return site, checkKey(site)
-}
-
-// checkKey returns an error if the name of a site cannot be a key of documents, as their older form needs it.
-func checkKey(site string) error {
-	if strings.ContainsAny(site, ".$") {
-		return fmt.Errorf("site %q cannot be a key of documents; take another name, without . and $", site)
-	}
-	return nil
+	return site, nil
 }

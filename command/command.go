@@ -123,6 +123,21 @@ func (e *env) remote() (string, error) {
 	return site.Name, nil
 }
 
+// routes are those of the directions that the settings name, up first. Also a machine that has no local_root, and so
+// downloads nothing itself, can speak for others that do.
+func (e *env) routes() ([]avalon.Route, error) {
+	remote, err := e.remote()
+	up := avalon.Route{From: e.cfg.ActiveSite, To: remote}
+	down := avalon.Route{From: remote, To: e.cfg.ActiveSite}
+	switch e.cfg.Direction {
+	case config.Up:
+		return []avalon.Route{up}, err
+	case config.Down:
+		return []avalon.Route{down}, err
+	}
+	return []avalon.Route{up, down}, err
+}
+
 // nothingSynced is what commands say without a remote site.
 const nothingSynced = "remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start"
 

@@ -30,8 +30,9 @@ func (retryCmd) Help() string {
   sitesync retry --all-projects
 
 Fix the cause first: sitesync status MY_PROJECT shows why files have failed. Then this deletes tries, error and
-last_failed_dt from their records of the remote site, and the sitesync that runs starts at once. Files that are synced,
-pending or not published to this site are not touched.
+last_failed_dt from their records, of the remote site for uploads and of the active site for downloads, and the sitesync
+that runs starts at once. With --direction up or down only uploads or downloads are retried. Files that are synced,
+pending or not meant for these sites are not touched.
 
 The exit status is 0 also if there was nothing to do, 1 if something failed, 80 if the command line is wrong.`
 }
@@ -49,7 +50,7 @@ func (c retryCmd) Validate() error {
 }
 
 func (c retryCmd) Run(ctx context.Context, e *env) error {
-	site, err := e.remote()
+	routes, err := e.routes()
 	if err != nil {
 		return err
 	}
@@ -57,7 +58,7 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	retry := avalon.Retry{Site: site, MinTries: e.cfg.RetryCount}
+	retry := avalon.Retry{MinTries: e.cfg.RetryCount}
 	none := "no file has failed for good"
 	if c.Waiting {
 		retry.MinTries, none = 1, "no file has failed"
@@ -72,10 +73,19 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 		}
 		retry.Representations = append(retry.Representations, key.ID)
 	}
-	out := newBulkResult(site, c.DryRun)
+	out := newBulkResult(routes[0].To, c.DryRun)
 	for _, project := range projects {
 		retry.EditOptions = out.options(project)
-		done, err := e.store.Retry(ctx, project, retry)
+		var done avalon.EditResult
+		var err error
+		for _, route := range routes {
+			retry.Site = route.To
+			var some avalon.EditResult
+			some, err = e.store.Retry(ctx, project, retry)
+			if done.Add(some); err != nil {
+				break
+			}
+		}
 		if done.Files > 0 || err != nil || c.Project != "" || ctx.Err() != nil {
 			out.add(ctx, project, done, err)
 		}
@@ -89,7 +99,7 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 // bulkResult is what a command has changed in the documents, or would change. Its JSON is for scripts: fields may be
 // added, but none changes or goes.
 type bulkResult struct {
-	Site     string            `json:"site"`
+	Site     string            `json:"site"` // whose records; of retry, of the first direction
 	DryRun   bool              `json:"dry_run"`
 	Projects []editedProject   `json:"projects"` // in which something was changed, or could not be
 	Total    avalon.EditResult `json:"total"`    // without examples

@@ -59,6 +59,44 @@ func (s *testStudio) refuses(code int, want string, args ...string) {
 	}
 }
 
+// What has failed on its way to the active site is retried too, and each way alone.
+func TestRetryOfDownloads(t *testing.T) {
+	t.Parallel()
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
+		t.Parallel()
+		check(t, s.presets.Write(s.dir))
+		p := s.project("Test")
+		failed := bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "no"}}
+		pub.Size, pub.RecordOnly = 5, true
+		up := s.publish(p, pub)
+		check(t, up.Set(s.ctx, "gdrive", failed))
+		pub.Version, pub.Synced, pub.NoActiveDate = 2, true, true
+		down := s.publish(p, pub)
+		check(t, down.Set(s.ctx, "studio", failed))
+		left := func() (uploads, downloads bool) {
+			return s.record(up, 0).Lookup("tries").Type != 0,
+				must(down.Record(s.ctx, 0, "studio"))(t).Lookup("tries").Type != 0
+		}
+		const one = "Test: 1 file(s) of 1 representation(s) are pending again\n"
+		s.prints("Test: no file has failed for good\n", "retry", "Test", "--direction", "down", "--local-root", s.root,
+			"--representation", up.ID.Hex())
+		s.prints(one, "retry", "Test", "--direction", "down", "--local-root", s.root)
+		if uploads, downloads := left(); !uploads || downloads {
+			t.Errorf("after a retry of downloads: %t, %t", uploads, downloads)
+		}
+		check(t, down.Set(s.ctx, "studio", failed))
+		s.prints(one, "retry", "Test", "--direction", "up")
+		if uploads, downloads := left(); uploads || !downloads {
+			t.Errorf("after a retry of uploads: %t, %t", uploads, downloads)
+		}
+		check(t, up.Set(s.ctx, "gdrive", failed))
+		s.prints("Test: 2 file(s) of 2 representation(s) are pending again\n", "retry", "--all-projects")
+		if uploads, downloads := left(); uploads || downloads {
+			t.Errorf("after a retry: %t, %t", uploads, downloads)
+		}
+	})
+}
+
 // A file that was given up is synced right after a retry, by the change stream alone.
 func TestRetrySyncsAtOnce(t *testing.T) {
 	t.Parallel()
