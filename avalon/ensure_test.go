@@ -217,6 +217,9 @@ func TestNewestIDs(t *testing.T) {
 	if got, _ := newest(NewID(day(2)), ID{}, 9); !cmp.Equal(got, want[:3]) {
 		t.Errorf("since a day: %v", got)
 	}
+	if got, err := s.NewestIDs(t.Context(), "Gone", NewID(day(2)), NewID(day(3)), 9); err != nil || len(got) > 0 {
+		t.Errorf("of a project that has gone: %v, %v", got, err)
+	}
 	var plan struct {
 		Stats struct {
 			Documents int `bson:"totalDocsExamined"`

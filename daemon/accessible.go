@@ -30,6 +30,9 @@ const (
 	// the clocks of the machines that publish.
 	accessibleOverlap = 24 * time.Hour
 
+	// accessibleTurn is how long a scan looks at what is older before it looks again for what is new.
+	accessibleTurn = time.Minute
+
 	// accessibleRenewal is how often all documents are looked at again, for what was changed while no sitesync ran.
 	accessibleRenewal = 30 * 24 * time.Hour
 )
@@ -63,7 +66,10 @@ func (d *Daemon) keepAccessible(ctx context.Context, store *avalon.Store, db *st
 	a := newAccessibility(d.cfg, store, db.Scans(name), d.log)
 	d.adapter.update(func(p *parts) { p.accessibility = a })
 	if d.once {
-		if err = a.scan(ctx); err != nil {
+		for more := true; more && err == nil; {
+			more, err = a.scan(ctx)
+		}
+		if err != nil {
 			err = fmt.Errorf("look for files that lack the record of a site: %w", err)
 		}
 		return func() {}, err
@@ -130,7 +136,7 @@ func (a *accessibility) follow(ctx context.Context, queue *watcher.Queue, lane w
 func (a *accessibility) ensure(ctx context.Context, project string, ids []avalon.ID) (avalon.EditResult, error) {
 	done, err := a.store.EnsureSites(ctx, project, a.cfg.AlwaysAccessibleOn, ids)
 	a.files.Add(done.Files)
-	if refused := new(*avalon.RefusedError); errors.As(err, refused) {
+	if _, refused := errors.AsType[*avalon.RefusedError](err); refused {
 		a.refused.Do(func() { a.log.Warn("cannot make all files accessible", zap.Error(err)) })
 		err = nil // it would be refused again
 	}
@@ -152,7 +158,7 @@ func (a *accessibility) scanAgain(ctx context.Context, stream *watcher.Stream) {
 	failing := false
 	for {
 		start := time.Now()
-		err := a.scan(ctx)
+		more, err := a.scan(ctx)
 		if ctx.Err() != nil {
 			return
 		}
@@ -166,6 +172,8 @@ func (a *accessibility) scanAgain(ctx context.Context, stream *watcher.Stream) {
 			}
 			wait = retry.NextBackOff()
 			log(message, zap.Duration("in", wait), zap.Error(err))
+		case more:
+			wait = 0
 		case !a.cfg.Poll:
 			wait = math.MaxInt64
 		case stream.State() == watcher.StreamOpen:
@@ -187,34 +195,42 @@ func (a *accessibility) scanAgain(ctx context.Context, stream *watcher.Stream) {
 	}
 }
 
-// scan looks at what is new in all projects, then goes on with what is older. A project that cannot be read does not
-// keep the others from being scanned; the error counts such projects and has the first one's cause.
-func (a *accessibility) scan(ctx context.Context) error {
+// scan looks at what is new in all projects, then goes on for a while with what is older, and reports whether more of
+// that is left. A project that cannot be read does not keep the others from being scanned; the error counts such
+// projects and has the first one's cause.
+func (a *accessibility) scan(ctx context.Context) (more bool, err error) {
+	until := time.Now().Add(min(a.cfg.LoopDelay, accessibleTurn))
 	projects, err := a.store.Projects(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	failed := map[string]bool{}
 	var first error
-	for _, scan := range []func(context.Context, avalon.Project) (avalon.EditResult, error){a.scanNew, a.scanOld} {
+	each := func(scan func(avalon.Project) (avalon.EditResult, error)) {
 		for _, project := range projects {
-			if failed[project.Name] {
+			if failed[project.Name] || ctx.Err() != nil {
 				continue
 			}
-			done, err := scan(ctx, project)
+			done, err := scan(project)
 			a.logDone(project.Name, done)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
 			if err != nil {
 				failed[project.Name], first = true, cmp.Or(first, err)
 			}
 		}
 	}
-	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d project(s): %w", len(failed), len(projects), first)
+	each(func(p avalon.Project) (avalon.EditResult, error) { return a.scanNew(ctx, p) })
+	each(func(p avalon.Project) (avalon.EditResult, error) {
+		done, left, err := a.scanOld(ctx, p, until)
+		more = more || left
+		return done, err
+	})
+	switch {
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case len(failed) > 0:
+		return false, fmt.Errorf("%d of %d project(s): %w", len(failed), len(projects), first)
 	}
-	return nil
+	return more, nil
 }
 
 // scanNew looks at the documents of a project that are new since the last time, or since a day.
@@ -239,24 +255,22 @@ func (a *accessibility) scanNew(ctx context.Context, project avalon.Project) (do
 	return done, a.scans.Save(ctx, project, scan)
 }
 
-// scanOld looks at the documents of a project that are older, if that has not been done. It goes on where it was
-// interrupted.
-func (a *accessibility) scanOld(ctx context.Context, project avalon.Project) (done avalon.EditResult, err error) {
+// scanOld looks at the documents of a project that are older, if that has not been done: one batch at least, and more
+// until the time has come. It goes on where it was interrupted, and reports whether more is left.
+func (a *accessibility) scanOld(ctx context.Context, project avalon.Project, until time.Time) (
+	done avalon.EditResult, left bool, err error) {
 	scan, err := a.scans.Read(ctx, project)
-	for err == nil && !scan.Position.IsZero() {
-		var before avalon.ID
-		var more bool
-		before, more, err = a.step(ctx, project, avalon.ID{}, scan.Position, &done)
-		if err != nil {
+	left = !scan.Position.IsZero()
+	for again := true; again && left && err == nil; again = time.Now().Before(until) {
+		if scan.Position, left, err = a.step(ctx, project, avalon.ID{}, scan.Position, &done); err != nil {
 			break
 		}
-		scan.Position = before
-		if !more {
+		if !left {
 			scan.Position, scan.Completed = avalon.ID{}, time.Now()
 		}
 		err = a.scans.Save(ctx, project, scan)
 	}
-	return done, err
+	return done, left, err
 }
 
 // step looks at the newest documents of a project before an id, not below the id from, and adds to done. It returns how

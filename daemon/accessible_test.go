@@ -91,11 +91,14 @@ func (h *home) forget(id any) {
 	}
 }
 
-func (h *home) mustScan() {
+// mustScan scans, and returns whether more is left.
+func (h *home) mustScan() bool {
 	h.t.Helper()
-	if err := h.scan(h.t.Context()); err != nil {
+	more, err := h.scan(h.t.Context())
+	if err != nil {
 		h.t.Fatal(err)
 	}
+	return more
 }
 
 func (h *home) eventually(what string, ok func() bool) {
@@ -135,7 +138,7 @@ func TestScanIsInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer off(context.Background())
-	if err := h.scan(t.Context()); err == nil {
+	if _, err := h.scan(t.Context()); err == nil {
 		t.Fatal("the scan was not interrupted")
 	}
 	if err := off(t.Context()); err != nil {
@@ -153,7 +156,7 @@ func TestScanIsInterrupted(t *testing.T) {
 	// What was done and saved is not looked at again, what was done is done again.
 	h.forget(old[n-1])
 	second := h.another()
-	if err := second.scan(t.Context()); err != nil {
+	if _, err := second.scan(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if lacking := h.lacking(); len(lacking) != 1 || lacking[0] != old[n-1] {
@@ -164,6 +167,20 @@ func TestScanIsInterrupted(t *testing.T) {
 	}
 	if got := h.logs.FilterMessage("added the records of sites that files lacked").Len(); got != 1 {
 		t.Errorf("logged %d times, for one project", got)
+	}
+}
+
+// While much is old, scans look for what is new again and again.
+func TestScanInTurns(t *testing.T) {
+	h := newHome(t)
+	h.cfg.LoopDelay = time.Nanosecond
+	h.publish(longAgo, 2*accessibleBatch+1)
+	for turn, left := range []int{accessibleBatch + 1, 1, 0} {
+		h.publish(time.Now(), 1)
+		more := h.mustScan()
+		if lacking := h.lacking(); len(lacking) != left || more != (left > 0) {
+			t.Errorf("turn %d: %d are left, want %d; more %t", turn, len(lacking), left, more)
+		}
 	}
 }
 
