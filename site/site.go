@@ -41,6 +41,9 @@ type Incoming struct {
 type Object struct {
 	ID  string // the site's own id
 	MD5 string // hexadecimal, as confirmed by the site
+
+	// Replaced says that Put has replaced other content, where that is worth to be logged: people put files there too.
+	Replaced bool
 }
 
 // Found is the result of a probe.

@@ -138,7 +138,7 @@ func TestOneFileHangs(t *testing.T) {
 		w.up.Queue.Add(key("a"), watcher.Live)
 		w.run(2 * time.Minute)
 		if rec := w.store.record(); rec.Tries == 0 ||
-			!strings.Contains(rec.Error, "other files of it are read meanwhile") {
+			!strings.Contains(rec.Error, "other files of it are read or written meanwhile") {
 			t.Errorf("the record is %+v", rec)
 		}
 		if n := w.up.Stats().StalledCalls; n != 1 || len(w.up.Held()) != 0 {

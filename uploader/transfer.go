@@ -159,6 +159,9 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 		return trip{}, 0, obj, err
 	}
 	held, obj, err = u.put(ctx, in, r)
+	if err == nil && obj.Replaced {
+		u.logFor(t.job.key).Info("replaced other content", zap.String("path", truncate(in.Path)))
+	}
 	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the target made of it
 		return u.sourceTrouble(readErr, r, from), src.Size(), obj, readErr
 	}

@@ -50,7 +50,7 @@ type fileCalls struct {
 
 	mu    sync.Mutex
 	hung  map[string]map[string]*hungCalls // that were given up and have not returned, by root and path
-	works map[string]time.Time             // by root: when the last call began that has read something
+	works map[string]time.Time             // by root: when the last call began that has read or written something
 }
 
 // hungCalls are those for one path.
@@ -69,17 +69,23 @@ func newFileCalls() *fileCalls {
 // [site.Unavailable], or the context's; what comes of the call later is dropped.
 func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T,
 	error) {
+	return answerWithin(ctx, c, c.timeout, root, path, call, drop)
+}
+
+// answerWithin is answer with another timeout.
+func answerWithin[T any](ctx context.Context, c *fileCalls, timeout time.Duration, root, path string,
+	call func() (T, error), drop func(T)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	stall := &site.StallError{Root: root, Path: path, Timeout: c.timeout, Began: time.Now()}
+	stall := &site.StallError{Root: root, Path: path, Timeout: timeout, Began: time.Now()}
 	if since, ok := c.stalls(root, path); ok { // no second call of one that hangs
 		stall.Began, stall.Repeated = since, true
 		return none, site.UnavailableIn(site.OneRoot, stall)
 	}
 	if !c.slots.TryAcquire(1) {
-		waiting, cancel := context.WithTimeout(ctx, c.timeout)
+		waiting, cancel := context.WithTimeout(ctx, timeout)
 		err := c.slots.Acquire(waiting, 1)
 		cancel()
 		switch {
@@ -126,7 +132,7 @@ func answer[T any](ctx context.Context, c *fileCalls, root, path string, call fu
 			}
 			c.slow(root, 1)
 			defer c.slow(root, -1)
-			timer.Reset(c.timeout - slowCall)
+			timer.Reset(timeout - slowCall)
 		}
 	}
 }
@@ -192,8 +198,15 @@ func (c *fileCalls) count() (n int) {
 	return n
 }
 
-// read registers that a file of a root was read, by a call that began then.
-func (c *fileCalls) read(root string, began time.Time) {
+// lastWorked is when the last call began that has shown that a root works.
+func (c *fileCalls) lastWorked(root string) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.works[root]
+}
+
+// worked registers that a file of a root was read, or written to the disk, by a call that began then.
+func (c *fileCalls) worked(root string, began time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if began.After(c.works[root]) {
@@ -215,7 +228,7 @@ func (c *fileCalls) whose(err error) error {
 	answers := c.works[stall.Root].After(stall.Began) || stall.Repeated && asked > ownHang
 	switch {
 	case len(c.hung[stall.Root]) < maxHungCalls && asked >= c.timeout && answers:
-		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read meanwhile", stall))
+		return site.Classed(site.FileError, fmt.Errorf("%w; other files of it are read or written meanwhile", stall))
 	case stall.Repeated: // its storage answers, or it would be held
 		return &site.Error{Class: site.Unavailable, Scope: site.OneFile, RetryAfter: restHung, Err: stall}
 	}

@@ -54,7 +54,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	f.spare = buf
 	f.mu.Unlock()
 	if n > 0 {
-		f.calls.read(f.root, began)
+		f.calls.worked(f.root, began)
 	}
 	return n, err
 }

@@ -1,6 +1,6 @@
-// Package local is a site on storages that are mounted on this machine. It reads what is below their roots, and below
-// the folders that symbolic links may lead to; it distinguishes a file's own failure from a storage that is away, and
-// never waits for one that hangs.
+// Package local is a site on storages that are mounted on this machine. It reads and writes what is below their roots,
+// and below the folders that symbolic links may lead to; it distinguishes a file's own failure from a storage that is
+// away, and never waits for one that hangs.
 package local
 
 import (
@@ -16,30 +16,40 @@ import (
 
 // Options are the settings of a [Site]. All may be left out.
 type Options struct {
+	Roots   []string      // that [Site.Check] checks
 	Links   []string      // folders outside of the roots that symbolic links may lead to
 	Timeout time.Duration // after which a call of the file system is given up, more than slowCall; default 15 s
 
 	// AvoidStalled has nothing asked of a root one of whose calls hangs: the storage is waited for once.
 	AvoidStalled bool
 
+	// Fence is asked before each step that others see. Its error means that another process may be at work.
+	Fence func() error
+
 	// Before is called before each call of the file system, for tests: it may hang as a storage does.
 	Before func(root, path string)
 }
 
-// Site reads files below roots that are folders of this machine.
+// Site reads and writes files below roots that are folders of this machine.
 type Site struct {
-	links []string
-	calls *fileCalls
+	roots   []string
+	links   []string
+	fence   func() error // nil if there is none
+	calls   *fileCalls
+	ill     illFiles
+	sweeper sweeper
 }
 
 var _ interface {
+	site.Backend
 	site.Source
 	site.Staller
 } = (*Site)(nil)
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{links: o.Links, calls: newFileCalls()}
+	s := &Site{roots: o.Roots, links: o.Links, fence: o.Fence, calls: newFileCalls()}
+	s.sweeper.sweep = s.sweep
 	s.calls.avoidStalled = o.AvoidStalled
 	if o.Timeout > 0 {
 		s.calls.timeout = o.Timeout

@@ -24,7 +24,7 @@ import (
 // Backend is a site to be tested and what the suite must be able to see of it.
 type Backend struct {
 	Site site.Backend
-	Root string // a folder of the site that is there, is empty and can be written to
+	Root string // of the site, that is there and can be written to; nothing that the tests use is in it
 
 	// Read lists the contents of all files at a path, with the site's root: none if there is no such file.
 	Read func(t *testing.T, path string) []string
@@ -67,15 +67,15 @@ func content(size int, seed byte) string {
 	return string(b)
 }
 
-func upload(path, content string) site.Incoming {
-	return site.Incoming{Path: path, Content: strings.NewReader(content), Size: int64(len(content)),
+func (b Backend) incoming(path, content string) site.Incoming {
+	return site.Incoming{Root: b.Root, Path: path, Content: strings.NewReader(content), Size: int64(len(content)),
 		ModTime: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)}
 }
 
-// put uploads the content, which must work, and checks what is there then.
+// put writes the content, which must work, and checks what is there then.
 func (b Backend) put(t *testing.T, path, content string) site.Object {
 	t.Helper()
-	obj, err := b.Site.Put(t.Context(), upload(path, content))
+	obj, err := b.Site.Put(t.Context(), b.incoming(path, content))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +158,7 @@ func testContext(t *testing.T, b Backend) {
 	for _, size := range sizes {
 		file := fmt.Sprintf("%s/%d.exr", b.Root, size)
 		ctx, cancel := context.WithCancel(t.Context())
-		u := upload(file, content(size, 0))
+		u := b.incoming(file, content(size, 0))
 		u.Content = readerAt(func(p []byte, at int64) (int, error) {
 			cancel() // in the middle of it
 			return strings.NewReader(content(size, 0)).ReadAt(p, at)
@@ -172,7 +172,7 @@ func testContext(t *testing.T, b Backend) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := b.Site.Put(ctx, upload(b.Root+"/never", "x")); !errors.Is(err, context.Canceled) {
+	if _, err := b.Site.Put(ctx, b.incoming(b.Root+"/never", "x")); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want that of the context", err)
 	}
 	b.want(t, b.Root+"/never")
@@ -200,7 +200,7 @@ func testBadSource(t *testing.T, b Backend) {
 			made := overwritten + " new"
 			b.put(t, overwritten, old)
 			for _, file := range []string{made, overwritten} {
-				u := upload(file, whole)
+				u := b.incoming(file, whole)
 				u.Content = source
 				_, err := b.Site.Put(t.Context(), u)
 				wantClass(t, err, site.FileError)
@@ -219,7 +219,7 @@ func testForbidden(t *testing.T, b Backend) {
 	b.Forbid(t)
 	wantClass(t, b.Site.Check(t.Context()), site.Unavailable)
 	for _, file := range []string{"/old", "/new", "/folder/new"} {
-		_, err := b.Site.Put(t.Context(), upload(b.Root+file, "content"))
+		_, err := b.Site.Put(t.Context(), b.incoming(b.Root+file, "content"))
 		wantClass(t, err, site.Unavailable)
 	}
 	b.Allow(t)
@@ -235,7 +235,7 @@ func testConcurrent(t *testing.T, b Backend) {
 	var wg sync.WaitGroup
 	for i := range 24 {
 		wg.Go(func() {
-			if _, err := b.Site.Put(t.Context(), upload(file(i), file(i))); err != nil {
+			if _, err := b.Site.Put(t.Context(), b.incoming(file(i), file(i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -253,7 +253,7 @@ func testSameFile(t *testing.T, b Backend) {
 	for i := range objects {
 		wg.Go(func() {
 			var err error
-			if objects[i], err = b.Site.Put(t.Context(), upload(file, fmt.Sprint(i))); err != nil {
+			if objects[i], err = b.Site.Put(t.Context(), b.incoming(file, fmt.Sprint(i))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -272,7 +272,7 @@ func testSameFile(t *testing.T, b Backend) {
 func testProgress(t *testing.T, b Backend) {
 	for _, size := range sizes[1:] {
 		var sent atomic.Int64
-		u := upload(fmt.Sprintf("%s/%d.exr", b.Root, size), content(size, 0))
+		u := b.incoming(fmt.Sprintf("%s/%d.exr", b.Root, size), content(size, 0))
 		u.OnProgress = sent.Store
 		if _, err := b.Site.Put(t.Context(), u); err != nil {
 			t.Fatal(err)
@@ -291,7 +291,7 @@ func testCheck(t *testing.T, b Backend) {
 		}
 	}
 	b.want(t, b.Root+"/a", "a")
-	u := upload(b.Root+"/a", "b")
+	u := b.incoming(b.Root+"/a", "b")
 	u.ModTime = time.Time{}
 	if _, err := b.Site.Put(t.Context(), u); err != nil {
 		t.Error("without a time:", err)

@@ -1,0 +1,33 @@
+package local
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sitesync/site/sitetest"
+)
+
+func TestConformance(t *testing.T) {
+	sitetest.Run(t, func(t *testing.T) sitetest.Backend {
+		root := newStorage(t, "")
+		s := New(Options{Roots: []string{root}})
+		t.Cleanup(func() { must(t, s.Close()) })
+		return sitetest.Backend{
+			Site: s,
+			Root: root,
+			Read: func(t *testing.T, path string) []string {
+				content, err := os.ReadFile(path)
+				if errors.Is(err, os.ErrNotExist) {
+					return nil
+				}
+				must(t, err)
+				return []string{string(content)}
+			},
+			Forbid: func(t *testing.T) { remount(t, root, unix.MS_RDONLY) },
+			Allow:  func(t *testing.T) { remount(t, root, 0) },
+		}
+	})
+}

@@ -1,0 +1,161 @@
+package local
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"regexp"
+	"strings"
+
+	"sitesync/site"
+)
+
+// Content is written to a partial file beside its destination, which is renamed when it is complete. Its name is short
+// enough for every file system, hidden where a dot hides names, and has no extension that a publisher collects:
+//
+//	.sitesync-DESTINATION-CONTENT.part
+//
+// both hashed. Whoever writes it has it locked: it is continued, replaced and removed only by who has the lock, which
+// ends with the process. If another one has it, or the storage knows no locks, a partial file with a random number in
+// its name is written instead, which nobody continues.
+var partialNames = regexp.MustCompile(`^\.sitesync-([0-9a-f]{16})-[0-9a-f]{8}(-[0-9a-f]{8})?\.part$`)
+
+// anyContent stands in the name of a partial file that can't be continued.
+const anyContent = "00000000"
+
+// destinationKey is a destination in the names of its partial files.
+func destinationKey(base string) string {
+	sum := sha256.Sum256([]byte(base))
+	return hex.EncodeToString(sum[:8])
+}
+
+// partialName is the name of the partial file of a file with the base name.
+func partialName(base string, in site.Incoming) string {
+	content := anyContent
+	if resumable(in) {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", strings.ToLower(in.MD5), in.Size))
+		content = hex.EncodeToString(sum[:4])
+	}
+	return fmt.Sprintf(".sitesync-%s-%s.part", destinationKey(base), content)
+}
+
+// randomName is a name of a partial file that no other has.
+func randomName(name string) string {
+	var number [4]byte
+	_, _ = rand.Read(number[:]) // it never fails
+	return strings.TrimSuffix(name, ".part") + "-" + hex.EncodeToString(number[:]) + ".part"
+}
+
+// resumable reports whether what was written of a file is worth to be continued, and can be: the MD5 shows whether it
+// still fits.
+func resumable(in site.Incoming) bool { return in.MD5 != "" && in.Size > minSegment }
+
+// partial is a partial file that is locked, or that nobody else knows.
+type partial struct {
+	*os.File
+	name string
+	size int64 // that it had
+}
+
+// openPartial opens a partial file in a folder for writing. If it begins a large one, those of the destination's other
+// contents go: nobody will continue them.
+func openPartial(folder *os.Root, name string, large bool) (*partial, error) {
+	if large && !isThere(folder, name) {
+		_ = eachPartial(folder, func(other string) {
+			if key := partialNames.FindStringSubmatch(name)[1]; partialNames.FindStringSubmatch(other)[1] == key {
+				removeAbandoned(folder, other)
+			}
+		})
+	}
+	for range 3 {
+		p, err := openLocked(folder, name)
+		if p != nil || err != nil {
+			return p, err
+		}
+	}
+	random := randomName(name)
+	f, err := folder.OpenFile(random, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return nil, err
+	}
+	_, _ = lock(f) // for those who look for abandoned ones
+	return &partial{f, random, 0}, nil
+}
+
+// openLocked opens a partial file and locks it. It returns none if that can't be, or if it was just replaced.
+func openLocked(folder *os.Root, name string) (*partial, error) {
+	if info, err := folder.Lstat(name); err == nil && !info.Mode().IsRegular() {
+		if err := folder.Remove(name); err != nil { // not ours; nothing is written through a link
+			return nil, err
+		}
+	}
+	f, err := folder.OpenFile(name, os.O_RDWR|os.O_CREATE|nonblock, 0o666)
+	if errors.Is(err, os.ErrPermission) && isThere(folder, name) {
+		return nil, nil // another user has written it
+	}
+	if err != nil {
+		return nil, err
+	}
+	if _, err = lock(f); err == nil {
+		var opened, named os.FileInfo
+		if opened, err = f.Stat(); err == nil {
+			if named, err = folder.Lstat(name); err == nil && os.SameFile(opened, named) && opened.Mode().IsRegular() {
+				return &partial{f, name, opened.Size()}, nil
+			}
+		}
+	}
+	return nil, f.Close()
+}
+
+// isThere reports whether something of a name is in a folder.
+func isThere(folder *os.Root, name string) bool {
+	_, err := folder.Lstat(name)
+	return err == nil
+}
+
+// eachPartial calls a function with the names of the partial files in a folder.
+func eachPartial(folder *os.Root, each func(name string)) error {
+	list, err := folder.Open(".")
+	if err != nil {
+		return err
+	}
+	defer list.Close()
+	for {
+		names, err := list.Readdirnames(1000)
+		for _, name := range names {
+			if partialNames.MatchString(name) {
+				each(name)
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// removeAbandoned removes a partial file if nobody has it open, and reports whether it has.
+func removeAbandoned(folder *os.Root, name string) bool {
+	info, err := folder.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() {
+		return false
+	}
+	f, err := folder.OpenFile(name, os.O_RDWR|nonblock, 0)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if held, _ := lock(f); held {
+		return false
+	}
+	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {
+		return false
+	}
+	return folder.Remove(name) == nil
+}
