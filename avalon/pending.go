@@ -34,8 +34,11 @@ const (
 	listPaused  = "files.sites.paused"
 )
 
-// pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list.
-// The second one holds only documents in the older dict form, so it costs nothing where there are none.
+// pendingIndexes serve the two halves of [Store.Pending]. The first one has all that it asks of sites that are a list,
+// and serves all routes. The second one holds only documents in the older dict form, for one route, and is created only
+// where there may be many of them: with many routes, as of artists' machines, a collection would soon have as many
+// indexes as MongoDB allows, which is 64. Without it they are found by the first one too, as files without names of
+// sites, and are read.
 //
 // MongoDB refuses a document with arrays in two keys of an index ("parallel arrays"), so nothing
 // outside of files may be a key; type is in the filter, which takes arrays too.
@@ -193,12 +196,30 @@ func oddInList(r Rules) bson.A {
 func pendingInDict(r Rules) bson.D {
 	rec := "sites." + r.To
 	left := bson.E{Key: rec + ".tries", Value: triesLeft(r.RetryCount)}
-	return openInDict("files", r.To, left, unpaused(rec+".paused"),
-		bson.E{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}})
+	return append(unnamed(), openInDict("files", r.To, left, unpaused(rec+".paused"),
+		bson.E{Key: "sites." + r.From + ".created_dt", Value: bson.D{{Key: "$ne", Value: nil}}})...)
+}
+
+// unnamed is true of a representation with a file whose sites are a dict, or that has none: the first index has these
+// together.
+func unnamed() bson.D { return bson.D{{Key: listName, Value: nil}} }
+
+// maxUnnamed is how many documents that are unnamed may be read by each poll.
+const maxUnnamed = 100
+
+// needsDictIndex reports whether so much of a project is unnamed that an index should have it. It is fast with the
+// first index.
+func (s *Store) needsDictIndex(ctx context.Context, project string) (bool, error) {
+	filter := append(unnamed(), bson.E{Key: "type", Value: "representation"})
+	n, err := s.db.Collection(project).CountDocuments(ctx, filter, options.Count().SetLimit(maxUnnamed+1))
+	if err != nil {
+		return false, s.wrap(err, "count the files without names of sites in project %s", project)
+	}
+	return n > maxUnnamed, nil
 }
 
 // triedFilters find, from the index, representations with a file that is not on the site and may have failed.
 func triedFilters(site string) bson.A {
 	return bson.A{openInList("files", site, bson.E{Key: "tries", Value: bson.D{{Key: "$ne", Value: nil}}}),
-		openInDict("files", site)}
+		append(unnamed(), openInDict("files", site)...)}
 }

@@ -113,12 +113,24 @@ func (s *Store) Projects(ctx context.Context) ([]Project, error) {
 
 // EnsureIndex makes sure that the pending query of the sites is answered from an index of the project. It
 // returns [ErrNotFound] if the project has gone.
+func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
+	indexes := pendingIndexes(r)
+	if err := s.createIndex(ctx, p, indexes[0]); err != nil {
+		return err
+	}
+	if needed, err := s.needsDictIndex(ctx, p.Name); !needed || err != nil {
+		return err
+	}
+	return s.createIndex(ctx, p, indexes[1])
+}
+
+// createIndex creates an index of a project, unless it is there.
 //
 // createIndexes creates the collection if there is none, which would leave a phantom project behind when
 // one is dropped at the wrong moment. So the collection is named by its UUID too, which MongoDB 6.0 and
 // later check.
-func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
-	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: pendingIndexes(r)},
+func (s *Store) createIndex(ctx context.Context, p Project, x index) error {
+	cmd := bson.D{{Key: "createIndexes", Value: p.Name}, {Key: "indexes", Value: []index{x}},
 		{Key: "collectionUUID", Value: bson.Binary{Subtype: bson.TypeBinaryUUID, Data: []byte(p.uuid)}}}
 	if p.uuid == "" {
 		cmd = cmd[:2]
@@ -136,18 +148,27 @@ func (s *Store) EnsureIndex(ctx context.Context, p Project, r Route) error {
 	return s.wrap(err, "create the index for pending files in project %s", p.Name)
 }
 
-// Indexed reports whether the project has the indexes of the pending query of the sites, by whatever name.
+// Indexed reports whether the project has the indexes of the pending query that EnsureIndex creates, by whatever name.
 func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 	specs, err := s.db.Collection(p.Name).Indexes().ListSpecifications(ctx)
 	if err != nil {
 		return false, s.wrap(err, "list the indexes of project %s", p.Name)
 	}
-	for _, want := range pendingIndexes(r) {
+	for i, want := range pendingIndexes(r) {
 		keys, err := bson.Marshal(want.Keys)
-		isWanted := func(spec mongo.IndexSpecification) bool { return bytes.Equal(spec.KeysDocument, keys) }
-		if err != nil || !slices.ContainsFunc(specs, isWanted) {
+		if err != nil {
 			return false, err
 		}
+		if slices.ContainsFunc(specs, func(spec mongo.IndexSpecification) bool {
+			return bytes.Equal(spec.KeysDocument, keys)
+		}) {
+			continue
+		}
+		if i == 0 {
+			return false, nil
+		}
+		needed, err := s.needsDictIndex(ctx, p.Name)
+		return !needed, err
 	}
 	return true, nil
 }

@@ -264,46 +264,72 @@ func TestPendingReadsNothingThatCantBeDue(t *testing.T) {
 	if err := s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route); err != nil {
 		t.Fatal(err)
 	}
-	profile := func(level int) {
-		if err := s.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: level}}).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
 	want, got := map[Candidate]int{}, map[Candidate]int{}
 	for i, id := range res.InsertedIDs[missing:] {
 		want[Candidate{Key{project, NewID(id.(bson.ObjectID))}, i < each}] = 1
 	}
-	profile(2)
-	for c, err := range s.Pending(t.Context(), project, Rules{Route: route, RetryCount: 3}) {
-		if err != nil {
-			t.Fatal(err)
+	requests, read := profiled(t, s, func() {
+		for c, err := range s.Pending(t.Context(), project, Rules{Route: route, RetryCount: 3}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[c]++
 		}
-		got[c]++
-	}
-	profile(0)
+	})
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
 		t.Errorf("candidates (-want +got):\n%s", diff)
 	}
-	cur, err := s.db.Collection("system.profile").
-		Find(t.Context(), bson.D{{Key: "ns", Value: s.db.Name() + "." + project}})
+	// What is due and not as Pype writes it is read, and MongoDB counts a document twice that two stages of its plan
+	// look at.
+	if requests != 3 || read > 2*3*due {
+		t.Errorf("%d requests have read %d documents, want 3 and %d", requests, read, 2*3*due)
+	}
+}
+
+// A few dicts need no index of their own: the one for lists finds them.
+func TestFewDictsArePending(t *testing.T) {
+	const due = 3
+	s, coll := newStore(t)
+	for range 300 {
+		insert(t, coll, representation(entry("{root}/a", list(bson.E{Key: "created_dt", Value: published}))))
+	}
+	want := map[Key]string{}
+	for range due {
+		want[insert(t, coll, representation(entry("{root}/a", dict())))[0]] = ""
+	}
+	must(t, s.EnsureIndex(t.Context(), mustProjects(t, s)[0], route))
+	got := map[Key]string{}
+	_, read := profiled(t, s, func() {
+		for _, k := range pendingKeys(t, s, 3) {
+			got[k] = ""
+		}
+	})
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ID{})); diff != "" {
+		t.Errorf("pending (-want +got):\n%s", diff)
+	}
+	if read > 2*due {
+		t.Errorf("%d documents were read for %d that are due", read, due)
+	}
+}
+
+// profiled counts the requests on the project that do makes, and the documents that the server reads for them.
+func profiled(t *testing.T, s *Store, do func()) (requests, read int) {
+	t.Helper()
+	level := func(n int) { must(t, s.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: n}}).Err()) }
+	level(2)
+	do()
+	level(0)
 	var ops []struct {
 		Docs int `bson:"docsExamined"`
 	}
-	if err == nil {
-		err = cur.All(t.Context(), &ops)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	read := 0
+	cur, err := s.db.Collection("system.profile").
+		Find(t.Context(), bson.D{{Key: "ns", Value: s.db.Name() + "." + project}})
+	must(t, err)
+	must(t, cur.All(t.Context(), &ops))
 	for _, op := range ops {
 		read += op.Docs
 	}
-	// What is due and not as Pype writes it is read, and MongoDB counts a document twice that two stages of its plan
-	// look at.
-	if len(ops) != 3 || read > 2*3*due {
-		t.Errorf("%d requests have read %d documents, want 3 and %d", len(ops), read, 2*3*due)
-	}
+	return len(ops), read
 }
 
 func mustProjects(t *testing.T, s *Store) []Project {
@@ -1109,6 +1135,37 @@ func TestIndexed(t *testing.T) {
 	}
 	if !indexed() {
 		t.Error("not indexed once the index is created")
+	}
+
+	// Only where there are many dicts, a second one is needed.
+	names := func() (all []string) {
+		t.Helper()
+		specs, err := coll.Indexes().ListSpecifications(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, spec := range specs {
+			all = append(all, spec.Name)
+		}
+		return all
+	}
+	for range 40 { // as many routes as artists may have
+		r := Route{From: "artist_" + bson.NewObjectID().Hex(), To: gdrive}
+		must(t, s.EnsureIndex(t.Context(), projects[0], r))
+		must(t, s.EnsureIndex(t.Context(), projects[0], Route{From: r.To, To: r.From}))
+	}
+	if got := names(); len(got) != 2 { // that of _id
+		t.Errorf("the indexes of many routes are %q", got)
+	}
+	for range maxUnnamed + 1 {
+		insert(t, coll, representation(entry("{root}/a", dict())))
+	}
+	if indexed() {
+		t.Error("indexed before there is an index for dicts")
+	}
+	must(t, s.EnsureIndex(t.Context(), projects[0], route))
+	if !indexed() || len(names()) != 3 {
+		t.Errorf("with dicts the indexes are %q", names())
 	}
 }
 
