@@ -377,6 +377,17 @@ func testQueries(t *testing.T, o odd, r Rules) Stats {
 		return from.Created && lacksRecord(f, r.To)
 	}, func(f *File) bool { return status(f) == Pending || f.Problem != "" })
 
+	back := Rules{Route: Route{From: r.To, To: r.From}, RetryCount: 1, Backoff: r.Backoff}
+	edit("fetch", func() (EditResult, error) {
+		return s.AddSite(t.Context(), project, AddSite{Site: back.To, Retry: true})
+	}, func(f *File) bool {
+		held := slices.ContainsFunc(f.Sites, func(rec SiteRecord) bool { return rec.Created })
+		return held && lacksRecord(f, back.To) || back.Evaluate(f, o.now).Status == Failed
+	}, func(f *File) bool {
+		is := back.Evaluate(f, o.now).Status
+		return is == Pending || is == SourceMissing || f.Problem != ""
+	})
+
 	reported(t, lacking, coll) // of the edits before
 	edit("ensure sites", func() (done EditResult, err error) {
 		for before := (ID{}); ; {

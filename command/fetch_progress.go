@@ -201,8 +201,8 @@ func (b *fetchBars) update(p *fetchProgress) {
 	}
 	b.notes = slices.Clone(p.notes)
 	done, all := p.bytes()
-	b.before.Store(p.counted() + " ")
-	after := fmt.Sprintf(" %s of %s", humanize.IBytes(uint64(done)), humanize.IBytes(uint64(all)))
+	b.before.Store(p.counted())
+	after := fmt.Sprintf("%s of %s", humanize.IBytes(uint64(done)), humanize.IBytes(uint64(all)))
 	for _, more := range []string{p.speed(), p.waiting()} {
 		if more != "" {
 			after += "; " + more
@@ -218,8 +218,8 @@ func (b *fetchBars) update(p *fetchProgress) {
 		bar := ended[f.Path]
 		if bar == nil {
 			size := max(f.Size, 0)
-			bar = b.container.New(0, mpb.BarStyle(), mpb.PrependDecorators(decor.Name(runningName(f)+" ")),
-				mpb.AppendDecorators(decor.Name(" "+humanize.IBytes(uint64(size)))))
+			bar = b.container.New(0, mpb.BarStyle(), mpb.PrependDecorators(decor.Name(runningName(f))),
+				mpb.AppendDecorators(decor.Name(humanize.IBytes(uint64(size)))))
 			bar.SetTotal(size, false)
 		}
 		bar.SetCurrent(int64(float64(max(f.Size, 0)) * f.Done))

@@ -1,6 +1,9 @@
 package command
 
 import (
+	"bytes"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -57,5 +60,59 @@ func TestFetchValidate(t *testing.T) {
 		if err := wrong.Validate(); err == nil {
 			t.Errorf("%+v is taken", wrong)
 		}
+	}
+}
+
+// screen is written by one goroutine and read by another.
+type screen struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buf.Write(b)
+}
+
+// shows waits until the screen shows all of the texts.
+func (s *screen) shows(t *testing.T, texts ...string) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		all := s.buf.String()
+		s.mu.Unlock()
+		missing := ""
+		for _, text := range texts {
+			if !strings.Contains(all, text) {
+				missing = text
+			}
+		}
+		if missing == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%q is not on the screen:\n%s", missing, all)
+		}
+	}
+}
+
+// On a terminal there is a bar for all files, one for each that is running, and notes above them.
+func TestFetchBars(t *testing.T) {
+	var out screen
+	files := avalon.Stats{Pending: avalon.FileCount{Files: 2, Bytes: 4 << 20}}
+	p := newFetchProgress("gdrive", files)
+	show := newFetchDisplay(&out, true, "Test")
+	p.notes = []string{"held: site"}
+	p.set(files, []avalon.RunningFile{{Path: "{root}/a\x1b.exr", Size: 3 << 20, Done: 0.5}}, time.Now())
+	show.update(p)
+	out.shows(t, "held: site\n", "a\ufffd.exr [", "] 3.0 MiB", "0 of 2 file(s) [", "] 1.5 MiB of 4.0 MiB")
+	files.Synced, files.Pending = avalon.FileCount{Files: 1, Bytes: 3 << 20}, avalon.FileCount{Files: 1, Bytes: 1 << 20}
+	p.set(files, []avalon.RunningFile{{Path: "{root}/b.exr", Size: 1 << 20, Done: 0.5}}, time.Now())
+	show.update(p)
+	out.shows(t, "b.exr [", "1 of 2 file(s) [", "] 3.5 MiB of 4.0 MiB")
+	show.end()
+	if n := strings.Count(out.buf.String(), "held: site"); n != 1 {
+		t.Errorf("the note is shown %d times", n)
 	}
 }
