@@ -61,9 +61,9 @@ func TestKilledInASequence(t *testing.T) {
 	}
 	s.synced(rep)
 	s.checkNoDuplicates()
-	// One document for each folder in which something was made. Later processes find them.
-	if n := must(s.stateDB().Collection("ids").CountDocuments(s.ctx, bson.D{}))(t); n > 12 {
-		t.Errorf("ids were reserved in %d documents", n)
+	// One for each folder and file. Later processes find them.
+	if n := must(s.stateDB().Collection("claims").CountDocuments(s.ctx, bson.D{}))(t); n > 212 {
+		t.Errorf("there are %d claims", n)
 	}
 }
 

@@ -197,7 +197,7 @@ func TestPausesThatCantBeRead(t *testing.T) {
 	privileges := documentedRole(t, "avalon-state")
 	own := privileges[1]
 	privileges = privileges[:1]
-	for _, collection := range []string{"leases", "ids", "sessions"} {
+	for _, collection := range []string{"leases", "claims", "ids", "sessions"} {
 		own.Resource.Collection = collection
 		privileges = append(privileges, own)
 	}

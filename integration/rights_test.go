@@ -74,7 +74,7 @@ func TestDocumentedRole(t *testing.T) {
 		return len(must(s.db.Collection("Test").Indexes().ListSpecifications(t.Context()))(t)) > 1
 	})
 	s.eventually("sitesync's own indexes are there", func() bool {
-		for _, name := range []string{"ids", "sessions"} {
+		for _, name := range []string{"claims", "sessions"} {
 			if len(must(s.stateDB().Collection(name).Indexes().ListSpecifications(t.Context()))(t)) < 2 {
 				return false
 			}

@@ -172,7 +172,7 @@ const (
 	Creations              // new files and folders below the root, or in Folder; existing ones can be updated
 	LargeOnes              // files below the root that are as large as this one, or larger
 	OneFolder              // of a [Source]: files in Folder, below the root
-	OneFile                // of a [Source]: just this file, to be tried again after RetryAfter
+	OneFile                // just this file, to be tried again after RetryAfter
 	Settings               // of a [Source]: files that the settings do not fit in the same way; the error says how
 )
 
@@ -247,19 +247,23 @@ func ClockOf(machine string, ahead time.Duration, other string) string {
 	return fmt.Sprintf("the clock of %s is %s %s %s; set it right, best by NTP", machine, apart, way, other)
 }
 
-// Journal keeps what must survive the process: a file whose create was interrupted is created again under the same id,
-// and a large upload resumes where it was. One process at a time may write to it, and the next must read what it wrote.
-// All methods are safe for concurrent use.
+// Journal keeps what must survive the process, and what processes that write to the site at the same time must agree
+// on: the id that a name is created with, so that a create which is repeated, by whichever process, makes no second
+// file; and upload sessions, so that a large upload resumes where it was. All methods are safe for concurrent use.
 type Journal interface {
-	// Reserved returns the ids that are reserved for names in a folder.
+	// Claim makes sure that each of the names has a claim, and confirms those of the account, which then nobody
+	// replaces for as long as hold says. It returns the claims as they are now, in the order of the requests. All is
+	// one write.
+	//
+	// Of new names in a folder that is to be created, and whose own claim is requested before them, nothing is claimed
+	// if the folder turns out to have another id; their claims are zero then.
+	Claim(ctx context.Context, account string, hold time.Duration, requests []ClaimRequest) ([]Claim, error)
+
+	// Reserved returns the ids that an older version has reserved for names in a folder.
 	Reserved(ctx context.Context, folder string) (map[string]Reservation, error)
 
-	// Reserve reserves ids for names in folders, by folder and name, that were generated for an account. They replace
-	// earlier ones of the same names.
-	Reserve(ctx context.Context, account string, ids map[string]map[string]string) error
-
 	// Session returns the upload session of a file, by a key, if there is one for a source of that size and time, and
-	// "" otherwise. The URI is a bearer secret.
+	// "" otherwise. No other process is given the same one at the same time. The URI is a bearer secret.
 	Session(ctx context.Context, key string, size int64, modTime time.Time) (uri string, err error)
 
 	// SaveSession saves an upload session, in place of the key's last one.
@@ -269,11 +273,36 @@ type Journal interface {
 	DropSession(ctx context.Context, key string) error
 }
 
-// Reservation is the id that the next create of a name uses.
+// Claim is the id that all processes create a name with.
+type Claim struct {
+	ID      string
+	Account string    // that the id was generated for; others can't create anything with it
+	At      time.Time // when it was confirmed last, by the journal's clock; zero if it is new
+
+	// Replaceable says that nobody creates anything under the id any more. What was created is there.
+	Replaceable bool
+}
+
+// ClaimRequest asks for the claim of a name in a folder.
+type ClaimRequest struct {
+	Folder, Name string
+
+	// ID, which was generated for Account, becomes the id of the name if it has none.
+	ID, Account string
+
+	// Spent is an id that can't be created with any more, as it was used for something else. A claim of it is replaced.
+	// May be empty.
+	Spent string
+
+	// Stale is a claim that is replaced if it is still just so, and Replaceable. May be zero.
+	Stale Claim
+}
+
+// Reservation is the id that an older version has reserved for a name.
 type Reservation struct {
 	ID string
 	At time.Time // when it was written last
 
-	// Account is what the id was generated for. It is empty if an older version has written it.
+	// Account is what the id was generated for. It is empty if a still older version has written it.
 	Account string
 }

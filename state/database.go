@@ -4,11 +4,12 @@
 // It has these collections:
 //
 //	leases    one document for each avalon database and route: which process works on it
-//	ids       Drive ids that are reserved for names in folders, one document a write; forgotten after two days
+//	claims    the Drive id that a name in a folder is created with, one document a name; forgotten after two days
 //	pauses    what is paused, one document for a route or a project of it; those of older versions are for all routes
 //	          to a site
 //	scans     how far projects were looked through for files that lack the record of a site of always_accessible_on
-//	sessions  upload sessions of large files; forgotten after a week, as they end then
+//	sessions  upload sessions of large files, of each route; forgotten after a week, as they end then
+//	ids       what older versions have instead of claims; it is only read
 //
 // An upload session's URI is a secret, as it is enough to upload. It is written here and nowhere else.
 package state
@@ -29,10 +30,10 @@ import (
 // codeUnauthorized is MongoDB's error code for missing rights.
 const codeUnauthorized = 13
 
-// How long documents are kept. Drive's listings lag by an hour at most, and a reservation is written again when it is
-// used a day later. Drive's upload sessions end after a week.
+// How long documents are kept. Drive's listings lag by an hour at most, and a claim is written again whenever it is
+// used. Drive's upload sessions end after a week.
 const (
-	idsTTL      = 2 * 24 * time.Hour
+	claimsTTL   = 2 * 24 * time.Hour
 	sessionsTTL = 7 * 24 * time.Hour
 )
 
@@ -59,7 +60,7 @@ func (d *Database) EnsureIndexes(ctx context.Context) error {
 			Options: options.Index().SetExpireAfterSeconds(int32(after / time.Second))}
 	}
 	for name, indexes := range map[string][]mongo.IndexModel{
-		"ids":      {{Keys: bson.M{"folder": 1}}, expire(idsTTL)},
+		"claims":   {expire(claimsTTL)},
 		"sessions": {expire(sessionsTTL)},
 	} {
 		if _, err := d.db.Collection(name).Indexes().CreateMany(ctx, indexes); err != nil {

@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -82,8 +83,8 @@ func (u *Uploader) transfer(ctx context.Context, t task) (*result, time.Duration
 		}
 		return u.recordFailure(t, now, err)
 	case class == site.Unavailable && scope == site.OneFile:
-		u.logFor(t.job.key).Debug("the source still hangs", zap.Error(err))
-		return nil, jitter(max(site.RetryAfter(err), transientDelay))
+		u.logFor(t.job.key).Debug("the file has to wait for now; no try is spent", zap.Error(err))
+		return nil, jitter(cmp.Or(site.RetryAfter(err), transientDelay))
 	case class == site.Unavailable:
 		if held.Target == siteTarget {
 			u.scheduler.requeueNow(t.job) // nothing is planned before the hold ends
@@ -333,6 +334,8 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, r roo
 	}
 	scope, folder := site.ScopeOf(err)
 	switch scope {
+	case site.OneFile:
+		return trip{}, err
 	case site.OneRoot:
 		return ofRoot, err
 	case site.Creations:

@@ -116,22 +116,9 @@ func TestAnotherAccount(t *testing.T) {
 
 // forgetAccounts makes it a journal of the time when accounts were not told apart.
 func (k *kept) forgetAccounts(identity string) {
+	k.makeOlder(true)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, names := range k.ids {
-		old := map[string]site.Reservation{}
-		for name, r := range names {
-			r.Account = ""
-			if n := len(name); name[n-1] == '/' {
-				name = name[:n-1]
-			}
-			old[name] = r
-		}
-		clear(names)
-		for name, r := range old {
-			names[name] = r
-		}
-	}
 	for key, session := range k.sessions {
 		delete(k.sessions, key)
 		k.sessions[key[len(identity)+1:]] = session

@@ -1,11 +1,11 @@
 package gdrive
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +13,7 @@ import (
 	"google.golang.org/api/drive/v3"
 
 	"sitesync/site"
+	"sitesync/site/pacer"
 )
 
 const (
@@ -25,9 +26,20 @@ const (
 	// maxIDs is the maximum number of ids generated, and reserved, at once.
 	maxIDs = 1000
 
-	// renewAfter is the age at which a reservation is written again before it is used: the journal expires them, when
-	// listings show what was created.
-	renewAfter = 24 * time.Hour
+	// confirmAfter is the age at which a claim is confirmed again before something is created under it, and while it is
+	// being created. That is given up at the age of createFor.
+	confirmAfter = time.Minute
+	createFor    = 2 * time.Minute
+
+	// claimHold is how long a claim is kept from other accounts after that: so long what is on its way to Drive may
+	// take, and of a large file what finishing it takes there.
+	claimHold     = createFor + time.Minute
+	claimLongHold = createFor + finishFor
+
+	// claimRetry is the wait after a claim could not be confirmed, and claimWait that for what another account is
+	// creating.
+	claimRetry = 5 * time.Second
+	claimWait  = time.Second
 )
 
 // nameKey is a name, as normalize returns it, in a folder. A folder's ends with a slash: it may stand beside a file of
@@ -36,153 +48,334 @@ type nameKey struct{ folder, name string }
 
 func newNameKey(folder, name string) nameKey { return nameKey{folder, normalize(name)} }
 
-// idPool keeps ids for files and folders that are about to be created. An id is in the journal before it is used, so
-// that the next process after a crash creates the same file again, and not a second one.
+// idPool keeps ids for files and folders that are about to be created. An id is claimed for its name in the journal
+// before it is used, so that whoever creates the name, at the same time or after a crash, creates the same item, and
+// not a second one.
 type idPool struct {
 	generate func(ctx context.Context, count int) ([]string, error)
 	journal  site.Journal
-	account  string                         // that the ids are generated for
-	has      func(folder, name string) bool // whether something of the name is there, or was put there by us
-	filling  *semaphore.Weighted            // one asks for ids, the others wait for that
-	busy     keyedMutex                     // by folder: what is being read from the journal or noted in it
+	account  string              // that the ids are generated for
+	filling  *semaphore.Weighted // one asks for ids, the others wait for that
+	busy     keyedMutex          // by folder: what is being claimed in it
 
-	mu       sync.Mutex
-	free     []string
-	reserved map[nameKey]site.Reservation
-	read     map[string]bool // folders for which reserved has all that the journal says
+	mu     sync.Mutex
+	free   []string
+	claims map[nameKey]claim
+	spent  map[nameKey]string           // ids that can't be created with any more
+	older  map[nameKey]site.Reservation // what an older version has reserved
+	read   map[string]bool              // folders for which older has all
+}
+
+// claim is a claim as it is known here.
+type claim struct {
+	site.Claim
+	asked  time.Time // when the journal was asked for it, or to confirm it, last
+	missed time.Time // of another account's: when Drive had nothing under the id
 }
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
 	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
-		has:      func(string, string) bool { return false },
-		reserved: map[nameKey]site.Reservation{}, read: map[string]bool{}}
+		claims: map[nameKey]claim{}, spent: map[nameKey]string{},
+		older: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
-// reserve returns the id to create a file or folder with. It stays the same until the name is released, so that a
+// reserve returns the claim to create a file or folder with. It stays the same until the name is released, so that a
 // create whose outcome is unknown can be repeated, also much later and by another process, without making a second
-// file. Ids for the names that upcomingNames returns are reserved in the same write; it omits those that have one, and
-// may be nil. So are ids for what is about to be created in a new folder: childNames returns the names in it, then
-// those in the first of these, and so on.
+// file. The names that upcomingNames returns are claimed in the same write; it omits those that are, and may be nil. So
+// is what is about to be created in a new folder: childNames returns the names in it, then those in the first of these,
+// and so on.
 //
-// The id may be one of another account, see isForeign.
+// The claim may be one of another account, see isOurs.
 func (p *idPool) reserve(ctx context.Context, at nameKey, upcomingNames func(reserved func(name string) bool) []string,
-	childNames func() [][]string) (site.Reservation, error) {
-	if r, ok := p.current(at); ok {
-		return r, nil
+	childNames func() [][]string) (site.Claim, error) {
+	if c, ok := p.current(at); ok {
+		return c, nil
 	}
 	unlock, err := p.busy.lock(ctx, at.folder)
 	if err != nil {
-		return site.Reservation{}, err
+		return site.Claim{}, err
 	}
 	defer unlock()
-	if err := p.load(ctx, at); err != nil {
-		return site.Reservation{}, err
+	if err := p.load(ctx, at.folder); err != nil {
+		return site.Claim{}, err
 	}
-	if r, ok := p.current(at); ok {
-		return r, nil
+	if c, ok := p.current(at); ok {
+		return c, nil
 	}
-	old := p.get(at).ID // of a reservation that has to be noted again
-	ids := map[string]string{at.name: old}
+	if c := p.get(at); time.Since(c.missed) < claimWait/2 { // of a folder that many wait for
+		return site.Claim{}, errClaimed
+	}
+	places := []nameKey{at}
 	if upcomingNames != nil {
 		for _, name := range upcomingNames(func(name string) bool {
 			_, ok := p.current(newNameKey(at.folder, name))
 			return ok
 		}) {
-			if at := newNameKey(at.folder, name); len(ids) < maxIDs {
-				ids[at.name] = p.get(at).ID
+			if len(places) < maxIDs {
+				places = append(places, newNameKey(at.folder, name))
 			}
 		}
 	}
-	for name, id := range ids {
-		if id == "" {
-			if ids[name], err = p.take(ctx, len(ids)); err != nil {
-				return site.Reservation{}, err
-			}
+	b := &claimBatch{pool: p, wanted: len(places)}
+	for _, place := range places {
+		if err := b.add(ctx, place); err != nil {
+			return site.Claim{}, err
 		}
 	}
-	all := map[string]map[string]string{at.folder: ids}
-	var fresh []string // folders that are not there yet
-	if folder := ids[at.name]; folder != old && childNames != nil {
+	if folder, isNew := b.requests[0].ID, b.fresh[0]; isNew && childNames != nil {
 		for _, names := range childNames() {
-			ids := map[string]string{}
+			b.wanted = len(names)
+			first := len(b.requests)
 			for _, name := range names[:min(len(names), maxIDs)] {
-				if ids[normalize(name)], err = p.take(ctx, len(names)); err != nil {
-					return site.Reservation{}, err
+				if err := b.add(ctx, newNameKey(folder, name)); err != nil {
+					return site.Claim{}, err
 				}
 			}
-			all[folder] = ids
-			fresh = append(fresh, folder)
-			folder = ids[normalize(names[0])]
+			folder = b.requests[first].ID
 		}
 	}
-	noted := time.Now()
-	if err := p.journal.Reserve(ctx, p.account, all); err != nil {
-		return site.Reservation{}, asJournalError(err)
+	if err := b.claim(ctx); err != nil {
+		return site.Claim{}, err
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for folder, ids := range all {
-		for name, id := range ids {
-			p.reserved[nameKey{folder, name}] = site.Reservation{ID: id, At: noted, Account: p.account}
-		}
-	}
-	for _, folder := range fresh {
-		p.read[folder] = true // a new id: the journal can have nothing else for it
-	}
-	return p.reserved[at], nil
+	return p.get(at).Claim, nil
 }
 
-// get returns the reservation of a name; zero if there is none.
-func (p *idPool) get(at nameKey) site.Reservation {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.reserved[at]
+// claimBatch is what is claimed in one write.
+type claimBatch struct {
+	pool     *idPool
+	wanted   int // about how many ids are needed
+	requests []site.ClaimRequest
+	fresh    []bool // whether its id is a new one
+	seen     map[nameKey]bool
 }
 
-// isForeign reports whether the id was generated for another account. Drive does not let us create anything with it,
-// but that account may have done so.
-func (p *idPool) isForeign(r site.Reservation) bool { return r.Account != "" && r.Account != p.account }
-
-// current returns the reservation of a place, unless there is none or it has to be noted again.
-func (p *idPool) current(at nameKey) (r site.Reservation, ok bool) {
-	r = p.get(at)
-	return r, r.ID != "" && (time.Since(r.At) < renewAfter || p.isForeign(r))
-}
-
-// load reads what the journal has for a folder, but for what is there already: each folder once, and again for a name
-// that may be there, as its reservation was released then. The folder must be locked.
-func (p *idPool) load(ctx context.Context, at nameKey) error {
-	p.mu.Lock()
-	read := p.read[at.folder]
-	p.mu.Unlock()
-	again := read && p.has(at.folder, strings.TrimSuffix(at.name, "/"))
-	if read && !again {
+// add adds a name, with the id that it should have.
+func (b *claimBatch) add(ctx context.Context, at nameKey) error {
+	if b.seen[at] {
 		return nil
 	}
-	found, err := p.journal.Reserved(ctx, at.folder)
+	set(&b.seen, at, true)
+	p := b.pool
+	p.mu.Lock()
+	known, older, spent := p.claims[at].Claim, p.older[at], p.spent[at]
+	p.mu.Unlock()
+	r := site.ClaimRequest{Folder: at.folder, Name: at.name, ID: known.ID, Account: known.Account, Spent: spent}
+	if known.ID == "" {
+		r.ID, r.Account = older.ID, cmp.Or(older.Account, p.account)
+	}
+	isNew := r.ID == "" || r.ID == spent
+	if isNew {
+		id, err := p.take(ctx, b.wanted)
+		if err != nil {
+			return err
+		}
+		r.ID, r.Account = id, p.account
+	}
+	b.requests, b.fresh = append(b.requests, r), append(b.fresh, isNew)
+	return nil
+}
+
+// claim claims all of it.
+func (b *claimBatch) claim(ctx context.Context) error {
+	p := b.pool
+	asked := time.Now()
+	got, err := p.journal.Claim(ctx, p.account, claimHold, b.requests)
 	if err != nil {
 		return asJournalError(err)
 	}
-	byPlace := map[nameKey]site.Reservation{} // of the forms of one name, the last
-	for name, r := range found {
-		places := []nameKey{newNameKey(at.folder, name)}
-		if r.Account == "" { // an old journal does not distinguish files from folders
-			places = append(places, newNameKey(at.folder, name+"/"))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i, r := range b.requests {
+		at := nameKey{r.Folder, r.Name}
+		if b.fresh[i] && got[i].ID != r.ID {
+			p.free = append(p.free, r.ID) // another process was faster
 		}
-		for _, of := range places {
-			if of != at && (again || p.has(of.folder, strings.TrimSuffix(of.name, "/"))) {
-				continue
-			}
-			if old, ok := byPlace[of]; !ok || r.At.After(old.At) {
-				byPlace[of] = r
-			}
+		if got[i].ID == "" {
+			continue // in a folder that has another id
 		}
+		if r.Folder != b.requests[0].Folder {
+			p.read[r.Folder] = true // a new id: no older version can have reserved anything in it
+		}
+		p.claims[at] = claim{Claim: got[i], asked: asked}
+		delete(p.spent, at)
+		delete(p.older, at)
+	}
+	return nil
+}
+
+// get returns what is known of the claim of a name; zero if nothing is.
+func (p *idPool) get(at nameKey) claim {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.claims[at]
+}
+
+// isOurs reports whether the id was generated for our account. With another one's Drive lets us create nothing, but
+// that account may have done so.
+func (p *idPool) isOurs(c site.Claim) bool { return c.Account == p.account }
+
+// current returns the claim of a name if something can be created under it without asking the journal.
+func (p *idPool) current(at nameKey) (c site.Claim, ok bool) {
+	known := p.get(at)
+	return known.Claim, known.ID != "" && p.isOurs(known.Claim) && !isOlder(known.asked, confirmAfter)
+}
+
+// isOlder reports whether a time is so long ago, by either of the two clocks that it has: one of them stands still
+// while the machine sleeps, the other can be set.
+func isOlder(t time.Time, age time.Duration) bool {
+	now := time.Now()
+	return now.Sub(t) >= age || now.Round(0).Sub(t.Round(0)) >= age
+}
+
+// load reads what older versions have reserved in a folder, once. The folder must be locked.
+func (p *idPool) load(ctx context.Context, folder string) error {
+	p.mu.Lock()
+	read := p.read[folder]
+	p.mu.Unlock()
+	if read {
+		return nil
+	}
+	found, err := p.journal.Reserved(ctx, folder)
+	if err != nil {
+		return asJournalError(err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	maps.Copy(p.reserved, byPlace)
-	p.read[at.folder] = true
+	for name, r := range found {
+		places := []nameKey{newNameKey(folder, name)}
+		if r.Account == "" { // an old journal does not distinguish files from folders
+			places = append(places, newNameKey(folder, name+"/"))
+		}
+		for _, at := range places { // of the forms of one name, the last counts
+			if old, ok := p.older[at]; !ok || r.At.After(old.At) {
+				p.older[at] = r
+			}
+		}
+	}
+	p.read[folder] = true
 	return nil
+}
+
+// errClaimed says that a name is claimed for another account, which may be creating it.
+var errClaimed = &site.Error{Class: site.Unavailable, Scope: site.OneFile, RetryAfter: claimWait,
+	Err: errors.New("another process, with another account, is creating it; its result is waited for")}
+
+// errClaimLost says that another process has taken the claim of a name.
+var errClaimLost = fmt.Errorf("%w: another process has claimed the name meanwhile", errCacheInvalid)
+
+// takeOver replaces a claim of another account, under whose id Drive has nothing, if nobody creates anything under it
+// any more. It returns errClaimed otherwise.
+func (p *idPool) takeOver(ctx context.Context, at nameKey, stale site.Claim) (site.Claim, error) {
+	if !stale.Replaceable {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if known := p.claims[at]; known.ID == stale.ID {
+			known.missed = time.Now()
+			p.claims[at] = known
+		}
+		return site.Claim{}, errClaimed
+	}
+	id, err := p.take(ctx, 1)
+	if err != nil {
+		return site.Claim{}, err
+	}
+	b := &claimBatch{pool: p, fresh: []bool{true}, requests: []site.ClaimRequest{{Folder: at.folder, Name: at.name,
+		ID: id, Account: p.account, Stale: stale}}}
+	if err := b.claim(ctx); err != nil {
+		return site.Claim{}, err
+	}
+	c := p.get(at).Claim
+	if !p.isOurs(c) {
+		return site.Claim{}, errClaimed
+	}
+	return c, nil
+}
+
+// keeper keeps a claim while something is created under it.
+type keeper struct {
+	pool *idPool
+	at   nameKey
+	id   string
+	ctx  context.Context // of the create: it ends when the claim may be lost
+	end  func()          // must be called
+
+	mu   sync.Mutex
+	hold time.Duration
+}
+
+// keep confirms a claim of ours for as long as something is being created under it.
+func (p *idPool) keep(ctx context.Context, at nameKey, id string) *keeper {
+	k := &keeper{pool: p, at: at, id: id, hold: claimHold}
+	asked := p.get(at).asked
+	kept, cancel := context.WithCancelCause(ctx)
+	k.ctx = kept
+	var confirming sync.WaitGroup
+	k.end = func() {
+		cancel(nil)
+		confirming.Wait()
+	}
+	confirming.Go(func() {
+		for wait := confirmAfter - time.Since(asked); ; {
+			if pacer.Sleep(kept, wait) != nil {
+				return
+			}
+			began := time.Now()
+			attempt, stop := context.WithDeadline(kept, asked.Add(createFor-claimRetry))
+			err := k.confirm(attempt)
+			stop()
+			switch {
+			case kept.Err() != nil:
+				return
+			case err == nil:
+				asked, wait = began, confirmAfter
+			case errors.Is(err, errClaimLost), isOlder(asked, createFor-claimRetry):
+				cancel(err)
+				return
+			default:
+				wait = claimRetry
+			}
+		}
+	})
+	return k
+}
+
+// lengthen keeps the claim for as long as Drive may take to finish a large file.
+func (k *keeper) lengthen(ctx context.Context) error {
+	k.mu.Lock()
+	k.hold = claimLongHold
+	k.mu.Unlock()
+	return k.confirm(ctx)
+}
+
+// confirm confirms the claim. The error is errClaimLost if it is another one.
+func (k *keeper) confirm(ctx context.Context) error {
+	k.mu.Lock()
+	hold := k.hold
+	k.mu.Unlock()
+	p := k.pool
+	asked := time.Now()
+	got, err := p.journal.Claim(ctx, p.account, hold, []site.ClaimRequest{{Folder: k.at.folder, Name: k.at.name,
+		ID: k.id, Account: p.account}})
+	if err != nil {
+		return asJournalError(err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, ok := p.claims[k.at]; ok {
+		p.claims[k.at] = claim{Claim: got[0], asked: asked}
+	}
+	if got[0].ID != k.id {
+		return errClaimLost
+	}
+	return nil
+}
+
+// blame returns why the create was ended, if it was, instead of what came of that.
+func (k *keeper) blame(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil || k.ctx.Err() == nil {
+		return err
+	}
+	return context.Cause(k.ctx)
 }
 
 // take returns a free id. If there is none, it requests more, as many as are wanted.
@@ -227,20 +420,31 @@ func (p *idPool) fetch(ctx context.Context, wanted, enough int) error {
 	return nil
 }
 
-// release forgets the id of a name whose file is known. The journal keeps it: another process may soon look for the
+// release forgets the claim of a name whose file is known. The journal keeps it: another process may soon look for the
 // name in a listing that lags.
 func (p *idPool) release(at nameKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.reserved, at)
+	delete(p.claims, at)
 }
 
-// evict removes folders that are not in use. What is reserved in them is still in the journal.
+// discard is release for an id that the name can't be created with any more: what has it is in the trash or elsewhere,
+// or Drive does not take it. The name gets another one.
+func (p *idPool) discard(at nameKey, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.claims, at)
+	p.spent[at] = id
+}
+
+// evict removes folders that are not in use. What is claimed in them is still in the journal.
 func (p *idPool) evict(inUse func(folder string) bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.read, func(folder string, _ bool) bool { return !inUse(folder) })
-	maps.DeleteFunc(p.reserved, func(at nameKey, _ site.Reservation) bool { return !inUse(at.folder) })
+	maps.DeleteFunc(p.claims, func(at nameKey, _ claim) bool { return !inUse(at.folder) })
+	maps.DeleteFunc(p.spent, func(at nameKey, _ string) bool { return !inUse(at.folder) })
+	maps.DeleteFunc(p.older, func(at nameKey, _ site.Reservation) bool { return !inUse(at.folder) })
 }
 
 // asJournalError is the class of an error of the journal: no upload can begin, and no file is at fault.

@@ -110,8 +110,8 @@ func TestIDsAreAskedForAhead(t *testing.T) {
 		}
 		synctest.Wait()
 		p.mu.Lock()
-		if len(p.free) != 0 || len(p.reserved) != idBatch-1 { // all but the one that asks
-			t.Errorf("%d ids are left and %d reserved while more are asked for", len(p.free), len(p.reserved))
+		if len(p.free) != 0 || len(p.claims) != idBatch-1 { // all but the one that asks
+			t.Errorf("%d ids are left and %d reserved while more are asked for", len(p.free), len(p.claims))
 		}
 		p.mu.Unlock()
 		wg.Wait()

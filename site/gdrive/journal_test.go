@@ -15,11 +15,12 @@ import (
 	"sitesync/site"
 )
 
-// kept is a journal in memory, which several sites use one after the other, as processes do.
+// kept is a journal in memory, which several sites use one after the other, as the processes of a route do.
 type kept struct {
 	mu       sync.Mutex
 	writes   int
-	ids      map[string]map[string]site.Reservation // by folder and name
+	claims   map[nameKey]site.Claim
+	older    map[nameKey]site.Reservation
 	sessions map[string]keptSession
 }
 
@@ -32,32 +33,48 @@ type keptSession struct {
 var _ site.Journal = (*kept)(nil)
 
 func newKept() *kept {
-	return &kept{ids: map[string]map[string]site.Reservation{}, sessions: map[string]keptSession{}}
+	return &kept{claims: map[nameKey]site.Claim{}, older: map[nameKey]site.Reservation{},
+		sessions: map[string]keptSession{}}
+}
+
+// Claim lets other accounts replace a claim at any time: no other process is at work.
+func (k *kept) Claim(_ context.Context, account string, _ time.Duration,
+	requests []site.ClaimRequest) (claims []site.Claim, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.writes++
+	lost := map[string]bool{} // ids of folders
+	for _, r := range requests {
+		at := nameKey{r.Folder, r.Name}
+		if lost[r.Folder] {
+			claims = append(claims, site.Claim{})
+			lost[r.ID] = true
+			continue
+		}
+		c, ok := k.claims[at]
+		if !ok || c.ID == r.Spent || c.ID == r.Stale.ID && c.At.Equal(r.Stale.At) {
+			c = site.Claim{ID: r.ID, Account: r.Account, At: time.Now(), Replaceable: true}
+		}
+		if c.Account == account {
+			c.At = time.Now()
+		}
+		k.claims[at] = c
+		claims = append(claims, c)
+		lost[r.ID] = c.ID != r.ID
+	}
+	return claims, nil
 }
 
 func (k *kept) Reserved(_ context.Context, folder string) (map[string]site.Reservation, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	out := map[string]site.Reservation{}
-	for name, r := range k.ids[folder] {
-		out[name] = r
+	for at, r := range k.older {
+		if at.folder == folder {
+			out[at.name] = r
+		}
 	}
 	return out, nil
-}
-
-func (k *kept) Reserve(_ context.Context, account string, ids map[string]map[string]string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.writes++
-	for folder, names := range ids {
-		if k.ids[folder] == nil {
-			k.ids[folder] = map[string]site.Reservation{}
-		}
-		for name, id := range names {
-			k.ids[folder][name] = site.Reservation{ID: id, At: time.Now(), Account: account}
-		}
-	}
-	return nil
 }
 
 func (k *kept) Session(_ context.Context, key string, size int64, modTime time.Time) (string, error) {
@@ -172,7 +189,7 @@ func TestReservedAlong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := j.ids[folder.id]["a.exr"]
+	before := j.claims[nameKey{folder.id, "a.exr"}]
 	u := upload("/SHOW/pub/v001/e.exr", nil)
 	u.Upcoming = func() []string { return frames }
 	if _, err := d.ids.reserve(t.Context(), nameKey{folder.id, "e.exr"}, func(reserved func(string) bool) []string {
@@ -180,7 +197,7 @@ func TestReservedAlong(t *testing.T) {
 	}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if after := j.ids[folder.id]["a.exr"]; after != before {
+	if after := j.claims[nameKey{folder.id, "a.exr"}]; after != before {
 		t.Errorf("a file that is there was reserved again: %v, then %v", before, after)
 	}
 }
@@ -209,9 +226,10 @@ func TestReservedWithFolders(t *testing.T) {
 		}
 		s.wantOne(t, s.show, strings.TrimPrefix(frame, "/SHOW/"), frame)
 	}
-	if j.writes != 1 {
-		t.Errorf("%d writes", j.writes)
+	if len(j.claims) != 4 || j.writes > 1+3+3 { // later processes claim folder by folder what is claimed
+		t.Errorf("%d writes of %d claims", j.writes, len(j.claims))
 	}
+	written := j.writes
 	if dup := s.Duplicates(); len(dup) > 0 {
 		t.Error("duplicates:", dup)
 	}
@@ -223,13 +241,13 @@ func TestReservedWithFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if j.writes != 2 {
-		t.Errorf("%d writes", j.writes)
+	if j.writes != written+1 {
+		t.Errorf("%d writes", j.writes-written)
 	}
 }
 
-// What was reserved long ago, in folders too, is reserved again under the same ids.
-func TestReservedLongAgo(t *testing.T) {
+// What an older version has reserved, in folders too, is claimed under the same ids.
+func TestReservedByAnOlderVersion(t *testing.T) {
 	t.Parallel()
 	s, j := newLagging(t)
 	const file = "/SHOW/pub/subset/v001/a.exr"
@@ -238,17 +256,31 @@ func TestReservedLongAgo(t *testing.T) {
 		_, err := s.next(t, j).Put(t.Context(), upload(file, []byte("content")))
 		wantClass(t, err, site.Transient)
 		fault.Remove()
-		for _, names := range j.ids {
-			for name, r := range names {
-				names[name] = site.Reservation{ID: r.ID, At: r.At.Add(-renewAfter), Account: r.Account}
-			}
-		}
+		j.makeOlder(false)
 	}
 	put(t, s.next(t, j), file, "content")
 	s.wantOne(t, s.show, "pub/subset/v001/a.exr", "content")
 	if dup := s.Duplicates(); len(dup) > 0 {
 		t.Error("duplicates:", dup)
 	}
+	if len(j.claims) != 3 {
+		t.Errorf("%d claims: %v", len(j.claims), j.claims)
+	}
+}
+
+// makeOlder makes it a journal as an older version has left it: with the accounts of the ids, or of a time when
+// accounts were not told apart.
+func (k *kept) makeOlder(withoutAccounts bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for at, c := range k.claims {
+		r := site.Reservation{ID: c.ID, At: c.At, Account: c.Account}
+		if withoutAccounts {
+			r.Account, at.name = "", strings.TrimSuffix(at.name, "/")
+		}
+		k.older[at] = r
+	}
+	clear(k.claims)
 }
 
 // What a person has renamed, or moved, is no longer ours to write to.

@@ -339,24 +339,31 @@ func (t *folderCache) follow(ctx context.Context, shortcut, p string, parent *fo
 func (t *folderCache) create(ctx context.Context, parent *folder, name string,
 	childNames func() [][]string) (*folder, error) {
 	at := newNameKey(parent.id, name+"/")
-	r, err := t.site.ids.reserve(ctx, at, nil, childNames)
+	c, err := t.site.ids.reserve(ctx, at, nil, childNames)
 	if err != nil {
 		return nil, err
 	}
-	made, isNew, err := t.site.createOnce(ctx, r, parent, func() (made *drive.File, err error) {
-		f := &drive.File{Id: r.ID, Name: name, MimeType: folderType, Parents: []string{parent.id}}
-		err = t.site.attempt(ctx, func() (err error) {
-			made, err = t.site.api.Files.Create(f).SupportsAllDrives(true).Fields(uploadFields).Context(ctx).Do()
+	made, isNew, err := t.site.createOnce(ctx, at, c, parent, func(k *keeper) (made *drive.File, err error) {
+		f := &drive.File{Id: k.id, Name: name, MimeType: folderType, Parents: []string{parent.id}}
+		err = t.site.attempt(k.ctx, func() (err error) {
+			made, err = t.site.api.Files.Create(f).SupportsAllDrives(true).Fields(uploadFields).Context(k.ctx).Do()
 			return err
 		})
 		return made, err
 	})
-	if isNotFound(err) || err == nil && (!isAt(made, parent.id, name) || made.MimeType != folderType) {
-		if err != nil || !trashedWithParent(made) || !slices.Contains(made.Parents, parent.id) {
-			t.site.ids.release(at)
+	switch {
+	case isNotFound(err):
+		t.site.ids.release(at)
+		t.remove(parent, name)
+		return nil, errCacheInvalid
+	case err == nil && (!isAt(made, parent.id, name) || made.MimeType != folderType):
+		if !trashedWithParent(made) || !slices.Contains(made.Parents, parent.id) {
+			t.site.ids.discard(at, made.Id)
 			t.remove(parent, name)
 		}
 		return nil, errCacheInvalid
+	case errors.Is(err, errClaimLost):
+		t.site.ids.release(at)
 	}
 	if err != nil {
 		return nil, err

@@ -46,6 +46,11 @@ const (
 // the server has got, also if it was another process that has begun. It gives up when several attempts in a row get no
 // byte further.
 func (s *Site) resumable(ctx context.Context, t target, u site.Incoming, body *content) (*drive.File, error) {
+	if t.create {
+		if err := t.lengthen(ctx); err != nil {
+			return nil, err
+		}
+	}
 	began := time.Now()
 	answer, session, offset, err := s.resumeSession(ctx, t, u, body)
 	if err == nil && answer == nil {

@@ -2,9 +2,9 @@
 // Google's errors mean. It knows nothing of MongoDB, representations or tries.
 //
 // No file exists twice: names are not unique on Drive, so every file and folder is created with an id that was
-// generated ahead and stays reserved for the name until the create is known to have worked. A create that is repeated
-// because its answer was lost, at once or by a later Put, is answered 409 instead of making a second file. Listings
-// lag, so the record of what we made counts more.
+// generated ahead and claimed for the name, by all processes the same. A create that is repeated because its answer was
+// lost, at once or by a later Put, or that another process makes too, is answered 409 instead of making a second file.
+// Listings lag, so the record of what we made counts more.
 //
 // Few requests: folders are cached with what is in them. The cache is valid for a few minutes and then confirmed by a
 // cheap request; an upload whose answer contradicts it (404, or "in the trash") has it confirmed at once and is done
@@ -140,7 +140,6 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	}
 	s.ids = newIDPool(s.journal, tokens.identity, s.generateIDs)
 	s.folders = newFolderCache(s)
-	s.ids.has = s.folders.mayHave
 	return s, nil
 }
 
@@ -177,9 +176,9 @@ func (s *Site) checkParent(ctx context.Context, err error, folder string) error 
 	return fmt.Errorf("%w: %v", errParentExists, err)
 }
 
-// putAgain is how often a Put begins anew because Drive does not match the cache: of the folder, of the file, and of
-// the account of the id in the journal.
-const putAgain = 5
+// putAgain is how often a Put begins anew because Drive does not match the cache, or an id that was claimed turns out
+// to be spent: of the folder, and of the file.
+const putAgain = 6
 
 // Put uploads a file as [site.Backend] promises.
 func (s *Site) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
@@ -245,12 +244,14 @@ func (s *Site) put(ctx context.Context, u site.Incoming) (*drive.File, error) {
 	if err == nil {
 		s.folders.put(parent, name, entryOf(f))
 	}
-	switch {
+	switch at := newNameKey(parent.id, name); {
 	case f != nil && trashedWithParent(f) && slices.Contains(f.Parents, parent.id):
 		// It comes back with its folder, and is known by its id then.
+	case f != nil && errors.Is(err, errCacheInvalid):
+		s.ids.discard(at, f.Id)
 	case err == nil || errors.Is(err, errCacheInvalid):
-		// Only now, so that at any time a name is reserved or known to be there.
-		s.ids.release(newNameKey(parent.id, name))
+		// Only now, so that at any time a name is claimed or known to be there.
+		s.ids.release(at)
 	}
 	return f, err
 }
@@ -299,41 +300,56 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.I
 	if err := mayCreate(ctx, path.Dir(u.Path)); err != nil {
 		return nil, err
 	}
-	r, err := s.ids.reserve(ctx, newNameKey(parent.id, name),
+	at := newNameKey(parent.id, name)
+	c, err := s.ids.reserve(ctx, at,
 		func(reserved func(string) bool) []string { return s.unreservedSiblings(parent, u, reserved) }, nil)
 	if err != nil {
 		return nil, err
 	}
-	f, isNew, err := s.createOnce(ctx, r, parent, func() (*drive.File, error) {
-		return s.upload(ctx, target{id: r.ID, parent: parent.id, name: name, create: true}, u)
+	f, isNew, err := s.createOnce(ctx, at, c, parent, func(k *keeper) (*drive.File, error) {
+		return s.upload(k.ctx, target{id: k.id, parent: parent.id, name: name, create: true, lengthen: k.lengthen}, u)
 	})
 	switch {
 	case isNew || err != nil || f.Trashed:
 		return f, asCreationError(err, path.Dir(u.Path))
 	case !isAt(f, parent.id, name) || kindOf(f) != fileItem:
-		return nil, errCacheInvalid // it was moved or renamed since, or the id was used for something else
+		return f, errCacheInvalid // it was moved or renamed since, or the id was used for something else
 	}
 	e := entryOf(f)
 	e.seen = time.Now()
 	return s.update(ctx, parent, e, u)
 }
 
-// createOnce creates something in a folder under the id that is reserved for it, unless an earlier create, or one of
-// another account, has done so: then it returns what that has made.
-func (s *Site) createOnce(ctx context.Context, r site.Reservation, parent *folder,
-	create func() (*drive.File, error)) (f *drive.File, isNew bool, err error) {
-	foreign := s.ids.isForeign(r)
-	if !foreign {
-		f, err = create()
-		err = s.checkParent(ctx, err, parent.id)
+// createOnce creates something in a folder under the id that is claimed for it, unless an earlier create, or one of
+// another process, has done so: then it returns what that has made. It returns errClaimed while one with another
+// account may be doing so.
+func (s *Site) createOnce(ctx context.Context, at nameKey, c site.Claim, parent *folder,
+	create func(*keeper) (*drive.File, error)) (f *drive.File, isNew bool, err error) {
+	if !s.ids.isOurs(c) {
+		if f, err = s.get(ctx, c.ID, uploadFields); !isNotFound(err) {
+			return f, false, err
+		}
+		if c, err = s.ids.takeOver(ctx, at, c); err != nil {
+			return nil, false, err
+		}
 	}
+	k := s.ids.keep(ctx, at, c.ID)
+	defer k.end()
+	f, err = create(k)
+	err = s.checkParent(ctx, k.blame(ctx, err), parent.id)
 	switch {
 	case isConflict(err):
-		// An earlier create did its work and its answer was lost.
-		f, err = s.getCreated(ctx, r.ID)
-	case foreign, isUnusableID(err):
-		// Another account's create may have done its work. If not, the name gets another id.
-		f, err = s.get(ctx, r.ID, uploadFields)
+		// An earlier create did its work and its answer was lost, or another process was faster.
+		if f, err = s.getCreated(ctx, c.ID); isNotFound(err) {
+			s.ids.discard(at, c.ID)
+			return nil, false, fmt.Errorf("%w: what was created with the id is deleted", errCacheInvalid)
+		}
+	case isUnusableID(err):
+		// So nobody of this account can create it, but an older version may have done so with another one.
+		if f, err = s.get(ctx, c.ID, uploadFields); isNotFound(err) {
+			s.ids.discard(at, c.ID)
+			return nil, false, fmt.Errorf("%w: the id can't be used", errCacheInvalid)
+		}
 	default:
 		return f, err == nil, err
 	}
@@ -451,10 +467,16 @@ type noopJournal struct{}
 
 var _ site.Journal = noopJournal{}
 
+func (noopJournal) Claim(_ context.Context, account string, _ time.Duration,
+	requests []site.ClaimRequest) (claims []site.Claim, err error) {
+	for _, r := range requests {
+		claims = append(claims, site.Claim{ID: r.ID, Account: r.Account})
+	}
+	return claims, nil
+}
 func (noopJournal) Reserved(context.Context, string) (map[string]site.Reservation, error) {
 	return nil, nil
 }
-func (noopJournal) Reserve(context.Context, string, map[string]map[string]string) error { return nil }
 func (noopJournal) Session(context.Context, string, int64, time.Time) (string, error)   { return "", nil }
 func (noopJournal) SaveSession(context.Context, string, int64, time.Time, string) error { return nil }
 func (noopJournal) DropSession(context.Context, string) error                           { return nil }

@@ -55,6 +55,9 @@ type target struct {
 	create bool
 	parent string // of a new one
 	name   string // of a new one
+
+	// lengthen keeps the claim of a new one for as long as Drive may take to finish a large file.
+	lengthen func(context.Context) error
 }
 
 // upload writes the content to the target and returns what Drive then says of it, its MD5 and size compared
