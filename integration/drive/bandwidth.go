@@ -1,6 +1,8 @@
 package drive
 
 import (
+	"context"
+	"net"
 	"sync"
 	"time"
 )
@@ -41,4 +43,20 @@ func (c *call) throttle(b *bandwidth, n int) bool {
 		return true
 	}
 	return c.wait(b.reserve(n, perSecond, time.Now()))
+}
+
+type connectionKey struct{}
+
+// withBandwidth gives each connection a bandwidth of its own; it is a
+// [http.Server.ConnContext].
+func withBandwidth(ctx context.Context, _ net.Conn) context.Context {
+	return context.WithValue(ctx, connectionKey{}, &bandwidth{})
+}
+
+// throttleConnection waits until the bytes of an answer have passed the call's
+// connection; false if the call ended.
+func (c *call) throttleConnection(n int) bool {
+	b, ok := c.r.Context().Value(connectionKey{}).(*bandwidth)
+	perSecond := c.s.Settings().ConnectionDownload
+	return !ok || perSecond <= 0 || c.wait(b.reserve(n, perSecond, time.Now()))
 }

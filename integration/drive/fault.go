@@ -45,6 +45,9 @@ const (
 	// first Fault.AfterBytes bytes, any number, and answers 308 with the Range
 	// that has arrived. It is for upload.put; other requests are not changed.
 	EffectPartial Effect = "partial"
+	// EffectIgnoreRange answers a request for a part of a content with all of it, as
+	// a proxy may do. It is for files.download; other requests are not changed.
+	EffectIgnoreRange Effect = "ignoreRange"
 	// EffectDrip sends the answer byte by byte, Fault.Delay between two.
 	EffectDrip Effect = "drip"
 )
@@ -63,6 +66,9 @@ const (
 	InBody When = "body"
 	// After is when the work is done and the answer would be sent.
 	After When = "after"
+	// InAnswer is when Fault.AfterBytes bytes of the answer's body were sent. It is
+	// for EffectHang.
+	InAnswer When = "answer"
 )
 
 // Fault makes requests go wrong.
@@ -87,7 +93,7 @@ type Fault struct {
 
 	Effect Effect `json:"effect"`
 	When   When   `json:"when"`
-	// AfterBytes is for InBody, EffectTruncate and EffectPartial.
+	// AfterBytes is for InBody, InAnswer, EffectTruncate and EffectPartial.
 	AfterBytes int64 `json:"afterBytes"`
 	// Delay is waited before the effect, whatever it is; with EffectDrip it is
 	// waited before each byte.
@@ -119,8 +125,11 @@ func (f Fault) MarshalJSON() ([]byte, error) { return marshalWithDurations(refle
 
 // check finds what is wrong with a fault.
 func (f Fault) check() error {
-	if f.When != "" && f.When != Before && f.When != InBody && f.When != After {
-		return fmt.Errorf("fault: when %q is none of before, body, after", f.When)
+	if !slices.Contains([]When{"", Before, InBody, After, InAnswer}, f.When) {
+		return fmt.Errorf("fault: when %q is none of before, body, after, answer", f.When)
+	}
+	if f.When == InAnswer && f.Effect != EffectHang {
+		return fmt.Errorf("fault: only effect %s can be in the answer", EffectHang)
 	}
 	if _, err := path.Match(f.Kind, "x"); err != nil || f.Kind == "" {
 		return fmt.Errorf("fault: kind %q names no request", f.Kind)
@@ -148,7 +157,8 @@ func (f Fault) check() error {
 		if f.Delay <= 0 {
 			return fmt.Errorf("fault: effect %s wants a delay", f.Effect)
 		}
-	case EffectReset, EffectHang, EffectWrongMD5, EffectTruncate, EffectInvalidJSON, EffectPartial:
+	case EffectReset, EffectHang, EffectWrongMD5, EffectTruncate, EffectInvalidJSON, EffectPartial,
+		EffectIgnoreRange:
 	default:
 		return fmt.Errorf("fault: unknown effect %q", f.Effect)
 	}
@@ -452,7 +462,7 @@ type answer struct {
 	status  int
 	sent    int64
 	scratch http.Header // of an answer that is swallowed
-	left    int64       // bytes that EffectTruncate lets pass
+	left    int64       // bytes that EffectTruncate or InAnswer lets pass
 	broken  bool        // a write failed: the client has gone
 }
 
@@ -471,6 +481,9 @@ func (a *answer) WriteHeader(status int) {
 	if a.is(EffectTruncate) {
 		total, _ := strconv.ParseInt(a.Header().Get("Content-Length"), 10, 64)
 		a.left = or(a.c.fault.Fault.AfterBytes, total/2)
+	}
+	if a.c.hitBy(EffectHang, InAnswer) {
+		a.left = a.c.fault.Fault.AfterBytes
 	}
 	if !a.replaced() {
 		a.ResponseWriter.WriteHeader(status)
@@ -507,13 +520,16 @@ func (a *answer) write(p []byte) (int, error) {
 	switch {
 	case a.replaced():
 		return len(p), nil
-	case a.is(EffectTruncate):
+	case a.is(EffectTruncate), a.c.hitBy(EffectHang, InAnswer):
 		n := min(int64(len(p)), a.left)
 		if _, err := a.send(p[:n]); err != nil {
 			return 0, errBroken
 		}
 		if a.left -= n; a.left == 0 {
 			_ = http.NewResponseController(a.ResponseWriter).Flush()
+			if a.is(EffectHang) {
+				a.c.hang()
+			}
 			return int(n), errBroken
 		}
 		return int(n), nil
@@ -535,7 +551,7 @@ func (a *answer) write(p []byte) (int, error) {
 }
 
 func (a *answer) send(p []byte) (int, error) {
-	if !a.c.throttle(&a.c.s.download, len(p)) {
+	if !a.c.throttle(&a.c.s.download, len(p)) || !a.c.throttleConnection(len(p)) {
 		return 0, errBroken
 	}
 	n, err := a.ResponseWriter.Write(p)

@@ -372,6 +372,7 @@ func TestInvalidFaults(t *testing.T) {
 		{Effect: drive.EffectReset}, {Kind: "*", Name: "[", Effect: drive.EffectReset},
 		{Kind: "*", Effect: drive.EffectHTML}, {Kind: "*", Effect: drive.EffectHTML, Status: 600},
 		{Kind: "*", Effect: drive.EffectHTML, Status: 403, When: drive.InBody},
+		{Kind: "*", Effect: drive.EffectReset, When: drive.InAnswer},
 		{Kind: "*", Effect: drive.EffectReset, Skip: -1}, {Kind: "*", Effect: drive.EffectReset, Count: -1},
 		{Kind: "*", Effect: drive.EffectReset, When: drive.InBody, AfterBytes: -1},
 		{Kind: "*", Effect: drive.EffectReset, Probability: 1.5},

@@ -56,6 +56,9 @@ func (c *call) download() error {
 		return err
 	}
 	defer file.Close()
+	if c.fault != nil && c.fault.Fault.Effect == EffectIgnoreRange {
+		c.r.Header.Del("Range")
+	}
 	c.w.Header().Set("Content-Type", mimeType)
 	w := &rangeWriter{ResponseWriter: c.w}
 	http.ServeContent(w, c.r, "", time.Time{}, file)
@@ -79,8 +82,17 @@ func (c *call) openContent() (io.ReadSeekCloser, string, error) {
 		return nil, "", errNotFound(c.id)
 	}
 	if it.content == nil {
-		return nil, "", &apiError{Code: 403, Reason: "fileNotDownloadable", LocationType: "parameter", Location: "alt",
-			Message: "Only files with binary content can be downloaded. Use Export with Docs Editors files."}
+		refused := reasonError(403, "fileNotDownloadable", "", 0)
+		refused.LocationType, refused.Location = "parameter", "alt"
+		return nil, "", refused
+	}
+	role := it.role(c.account)
+	if protected, _ := it.extra["copyRequiresWriterPermission"].(bool); protected && role < Writer {
+		return nil, "", reasonError(403, "cannotDownloadFile", "", 0)
+	}
+	acknowledged := it.refused == abusive && c.flag("acknowledgeAbuse") && role >= Organizer
+	if it.refused != "" && !acknowledged {
+		return nil, "", reasonError(403, it.refused, "", 0)
 	}
 	file, err := it.content.open()
 	return file, it.mime, err

@@ -65,7 +65,7 @@ func (s *Server) startProxy() (*Proxy, error) {
 	silent := log.New(io.Discard, "", 0)
 	p.outer = &http.Server{Handler: http.HandlerFunc(p.connect), ErrorLog: silent}
 	// HTTP/1.1 only: faults cut connections, and one of HTTP/2 carries others' calls.
-	p.inner = &http.Server{Handler: s, ErrorLog: silent,
+	p.inner = &http.Server{Handler: s, ErrorLog: silent, ConnContext: withBandwidth,
 		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}}
 	config := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"http/1.1"}}

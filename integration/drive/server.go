@@ -131,7 +131,7 @@ func Start(o Options) (*Server, error) {
 	}
 	s.URL = "http://" + listener.Addr().String()
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0)}
+	s.http = &http.Server{Handler: s, ErrorLog: log.New(io.Discard, "", 0), ConnContext: withBandwidth}
 	go func() { s.served <- s.http.Serve(listener) }()
 	return s, nil
 }

@@ -31,6 +31,9 @@ type Settings struct {
 	// requests share; 0 is unlimited.
 	UploadBandwidth   int64 `json:"uploadBandwidth"`
 	DownloadBandwidth int64 `json:"downloadBandwidth"`
+	// ConnectionDownload is bytes a second of the answers on each connection; 0 is
+	// unlimited.
+	ConnectionDownload int64 `json:"connectionDownload"`
 
 	// TokenLifetime is how long a new access token is good for; 0 is an hour.
 	TokenLifetime time.Duration `json:"tokenLifetime"`

@@ -61,6 +61,7 @@ type item struct {
 	modifier *Account
 	shortcut *shortcut      // nil for everything else
 	extra    map[string]any // fields that are only kept and shown
+	refused  string         // the reason why its content is not downloaded, empty if it is
 }
 
 // shortcut is what a shortcut knows of its target, as it was when the shortcut
@@ -608,6 +609,18 @@ func (s *Server) setTrashed(id string, trashed bool) {
 	it := s.tree.must(id)
 	it.trashed, it.trashAt = trashed, s.now()
 	s.tree.touch(it, nil)
+}
+
+// abusive is the reason that Google gives for what it takes for malware. Its owner,
+// or an organizer of the shared drive, may have it all the same.
+const abusive = "cannotDownloadAbusiveFile"
+
+// RefuseDownloads has nobody download a file's content, for a reason of Google's,
+// such as cannotDownloadAbusiveFile or downloadQuotaExceeded; empty lets them again.
+func (s *Server) RefuseDownloads(id, reason string) {
+	s.tree.mu.Lock()
+	defer s.tree.mu.Unlock()
+	s.tree.must(id).refused = reason
 }
 
 // Rename gives an item another name, as a person does in the browser.

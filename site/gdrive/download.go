@@ -120,13 +120,18 @@ func (f *File) ReadError(ctx context.Context, used error) error {
 	f.mu.Lock()
 	failed := f.failed
 	f.mu.Unlock()
-	switch {
-	case used == nil || ctx.Err() != nil:
+	if used == nil || ctx.Err() != nil {
 		return nil
-	case isRefused(failed):
-		return f.site.diagnoseSource(ctx, f.root, failed)
 	}
-	return failed
+	return f.diagnose(ctx, failed)
+}
+
+// diagnose returns the error of the root if that explains an error.
+func (f *File) diagnose(ctx context.Context, err error) error {
+	if isRefused(err) {
+		return f.site.diagnoseSource(ctx, f.root, err)
+	}
+	return err
 }
 
 // Changed is part of [site.SourceFile]. It asks Drive, unless what was read says that it is still the same.
@@ -142,7 +147,7 @@ func (f *File) Changed(ctx context.Context) error {
 	case isNotFound(err):
 		return f.changed("was deleted from google drive")
 	case err != nil:
-		return fmt.Errorf("the source %s: %w", f, err)
+		return f.diagnose(ctx, fmt.Errorf("the source %s: %w", f, err))
 	case now.trashed:
 		return f.changed("was put into the trash of google drive")
 	case now.size != f.metadata.size || now.md5 != f.metadata.md5:
@@ -171,10 +176,7 @@ func (s *Site) begin(ctx context.Context, id string, from, end, size int64) *ope
 	o := &opening{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		o.err = s.once(ctx, func() (err error) {
-			o.res, err = s.download(ctx, id, from, end, size)
-			return err
-		})
+		o.res, o.err = s.download(ctx, id, from, end, size)
 	}()
 	return o
 }
@@ -203,15 +205,20 @@ func (f *File) dropFirst() {
 	}
 }
 
-// download asks for the bytes of a file of a size from an offset to an end.
-func (s *Site) download(ctx context.Context, id string, from, end, size int64) (*http.Response, error) {
+// download asks for the bytes of a file of a size from an offset to an end. That it succeeds is not known before they
+// come.
+func (s *Site) download(ctx context.Context, id string, from, end, size int64) (res *http.Response, err error) {
 	q := url.Values{"alt": {"media"}, "supportsAllDrives": {"true"}}
 	address := s.endpoint + "/drive/v3/files/" + url.PathEscape(id) + "?" + q.Encode()
 	header := http.Header{"Accept-Encoding": {"identity"}} // what Go unpacks has no length
 	if from > 0 || end < size {
 		header.Set("Range", fmt.Sprintf("bytes=%d-%d", from, end-1))
 	}
-	return s.send(ctx, http.MethodGet, address, 0, nil, header)
+	err = s.paced(ctx, s.pacer.Wait, func() (err error) {
+		res, err = s.send(ctx, http.MethodGet, address, 0, nil, header)
+		return err
+	})
+	return res, err
 }
 
 // leastProgress is how much must come between two breaks of a stream for the second to count as the first, bytes.
@@ -229,6 +236,7 @@ type stream struct {
 	at, end int64              // offsets of the next byte, and of the one after the last
 	body    io.ReadCloser      // of the request under way; nil if there is none
 	first   *opening           // the first request, if it is made already
+	opened  int64              // where that began; negative once it has succeeded, or gone on for long
 	retry   *retry
 	since   int64     // where it was when it last counted as going on
 	sum     hash.Hash // of what was read; nil if that is not the whole file
@@ -278,7 +286,12 @@ func (s *stream) read(p []byte) (int, error) {
 	if s.sum != nil {
 		s.sum.Write(p[:n])
 	}
-	if s.at += int64(n); s.at == s.end {
+	s.at += int64(n)
+	if s.opened >= 0 && (s.at == s.end || s.at-s.opened >= leastProgress) {
+		s.opened = -1
+		s.file.site.pacer.Succeeded()
+	}
+	if s.at == s.end {
 		err = nil // whatever comes after it
 	}
 	if err == io.EOF {
@@ -297,10 +310,7 @@ func (s *stream) open() (err error) {
 		<-o.done
 		res, err = o.res, o.err
 	} else {
-		err = f.site.once(s.ctx, func() (err error) {
-			res, err = f.site.download(s.ctx, f.metadata.id, s.at, s.end, f.Size())
-			return err
-		})
+		res, err = f.site.download(s.ctx, f.metadata.id, s.at, s.end, f.Size())
 	}
 	if isNotFound(err) {
 		return f.changed("was deleted from google drive")
@@ -312,7 +322,7 @@ func (s *stream) open() (err error) {
 		res.Body.Close()
 		return classify(err)
 	}
-	s.body = res.Body
+	s.body, s.opened = res.Body, s.at
 	return nil
 }
 

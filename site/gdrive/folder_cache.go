@@ -430,9 +430,11 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 	found = map[item]entry{}
 	for again := 0; ; {
 		token := page.NextPageToken
-		var err error
-		page, err = t.site.listPage(ctx, q, f.driveID, "id,name,mimeType,size,md5Checksum,createdTime,"+
-			"shortcutDetails/targetMimeType", token)
+		err := t.site.attempt(ctx, func() (err error) {
+			page, err = t.site.listPage(ctx, q, f.driveID, "id,name,mimeType,size,md5Checksum,createdTime,"+
+				"shortcutDetails/targetMimeType", token)
+			return err
+		})
 		if token != "" && (isNotFound(err) || hasStatus(err, http.StatusBadRequest)) && again < listAgain {
 			// Drive has lost the listing.
 			again++
@@ -467,16 +469,12 @@ func (t *folderCache) read(ctx context.Context, f *folder, q string,
 }
 
 // listPage asks for a page of a listing: the fields of what a query finds, on a shared drive if driveID is not empty.
-func (s *Site) listPage(ctx context.Context, q, driveID, fields, token string) (page *drive.FileList, err error) {
-	err = s.attempt(ctx, func() (err error) {
-		list := s.api.Files.List().Q(q).PageSize(1000).PageToken(token).
-			Fields(googleapi.Field("nextPageToken,files(" + fields + ")")).
-			SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
-		if driveID != "" {
-			list = list.Corpora("drive").DriveId(driveID)
-		}
-		page, err = list.Context(ctx).Do()
-		return err
-	})
-	return page, err
+func (s *Site) listPage(ctx context.Context, q, driveID, fields, token string) (*drive.FileList, error) {
+	list := s.api.Files.List().Q(q).PageSize(1000).PageToken(token).
+		Fields(googleapi.Field("nextPageToken,files(" + fields + ")")).
+		SupportsAllDrives(true).IncludeItemsFromAllDrives(true)
+	if driveID != "" {
+		list = list.Corpora("drive").DriveId(driveID)
+	}
+	return list.Context(ctx).Do()
 }

@@ -98,8 +98,8 @@ func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site
 	if m, err = s.metadata(ctx, at.ID); err != nil || m.parent == "" {
 		return m, err == nil, err
 	}
-	// The listing only saves requests. If it is refused, each file is asked for.
-	if err := k.read(ctx, s, m, max(1, unknown/filesPerPage)); err != nil && !isRefused(err) {
+	// The listing only saves requests: if it fails, each file is asked for by itself.
+	if err := k.read(ctx, s, m, max(1, unknown/filesPerPage)); err != nil && ctx.Err() != nil {
 		return m, false, err
 	}
 	k.mu.Lock()
@@ -124,9 +124,16 @@ func (k *knownFiles) read(ctx context.Context, s *Site, of metadata, pages int) 
 	token := ""
 	for range pages {
 		asked := time.Now()
-		page,
-			err := s.listPage(ctx, quote(of.parent)+" in parents and trashed = false", of.driveID, metadataFields,
-			token)
+		var page *drive.FileList
+		ask := func() (err error) {
+			page, err = s.listPage(ctx, quote(of.parent)+" in parents and trashed = false", of.driveID,
+				metadataFields, token)
+			return err
+		}
+		err := s.once(ctx, ask)
+		if isPace(err) {
+			err = s.attempt(ctx, ask)
+		}
 		if err != nil {
 			return err
 		}

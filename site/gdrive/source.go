@@ -132,56 +132,67 @@ func readingOf(rel, name string) site.Reading {
 }
 
 // findByPath finds the file at a path, in the first reading by which there is one; none if its id is empty.
-func (s *Site) findByPath(ctx context.Context, at site.Location, o site.OpenOptions) (metadata, site.Reading, error) {
-	all := site.Readings(at.Rel, true)
-	for _, read := range all {
+func (s *Site) findByPath(ctx context.Context, at site.Location, o site.OpenOptions) (m metadata, read site.Reading,
+	err error) {
+	for _, read = range site.Readings(at.Rel, true) {
 		rel, err := read(at.Rel)
 		if err != nil {
-			return metadata{}, nil, err
+			return m, read, err
 		}
-		id, err := s.fileAt(ctx, path.Join(at.Root, rel))
-		if err != nil {
-			return metadata{}, nil, err
-		}
-		if id != "" {
-			at.ID = id
-			m, err := s.known.find(ctx, s, at, o, func() {})
-			if isNotFound(err) || err == nil && !m.isSource() {
-				err = errCacheInvalid // since a moment ago
-			}
+		if m, err = s.findAt(ctx, path.Join(at.Root, rel), at, o); err != nil || m.id != "" {
 			return m, read, err
 		}
 	}
-	return metadata{}, nil, nil
+	return m, read, nil
 }
 
-// fileAt returns the id of the file at a path, empty if there is none. What is known to be missing is asked for again
+// findAt finds the file at a path on Drive; none if its id is empty. What is known to be missing is asked for again
 // before that is said.
-func (s *Site) fileAt(ctx context.Context, p string) (id string, err error) {
+func (s *Site) findAt(ctx context.Context, p string, at site.Location, o site.OpenOptions) (m metadata, err error) {
+	name := path.Base(p)
 	for stale := 0; ; stale++ {
 		folder, err := s.folders.findExisting(ctx, path.Dir(p))
 		var found items
 		if err == nil && folder != nil {
-			found, err = s.folders.lookup(ctx, folder, path.Base(p), fileItem, nil)
+			found, err = s.folders.lookup(ctx, folder, name, fileItem, nil)
+		}
+		at.ID = found[fileItem].id
+		if err == nil && at.ID != "" {
+			m, err = s.known.find(ctx, s, at, o, func() {})
+			if err == nil && m.isSource() && sameName(m.name, name) {
+				return m, nil
+			}
+			if err == nil || isNotFound(err) {
+				err = fmt.Errorf("%w: the file was moved, renamed or put in the trash", errCacheInvalid)
+			}
 		}
 		switch {
 		case errors.Is(err, errCacheInvalid) && stale < putAgain:
 			s.folders.invalidate(path.Dir(p))
-			continue
-		case err != nil:
-			return "", err
-		case found[fileItem].id != "" || stale > 0:
-			return found[fileItem].id, nil
-		}
-		// The first part of the path that is not there.
-		name := path.Base(p)
-		for dir := path.Dir(p); folder == nil; dir = path.Dir(dir) {
-			name = path.Base(dir)
-			if folder, err = s.folders.findExisting(ctx, path.Dir(dir)); err != nil {
-				return "", err
+			if folder != nil {
+				s.folders.remove(folder, name)
+			}
+		case err != nil || stale > 0:
+			return metadata{}, err
+		default:
+			if err := s.forgetMissing(ctx, p); err != nil {
+				return metadata{}, err
 			}
 		}
-		s.folders.remove(folder, name)
+	}
+}
+
+// forgetMissing makes sure that the first part of a path that is not there is looked for again.
+func (s *Site) forgetMissing(ctx context.Context, p string) error {
+	for ; ; p = path.Dir(p) {
+		folder, err := s.folders.findExisting(ctx, path.Dir(p))
+		if err != nil {
+			return err
+		}
+		if folder != nil {
+			s.folders.remove(folder, path.Base(p))
+			return nil
+		}
 	}
 }
 
@@ -217,10 +228,10 @@ func (s *Site) Resolve(ctx context.Context, at site.Location) (site.Resolved, er
 		case err != nil && !isNotFound(err):
 			return site.Resolved{}, err
 		default:
-			if _, read, err = s.findByPath(ctx, at, site.OpenOptions{Size: -1}); err != nil {
+			if m, read, err = s.findByPath(ctx, at, site.OpenOptions{Size: -1}); err != nil {
 				return site.Resolved{}, err
 			}
-			if read == nil {
+			if m.id == "" {
 				read = site.UsualReading
 			}
 		}
