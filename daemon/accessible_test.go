@@ -101,6 +101,31 @@ func (h *home) mustScan() bool {
 	return more
 }
 
+// fail makes commands fail with an error, those on one collection if it is named, until off is called.
+func (h *home) fail(mode any, code int, namespace string, commands ...string) (off func()) {
+	h.t.Helper()
+	m, err := mongod.Shared(h.t).Primary(h.t.Context())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	data := bson.D{{Key: "failCommands", Value: commands}, {Key: "errorCode", Value: code},
+		{Key: "appName", Value: h.t.Name()}}
+	if namespace != "" {
+		data = append(data, bson.E{Key: "namespace", Value: namespace})
+	}
+	disable, err := m.FailPoint(h.t.Context(), "failCommand", mode, data)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	off = func() {
+		if err := disable(context.Background()); err != nil {
+			h.t.Error(err)
+		}
+	}
+	h.t.Cleanup(off)
+	return off
+}
+
 func (h *home) eventually(what string, ok func() bool) {
 	h.t.Helper()
 	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(time.Millisecond) {
@@ -126,24 +151,12 @@ func TestScanIsInterrupted(t *testing.T) {
 	const n = 3*accessibleBatch + 10
 	old := h.publish(longAgo, n)
 	young := h.publish(time.Now(), 5)
-	m, err := mongod.Shared(t).Primary(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
 	// It saves how far it is after what is new, after the first batch of what is old, and then no more.
-	off, err := m.FailPoint(t.Context(), "failCommand", mongod.Skip(2), bson.D{
-		{Key: "failCommands", Value: bson.A{"update"}}, {Key: "errorCode", Value: 2},
-		{Key: "appName", Value: t.Name()}, {Key: "namespace", Value: h.db.Name() + "-state.scans"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer off(context.Background())
+	off := h.fail(mongod.Skip(2), 2, h.db.Name()+"-state.scans", "update")
 	if _, err := h.scan(t.Context()); err == nil {
 		t.Fatal("the scan was not interrupted")
 	}
-	if err := off(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	off()
 	lacking := h.lacking()
 	if len(lacking) != n-2*accessibleBatch || slices.Contains(lacking, young[0]) {
 		t.Errorf("%d lack records, of %d", len(lacking), n)
@@ -182,6 +195,21 @@ func TestScanInTurns(t *testing.T) {
 			t.Errorf("turn %d: %d are left, want %d; more %t", turn, len(lacking), left, more)
 		}
 	}
+}
+
+// What was published while the change stream was lost is found as soon as it is open again.
+func TestAccessibleAfterAnOutage(t *testing.T) {
+	h := newHome(t)
+	h.publish(longAgo, 1)
+	defer run(h.accessibility)()
+	h.eventually("it works", func() bool { return len(h.lacking()) == 0 })
+	off := h.fail(mongod.AlwaysOn, 286, "", "aggregate", "getMore") // the history of the stream is lost
+	h.eventually("the stream is lost", func() bool {
+		return h.logs.FilterMessageSnippet("change stream lost").Len() == 1
+	})
+	h.publish(time.Now(), 2)
+	off()
+	h.eventually("what was published meanwhile has its records", func() bool { return len(h.lacking()) == 0 })
 }
 
 // Scans look at what is new since the last one, and rarely at all documents.
