@@ -325,6 +325,19 @@ func testQueries(t *testing.T, o odd, r Rules) Stats {
 		must(t, coll.Indexes().DropAll(t.Context()))
 	}
 
+	for key, rep := range w.reps {
+		waits := w.any(key, func(f *File) bool {
+			rec, ok := f.RecordFor(r.To)
+			return ok && !rec.Created && rec.Problem == "" // what is no record is none that waits
+		})
+		read, err := s.OpenRepresentation(t.Context(), key, r.To)
+		if waits && err != nil || o.plain && (err == nil) != waits {
+			t.Errorf("read with %v: %s", err, w.docs[key])
+		} else if err == nil && len(read.Files) != len(rep.Files) {
+			t.Errorf("read %d of %d files", len(read.Files), len(rep.Files))
+		}
+	}
+
 	stats := testStats(t, s, w, r, o)
 
 	edit := func(what string, run func() (EditResult, error), applies func(*File) bool, becomes func(*File) bool) {

@@ -176,7 +176,23 @@ func (s *Store) Indexed(ctx context.Context, p Project, r Route) (bool, error) {
 // Representation reads one representation as it stands now. The error is [ErrNotFound] if there is none, and
 // one that names what is malformed if it cannot be read.
 func (s *Store) Representation(ctx context.Context, key Key) (*Representation, error) {
-	doc, err := s.db.Collection(key.Project).FindOne(ctx, bson.D{{Key: "_id", Value: eq(key.ID)}},
+	return s.representation(ctx, key)
+}
+
+// OpenRepresentation is [Store.Representation] of one that has a file which waits for a site. Of all others the error
+// is [ErrNotFound], and the server keeps the document to itself: most changes that are reported concern other sites,
+// and that of a sequence is large where the line to the database is slow.
+func (s *Store) OpenRepresentation(ctx context.Context, key Key, site string) (*Representation, error) {
+	undefined := bson.E{Key: "created_dt", Value: bson.D{{Key: "$type", Value: "undefined"}}}
+	list := openInList("files", site)
+	odd := bson.D{{Key: "files.sites", Value: bson.D{{Key: "$elemMatch", Value: bson.D{{Key: "name", Value: site},
+		undefined}}}}}
+	return s.representation(ctx, key, bson.E{Key: "$or", Value: bson.A{list, odd, openInDict("files", site)}})
+}
+
+func (s *Store) representation(ctx context.Context, key Key, conditions ...bson.E) (*Representation, error) {
+	filter := append(bson.D{{Key: "_id", Value: eq(key.ID)}}, conditions...)
+	doc, err := s.db.Collection(key.Project).FindOne(ctx, filter,
 		options.FindOne().SetProjection(bson.D{
 			{Key: "type", Value: 1}, {Key: "name", Value: 1}, {Key: "context.root", Value: 1}, {Key: "files", Value: 1},
 		})).Raw()

@@ -132,7 +132,7 @@ func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site
 		r.ok("rights to read and to write what is synced")
 	}
 	checkState(ctx, r, e)
-	changes, err := store.Changes(ctx, daemon.Rules(cfg).Route)
+	changes, err := store.Changes(ctx, daemon.Rules(cfg, config.Up).Route)
 	switch {
 	case errors.Is(err, avalon.ErrNoChangeStreams):
 		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; " +
@@ -190,7 +190,7 @@ func checkState(ctx context.Context, r *checkPrinter, e *env) {
 func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project) {
 	var without []string
 	for _, p := range projects {
-		indexed, err := e.store.Indexed(ctx, p, daemon.Rules(e.cfg).Route)
+		indexed, err := e.store.Indexed(ctx, p, daemon.Rules(e.cfg, config.Up).Route)
 		if err != nil {
 			r.fail("index", err)
 			return
@@ -219,7 +219,7 @@ func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalo
 			r.fail("storage of project "+p.Name, errors.New(reason))
 		}
 	}
-	inspector := uploader.Inspector{Route: daemon.Rules(e.cfg).Route, Direction: config.Up,
+	inspector := uploader.Inspector{Route: daemon.Rules(e.cfg, config.Up).Route, Direction: config.Up,
 		Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot, RemoteRoot: remote.Root}
 	for _, p := range projects {
 		misfits, err := e.unfitFiles(ctx, p.Name)
@@ -248,7 +248,7 @@ func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalo
 
 // pendingFile returns a file of the project that waits for the site, nil if there is none.
 func (e *env) pendingFile(ctx context.Context, project string) (*avalon.File, avalon.Roots, error) {
-	rules := daemon.Rules(e.cfg)
+	rules := daemon.Rules(e.cfg, config.Up)
 	for c, err := range e.store.Pending(ctx, project, rules) {
 		if err != nil {
 			return nil, nil, err

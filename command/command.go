@@ -143,7 +143,7 @@ const nothingSynced = "remote_site is empty, so nothing is synced; name a site o
 
 // leaseName is the name of the lease of the route to the remote site.
 func (e *env) leaseName() state.RouteName {
-	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg).Route)
+	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg, config.Up).Route)
 }
 
 // pauses are those of the route to the remote site.

@@ -170,13 +170,8 @@ func (c fetchCmd) find(ctx context.Context, e *env) ([]avalon.ID, error) {
 
 // downRules are the rules of the route from the remote site to the active one.
 func (e *env) downRules() (avalon.Rules, error) {
-	site, err := e.remote()
-	if err != nil {
-		return avalon.Rules{}, err
-	}
-	rules := daemon.Rules(e.cfg)
-	rules.Route = avalon.Route{From: site, To: e.cfg.ActiveSite}
-	return rules, nil
+	_, err := e.remote()
+	return daemon.Rules(e.cfg, config.Down), err
 }
 
 // fetch is one fetch under way.

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/duration"
 	"sitesync/explain"
@@ -68,7 +69,7 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 		s.Sitesync.Error = err.Error()
 	}
 
-	rules := daemon.Rules(e.cfg)
+	rules := daemon.Rules(e.cfg, config.Up)
 	progress("reading %d projects ...", len(projects))
 	rows := make([]projectStatus, len(projects))
 	var reading errgroup.Group
@@ -115,7 +116,7 @@ func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalo
 // unfitFiles finds the pending files of a project that the settings do not fit.
 func (e *env) unfitFiles(ctx context.Context, project string) ([]unfit, error) {
 	remote, _ := e.cfg.Remote()
-	uses, err := e.store.RootUses(ctx, project, daemon.Rules(e.cfg).Route)
+	uses, err := e.store.RootUses(ctx, project, daemon.Rules(e.cfg, config.Up).Route)
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,11 @@ func (c *Config) Remote() (Site, bool) {
 	return site, ok
 }
 
+// Active is the site of this machine's storage. It has no Root where context.root of the documents says so.
+func (c *Config) Active() Site {
+	return Site{Name: c.ActiveSite, Provider: LocalDrive, Root: c.LocalRoot, Links: c.LocalRootLinks}
+}
+
 // Direction is a way, or both ways, between the active and the remote site.
 type Direction string
 

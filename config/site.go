@@ -14,17 +14,26 @@ import (
 	"unicode"
 )
 
-// GoogleDrive is the provider of the sites of gdrive.json, as OpenPype names it.
-const GoogleDrive = "gdrive"
+// The providers, as OpenPype names them.
+const (
+	GoogleDrive = "gdrive"      // of the sites of gdrive.json
+	LocalDrive  = "local_drive" // of the active site: folders of this machine
+)
 
-// A Site is a storage that files go to, such as a Google Drive of gdrive.json.
+// A Site is a storage that has files, such as a Google Drive of gdrive.json.
 type Site struct {
-	Name        string // key in gdrive.json, and name in the documents
-	Provider    string // the kind of storage
+	Name     string // key in gdrive.json, and name in the documents
+	Provider string // the kind of storage
+
+	// Root are its folders: on a Google Drive "/My Drive[/...]" or "/SHARED DRIVE[/...]", or several by name, without
+	// slashes at their ends.
+	Root  Roots
+	Links []string // of LocalDrive: folders outside of Root that symbolic links in it may lead to
+
+	// Of GoogleDrive.
 	Credentials string // absolute path of the JSON file with the credentials
 	Subject     string // e-mail address of the user to act for, by domain-wide delegation; may be empty
 	Endpoint    string // base URL of an emulator or a proxy, without a slash at its end; empty for Google's own
-	Root        Roots  // "/My Drive[/...]" or "/SHARED DRIVE[/...]", or several by name, without slashes at their ends
 }
 
 // siteKeys are the keys of a site of gdrive.json. subject and endpoint are additions of sitesync to Pype's.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"strings"
 	"sync"
@@ -36,8 +37,8 @@ type adapter struct {
 type parts struct {
 	stopping bool
 	databases
-	components
-	accessibility *accessibility // nil if always_accessible_on is not set
+	running       map[config.Direction]components // by direction; never changed, but replaced
+	accessibility *accessibility                  // nil if always_accessible_on is not set
 }
 
 // databases are nil before they are connected to.
@@ -45,17 +46,16 @@ type databases struct {
 	client *mongodb.Client
 	store  *avalon.Store
 	state  *state.Database
-	lease  *state.Lease
-	pauses *state.Pauses
+	routes []*route
 }
 
-// components of the running pipeline are nil while there is none.
+// components of a running pipeline are nil while there is none.
 type components struct {
 	queue    *watcher.Queue
 	stream   *watcher.Stream
 	poll     *watcher.Poller // also nil if it is not used
 	uploader *uploader.Uploader
-	backend  site.Backend
+	remote   site.Storage
 }
 
 // newAdapter returns an adapter that serves nothing before it is started.
@@ -73,9 +73,19 @@ func newAdapter(cfg *config.Config, log *zap.Logger, version string) *adapter {
 	return a
 }
 
-func (a *adapter) setDatabases(d databases)   { a.update(func(p *parts) { p.databases = d }) }
-func (a *adapter) setComponents(c components) { a.update(func(p *parts) { p.components = c }) }
-func (a *adapter) setStopping()               { a.update(func(p *parts) { p.stopping = true }) }
+func (a *adapter) setDatabases(d databases) { a.update(func(p *parts) { p.databases = d }) }
+func (a *adapter) setStopping()             { a.update(func(p *parts) { p.stopping = true }) }
+
+// setComponents replaces the components of a direction.
+func (a *adapter) setComponents(d config.Direction, c components) {
+	a.update(func(p *parts) {
+		p.running = maps.Clone(p.running)
+		if p.running == nil {
+			p.running = map[config.Direction]components{}
+		}
+		p.running[d] = c
+	})
+}
 
 func (a *adapter) update(change func(*parts)) {
 	a.mu.Lock()
@@ -105,9 +115,9 @@ const (
 	maxReason        = 500
 )
 
-// workerStatus is what other processes can read.
-func (a *adapter) workerStatus() state.WorkerStatus {
-	p := a.now()
+// workerStatus is what other processes can read of a route.
+func (a *adapter) workerStatus(d config.Direction) state.WorkerStatus {
+	p := a.now().running[d]
 	if p.uploader == nil {
 		return state.WorkerStatus{Stream: watcher.StreamClosed.String()}
 	}
@@ -122,14 +132,19 @@ func (a *adapter) workerStatus() state.WorkerStatus {
 }
 
 func (a *adapter) snapshot() web.Snapshot {
-	p := a.now()
-	s := web.Snapshot{Idle: a.idle, Stopping: p.stopping}
-	if p.client != nil {
-		if lost := p.client.LostMajority(); lost != nil {
+	all := a.now()
+	s := web.Snapshot{Idle: a.idle, Stopping: all.stopping}
+	if all.client != nil {
+		if lost := all.client.LostMajority(); lost != nil {
 			s.Majority = lost.String()
 		}
-		s.Lease = p.lease.State()
 	}
+	if len(all.routes) == 0 {
+		return s
+	}
+	first := all.routes[0]
+	s.Lease = first.lease.State()
+	p := all.running[first.direction]
 	if p.uploader != nil {
 		s.Stream, s.Streams = p.stream.State(), p.stream.Counts()
 		s.Queue = web.Queue{Live: p.queue.Len(watcher.Live), Backlog: p.queue.Len(watcher.Backlog),
@@ -139,10 +154,10 @@ func (a *adapter) snapshot() web.Snapshot {
 	if p.poll != nil {
 		s.Polling, s.Polls = true, p.poll.Counts()
 	}
-	if p.accessibility != nil {
-		s.MadeAccessible = p.accessibility.files.Load()
+	if all.accessibility != nil {
+		s.MadeAccessible = all.accessibility.files.Load()
 	}
-	if statser, ok := p.backend.(site.Statser); ok {
+	if statser, ok := p.remote.(site.Statser); ok {
 		s.Site = statser.Stats()
 	}
 	return s
@@ -175,7 +190,7 @@ func read[T any](a *adapter, from func(databases) (T, error)) (result T, err err
 
 // Pauses returns what people have paused.
 func (a *adapter) Pauses(ctx context.Context) ([]state.Pause, error) {
-	return read(a, func(db databases) ([]state.Pause, error) { return db.pauses.List(ctx) })
+	return read(a, func(db databases) ([]state.Pause, error) { return db.routes[0].pauses.List(ctx) })
 }
 
 // Projects returns the projects.
@@ -186,24 +201,25 @@ func (a *adapter) Projects(ctx context.Context) ([]avalon.Project, error) {
 // Count counts the files of a project.
 func (a *adapter) Count(ctx context.Context, project string) (avalon.Stats, error) {
 	return read(a, func(db databases) (avalon.Stats, error) {
-		return db.store.Stats(ctx, project, Rules(a.cfg), time.Now())
+		return db.store.Stats(ctx, project, Rules(a.cfg, config.Up), time.Now())
 	})
 }
 
 // Failed returns files that have no tries left.
 func (a *adapter) Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error) {
 	return read(a, func(db databases) ([]avalon.FailedFile, error) {
-		return db.store.Failed(ctx, project, Rules(a.cfg), limit)
+		return db.store.Failed(ctx, project, Rules(a.cfg, config.Up), limit)
 	})
 }
 
 // Quota asks the remote site how much space is left; only the active process does.
 func (a *adapter) Quota(ctx context.Context) (site.Quota, error) {
-	quotaer, ok := a.now().backend.(site.Quotaer)
-	if !ok {
-		return site.Quota{}, errors.New("this process is not the active one, or the site has no quota")
+	for _, c := range a.now().running {
+		if quotaer, ok := c.remote.(site.Quotaer); ok {
+			return quotaer.Quota(ctx)
+		}
 	}
-	return quotaer.Quota(ctx)
+	return site.Quota{}, errors.New("this process is not the active one, or the site has no quota")
 }
 
 // Explain says why a representation is synced or not.
@@ -238,7 +254,12 @@ func (a *adapter) Pause(ctx context.Context, project, by string) error {
 	if err != nil {
 		return err
 	}
-	return db.pauses.Set(ctx, state.Pause{Project: project, By: by, Since: time.Now()})
+	pause := state.Pause{Project: project, By: by, Since: time.Now()}
+	var errs []error
+	for _, r := range db.routes {
+		errs = append(errs, r.pauses.Set(ctx, pause))
+	}
+	return errors.Join(errs...)
 }
 
 // Resume ends a pause.
@@ -247,6 +268,10 @@ func (a *adapter) Resume(ctx context.Context, project string) error {
 	if err != nil {
 		return err
 	}
-	_, err = db.pauses.Clear(ctx, project)
-	return err
+	var errs []error
+	for _, r := range db.routes {
+		_, err := r.pauses.Clear(ctx, project)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }

@@ -1,6 +1,6 @@
-// Package daemon is sitesync at work: it waits for the lease of a route, serves the route with a pipeline while the
-// lease is held, and shows all of it on the page, as health and as metrics. It handles no signals and ends no process,
-// so that tests start it in their own.
+// Package daemon is sitesync at work: for each route, up and down, it waits for the lease, serves the route with a
+// pipeline while the lease is held, and shows all of it on the page, as health and as metrics. It handles no signals
+// and ends no process, so that tests start it in their own.
 package daemon
 
 import (
@@ -15,6 +15,7 @@ import (
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/mongodb"
+	"sitesync/site/pacer"
 	"sitesync/site/registry"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -68,7 +69,7 @@ func (d *Daemon) Stop() {
 	d.adapter.Stop()
 }
 
-// Run works until ctx ends or Stop is called; running uploads may finish for cfg.ShutdownTimeout then. With
+// Run works until ctx ends or Stop is called; running transfers may finish for cfg.ShutdownTimeout then. With
 // [Options.Once] it ends when all that is pending is synced, and the error says what was not. It may be called once.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.running.Lock()
@@ -108,42 +109,75 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return d.serve(ctx, client, remote)
 }
 
-// serve waits for the lease of the route to a site, and runs a pipeline while it is held.
+// route is one of the routes that the daemon serves, under a lease of its own.
+type route struct {
+	direction config.Direction
+	rules     avalon.Rules
+	lease     *state.Lease
+	pauses    *state.Pauses
+	log       *zap.Logger
+}
+
+// serve serves all routes between the active site and the remote one.
 func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote config.Site) error {
-	log := d.log.With(zap.String("site", remote.Name))
 	db := state.Open(client.Client, d.cfg.Mongo.State)
-	name := state.LeaseName(d.cfg.Mongo.Database, Rules(d.cfg).Route)
-	lease := db.NewLease(name, state.Self(), log, d.adapter.workerStatus)
 	store := avalon.NewStore(client.Client, d.cfg.Mongo.Database)
-	pauses := db.Pauses(name)
-	d.adapter.setDatabases(databases{client, store, db, lease, pauses})
+	self := state.Self()
+	var routes []*route
+	for _, direction := range d.cfg.Directions() {
+		r := &route{direction: direction, rules: Rules(d.cfg, direction),
+			log: d.log.With(zap.String("site", remote.Name), zap.String("direction", string(direction)))}
+		name := state.LeaseName(d.cfg.Mongo.Database, r.rules.Route)
+		r.lease = db.NewLease(name, self, r.log, func() state.WorkerStatus { return d.adapter.workerStatus(direction) })
+		r.pauses = db.Pauses(name)
+		routes = append(routes, r)
+	}
+	d.adapter.setDatabases(databases{client, store, db, routes})
 	// Credentials that can't be read are an error at once, also for a process that stands by.
-	backend, err := registry.Open(ctx, remote, registry.Options{})
+	storage, err := registry.Open(ctx, remote, registry.Options{})
 	if err != nil {
 		return err
 	}
-	_ = backend.Close() // nothing was asked of it
+	_ = storage.Close() // nothing was asked of it
 	d.log.Info("sitesync starts", zap.Object("config", d.cfg))
-	stop, accessibleErr := d.keepAccessible(ctx, store, db)
+	if d.cfg.Direction == config.Both && len(d.cfg.LocalRoot) == 0 {
+		d.log.Info("nothing is downloaded: there is no local_root that says where files may be written to on this " +
+			"machine; with --direction up this is not mentioned")
+	}
+
+	stop, err := d.keepAccessible(ctx, store, db)
 	defer stop()
 
+	shared := shared{cfg: d.cfg, once: d.once, remote: remote, store: store, state: db, adapter: d.adapter,
+		budget: uploader.NewBudget(d.cfg.Transfers), pacer: pacer.New()}
+	errs := make([]error, len(routes))
+	var serving sync.WaitGroup
+	for i, r := range routes {
+		serving.Go(func() { errs[i] = shared.serve(ctx, r) })
+	}
+	serving.Wait()
+	return errors.Join(append(errs, err)...)
+}
+
+// serve waits for the lease of a route, and runs a pipeline while it is held.
+func (s *shared) serve(ctx context.Context, r *route) error {
 	var total uploader.Stats
 	var failed error
 	// What another process has done while it held the lease is not known, so each time all is built anew.
 	work := func(ctx, fenced context.Context) {
-		p := &pipeline{cfg: d.cfg, log: log, once: d.once, remote: remote, store: store, pauses: pauses,
-			journal: &state.Journal{Database: db, Lease: lease}, adapter: d.adapter}
+		p := &pipeline{shared: s, route: r}
 		failed = p.run(ctx, fenced)
 		total.Synced += p.stats.Synced
 		total.FailedTries += p.stats.FailedTries
 		total.FailedFiles += p.stats.FailedFiles + p.stats.InvalidDocs
 	}
-	if d.once {
-		err = lease.TryRun(ctx, work)
+	var err error
+	if s.once {
+		err = r.lease.TryRun(ctx, work)
 	} else {
-		lease.Run(ctx, work)
+		r.lease.Run(ctx, work)
 	}
-	log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
+	r.log.Info("stopped", zap.Int64("synced", total.Synced), zap.Int64("failed_tries", total.FailedTries),
 		zap.Int64("given_up", total.FailedFiles))
-	return errors.Join(accessibleErr, failed, err)
+	return errors.Join(failed, err)
 }

@@ -36,6 +36,7 @@ type fixture struct {
 	studio  *studio.Studio
 	project *studio.Project
 	cfg     *config.Config
+	env     map[string]string // the settings
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -57,24 +58,30 @@ func newFixture(t *testing.T) *fixture {
 	}}).Write(presets); err != nil {
 		t.Fatal(err)
 	}
-	settings := map[string]string{
+	f.env = map[string]string{
 		"SITESYNC_PRESETS":  presets,
 		"SITESYNC_MONGO":    mongod.URI(t),
 		"SITESYNC_DB":       db.Name(),
 		"SITESYNC_STATE_DB": db.Name() + "-state",
 		"SITESYNC_LISTEN":   "127.0.0.1:0",
 	}
-	cfg, _, err := config.Load(config.Flags{}, func(name string) (string, bool) {
-		value, ok := settings[name]
-		return value, ok
-	})
-	f.cfg = must(cfg, err)(t)
+	f.cfg = f.load()
 	t.Cleanup(func() {
 		if err := db.Client().Database(f.cfg.Mongo.State).Drop(context.WithoutCancel(ctx)); err != nil {
 			t.Error(err)
 		}
 	})
 	return f
+}
+
+// load reads the settings.
+func (f *fixture) load() *config.Config {
+	f.t.Helper()
+	cfg, _, err := config.Load(config.Flags{}, func(name string) (string, bool) {
+		value, ok := f.env[name]
+		return value, ok
+	})
+	return must(cfg, err)(f.t)
 }
 
 // state is sitesync's own database.
@@ -225,7 +232,7 @@ func TestOnceFails(t *testing.T) {
 func TestOncePaused(t *testing.T) {
 	f := newFixture(t)
 	rep := f.publish("Cylinder")
-	pauses := f.state().Pauses(state.LeaseName(f.cfg.Mongo.Database, daemon.Rules(f.cfg).Route))
+	pauses := f.state().Pauses(state.LeaseName(f.cfg.Mongo.Database, daemon.Rules(f.cfg, config.Up).Route))
 	if err := pauses.Set(f.ctx, state.Pause{Project: f.project.Name(), By: "the test", Since: time.Now()}); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"sitesync/config"
 	"sitesync/explain"
 	"sitesync/site"
+	"sitesync/site/pacer"
 	"sitesync/site/registry"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -30,16 +31,22 @@ const (
 	indexRetry = time.Hour
 )
 
-// pipeline serves one route while its lease is held: it watches the documents, and moves the files that are due.
-type pipeline struct {
+// shared is what the pipelines of a daemon have in common.
+type shared struct {
 	cfg     *config.Config
-	log     *zap.Logger
 	once    bool
 	remote  config.Site
 	store   *avalon.Store
-	pauses  *state.Pauses
-	journal *state.Journal
+	state   *state.Database
 	adapter *adapter
+	budget  *uploader.Budget
+	pacer   *pacer.Pacer // of the remote site: its limits are those of the account
+}
+
+// pipeline serves one route while its lease is held: it watches the documents, and moves the files that are due.
+type pipeline struct {
+	*shared
+	*route
 
 	stats uploader.Stats // when it has ended
 }
@@ -47,48 +54,58 @@ type pipeline struct {
 // run wires the components together, and waits for them until ctx ends or, once, until all that is pending is synced.
 // When fenced ends, everything does at once, as another process may be at work.
 func (p *pipeline) run(ctx, fenced context.Context) error {
-	backend, err := registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: p.journal,
-		Fence: p.journal.Lease.Check})
+	fence := p.lease.Check
+	journal := &state.Journal{Database: p.state, Lease: p.lease}
+	remote, err := registry.Open(ctx, p.remote, registry.Options{Connections: p.cfg.Transfers + 4, Journal: journal,
+		Fence: fence, Pacer: p.pacer})
 	if err != nil {
 		return err
 	}
-	defer backend.Close()
+	defer remote.Close()
+	local, err := registry.Open(ctx, p.cfg.Active(), registry.Options{Fence: fence})
+	if err != nil {
+		return err
+	}
+	defer local.Close()
+	source, target := local, remote
+	if p.direction == config.Down {
+		source, target = remote, local
+	}
 	paused, err := p.readPauses(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	cfg, log := p.cfg, p.log
+	cfg, log, rules := p.cfg, p.log, p.rules
 	queue := watcher.NewQueue(queueCapacity)
 	defer queue.Close()
-	rules := Rules(cfg)
 	poll := watcher.NewPoller(p.store, rules, queue, log)
 	poll.Interval = cfg.LoopDelay
-	up := uploader.New(uploader.Options{Rules: rules, SourceGracePeriod: cfg.SourceGracePeriod,
-		Transfers: cfg.Transfers, RecordProgress: cfg.RecordProgress, Queue: queue, Store: p.store,
-		DrainTimeout: cfg.ShutdownTimeout * 7 / 10, FlushTimeout: cfg.ShutdownTimeout * 8 / 10, Target: backend,
-		Direction: config.Up, Budget: uploader.NewBudget(cfg.Transfers),
-		Source: registry.Source(cfg, registry.SourceOptions{}), LocalRoot: cfg.LocalRoot, RemoteRoot: p.remote.Root,
-		Recorder: p.store.Recorder(rules.Route, p.journal.Lease.Check), Poll: poll.Trigger, NothingDue: poll.NothingDue,
-		Synced: func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) }, Log: log})
+	up := uploader.New(uploader.Options{Rules: rules, Direction: p.direction, Queue: queue, Store: p.store,
+		SourceGracePeriod: cfg.SourceGracePeriod, Transfers: cfg.Transfers, Budget: p.budget,
+		RecordProgress: cfg.RecordProgress, DrainTimeout: cfg.ShutdownTimeout * 7 / 10,
+		FlushTimeout: cfg.ShutdownTimeout * 8 / 10, Source: source, Target: target, LocalRoot: cfg.LocalRoot,
+		RemoteRoot: p.shared.remote.Root, Recorder: p.store.Recorder(rules.Route, fence), Poll: poll.Trigger,
+		NothingDue: poll.NothingDue, Log: log,
+		Synced: func(f uploader.SyncedFile) { p.adapter.Synced(f); poll.Recorded(f.Key) }})
 	pausing := &pauseController{log: log, up: up, poll: poll}
 	pausing.set(paused)
 	poll.Skip = func(project string) bool { return up.Paused().Is(project) }
 	stream := &watcher.Stream{Store: p.store, Route: rules.Route, Queue: queue, Poll: func() {}, Gap: func() {},
 		Log: log}
-	shown := components{queue: queue, stream: stream, uploader: up, backend: backend}
+	shown := components{queue: queue, stream: stream, uploader: up, remote: remote}
 	if cfg.Poll && !p.once {
 		shown.poll, stream.Poll, stream.Gap = poll, poll.Trigger, poll.TriggerAfterGap
 		poll.StreamOpen = func() bool { return stream.State() == watcher.StreamOpen }
 	}
-	p.adapter.setComponents(shown)
-	defer p.adapter.setComponents(components{})
+	p.adapter.setComponents(p.direction, shown)
+	defer p.adapter.setComponents(p.direction, components{})
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var wg sync.WaitGroup
 	wg.Go(func() { up.Run(ctx, fenced) })
 	wg.Go(func() { p.pauses.Watch(ctx, paused, pausing.set) })
-	wg.Go(func() { p.ensureStateIndexes(ctx) })
+	wg.Go(func() { p.ensureStateIndexes(ctx, journal) })
 	if cfg.Index {
 		index := &watcher.IndexEnsurer{Store: p.store, Route: rules.Route, Interval: cfg.LoopDelay, Log: log}
 		wg.Go(func() { index.Run(ctx) })
@@ -105,7 +122,7 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 		}
 		<-ctx.Done()
 		if fenced.Err() == nil {
-			log.Info("stopping; running uploads may finish", zap.Duration("within", cfg.ShutdownTimeout))
+			log.Info("stopping; running transfers may finish", zap.Duration("within", cfg.ShutdownTimeout))
 		}
 	}
 	p.awaitShutdown(&wg)
@@ -115,8 +132,8 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 
 // ensureStateIndexes creates the indexes of the state database, for as long as it takes. All works without them, but
 // what has expired stays.
-func (p *pipeline) ensureStateIndexes(ctx context.Context) {
-	for err := p.journal.EnsureIndexes(ctx); err != nil && ctx.Err() == nil; err = p.journal.EnsureIndexes(ctx) {
+func (p *pipeline) ensureStateIndexes(ctx context.Context, journal *state.Journal) {
+	for err := journal.EnsureIndexes(ctx); err != nil && ctx.Err() == nil; err = journal.EnsureIndexes(ctx) {
 		p.log.Warn("cannot create the expiry indexes of the state database; retrying", zap.Duration("in", indexRetry),
 			zap.Error(err))
 		select {
@@ -137,7 +154,7 @@ func (p *pipeline) awaitShutdown(wg *sync.WaitGroup) {
 	select {
 	case <-ended:
 	case <-time.After(p.cfg.ShutdownTimeout * 9 / 10):
-		p.log.Warn("shutdown timed out; abandoning running uploads")
+		p.log.Warn("shutdown timed out; abandoning running transfers")
 	}
 }
 
@@ -175,7 +192,7 @@ func drain(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader) err
 		case <-tick.C:
 		}
 		if err := up.SiteHeld(); err != nil {
-			return fmt.Errorf("uploads are held: %w", err)
+			return fmt.Errorf("%ss are held: %w", up.Direction.Noun(), err)
 		}
 		select {
 		case err := <-polled:
@@ -220,7 +237,8 @@ func (p *pauseController) set(list []state.Pause) {
 			now.Projects[pause.Project] = true
 		}
 		if !slices.Contains(p.last, pause) {
-			p.log.Warn("paused: running uploads finish, no other begins until it is resumed", pauseFields(pause)...)
+			p.log.Warn("paused: running "+p.up.Direction.Noun()+"s finish, no other begins until it is resumed",
+				pauseFields(pause)...)
 		}
 	}
 	for _, pause := range p.last {
@@ -283,7 +301,7 @@ func (p *pipeline) leftPaused(ctx context.Context, paused uploader.Paused) error
 		return errors.New("the site is paused, so not everything is synced; sitesync resume ends that")
 	}
 	for _, project := range slices.Sorted(maps.Keys(paused.Projects)) {
-		for _, err := range p.store.Pending(ctx, project, Rules(p.cfg)) {
+		for _, err := range p.store.Pending(ctx, project, p.rules) {
 			if err != nil {
 				return err
 			}
@@ -294,15 +312,19 @@ func (p *pipeline) leftPaused(ctx context.Context, paused uploader.Paused) error
 	return nil
 }
 
-// Rules are the rules of the route that the settings name.
-func Rules(cfg *config.Config) avalon.Rules {
-	return avalon.Rules{Route: avalon.Route{From: cfg.ActiveSite, To: cfg.RemoteSite}, RetryCount: cfg.RetryCount,
+// Rules are the rules of the route in a direction, which is Up or Down.
+func Rules(cfg *config.Config, d config.Direction) avalon.Rules {
+	route := avalon.Route{From: cfg.ActiveSite, To: cfg.RemoteSite}
+	if d == config.Down {
+		route.From, route.To = route.To, route.From
+	}
+	return avalon.Rules{Route: route, RetryCount: cfg.RetryCount,
 		Backoff: avalon.ExponentialBackoff(cfg.RetryDelay, cfg.MaxRetryDelay)}
 }
 
 // NewExplainer returns an explainer of these settings; by itself it reads no source to compare it.
 func NewExplainer(cfg *config.Config, store *avalon.Store, db *state.Database) *explain.Explainer {
-	return &explain.Explainer{Config: cfg, Rules: Rules(cfg), Store: store, State: db,
+	return &explain.Explainer{Config: cfg, Rules: Rules(cfg, config.Up), Store: store, State: db,
 		Open: func(ctx context.Context) (site.Backend, error) {
 			remote, _ := cfg.Remote()
 			return registry.Open(ctx, remote, registry.Options{})
@@ -311,5 +333,5 @@ func NewExplainer(cfg *config.Config, store *avalon.Store, db *state.Database) *
 
 // InspectionSource opens the studio's storage for looking at it; it waits once for one that hangs.
 func InspectionSource(cfg *config.Config) site.Source {
-	return registry.Source(cfg, registry.SourceOptions{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
+	return registry.Local(cfg.Active(), registry.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 }

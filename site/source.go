@@ -30,6 +30,12 @@ type Source interface {
 	CheckFolder(ctx context.Context, root, folder string) error
 }
 
+// Storage is a site in both of its roles.
+type Storage interface {
+	Backend
+	Source
+}
+
 // OpenOptions say what a file is opened for.
 type OpenOptions struct {
 	Size     int64 // bytes as published; negative if unknown

@@ -112,10 +112,12 @@ func (h Hold) Concerns(i Inspection, size int64) bool {
 		return i.Root != "" && i.Root == h.Name
 	case ProjectFolder:
 		return within(i.Local)
-	case RemoteRoot, NewFiles:
+	case RemoteRoot:
 		return within(i.Remote)
+	case NewFiles:
+		return within(i.Remote) || within(i.Local)
 	case LargeFiles:
-		return within(i.Remote) && max(size, i.Size) >= h.From
+		return (within(i.Remote) || within(i.Local)) && max(size, i.Size) >= h.From
 	}
 	return false
 }

@@ -43,7 +43,7 @@ func newPlan(r avalon.Rules, rep *avalon.Representation, now time.Time) plan {
 // plan reads a representation as it stands now and schedules what is due.
 func (u *Uploader) plan(ctx context.Context, item watcher.Item) {
 	j := u.scheduler.begin(item)
-	rep, err := u.Store.Representation(ctx, item.Key)
+	rep, err := u.Store.OpenRepresentation(ctx, item.Key, u.Rules.To)
 	var p plan
 	var roots avalon.Roots
 	idle := false // it can be left alone until it changes

@@ -94,7 +94,7 @@ func (u *Uploader) logSynced(j *job, results []result) {
 		u.synced.Add(1)
 		u.bytes.Add(r.bytes)
 		if u.Synced != nil {
-			u.Synced(SyncedFile{j.key, r.File.Path, r.bytes, r.took, reaction})
+			u.Synced(SyncedFile{j.key, u.Direction, r.File.Path, r.bytes, r.took, reaction})
 		}
 		u.Log.Info("synced", zap.String("project", j.key.Project), zap.Stringer("representation", j.key.ID),
 			zap.String("path", r.File.Path), zap.Int64("bytes", r.bytes),

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/site"
 )
 
@@ -82,11 +83,12 @@ type Waiting struct {
 
 // SyncedFile is a file that was synced.
 type SyncedFile struct {
-	Key      avalon.Key
-	Path     string
-	Bytes    int64
-	Took     time.Duration // how long its transfer took
-	Reaction time.Duration // from when it came to our notice until it was recorded
+	Key       avalon.Key
+	Direction config.Direction
+	Path      string
+	Bytes     int64
+	Took      time.Duration // how long its transfer took
+	Reaction  time.Duration // from when it came to our notice until it was recorded
 }
 
 // activity tracks what the transfers do. It costs each file an entry in a small map.

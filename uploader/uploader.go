@@ -24,9 +24,9 @@ const planners = 8
 
 // Store reads the avalon database; [avalon.Store] is one.
 type Store interface {
-	// Representation reads a representation as it stands now. The error is avalon.ErrNotFound if there is none,
-	// and an *avalon.MalformedError if no retry will make it readable.
-	Representation(ctx context.Context, key avalon.Key) (*avalon.Representation, error)
+	// OpenRepresentation reads a representation as it stands now. The error is avalon.ErrNotFound if there is none of
+	// which a file waits for the site, and an *avalon.MalformedError if no retry will make it readable.
+	OpenRepresentation(ctx context.Context, key avalon.Key, site string) (*avalon.Representation, error)
 }
 
 // Recorder writes what becomes of files; [avalon.Recorder] is one.

@@ -56,7 +56,7 @@ func (m *memory) ClearProgress(ctx context.Context, key avalon.Key, f avalon.Fil
 	return m.SetProgress(ctx, key, f, dropped)
 }
 
-func (m *memory) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
+func (m *memory) OpenRepresentation(context.Context, avalon.Key, string) (*avalon.Representation, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++
@@ -486,7 +486,7 @@ func TestLostRecord(t *testing.T) {
 // refusing fails only when it writes.
 type refusing struct{ *memory }
 
-func (r refusing) Representation(context.Context, avalon.Key) (*avalon.Representation, error) {
+func (r refusing) OpenRepresentation(context.Context, avalon.Key, string) (*avalon.Representation, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rep := r.rep
