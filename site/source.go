@@ -80,7 +80,8 @@ type SourceFile interface {
 	// for when reading has ended.
 	ReadError(ctx context.Context, used error) error
 
-	// Changed is an error if the file, or what has its name now, is no longer what it was when it was opened.
+	// Changed is an error if the file, or what has its name now, is no longer what it was when it was opened, unless it
+	// is certain that all that was read is what it was then.
 	Changed(ctx context.Context) error
 
 	Close() error

@@ -3,6 +3,7 @@ package local
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -28,6 +29,22 @@ func TestConformance(t *testing.T) {
 			},
 			Forbid: func(t *testing.T) { remount(t, root, unix.MS_RDONLY) },
 			Allow:  func(t *testing.T) { remount(t, root, 0) },
+		}
+	})
+}
+
+func TestSourceConformance(t *testing.T) {
+	sitetest.RunSource(t, func(t *testing.T) sitetest.Source {
+		root := usedRoot(t)
+		return sitetest.Source{
+			Site: New(Options{}),
+			Root: root,
+			Write: func(t *testing.T, rel, content string) string {
+				must(t, os.MkdirAll(filepath.Dir(root+rel), 0o700))
+				must(t, os.WriteFile(root+rel, []byte(content), 0o600))
+				return filepath.Base(rel)
+			},
+			Remove: func(t *testing.T, rel string) { must(t, os.Remove(root+rel)) },
 		}
 	})
 }

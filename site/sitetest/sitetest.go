@@ -1,6 +1,6 @@
-// Package sitetest is the conformance suite of sites: whatever implements [site.Backend] as its comments
-// promise passes it. What belongs here is what every site promises; what one site does beyond is tested
-// beside it.
+// Package sitetest is the conformance suite of sites: whatever implements [site.Backend] and [site.Source] as their
+// comments promise passes it. What belongs here is what every site promises; what one site does beyond is tested beside
+// it.
 package sitetest
 
 import (
@@ -67,6 +67,11 @@ func content(size int, seed byte) string {
 	return string(b)
 }
 
+func sumOf(content string) string {
+	sum := md5.Sum([]byte(content))
+	return hex.EncodeToString(sum[:])
+}
+
 func (b Backend) incoming(path, content string) site.Incoming {
 	return site.Incoming{Root: b.Root, Path: path, Content: strings.NewReader(content), Size: int64(len(content)),
 		ModTime: time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)}
@@ -79,8 +84,7 @@ func (b Backend) put(t *testing.T, path, content string) site.Object {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sum := md5.Sum([]byte(content))
-	if want := hex.EncodeToString(sum[:]); obj.MD5 != want || obj.ID == "" {
+	if want := sumOf(content); obj.MD5 != want || obj.ID == "" {
 		t.Fatalf("Put returned %+v, want an id and the MD5 %s", obj, want)
 	}
 	b.want(t, path, content)
