@@ -69,10 +69,10 @@ func (d *Daemon) keepAccessible(ctx context.Context, store *avalon.Store, db *st
 		for more := true; more && err == nil; {
 			more, err = a.scan(ctx)
 		}
-		if err != nil {
-			err = fmt.Errorf("look for files that lack the record of a site: %w", err)
+		if err != nil && ctx.Err() == nil {
+			return func() {}, fmt.Errorf("look for files that lack the record of a site: %w", err)
 		}
-		return func() {}, err
+		return func() {}, nil
 	}
 	// What goes wrong with this lease does so with that of the route, which is logged. Nothing is lost if two processes
 	// are at work for a moment.
