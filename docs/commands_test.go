@@ -37,8 +37,7 @@ func TestCommandLines(t *testing.T) {
 	commands, settings := read("commands.md"), read("configuration.md")
 	checked := 0
 	for _, name := range []string{"../README.md", "../CONTRIBUTING.md", "../deploy/README.md", "quickstart.md",
-		"operations.md",
-		"troubleshooting.md", "migration.md", "faq.md", "security.md"} {
+		"artists-at-home.md", "operations.md", "troubleshooting.md", "migration.md", "faq.md", "security.md"} {
 		for _, line := range used.FindAllStringSubmatch(code(read(name)), -1) {
 			checked++
 			_, section, ok := strings.Cut(commands, "\n## sitesync "+line[1]+"\n")
