@@ -52,9 +52,8 @@ Then it shows the progress until all files are there. Ctrl-C ends the waiting, n
 on showing it. Files that the remote site does not have yet come when they are uploaded. Large files are shown one by
 one where sitesync runs with --record-progress.
 
-The exit status is 0 if all files are there,
-	or with --no-wait if they are asked for; 1 if not; 80 if the command line is
-wrong.`
+The exit status is 0 if all files are there, or with --no-wait if they are asked for; 1 if not; 80 if the command line
+is wrong.`
 }
 
 func (c *fetchCmd) Validate() error {
