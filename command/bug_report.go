@@ -140,11 +140,13 @@ func (b *bugReport) status(ctx context.Context, e *env) {
 		b.field("error", err)
 		return
 	}
-	for _, paused := range s.Paused {
-		b.names.add("person", sanitize(paused.By))
-		b.names.add("reason", sanitize(paused.Why))
+	for _, r := range s.routes {
+		for _, paused := range r.Paused {
+			b.names.add("person", sanitize(paused.By))
+			b.names.add("reason", sanitize(paused.Why))
+		}
+		b.names.host(r.Sitesync.Host)
 	}
-	b.names.host(s.Sitesync.Host)
 	b.WriteString(s.text(false))
 }
 

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"sitesync/avalon"
 	"sitesync/config"
 	"sitesync/daemon"
@@ -93,19 +95,26 @@ func runCheck(ctx context.Context, r *checkPrinter, cfg *config.Config, e *env, 
 		r.warn("remote_site is empty: nothing is synced")
 		return
 	}
+	site, siteErr := registry.Open(ctx, remote, registry.Options{})
+	if siteErr == nil {
+		defer site.Close()
+	}
 	if connErr != nil {
 		r.fail("mongo", connErr)
 	} else {
-		checkMongo(ctx, r, e, remote)
+		checkMongo(ctx, r, e, site)
 	}
-	checkSite(ctx, r, cfg, remote)
+	if siteErr != nil {
+		r.fail("site", siteErr)
+	} else {
+		checkSite(ctx, r, cfg, remote, site)
+	}
 	checkAccessible(r, cfg)
-	for name, root := range cfg.LocalRoot.All() {
-		checkLocalRoot(r, name, root)
-	}
+	checkLocalRoots(ctx, r, cfg)
 }
 
-func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site) {
+// checkMongo checks both databases, and pending files. The remote site is nil if it cannot be opened.
+func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote site.Storage) {
 	cfg, store := e.cfg, e.store
 	projects, err := store.Projects(ctx)
 	if err != nil {
@@ -132,21 +141,33 @@ func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote config.Site
 		r.ok("rights to read and to write what is synced")
 	}
 	checkState(ctx, r, e)
-	changes, err := store.Changes(ctx, daemon.Rules(cfg, config.Up).Route)
-	switch {
-	case errors.Is(err, avalon.ErrNoChangeStreams):
-		r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; " +
-			"make it one (one member will do)")
-	case err != nil:
-		r.fail("change stream", err)
-	default:
-		r.ok("replica set with change streams")
-		_ = changes.Close(ctx) // it was only tried
-	}
+	checkStream(ctx, r, e)
 	if len(projects) > 0 {
 		checkIndex(ctx, r, e, projects)
-		checkSources(ctx, r, e, projects, remote)
+		for _, d := range cfg.Directions() {
+			if d == config.Up || remote != nil {
+				checkSources(ctx, r, e, projects, d, remote)
+			}
+		}
 	}
+}
+
+// checkStream opens a change stream for each direction.
+func checkStream(ctx context.Context, r *checkPrinter, e *env) {
+	for _, d := range e.cfg.Directions() {
+		changes, err := e.store.Changes(ctx, daemon.Rules(e.cfg, d).Route)
+		switch {
+		case errors.Is(err, avalon.ErrNoChangeStreams):
+			r.warn("change stream: this MongoDB is no replica set, so publishes are found by the poll only; " +
+				"make it one (one member will do)")
+			return
+		case err != nil:
+			r.fail("change stream of "+d.Noun()+"s", err)
+			return
+		}
+		_ = changes.Close(ctx) // it was only tried
+	}
+	r.ok("replica set with change streams")
 }
 
 // checkState checks sitesync's own database, and shows which process syncs.
@@ -160,43 +181,73 @@ func checkState(ctx context.Context, r *checkPrinter, e *env) {
 		r.fail(what, err)
 		return
 	}
-	info, err := e.state.LeaseInfo(ctx, e.leaseName())
-	switch {
-	case err != nil:
-		r.fail(what, err)
-	case info == nil || !info.Active():
-		r.ok(what + "; no sitesync runs now")
-	case len(info.Status.Holds) > 0:
-		for _, held := range explain.Holds(info.Status) {
-			r.fail(fmt.Sprintf("sitesync, %s, holds uploads up", info.Holder), errors.New(held.String()))
+	var routes []route
+	for _, d := range e.cfg.Directions() {
+		route := readRoute(ctx, e, d)
+		if route.Sitesync.Error != "" {
+			r.fail(what, errors.New(route.Sitesync.Error))
+			return
 		}
-	default:
-		r.ok(fmt.Sprintf("%s; sitesync runs as %s", what, info.Holder))
+		routes = append(routes, route)
 	}
+	checkHolders(r, what, routes)
 	if trouble := explain.ClockTrouble(ctx, e.state, nil); trouble != "" {
 		r.warn(trouble)
 	}
-	paused, err := e.state.Pauses(e.leaseName()).List(ctx)
-	if err != nil {
-		r.fail(what, err)
+	for _, p := range mergePauses(e.cfg.RemoteSite, routes) {
+		r.warn(fmt.Sprintf("%s %s paused, since %s, by %s: %s ends that", p.subject, p.verb,
+			p.Since.Local().Format(time.DateTime), sanitize(p.By), p.resume))
 	}
-	for _, p := range paused {
-		paused, resume := explain.PauseSubject(e.cfg.RemoteSite, sanitize(p.Project))
-		r.warn(fmt.Sprintf("%s is paused, since %s, by %s: %s ends that", paused,
-			p.Since.Local().Format(time.DateTime), sanitize(p.By), resume))
+}
+
+// checkHolders shows which processes sync, and what they hold.
+func checkHolders(r *checkPrinter, what string, routes []route) {
+	var running []string
+	holds := false
+	for _, route := range routes {
+		h := route.Sitesync
+		if !h.Runs {
+			continue
+		}
+		process := fmt.Sprintf("process %d on %s", h.PID, sanitize(h.Host))
+		for _, held := range h.Held {
+			holds = true
+			r.fail(fmt.Sprintf("sitesync, %s, holds %ss up", process, route.direction.Noun()),
+				errors.New(sanitize(held)))
+		}
+		running = append(running, process)
+	}
+	switch {
+	case holds:
+	case len(running) == 0:
+		r.ok(what + "; no sitesync runs now")
+	case len(running) == len(routes) && running[0] == running[len(running)-1]:
+		r.ok(what + "; sitesync runs as " + running[0])
+	default:
+		for _, route := range routes {
+			if route.Sitesync.Runs {
+				r.ok(fmt.Sprintf("%s; sitesync runs as %s for %ss", what, running[0], route.direction.Noun()))
+				running = running[1:]
+			} else {
+				r.ok(fmt.Sprintf("%s; no sitesync runs for %ss now", what, route.direction.Noun()))
+			}
+		}
 	}
 }
 
 func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project) {
 	var without []string
 	for _, p := range projects {
-		indexed, err := e.store.Indexed(ctx, p, daemon.Rules(e.cfg, config.Up).Route)
-		if err != nil {
-			r.fail("index", err)
-			return
-		}
-		if !indexed {
-			without = append(without, p.Name)
+		for _, d := range e.cfg.Directions() {
+			indexed, err := e.store.Indexed(ctx, p, daemon.Rules(e.cfg, d).Route)
+			if err != nil {
+				r.fail("index", err)
+				return
+			}
+			if !indexed {
+				without = append(without, p.Name)
+				break
+			}
 		}
 	}
 	switch {
@@ -210,27 +261,36 @@ func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.
 	}
 }
 
-// checkSources checks where a pending file of each project would be read from.
-func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project, remote config.Site) {
+// checkSources checks where a pending file of each project would be read from. The remote site may be nil for uploads.
+func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalon.Project, d config.Direction,
+	remote site.Storage) {
 	found, seen := 0, map[string]bool{}
+	place := "storage of project "
+	if d == config.Down {
+		place = "downloads of project "
+	}
 	failOnce := func(p avalon.Project, reason string) {
 		if !seen[reason] {
 			seen[reason] = true
-			r.fail("storage of project "+p.Name, errors.New(reason))
+			r.fail(place+p.Name, errors.New(reason))
 		}
 	}
-	inspector := uploader.Inspector{Route: daemon.Rules(e.cfg, config.Up).Route, Direction: config.Up,
-		Source: daemon.InspectionSource(e.cfg), LocalRoot: e.cfg.LocalRoot, RemoteRoot: remote.Root}
+	ofSite, _ := e.cfg.Remote()
+	inspector := uploader.Inspector{Route: daemon.Rules(e.cfg, d).Route, Direction: d, Source: remote,
+		LocalRoot: e.cfg.LocalRoot, RemoteRoot: ofSite.Root}
+	if d == config.Up {
+		inspector.Source = daemon.InspectionStorage(e.cfg)
+	}
 	for _, p := range projects {
-		misfits, err := e.unfitFiles(ctx, p.Name)
+		misfits, err := e.unfitFiles(ctx, p.Name, d)
 		for _, u := range misfits {
 			failOnce(p, u.Reason)
 		}
 		if err != nil {
-			r.fail("storage of project "+p.Name, err)
+			r.fail(place+p.Name, err)
 			continue
 		}
-		f, roots, err := e.pendingFile(ctx, p.Name)
+		f, roots, err := e.pendingFile(ctx, p.Name, d)
 		if f != nil {
 			_, err = inspector.CheckSource(ctx, f, roots)
 		}
@@ -241,14 +301,18 @@ func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalo
 			found++
 		}
 	}
-	if found > 0 {
+	switch {
+	case found == 0:
+	case d == config.Down:
+		r.ok(fmt.Sprintf("site %s, for %d project(s) with files to download", ofSite.Name, found))
+	default:
 		r.ok(fmt.Sprintf("storage of %d project(s) with pending files", found))
 	}
 }
 
-// pendingFile returns a file of the project that waits for the site, nil if there is none.
-func (e *env) pendingFile(ctx context.Context, project string) (*avalon.File, avalon.Roots, error) {
-	rules := daemon.Rules(e.cfg, config.Up)
+// pendingFile returns a file of the project that waits for its transfer, nil if there is none.
+func (e *env) pendingFile(ctx context.Context, project string, d config.Direction) (*avalon.File, avalon.Roots, error) {
+	rules := daemon.Rules(e.cfg, d)
 	for c, err := range e.store.Pending(ctx, project, rules) {
 		if err != nil {
 			return nil, nil, err
@@ -258,7 +322,8 @@ func (e *env) pendingFile(ctx context.Context, project string) (*avalon.File, av
 			continue // sitesync run logs it
 		}
 		for i := range rep.Files {
-			if rec, ok := rep.Files[i].RecordFor(rules.To); ok && !rec.Created && rep.Files[i].Problem == "" {
+			switch rules.Evaluate(&rep.Files[i], time.Now()).Status {
+			case avalon.Pending, avalon.BackingOff:
 				return &rep.Files[i], rep.Roots, nil
 			}
 		}
@@ -266,22 +331,31 @@ func (e *env) pendingFile(ctx context.Context, project string) (*avalon.File, av
 	return nil, nil, nil
 }
 
-func checkSite(ctx context.Context, r *checkPrinter, cfg *config.Config, remote config.Site) {
-	s, err := registry.Open(ctx, remote, registry.Options{})
-	if err != nil {
-		r.fail("site", err)
-		return
-	}
-	defer s.Close()
+// checkSite checks that each root can be written to for uploads, and read for downloads.
+func checkSite(ctx context.Context, r *checkPrinter, cfg *config.Config, remote config.Site, s site.Storage) {
 	by := ""
 	if account, ok := s.(site.Accounter); ok {
 		by = " by " + account.Account()
 	}
+	up, down := cfg.WhyOff(config.Up) == "", cfg.WhyOff(config.Down) == ""
 	for _, root := range remote.Root.All() {
-		if err := s.CheckRoot(ctx, root); err != nil {
+		var err error
+		if up {
+			if err = s.CheckRoot(ctx, root); err == nil { // then it can be read too
+				r.ok(fmt.Sprintf("site %s: %s can be written to%s", remote.Name, root, by))
+				continue
+			}
 			r.fail("site "+remote.Name, err)
-		} else {
-			r.ok(fmt.Sprintf("site %s: %s can be written to%s", remote.Name, root, by))
+		}
+		if !down {
+			continue
+		}
+		readErr := s.CheckReadable(ctx, root)
+		switch {
+		case readErr == nil:
+			r.ok(fmt.Sprintf("site %s: %s can be read%s", remote.Name, root, by))
+		case err == nil || readErr.Error() != err.Error():
+			r.fail("site "+remote.Name, readErr)
 		}
 	}
 	if trouble := explain.ClockTrouble(ctx, nil, s); trouble != "" {
@@ -316,18 +390,36 @@ func checkAccessible(r *checkPrinter, cfg *config.Config) {
 	}
 }
 
-func checkLocalRoot(r *checkPrinter, name, root string) {
-	what := "local_root " + root
-	if name != "" {
-		what = fmt.Sprintf("local_root %q %s", name, root)
+// checkLocalRoots checks that each root of this machine can be written to for downloads, and read for uploads.
+func checkLocalRoots(ctx context.Context, r *checkPrinter, cfg *config.Config) {
+	storage := daemon.InspectionStorage(cfg)
+	defer storage.Close()
+	down := cfg.WhyOff(config.Down)
+	if down != "" && len(cfg.LocalRoot) == 0 && cfg.Direction == config.Both {
+		r.ok("downloads are off: " + down)
 	}
-	entries, err := os.ReadDir(root)
-	switch {
-	case err != nil:
-		r.fail(what, err)
-	case len(entries) == 0:
-		r.fail(what, errors.New("the folder is empty; is the storage mounted?"))
-	default:
-		r.ok(what)
+	for name, root := range cfg.LocalRoot.All() {
+		what := "local_root " + root
+		if name != "" {
+			what = fmt.Sprintf("local_root %q %s", name, root)
+		}
+		err := storage.CheckReadable(ctx, root)
+		switch {
+		case err != nil:
+			r.fail(what, err)
+			continue
+		case down != "":
+			r.ok(what + " can be read")
+			continue
+		}
+		if err := storage.CheckRoot(ctx, root); err != nil {
+			r.fail(what+" cannot be written to, so nothing is downloaded to it", err)
+			continue
+		}
+		space := ""
+		if left, known, err := storage.Left(ctx, root); err == nil && known {
+			space = ", " + humanize.IBytes(uint64(max(left, 0))) + " are free"
+		}
+		r.ok(what + " can be written to" + space)
 	}
 }

@@ -141,15 +141,15 @@ func (e *env) routes() ([]avalon.Route, error) {
 // nothingSynced is what commands say without a remote site.
 const nothingSynced = "remote_site is empty, so nothing is synced; name a site of gdrive.json in config.json to start"
 
-// leaseName is the name of the lease of the route to the remote site.
-func (e *env) leaseName() state.RouteName {
-	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg, config.Up).Route)
+// leaseName is the name of the lease of a route.
+func (e *env) leaseName(d config.Direction) state.RouteName {
+	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg, d).Route)
 }
 
 // pauses are those of the route to the remote site.
 func (e *env) pauses() (*state.Pauses, error) {
 	_, err := e.remote()
-	return e.state.Pauses(e.leaseName()), err
+	return e.state.Pauses(e.leaseName(config.Up)), err
 }
 
 // projects are the names of all projects or, if one is named, of that one, which has to exist.

@@ -28,8 +28,9 @@ func (explainCmd) Help() string {
 A path may be one as artists see it, as the document has it ({root}/...), or on the remote site. The name of a file
 alone means the newest file of that name.
 
-It evaluates the rules that decide whether a file is uploaded on the document as it is now, and looks where sitesync
-would look: at the source, as this machine sees it, and on the remote site. The last line is the one thing to do.
+It evaluates the rules that decide whether a file is uploaded or downloaded on the document as it is now, and looks
+where sitesync would look: on the storage, as this machine sees it, and on the remote site. The last line is the one
+thing to do. A file that the active site waits for is a download, any other one an upload.
 
 Nothing is changed. The exit status is 0 if all is synced or on its way, and 1 if something needs attention, if that is
 unknown, or if there is no such file; 80 if the command line is wrong.`
@@ -71,11 +72,11 @@ func explanation(r *explain.Report, color bool) string {
 				humanize.IBytes(uint64(g.Bytes)))
 		}
 		t.line("%s", t.style(bold, sanitize(f.Path)))
-		if f.Source != "" {
-			t.line("  from  %s", sanitize(f.Source))
+		if from := f.From(); from != "" {
+			t.line("  from  %s", sanitize(from))
 		}
-		if f.Remote != "" {
-			t.line("  to    %s", sanitize(f.Remote))
+		if to := f.To(); to != "" {
+			t.line("  to    %s", sanitize(to))
 		}
 		t.findings(f.Findings)
 	}

@@ -112,7 +112,7 @@ func (c fetchCmd) Run(ctx context.Context, e *env) error {
 	if err == nil && out.Files.Failed.Files > 0 {
 		var failed []avalon.FailedFile
 		failed, err = e.store.Failed(ctx, c.Project, rules, maxListed, f.ids...)
-		out.FailedFiles = failedFiles(failed)
+		out.FailedFiles = failedFiles(failed, config.Down)
 	}
 	if err != nil && ctx.Err() == nil {
 		return err

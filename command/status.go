@@ -34,7 +34,8 @@ func (statusCmd) Help() string {
   sitesync status -o json | jq '.total.failed.files'
 
 PENDING files are uploaded now or next, WAITING ones wait for their next try, FAILED ones have no tries left.
-TO UPLOAD is the size of the pending and waiting ones, OLDEST the time since the first of them was published.
+TO UPLOAD is the size of the pending and waiting ones, OLDEST the time since the first of them was published. Downloads
+have a table of their own, if this machine has a local_root or some process downloads.
 
 Nothing is changed. The exit status is 0 if all could be read, whatever the status is, and 1 if not; 80 if the command
 line is wrong.`
@@ -53,7 +54,8 @@ func (c statusCmd) Run(ctx context.Context, e *env) error {
 // read reads the status from the two databases.
 func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...any)) (*status, error) {
 	s := &status{At: time.Now().UTC(), ActiveSite: e.cfg.ActiveSite, RemoteSite: e.cfg.RemoteSite,
-		Sitesync: leaseHolder{Held: []string{}}, Paused: []state.Pause{}, Projects: []projectStatus{}}
+		Directions: append([]config.Direction{}, e.cfg.Directions()...), Projects: []projectStatus{}}
+	s.Sitesync.Held, s.Paused = []string{}, []state.Pause{}
 	if s.RemoteSite == "" {
 		return s, nil
 	}
@@ -61,15 +63,20 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 	if err != nil {
 		return nil, err
 	}
-	info, err := e.state.LeaseInfo(ctx, e.leaseName())
-	s.Sitesync = leaseHolderOf(info, err)
-	paused, err := e.state.Pauses(e.leaseName()).List(ctx)
-	s.Paused = append(s.Paused, paused...)
-	if err != nil && s.Sitesync.Error == "" {
-		s.Sitesync.Error = err.Error()
+	for _, d := range []config.Direction{config.Up, config.Down} {
+		r := readRoute(ctx, e, d)
+		switch {
+		case r.off != "" && !r.known:
+			s.off = append(s.off, r)
+			continue
+		case d == config.Up:
+			s.Sitesync, s.Paused = r.Sitesync, r.Paused
+		default:
+			s.Download = &downloads{routeStatus: r.routeStatus}
+		}
+		s.routes = append(s.routes, r)
 	}
 
-	rules := daemon.Rules(e.cfg, config.Up)
 	progress("reading %d projects ...", len(projects))
 	rows := make([]projectStatus, len(projects))
 	var reading errgroup.Group
@@ -77,7 +84,7 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 	var done atomic.Int64
 	for i, project := range projects {
 		reading.Go(func() error {
-			rows[i] = c.project(ctx, e, project, rules, s.At)
+			rows[i] = c.project(ctx, e, project, s)
 			progress("reading the projects, %d of %d done ...", done.Add(1), len(projects))
 			return nil
 		})
@@ -85,38 +92,77 @@ func (c statusCmd) read(ctx context.Context, e *env, progress func(string, ...an
 	_ = reading.Wait() // each error is in its row
 	for _, row := range rows {
 		s.Total.Add(row.Stats)
-		if !row.Stats.IsZero() || row.Error != "" || c.Project != "" {
+		if row.Download != nil {
+			s.Download.Total.Add(*row.Download)
+		}
+		if !row.Stats.IsZero() || row.toDownload() || row.Error != "" || c.Project != "" {
 			s.Projects = append(s.Projects, row)
 		}
 	}
 	return s, nil
 }
 
-func (c statusCmd) project(ctx context.Context, e *env, name string, rules avalon.Rules, now time.Time,
-) (row projectStatus) {
+// readRoute reads which process works on a route, and what is paused there.
+func readRoute(ctx context.Context, e *env, d config.Direction) route {
+	r := route{direction: d, off: e.cfg.WhyOff(d)}
+	info, err := e.state.LeaseInfo(ctx, e.leaseName(d))
+	r.Sitesync = leaseHolderOf(info, err)
+	r.known = info != nil
+	paused, err := e.state.Pauses(e.leaseName(d)).List(ctx)
+	r.Paused = append([]state.Pause{}, paused...)
+	if err != nil && r.Sitesync.Error == "" {
+		r.Sitesync.Error = err.Error()
+	}
+	return r
+}
+
+func (c statusCmd) project(ctx context.Context, e *env, name string, s *status) (row projectStatus) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute) // bounds the work of the server too
 	defer cancel()
 	row.Project = name
-	var err error
-	row.Stats, err = e.store.Stats(ctx, name, rules, now)
-	if err == nil && row.Pending.Files+row.BackingOff.Files > 0 {
-		row.Unfit, err = e.unfitFiles(ctx, name)
-	}
-	if err == nil && c.Project != "" && row.Failed.Files > 0 {
-		var failed []avalon.FailedFile
-		failed, err = e.store.Failed(ctx, name, rules, c.Limit)
-		row.FailedFiles = failedFiles(failed)
-	}
-	if err != nil {
-		row.Error = err.Error()
+	for _, r := range s.routes {
+		if err := c.count(ctx, e, &row, r.direction, s.At); err != nil {
+			row.Error = err.Error()
+			break
+		}
 	}
 	return row
 }
 
+// count adds what there is to say of a project in one direction.
+func (c statusCmd) count(ctx context.Context, e *env, row *projectStatus, d config.Direction, now time.Time) error {
+	rules := daemon.Rules(e.cfg, d)
+	stats, err := e.store.Stats(ctx, row.Project, rules, now)
+	if err != nil {
+		return err
+	}
+	if d == config.Down {
+		row.Download = &stats
+	} else {
+		row.Stats = stats
+	}
+	// Without a local root it is another machine that downloads.
+	if stats.Pending.Files+stats.BackingOff.Files > 0 && (d == config.Up || len(e.cfg.LocalRoot) > 0) {
+		misfits, err := e.unfitFiles(ctx, row.Project, d)
+		if err != nil {
+			return err
+		}
+		row.Unfit = append(row.Unfit, misfits...)
+	}
+	if c.Project != "" && stats.Failed.Files > 0 {
+		failed, err := e.store.Failed(ctx, row.Project, rules, c.Limit)
+		if err != nil {
+			return err
+		}
+		row.FailedFiles = append(row.FailedFiles, failedFiles(failed, d)...)
+	}
+	return nil
+}
+
 // unfitFiles finds the pending files of a project that the settings do not fit.
-func (e *env) unfitFiles(ctx context.Context, project string) ([]unfit, error) {
+func (e *env) unfitFiles(ctx context.Context, project string, d config.Direction) ([]unfit, error) {
 	remote, _ := e.cfg.Remote()
-	uses, err := e.store.RootUses(ctx, project, daemon.Rules(e.cfg, config.Up).Route)
+	uses, err := e.store.RootUses(ctx, project, daemon.Rules(e.cfg, d).Route)
 	if err != nil {
 		return nil, err
 	}
@@ -128,20 +174,45 @@ func (e *env) unfitFiles(ctx context.Context, project string) ([]unfit, error) {
 	}
 	var all []unfit
 	for _, reason := range slices.Sorted(maps.Keys(files)) {
-		all = append(all, unfit{files[reason], reason})
+		all = append(all, unfit{d, files[reason], reason})
 	}
 	return all, nil
 }
 
-// status is the result of sitesync status. Its JSON is for scripts: fields may be added, but none changes or goes.
+// status is the result of sitesync status. Its JSON is for scripts: fields may be added, but none changes or goes. What
+// is not in Download is of the uploads.
 type status struct {
-	At         time.Time       `json:"at"`
-	ActiveSite string          `json:"active_site"`
-	RemoteSite string          `json:"remote_site"` // "": nothing is synced
-	Sitesync   leaseHolder     `json:"sitesync"`
-	Paused     []state.Pause   `json:"paused"`
-	Projects   []projectStatus `json:"projects"`
-	Total      avalon.Stats    `json:"total"`
+	At         time.Time          `json:"at"`
+	ActiveSite string             `json:"active_site"`
+	RemoteSite string             `json:"remote_site"` // "": nothing is synced
+	Directions []config.Direction `json:"directions"`  // that are synced with the settings of this machine
+	routeStatus
+	Projects []projectStatus `json:"projects"`
+	Total    avalon.Stats    `json:"total"`
+	Download *downloads      `json:"download,omitempty"` // nil if nothing is downloaded
+
+	routes []route // that there is something to say of, the one up first
+	off    []route // the others
+}
+
+// downloads are the status of the route down.
+type downloads struct {
+	routeStatus
+	Total avalon.Stats `json:"total"`
+}
+
+// routeStatus is what does not depend on projects.
+type routeStatus struct {
+	Sitesync leaseHolder   `json:"sitesync"`
+	Paused   []state.Pause `json:"paused"`
+}
+
+// route is a direction, for the text.
+type route struct {
+	routeStatus
+	direction config.Direction
+	off       string // why nothing is synced in this direction with the settings of this machine; empty if it is
+	known     bool   // some process has synced in this direction, or does
 }
 
 // leaseHolder is the process that syncs.
@@ -151,35 +222,48 @@ type leaseHolder struct {
 	PID    int       `json:"pid,omitempty"`
 	Since  time.Time `json:"since,omitzero"`
 	Stream string    `json:"stream,omitempty"` // open, closed or not available
-	Held   []string  `json:"held"`             // what holds uploads up
+	Held   []string  `json:"held"`             // what holds transfers up
 	Error  string    `json:"error,omitempty"`  // why this could not be read
 }
 
 type projectStatus struct {
 	Project string `json:"project"`
 	avalon.Stats
-	FailedFiles []failedFile `json:"failed_files,omitempty"`
-	Unfit       []unfit      `json:"unfit,omitempty"` // files that are held, as the settings do not fit them
-	Error       string       `json:"error,omitempty"` // why the project could not be read
+	Download    *avalon.Stats `json:"download,omitempty"` // nil if nothing is downloaded
+	FailedFiles []failedFile  `json:"failed_files,omitempty"`
+	Unfit       []unfit       `json:"unfit,omitempty"` // files that are held, as the settings do not fit them
+	Error       string        `json:"error,omitempty"` // why the project could not be read
+}
+
+// toDownload reports whether the active site waits for files of the project.
+func (p *projectStatus) toDownload() bool {
+	if p.Download == nil {
+		return false
+	}
+	waits := *p.Download
+	waits.Synced = avalon.FileCount{} // which are also those that were published there
+	return !waits.IsZero()
 }
 
 // unfit are files that the settings do not fit, as seen from this machine.
 type unfit struct {
-	Files  int64  `json:"files"`
-	Reason string `json:"reason"`
+	Direction config.Direction `json:"direction"`
+	Files     int64            `json:"files"`
+	Reason    string           `json:"reason"`
 }
 
 type failedFile struct {
-	Representation string    `json:"representation"`
-	Path           string    `json:"path"`
-	Tries          int       `json:"tries"`
-	Error          string    `json:"error"`
-	LastFailed     time.Time `json:"last_failed,omitzero"`
+	Direction      config.Direction `json:"direction"`
+	Representation string           `json:"representation"`
+	Path           string           `json:"path"`
+	Tries          int              `json:"tries"`
+	Error          string           `json:"error"`
+	LastFailed     time.Time        `json:"last_failed,omitzero"`
 }
 
-func failedFiles(all []avalon.FailedFile) (list []failedFile) {
+func failedFiles(all []avalon.FailedFile, d config.Direction) (list []failedFile) {
 	for _, f := range all {
-		list = append(list, failedFile{f.Key.ID.String(), f.Path, f.Tries, f.Error, f.LastFailed})
+		list = append(list, failedFile{d, f.Key.ID.String(), f.Path, f.Tries, f.Error, f.LastFailed})
 	}
 	return list
 }
@@ -204,7 +288,7 @@ func leaseHolderOf(info *state.LeaseInfo, err error) leaseHolder {
 
 // incomplete reports whether something could not be read.
 func (s *status) incomplete() bool {
-	return s.Sitesync.Error != "" ||
+	return s.Sitesync.Error != "" || s.Download != nil && s.Download.Sitesync.Error != "" ||
 		slices.ContainsFunc(s.Projects, func(p projectStatus) bool { return p.Error != "" })
 }
 
@@ -215,14 +299,26 @@ func (s *status) text(color bool) string {
 		t.line(nothingSynced)
 		return t.String()
 	}
-	t.holder(s)
-	t.paused(s)
+	t.holders(s)
+	t.pauses(s)
+	for _, r := range s.off {
+		t.line("%-9s off: %s", r.direction.Noun()+"s", sanitize(r.off))
+	}
 	t.line("")
 	if len(s.Projects) == 0 {
 		t.line("no project has files for site %s", s.RemoteSite)
 		return t.String()
 	}
-	t.projects(s)
+	for i, r := range s.routes {
+		if i > 0 {
+			t.line("")
+		}
+		if r.direction == config.Down {
+			t.downloads(s)
+		} else {
+			t.uploads(s)
+		}
+	}
 	for _, p := range s.Projects {
 		name := sanitize(p.Project)
 		if p.Error != "" {
@@ -230,15 +326,23 @@ func (s *status) text(color bool) string {
 		}
 		note := func(st style, files int64, text string) {
 			if files > 0 {
-				t.line("%s: %s file(s) %s", t.style(st, name), humanize.Comma(files), text)
+				t.line("%s: %s %s", t.style(st, name), humanize.Comma(files), text)
 			}
 		}
-		note(plain, p.Paused.Files, "are paused in their records, and are left alone until paused is removed")
+		note(plain, p.Paused.Files, "file(s) are paused in their records, and are left alone until paused is removed")
 		for _, u := range p.Unfit {
-			note(red, u.Files, "are held, as the settings do not fit: "+sanitize(u.Reason))
+			note(red, u.Files, what(u.Direction)+" are held, as the settings do not fit: "+sanitize(u.Reason))
 		}
-		note(plain, p.SourceMissing.Files, "are not on site "+s.ActiveSite+", so there is nothing to upload yet")
-		note(red, p.Invalid.Files, "have an invalid record; the log of sitesync says why")
+		note(plain, p.SourceMissing.Files, "file(s) are not on site "+s.ActiveSite+
+			", so there is nothing to upload yet")
+		note(red, p.Invalid.Files, "file(s) have an invalid record; the log of sitesync says why")
+		if d := p.Download; d != nil {
+			note(plain, d.Paused.Files, "download(s) are paused in their records, and are left alone until paused is "+
+				"removed")
+			note(plain, d.SourceMissing.Files, "file(s) that site "+s.ActiveSite+" waits for are not on site "+
+				s.RemoteSite+" yet")
+			note(red, d.Invalid.Files, "download(s) have an invalid record; the log of sitesync says why")
+		}
 	}
 	for _, p := range s.Projects {
 		t.failed(p, s.At)
@@ -246,50 +350,184 @@ func (s *status) text(color bool) string {
 	return t.String()
 }
 
-// holder shows which process syncs, and what it holds.
-func (t *styledText) holder(s *status) {
-	w, none := s.Sitesync, t.style(red, "no sitesync runs for site "+s.RemoteSite)
+// what files of a direction are called, after their number.
+func what(d config.Direction) string {
+	if d == config.Down {
+		return "download(s)"
+	}
+	return "file(s)"
+}
+
+// syncs is what a process does that works on a route.
+func (s *status) syncs(d config.Direction) string {
 	switch {
-	case w.Error != "":
-		t.line("sitesync  %s", t.style(red, "cannot read which process syncs: "+sanitize(w.Error)))
-		return
-	case !w.Runs && w.Host == "":
-		t.line("sitesync  %s", none)
-		return
-	case !w.Runs:
-		t.line("sitesync  %s; the last one was process %d on %s", none, w.PID, sanitize(w.Host))
+	case d == config.Down:
+		return "downloads from site " + s.RemoteSite
+	case len(s.routes) > 1:
+		return "uploads to site " + s.RemoteSite
+	}
+	return "syncs to site " + s.RemoteSite
+}
+
+// sameProcess reports whether two routes have the same process, or none, or cannot be read for the same reason.
+func (h leaseHolder) sameProcess(other leaseHolder) bool {
+	return h.Runs == other.Runs && (h.Host == other.Host && h.PID == other.PID || !h.Runs && other.Host == "") &&
+		h.Error == other.Error
+}
+
+// holders shows which process syncs, and what it holds: that of both directions in one line.
+func (t *styledText) holders(s *status) {
+	if len(s.routes) == 2 && s.routes[0].Sitesync.sameProcess(s.routes[1].Sitesync) {
+		t.holder(s, s.routes[0].Sitesync, "no sitesync runs for site "+s.RemoteSite, "syncs both ways with site "+
+			s.RemoteSite)
+	} else {
+		for _, r := range s.routes {
+			nobody := "no sitesync runs for site " + s.RemoteSite
+			if len(s.routes) > 1 || r.direction == config.Down {
+				nobody = "no sitesync " + s.syncs(r.direction)
+			}
+			t.holder(s, r.Sitesync, nobody, s.syncs(r.direction))
+		}
+	}
+	runs := slices.ContainsFunc(s.routes, func(r route) bool { return r.Sitesync.Runs && r.Sitesync.Error == "" })
+	if !runs {
 		return
 	}
-	t.line("sitesync  process %d on %s syncs to site %s, since %s (%s)", w.PID, sanitize(w.Host), s.RemoteSite,
-		w.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(w.Since)))
-	stream := t.style(green, w.Stream)
-	if w.Stream != "open" {
-		stream = t.style(yellow, sanitize(w.Stream)+"; publishes are found by the poll only")
+	t.ofRoutes("stream", s, func(h leaseHolder) []string {
+		if h.Stream == "open" {
+			return []string{t.style(green, h.Stream)}
+		}
+		return []string{t.style(yellow, sanitize(h.Stream)+"; publishes are found by the poll only")}
+	})
+	held := func(h leaseHolder) (all []string) {
+		for _, held := range h.Held {
+			all = append(all, t.style(red, sanitize(held)))
+		}
+		return all
 	}
-	t.line("stream    %s", stream)
-	if len(w.Held) == 0 {
+	if !t.ofRoutes("held", s, held) {
 		t.line("held      nothing")
-	}
-	for _, held := range w.Held {
-		t.line("held      %s", t.style(red, sanitize(held)))
 	}
 }
 
-func (t *styledText) paused(s *status) {
-	for _, p := range s.Paused {
+// holder shows a process.
+func (t *styledText) holder(s *status, h leaseHolder, nobody, syncs string) {
+	switch none := t.style(red, nobody); {
+	case h.Error != "":
+		t.line("sitesync  %s", t.style(red, "cannot read which process syncs: "+sanitize(h.Error)))
+	case !h.Runs && h.Host == "":
+		t.line("sitesync  %s", none)
+	case !h.Runs:
+		t.line("sitesync  %s; the last one was process %d on %s", none, h.PID, sanitize(h.Host))
+	default:
+		t.line("sitesync  process %d on %s %s, since %s (%s)", h.PID, sanitize(h.Host), syncs,
+			h.Since.Local().Format(time.DateTime), duration.Rough(s.At.Sub(h.Since)))
+	}
+}
+
+// ofRoutes shows what is the case with the processes of the routes, a line each, and reports whether that is anything.
+// Of two directions, what is the case with one alone is said to be.
+func (t *styledText) ofRoutes(label string, s *status, texts func(leaseHolder) []string) (any bool) {
+	var running []route
+	for _, r := range s.routes {
+		if r.Sitesync.Runs && r.Sitesync.Error == "" {
+			running = append(running, r)
+		}
+	}
+	for i, r := range running {
+		for _, text := range texts(r.Sitesync) {
+			any = true
+			if len(s.routes) > 1 {
+				isShared := len(running) == 2 && slices.Contains(texts(running[1-i].Sitesync), text)
+				if isShared && i > 0 {
+					continue
+				}
+				if !isShared {
+					text = r.direction.Noun() + "s: " + text
+				}
+			}
+			t.line("%-9s %s", label, text)
+		}
+	}
+	return any
+}
+
+// pauseOf is a pause of one direction, or of both.
+type pauseOf struct {
+	state.Pause
+	subject, verb string // such as "site gdrive", "is"
+	resume        string // the command that ends it
+}
+
+// mergePauses returns the pauses of all routes, and what is paused in both directions once.
+func mergePauses(site string, routes []route) (all []pauseOf) {
+	for i, r := range routes {
+		for _, p := range r.Paused {
+			both := len(routes) > 1 && slices.ContainsFunc(routes[1-i].Paused, func(other state.Pause) bool {
+				return p.Project == other.Project && p.By == other.By && p.Why == other.Why
+			})
+			if both && i > 0 {
+				continue
+			}
+			of, resume := explain.PauseSubject(site, sanitize(p.Project))
+			verb := "is"
+			if !both && len(routes) > 1 {
+				of, verb = explain.PausedTransfers(r.direction, site, sanitize(p.Project)), "are"
+			}
+			all = append(all, pauseOf{p, of, verb, resume})
+		}
+	}
+	return all
+}
+
+// pauses shows what is paused.
+func (t *styledText) pauses(s *status) {
+	for _, p := range mergePauses(s.RemoteSite, s.routes) {
 		why := ""
 		if p.Why != "" {
 			why = ": " + sanitize(p.Why)
 		}
-		what, _ := explain.PauseSubject(s.RemoteSite, sanitize(p.Project))
-		t.line("paused    %s, by %s, %s ago%s", t.style(yellow, what), sanitize(p.By),
+		t.line("paused    %s, by %s, %s ago%s", t.style(yellow, p.subject), sanitize(p.By),
 			duration.Rough(s.At.Sub(p.Since)), why)
 	}
 }
 
-func (t *styledText) projects(s *status) {
-	header := []cell{{"PROJECT", bold}, {"PENDING", bold}, {"WAITING", bold}, {"FAILED", bold}, {"SYNCED", bold},
-		{"TO UPLOAD", bold}, {"UPLOADED", bold}, {"OLDEST", bold}}
+// uploads shows what is uploaded.
+func (t *styledText) uploads(s *status) {
+	t.projects(s, s.Projects, "TO UPLOAD", s.Total, func(p projectStatus) avalon.Stats { return p.Stats })
+}
+
+// downloads shows what is downloaded, of the projects that have some of it.
+func (t *styledText) downloads(s *status) {
+	var some []projectStatus
+	for _, p := range s.Projects {
+		if d := p.Download; d == nil || d.Pending.Files+d.BackingOff.Files+d.Failed.Files > 0 {
+			some = append(some, p)
+		}
+	}
+	if len(some) == 0 {
+		t.line("nothing to download")
+		return
+	}
+	t.projects(s, some, "TO DOWNLOAD", s.Download.Total, func(p projectStatus) avalon.Stats {
+		if p.Download == nil { // it could not be read
+			return avalon.Stats{}
+		}
+		return *p.Download
+	})
+}
+
+// projects is a table of projects. Only of uploads it says what is done: what a site has, it may have got otherwise.
+func (t *styledText) projects(s *status, projects []projectStatus, toDo string, total avalon.Stats,
+	stats func(projectStatus) avalon.Stats) {
+	uploads := toDo == "TO UPLOAD"
+	header := []cell{{"PROJECT", bold}, {"PENDING", bold}, {"WAITING", bold}, {"FAILED", bold}}
+	if uploads {
+		header = append(header, cell{"SYNCED", bold}, cell{toDo, bold}, cell{"UPLOADED", bold})
+	} else {
+		header = append(header, cell{toDo, bold})
+	}
+	header = append(header, cell{"OLDEST", bold})
 	rows := [][]cell{header}
 	row := func(name string, c avalon.Stats, st style) {
 		files := func(n int64, st style) cell {
@@ -298,27 +536,32 @@ func (t *styledText) projects(s *status) {
 			}
 			return cell{humanize.Comma(n), st}
 		}
+		bytes := func(n int64) cell { return cell{humanize.IBytes(uint64(n)), plain} }
+		left := c.Pending
+		left.Add(c.BackingOff)
+		cells := []cell{{sanitize(name), st}, files(c.Pending.Files, plain), files(c.BackingOff.Files, yellow),
+			files(c.Failed.Files, red)}
+		if uploads {
+			cells = append(cells, files(c.Synced.Files, green), bytes(left.Bytes), bytes(c.Synced.Bytes))
+		} else {
+			cells = append(cells, bytes(left.Bytes))
+		}
 		oldest := ""
 		if !c.Oldest.IsZero() {
 			oldest = duration.Rough(s.At.Sub(c.Oldest))
 		}
-		left := c.Pending
-		left.Add(c.BackingOff)
-		rows = append(rows, []cell{{sanitize(name), st}, files(c.Pending.Files, plain),
-			files(c.BackingOff.Files, yellow), files(c.Failed.Files, red), files(c.Synced.Files, green),
-			{humanize.IBytes(uint64(left.Bytes)), plain}, {humanize.IBytes(uint64(c.Synced.Bytes)), plain},
-			{oldest, plain}})
+		rows = append(rows, append(cells, cell{oldest, plain}))
 	}
-	for _, p := range s.Projects {
-		if p.Error == "" || !p.Stats.IsZero() {
-			row(p.Project, p.Stats, plain)
+	for _, p := range projects {
+		if c := stats(p); p.Error == "" || !c.IsZero() {
+			row(p.Project, c, plain)
 		} else {
 			unknown := slices.Repeat([]cell{{"?", red}}, len(header)-1)
 			rows = append(rows, append([]cell{{sanitize(p.Project), red}}, unknown...))
 		}
 	}
-	if len(s.Projects) > 1 {
-		row("total", s.Total, bold)
+	if len(projects) > 1 {
+		row("total", total, bold)
 	}
 	t.table(rows)
 }
@@ -331,14 +574,21 @@ func (t *styledText) failed(p projectStatus, now time.Time) {
 	t.line("\n%s, the most recent first; fix the cause, then retry: sitesync retry %s",
 		t.style(bold, "failed files of "+sanitize(p.Project)), explain.ShellQuote(p.Project))
 	for _, f := range p.FailedFiles {
-		when := ""
+		when, of := "", ""
 		if !f.LastFailed.IsZero() {
 			when = ", " + duration.Rough(now.Sub(f.LastFailed)) + " ago"
 		}
-		t.line("  %s\n      representation %s, %d tries%s: %s", sanitize(f.Path), sanitize(f.Representation), f.Tries,
-			when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))
+		if f.Direction == config.Down {
+			of = "download of "
+		}
+		t.line("  %s\n      %srepresentation %s, %d tries%s: %s", sanitize(f.Path), of, sanitize(f.Representation),
+			f.Tries, when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))
 	}
-	if more := p.Failed.Files - int64(len(p.FailedFiles)); more > 0 {
+	all := p.Failed.Files
+	if p.Download != nil {
+		all += p.Download.Failed.Files
+	}
+	if more := all - int64(len(p.FailedFiles)); more > 0 {
 		t.line("  ... and %s more (--limit)", humanize.Comma(more))
 	}
 }

@@ -22,14 +22,17 @@ func statusForTest() *status {
 		Since: now.Add(-72 * time.Hour)},
 		Status: state.WorkerStatus{Stream: "open", Holds: []state.Hold{{Kind: "site",
 			Why: "the drive is full\x1b[2J\nmake room"}}}}, nil)
-	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Sitesync: sync,
-		Paused: []state.Pause{{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"},
-			{Project: "b\n", By: "it", Since: now}},
+	up := routeStatus{Sitesync: sync, Paused: []state.Pause{
+		{By: "td@ws3", Since: now.Add(-2 * time.Hour), Why: "a new\x1b drive"}, {Project: "b\n", By: "it", Since: now}}}
+	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", Directions: []config.Direction{config.Up},
+		routeStatus: up, routes: []route{{routeStatus: up, direction: config.Up}},
+		off: []route{{direction: config.Down, off: "there is no local_root"}},
 		Projects: []projectStatus{
 			{Project: "Žižkov", Stats: avalon.Stats{Pending: avalon.FileCount{Files: 3, Bytes: 2048},
 				BackingOff: avalon.FileCount{Files: 1, Bytes: 1024}, Failed: avalon.FileCount{Files: 2, Bytes: 7},
 				Synced: avalon.FileCount{Files: 12345, Bytes: 5 << 30}, Oldest: oldest},
-				FailedFiles: []failedFile{{Representation: "x", Path: "{root}/a", Tries: 3, Error: "no\tpermission",
+				FailedFiles: []failedFile{{Direction: config.Up, Representation: "x", Path: "{root}/a", Tries: 3,
+					Error:      "no\tpermission",
 					LastFailed: failed}}},
 			{Project: "away", Error: "it can't be read"},
 			{Project: "b", Stats: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1},
@@ -48,6 +51,7 @@ stream    open
 held      site: the drive is full�[2J make room
 paused    site gdrive, by td@ws3, 2 h ago: a new� drive
 paused    project b , by it, 0 s ago
+downloads off: there is no local_root
 
 PROJECT  PENDING  WAITING  FAILED  SYNCED  TO UPLOAD  UPLOADED  OLDEST
 Žižkov         3        1       2  12,345    3.0 KiB   5.0 GiB     3 h
@@ -97,7 +101,9 @@ func TestStatusOfNobody(t *testing.T) {
 			"stream    not available; publishes are found by the poll only\nheld      nothing\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &status{At: now, RemoteSite: "gdrive", Sitesync: leaseHolderOf(test.info, test.err)}
+			up := routeStatus{Sitesync: leaseHolderOf(test.info, test.err)}
+			s := &status{At: now, RemoteSite: "gdrive", routeStatus: up,
+				routes: []route{{routeStatus: up, direction: config.Up}}}
 			got := s.text(false)
 			if !strings.Contains(got, test.want) || strings.Contains(got, "held      site") {
 				t.Errorf("no %q in\n%s", test.want, got)
@@ -120,14 +126,16 @@ func TestStatusJSON(t *testing.T) {
 	const unpaused = `"paused":{"files":0,"bytes":0},`
 	const none = `"absent":{"files":0,"bytes":0},"unusable":{"files":0,"bytes":0},"oldest":"2026-11-25T09:00:00Z"`
 	const want = `{"at":"2026-11-25T12:00:00Z","active_site":"studio","remote_site":"gdrive",` +
-		`"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z","stream":"open",` +
+		`"directions":["up"],"sitesync":{"runs":true,"host":"sync1","pid":42,"since":"2026-11-22T12:00:00Z",` +
+		`"stream":"open",` +
 		`"held":["site: the drive is full\u001b[2J\nmake room"]},` +
 		`"paused":[{"by":"td@ws3","since":"2026-11-25T10:00:00Z","why":"a new\u001b ` +
 		`drive"},{"project":"b\n","by":"it","since":"2026-11-25T12:00:00Z"}],` +
 		`"projects":[{"project":"Žižkov","pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` +
 		unpaused + `"failed":{"files":2,"bytes":7},` +
 		`"synced":{"files":12345,"bytes":5368709120},` + none +
-		`,"failed_files":[{"representation":"x","path":"{root}/a","tries":3,"error":"no\tpermission",` +
+		`,"failed_files":[{"direction":"up","representation":"x","path":"{root}/a","tries":3,` +
+		`"error":"no\tpermission",` +
 		`"last_failed":"2026-11-25T11:58:30Z"}]}],` +
 		`"total":{"pending":{"files":3,"bytes":2048},"waiting":{"files":1,"bytes":1024},` + unpaused +
 		`"failed":{"files":2,"bytes":7},"synced":{"files":12346,"bytes":5368709121},` + none + `}}`
@@ -160,6 +168,122 @@ func TestUnknownProject(t *testing.T) {
 	} {
 		if got := config.UnknownProject("Tests", "avalon", test.known).Error(); got != test.want {
 			t.Errorf("%s, want %s", got, test.want)
+		}
+	}
+}
+
+// bothWays is a status of two routes, of which each has a process, holds and pauses.
+func bothWays(up, down routeStatus) *status {
+	return &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", routeStatus: up,
+		Directions: []config.Direction{config.Up, config.Down}, Download: &downloads{routeStatus: down},
+		routes: []route{{routeStatus: up, direction: config.Up}, {routeStatus: down, direction: config.Down}}}
+}
+
+// What is the same of both directions is said once.
+func TestStatusOfBothWays(t *testing.T) {
+	works := func(pid int, stream string, held ...string) routeStatus {
+		return routeStatus{Sitesync: leaseHolder{Runs: true, Host: "sync1", PID: pid, Since: now.Add(-time.Minute),
+			Stream: stream, Held: held}}
+	}
+	paused := func(s routeStatus, by ...string) routeStatus {
+		for _, person := range by {
+			s.Paused = append(s.Paused, state.Pause{Project: "b", By: person, Since: now})
+		}
+		return s
+	}
+	nobody := routeStatus{}
+	last := routeStatus{Sitesync: leaseHolder{Host: "sync1", PID: 42}}
+	wrong := routeStatus{Sitesync: leaseHolder{Error: "not allowed"}}
+	for name, test := range map[string]struct {
+		up, down routeStatus
+		want     string
+	}{
+		"one process": {paused(works(1, "open", "site: full"), "td"), paused(works(1, "open", "site: full"), "td"),
+			"sitesync  process 1 on sync1 syncs both ways with site gdrive, since SINCE (1 min)\nstream    open\n" +
+				"held      site: full\npaused    project b, by td, 0 s ago\n"},
+		"they differ": {paused(works(1, "open", "site: full", "/mnt/a: away"), "td"),
+			paused(works(1, "closed", "/mnt/b: full", "site: full"), "it"),
+			"sitesync  process 1 on sync1 syncs both ways with site gdrive, since SINCE (1 min)\n" +
+				"stream    uploads: open\nstream    downloads: closed; publishes are found by the poll only\n" +
+				"held      site: full\nheld      uploads: /mnt/a: away\nheld      downloads: /mnt/b: full\n" +
+				"paused    uploads of project b, by td, 0 s ago\npaused    downloads of project b, by it, 0 s ago\n"},
+		"two processes": {works(1, "open"), works(2, "open"),
+			"sitesync  process 1 on sync1 uploads to site gdrive, since SINCE (1 min)\n" +
+				"sitesync  process 2 on sync1 downloads from site gdrive, since SINCE (1 min)\n" +
+				"stream    open\nheld      nothing\n"},
+		"only up": {works(1, "open"), last,
+			"sitesync  process 1 on sync1 uploads to site gdrive, since SINCE (1 min)\n" +
+				"sitesync  no sitesync downloads from site gdrive; the last one was process 42 on sync1\n" +
+				"stream    uploads: open\nheld      nothing\n"},
+		"nobody ever": {nobody, nobody, "sitesync  no sitesync runs for site gdrive\n"},
+		"nobody now": {last, nobody,
+			"sitesync  no sitesync runs for site gdrive; the last one was process 42 on sync1\n"},
+		"only down": {nobody, works(2, "open"), "sitesync  no sitesync uploads to site gdrive\n" +
+			"sitesync  process 2 on sync1 downloads from site gdrive, since SINCE (1 min)\n" +
+			"stream    downloads: open\n" +
+			"held      nothing\n"},
+		"not known": {wrong, wrong, "sitesync  cannot read which process syncs: not allowed\n"},
+	} {
+		since := now.Add(-time.Minute).Local().Format(time.DateTime)
+		got, _, _ := strings.Cut(strings.ReplaceAll(bothWays(test.up, test.down).text(false), since, "SINCE"), "\n\n")
+		if diff := cmp.Diff(test.want, got+"\n"); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+	if !bothWays(nobody, wrong).incomplete() {
+		t.Error("who downloads could not be read, but nothing is missing")
+	}
+}
+
+// The projects that have something to download have a table of their own.
+func TestStatusOfDownloads(t *testing.T) {
+	count := func(files, bytes int64) avalon.FileCount { return avalon.FileCount{Files: files, Bytes: bytes} }
+	s := bothWays(routeStatus{}, routeStatus{})
+	s.Projects = []projectStatus{{Project: "a", Download: &avalon.Stats{Synced: count(7, 70)},
+		Stats: avalon.Stats{Synced: count(7, 70)}}}
+	_, got, _ := strings.Cut(s.text(false), "\n\n")
+	const nothing = `PROJECT  PENDING  WAITING  FAILED  SYNCED  TO UPLOAD  UPLOADED  OLDEST
+a              0        0       0       7        0 B      70 B
+
+nothing to download
+`
+	if diff := cmp.Diff(nothing, got); diff != "" {
+		t.Errorf("nothing (-want +got):\n%s", diff)
+	}
+	s.Projects = append(s.Projects, projectStatus{Project: "b", Download: &avalon.Stats{Pending: count(3, 2048),
+		BackingOff: count(1, 1024), Failed: count(2, 7), Synced: count(9, 90), SourceMissing: count(4, 4),
+		Paused: count(5, 5), Invalid: count(6, 6), Oldest: now.Add(-3 * time.Hour)},
+		Unfit:       []unfit{{config.Down, 2, "local_root has no work"}, {config.Up, 1, "no root"}},
+		FailedFiles: []failedFile{{Direction: config.Down, Representation: "x", Path: "{root}/a", Tries: 3}}})
+	s.Download.Total = *s.Projects[1].Download
+	_, got, _ = strings.Cut(s.text(false), "\n\n")
+	const some = `PROJECT  PENDING  WAITING  FAILED  SYNCED  TO UPLOAD  UPLOADED  OLDEST
+a              0        0       0       7        0 B      70 B
+b              0        0       0       0        0 B       0 B
+total          0        0       0       0        0 B       0 B
+
+PROJECT  PENDING  WAITING  FAILED  TO DOWNLOAD  OLDEST
+b              3        1       2      3.0 KiB     3 h
+b: 2 download(s) are held, as the settings do not fit: local_root has no work
+b: 1 file(s) are held, as the settings do not fit: no root
+b: 5 download(s) are paused in their records, and are left alone until paused is removed
+b: 4 file(s) that site studio waits for are not on site gdrive yet
+b: 6 download(s) have an invalid record; the log of sitesync says why
+
+failed files of b, the most recent first; fix the cause, then retry: sitesync retry b
+  {root}/a
+      download of representation x, 3 tries: no error is recorded
+  ... and 1 more (--limit)
+`
+	if diff := cmp.Diff(some, got); diff != "" {
+		t.Errorf("some (-want +got):\n%s", diff)
+	}
+	text, err := json.Marshal(s)
+	for _, want := range []string{`"directions":["up","down"]`, `"download":{"sitesync":{"runs":false,"held":null},`,
+		`"download":{"pending":{"files":3,"bytes":2048},`, `"failed_files":[{"direction":"down",`,
+		`"unfit":[{"direction":"down","files":2,`} {
+		if !strings.Contains(string(text), want) || err != nil {
+			t.Errorf("no %s in %s, %v", want, text, err)
 		}
 	}
 }

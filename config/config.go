@@ -113,11 +113,24 @@ func (d Direction) Noun() string {
 // Nothing is written where context.root of a document says, which is on the publisher's machine.
 func (c *Config) Directions() (all []Direction) {
 	for _, d := range []Direction{Up, Down} {
-		if _, ok := c.Remote(); ok && (c.Direction == Both || c.Direction == d) && (d == Up || len(c.LocalRoot) > 0) {
+		if c.WhyOff(d) == "" {
 			all = append(all, d)
 		}
 	}
 	return all
+}
+
+// WhyOff says which setting has no file synced in a direction, Up or Down; it is empty if files are.
+func (c *Config) WhyOff(d Direction) string {
+	switch _, ok := c.Remote(); {
+	case !ok:
+		return "remote_site is empty"
+	case c.Direction != Both && c.Direction != d:
+		return "--direction is " + string(c.Direction)
+	case d == Down && len(c.LocalRoot) == 0:
+		return "there is no local_root that says where files may be written to"
+	}
+	return ""
 }
 
 // Load reads, merges and checks all settings. env looks up an environment variable: os.LookupEnv in production. The

@@ -322,16 +322,17 @@ func Rules(cfg *config.Config, d config.Direction) avalon.Rules {
 		Backoff: avalon.ExponentialBackoff(cfg.RetryDelay, cfg.MaxRetryDelay)}
 }
 
-// NewExplainer returns an explainer of these settings; by itself it reads no source to compare it.
+// NewExplainer returns an explainer that looks where the daemon would look, and changes nothing.
 func NewExplainer(cfg *config.Config, store *avalon.Store, db *state.Database) *explain.Explainer {
-	return &explain.Explainer{Config: cfg, Rules: Rules(cfg, config.Up), Store: store, State: db,
-		Open: func(ctx context.Context) (site.Backend, error) {
+	return &explain.Explainer{Config: cfg, Store: store, State: db,
+		Rules: func(d config.Direction) avalon.Rules { return Rules(cfg, d) },
+		OpenRemote: func(ctx context.Context) (site.Storage, error) {
 			remote, _ := cfg.Remote()
 			return registry.Open(ctx, remote, registry.Options{})
-		}, OpenSource: func() site.Source { return InspectionSource(cfg) }}
+		}, OpenLocal: func() site.Storage { return InspectionStorage(cfg) }}
 }
 
-// InspectionSource opens the studio's storage for looking at it; it waits once for one that hangs.
-func InspectionSource(cfg *config.Config) site.Source {
+// InspectionStorage is the storage of this machine to be looked at: it waits once for one that hangs.
+func InspectionStorage(cfg *config.Config) site.Storage {
 	return registry.Local(cfg.Active(), registry.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 }

@@ -13,14 +13,14 @@ import (
 
 // offClock is a site that sees this machine's clock so far ahead of its own.
 type offClock struct {
-	site.Backend
+	site.Storage
 	ahead time.Duration
 }
 
 func (o offClock) ClockAhead() (ahead time.Duration, known bool) { return o.ahead, true }
 
 func (o offClock) Probe(ctx context.Context, path, id string) (site.Found, error) {
-	return o.Backend.(site.Prober).Probe(ctx, path, id)
+	return o.Storage.(site.Prober).Probe(ctx, path, id)
 }
 
 // A clock that is wrong by minutes ends uploads sooner or later, so it is reported before it does.
@@ -32,8 +32,8 @@ func TestClock(t *testing.T) {
 	if r := s.explain(rep.ID.Hex(), Waiting); strings.Contains(rules(r.Findings, Unknown), "clock") {
 		t.Errorf("right clocks: %+v", r.Findings)
 	}
-	open := s.Open
-	s.Open = func(ctx context.Context) (site.Backend, error) {
+	open := s.OpenRemote
+	s.OpenRemote = func(ctx context.Context) (site.Storage, error) {
 		d, err := open(ctx)
 		return offClock{d, -3 * time.Minute}, err
 	}

@@ -19,15 +19,14 @@ import (
 // Explainer explains. It may be used by several goroutines.
 type Explainer struct {
 	Config *config.Config
-	Rules  avalon.Rules
+	Rules  func(config.Direction) avalon.Rules // of the route Up, and of that Down
 	Store  *avalon.Store
 	State  *state.Database
 
-	// Open opens the remote site for reading. It is called when the site has to be looked at.
-	Open func(ctx context.Context) (site.Backend, error)
-
-	// OpenSource opens the studio's storage for reading. It should wait once for one that hangs.
-	OpenSource func() site.Source
+	// OpenRemote opens the remote site, and OpenLocal the storage of this machine, to look at them. The remote site is
+	// opened when it has to be. The local one should wait once for a storage that hangs.
+	OpenRemote func(ctx context.Context) (site.Storage, error)
+	OpenLocal  func() site.Storage
 
 	// MaxRead bounds how much of the sources is read to compare them with what the site has, bytes; beyond it only
 	// sizes are compared.
@@ -83,27 +82,28 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 	r.Findings.add("document", OK, Remedy{}, "representation %q with %d file(s)%s", rep.Name, len(rep.Files), published)
 
 	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, unread: e.MaxRead,
-		inspector: &uploader.Inspector{Route: e.Rules.Route, Direction: config.Up, Source: e.OpenSource(),
-			LocalRoot: e.Config.LocalRoot, RemoteRoot: remote.Root}}
-	x.writable = sync.OnceValue(x.checkSite)
-	defer func() {
-		if x.site != nil {
-			_ = x.site.Close() // it was only read
-		}
-	}()
-	x.process(project)
+		local: e.OpenLocal(), uploaders: map[string]uploading{}}
+	defer x.close()
+	x.up, x.down = x.newWay(config.Up), x.newWay(config.Down)
+	x.up.inspector.Source = x.local
+	x.up.process()
+	x.down.process()
 	var files []File
-	wanted := false // something is to be uploaded
 	for _, f := range found.files {
-		file, status := x.file(f)
-		wanted = wanted || status == avalon.Pending || status == avalon.BackingOff
-		files = append(files, file)
+		files = append(files, x.file(f))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if wanted { // otherwise it does not matter which process syncs
-		r.Findings = append(r.Findings, x.findings...)
+	for _, w := range []*way{x.up, x.down} {
+		if !w.wanted { // then it does not matter which process syncs
+			continue
+		}
+		for _, finding := range w.findings {
+			if !slices.Contains(r.Findings, finding) { // the same may be found of both ways
+				r.Findings = append(r.Findings, finding)
+			}
+		}
 	}
 	r.Groups = group(files)
 	return r.conclude(), nil
@@ -121,65 +121,109 @@ type explanation struct {
 	remote config.Site
 	unread int64 // what is left of MaxRead, bytes
 
+	up, down  *way
+	local     site.Storage
+	site      site.Storage         // the remote one; nil until it is looked at
+	siteErr   error                // why it cannot be opened, or asked any more
+	lookups   int                  // files that the site was asked for one by one
+	uploaders map[string]uploading // of other sites, by their names
+}
+
+// close closes the sites, of which nothing was changed.
+func (x *explanation) close() {
+	_ = x.local.Close()
+	if x.site != nil {
+		_ = x.site.Close()
+	}
+}
+
+// way is what was found of one direction.
+type way struct {
+	*explanation
+	config.Direction
+	rules avalon.Rules
+
+	wanted    bool            // a file waits for it
 	findings  Findings        // about the process that syncs, and the site
 	holder    string          // the process that syncs, if it runs on another machine
 	holds     []uploader.Hold // of that process
 	inspector *uploader.Inspector
-	site      site.Backend // nil until it is looked at
-	siteErr   error        // why it cannot be opened, or asked any more
-	lookups   int          // files that the site was asked for one by one
-	writable  func() bool  // checkSite, once for all files
+	usable    func() bool      // checkSite, once for all files
+	roots     map[string]error // of checkRoot, by root
+}
+
+func (x *explanation) newWay(d config.Direction) *way {
+	w := &way{explanation: x, Direction: d, rules: x.Rules(d), roots: map[string]error{}}
+	w.inspector = &uploader.Inspector{Route: w.rules.Route, Direction: d, LocalRoot: x.Config.LocalRoot,
+		RemoteRoot: x.remote.Root}
+	w.usable = sync.OnceValue(w.checkSite)
+	return w
 }
 
 // process finds out which process syncs, and what stops it.
-func (x *explanation) process(project string) {
-	lease := state.LeaseName(x.Config.Mongo.Database, x.Rules.Route)
-	pauses, err := x.State.Pauses(lease).List(x.ctx)
+func (w *way) process() {
+	lease := state.LeaseName(w.Config.Mongo.Database, w.rules.Route)
+	pauses, err := w.State.Pauses(lease).List(w.ctx)
 	if err != nil {
-		x.findings.add("pause", Unknown, Remedy{}, "cannot read the pauses: %v", err)
+		w.findings.add("pause", Unknown, Remedy{}, "cannot read the pauses: %v", err)
 	}
 	for _, p := range pauses {
-		if p.Project == "" || p.Project == project {
-			what, resume := PauseSubject(x.remote.Name, p.Project)
+		if p.Project == "" || p.Project == w.rep.Key.Project {
+			_, resume := PauseSubject(w.remote.Name, p.Project)
 			why := ""
 			if p.Why != "" {
 				why = ": " + p.Why
 			}
-			x.findings.add("pause", Wrong, Remedy{"resume it", resume}, "%s has been paused since %s by %s%s", what,
-				p.Since.Format(time.RFC3339), p.By, why)
+			w.findings.add("pause", Wrong, Remedy{"resume it", resume}, "%s have been paused since %s by %s%s",
+				PausedTransfers(w.Direction, w.remote.Name, p.Project), p.Since.Format(time.RFC3339), p.By, why)
 		}
 	}
-	info, err := x.State.LeaseInfo(x.ctx, lease)
+	info, err := w.State.LeaseInfo(w.ctx, lease)
+	nobody := "no sitesync runs for site " + w.remote.Name
+	if w.Direction == config.Down {
+		nobody = "no sitesync downloads from site " + w.remote.Name
+	}
 	start := Remedy{"start sitesync", "sitesync run"}
+	if why := w.Config.WhyOff(w.Direction); why != "" {
+		nobody += ", and here that is off: " + why
+		start = Remedy{"start sitesync for both directions", "sitesync run --direction both"}
+		if w.Direction == config.Down && len(w.Config.LocalRoot) == 0 {
+			start = Remedy{Text: "say in local_root of config.json, or with --local-root, where the storage is " +
+				"mounted on this machine, and restart sitesync"}
+		}
+	}
 	switch {
 	case err != nil:
-		x.findings.add("sitesync", Unknown, Remedy{Text: "grant the user read access to database " +
-			x.Config.Mongo.State}, "cannot read which process syncs: %v", err)
+		w.findings.add("sitesync", Unknown, Remedy{Text: "grant the user read access to database " +
+			w.Config.Mongo.State}, "cannot read which process syncs: %v", err)
 		return
 	case info == nil:
-		x.findings.add("sitesync", Wrong, start, "no sitesync runs for site %s", x.remote.Name)
+		w.findings.add("sitesync", Wrong, start, "%s", nobody)
 		return
 	case !info.Active():
-		x.findings.add("sitesync", Wrong, start, "no sitesync runs for site %s; the last one was %s", x.remote.Name,
-			info.Holder)
+		w.findings.add("sitesync", Wrong, start, "%s; the last one was %s", nobody, info.Holder)
 		return
 	}
 	stream := ""
 	if info.Status.Stream != "open" {
 		stream = fmt.Sprintf("; its change stream is %s, so publishes are found by the poll, every %s",
-			info.Status.Stream, duration.Exact(x.Config.LoopDelay))
+			info.Status.Stream, duration.Exact(w.Config.LoopDelay))
 	}
-	x.findings.add("sitesync", OK, Remedy{}, "%s has been active since %s%s", info.Holder, clock(info.Holder.Since),
+	does := "active"
+	if w.Direction == config.Down {
+		does = "downloading"
+	}
+	w.findings.add("sitesync", OK, Remedy{}, "%s has been %s since %s%s", info.Holder, does, clock(info.Holder.Since),
 		stream)
 	if host, err := os.Hostname(); err == nil && host != info.Holder.Host {
-		x.holder = info.Holder.String()
+		w.holder = info.Holder.String()
 	}
-	x.holds = Holds(info.Status)
-	for _, h := range x.holds {
-		if h.Hangs && x.holder == "" {
-			x.inspector.Avoid(h.Name)
+	w.holds = Holds(info.Status)
+	for _, h := range w.holds {
+		if h.Hangs && w.holder == "" {
+			w.up.inspector.Avoid(h.Name) // of the storage of this machine
 		} else if h.Kind == uploader.SiteTarget {
-			x.findings.addHold("all uploads are held", h)
+			w.findings.addHold(w.Direction, "all "+w.Noun()+"s are held", h)
 		}
 	}
 }
@@ -190,6 +234,17 @@ func PauseSubject(site, project string) (subject, resume string) {
 		return "site " + site, "sitesync resume"
 	}
 	return "project " + project, "sitesync resume " + ShellQuote(project)
+}
+
+// PausedTransfers are what a pause of one direction concerns: those of a project, or else all.
+func PausedTransfers(d config.Direction, site, project string) string {
+	switch {
+	case project != "":
+		return d.Noun() + "s of project " + project
+	case d == config.Down:
+		return "downloads from site " + site
+	}
+	return "uploads to site " + site
 }
 
 // Holds are the holds in the status of the process that syncs.
@@ -206,35 +261,45 @@ func Holds(status state.WorkerStatus) (all []uploader.Hold) {
 }
 
 // addHold adds a finding about a hold.
-func (f *Findings) addHold(what string, h uploader.Hold) {
-	remedy := fmt.Sprintf("fix what holds uploads, and they resume by themselves: %s", h)
+func (f *Findings) addHold(d config.Direction, what string, h uploader.Hold) {
+	remedy := fmt.Sprintf("fix what holds %ss, and they resume by themselves: %s", d.Noun(), h)
 	f.add("held", Wrong, Remedy{Text: remedy}, "%s: %s", what, h).Cause = string(h.Kind) + " " + h.Name
 }
 
-// open opens the site when it is needed.
-func (x *explanation) open() (site.Backend, error) {
+// open opens the remote site when it is needed.
+func (x *explanation) open() (site.Storage, error) {
 	if x.site == nil && x.siteErr == nil {
-		x.site, x.siteErr = x.Open(x.ctx)
+		x.site, x.siteErr = x.OpenRemote(x.ctx)
 	}
 	return x.site, x.siteErr
 }
 
-// checkSite reports whether the site is writable, and adds what it finds.
-func (x *explanation) checkSite() bool {
-	s, err := x.open()
-	if err == nil {
-		err = s.Check(x.ctx)
+// checkSite reports whether the remote site can be used as the way has to, and adds what it finds.
+func (w *way) checkSite() bool {
+	can := "written to"
+	s, err := w.open()
+	switch {
+	case err != nil:
+	case w.Direction == config.Up:
+		err = s.Check(w.ctx)
+	default:
+		can = "read"
+		for _, root := range w.remote.Root.All() {
+			if err == nil {
+				err = s.CheckReadable(w.ctx, root)
+			}
+		}
 	}
-	if trouble := ClockTrouble(x.ctx, x.State, s); trouble != "" {
-		x.findings.add("clock", Unknown, Remedy{Text: trouble}, "%s", trouble)
+	if trouble := ClockTrouble(w.ctx, w.State, s); trouble != "" {
+		w.findings.add("clock", Unknown, Remedy{Text: trouble}, "%s", trouble)
 	}
 	switch {
 	case err == nil:
-		x.findings.add("site", OK, Remedy{}, "site %s can be written to", x.remote.Name)
+		w.findings.add("site", OK, Remedy{}, "site %s can be %s", w.remote.Name, can)
 	case site.ClassOf(err) == site.Transient:
-		x.findings.add("site", Waiting, Remedy{}, "%v", err)
+		w.findings.add("site", Waiting, Remedy{}, "%v", err)
 	default:
-		x.findings.add("site", Wrong, Remedy{Text: "fix the site: " + err.Error()}, "%v", err)
+		w.findings.add("site", Wrong, Remedy{Text: "fix the site: " + err.Error()}, "%v", err)
 	}
 	return err == nil
 }

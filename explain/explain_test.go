@@ -58,19 +58,25 @@ func newStage(t *testing.T) *stage {
 	remote := config.Site{Name: "gdrive", Credentials: key, Endpoint: s.drive.URL,
 		Root: config.Roots{"": "/SHOW/projects"}}
 	s.Explainer = &Explainer{
-		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive", RetryCount: 3, RetryDelay: time.Minute,
+		Config: &config.Config{ActiveSite: "studio", RemoteSite: "gdrive",
+			Direction: config.Both, RetryCount: 3, RetryDelay: time.Minute,
 			MaxRetryDelay:     time.Hour,
 			SourceGracePeriod: time.Minute, LoopDelay: time.Minute, Sites: map[string]config.Site{"gdrive": remote},
 			Mongo: config.Mongo{Database: s.db.Name()}},
-		Rules: avalon.Rules{Route: avalon.Route{From: "studio", To: "gdrive"}, RetryCount: 3,
-			Backoff: avalon.ExponentialBackoff(time.Minute, time.Hour)},
+		Rules: func(d config.Direction) avalon.Rules {
+			route := avalon.Route{From: "studio", To: "gdrive"}
+			if d == config.Down {
+				route = avalon.Route{From: "gdrive", To: "studio"}
+			}
+			return avalon.Rules{Route: route, RetryCount: 3, Backoff: avalon.ExponentialBackoff(time.Minute, time.Hour)}
+		},
 		Store: avalon.NewStore(s.db.Client(), s.db.Name()), State: state.Open(s.db.Client(), s.db.Name()+"-state"),
 		MaxRead: 1 << 20,
 	}
-	s.OpenSource = func() site.Source {
+	s.OpenLocal = func() site.Storage {
 		return local.New(local.Options{Timeout: uploader.InspectionTimeout, AvoidStalled: true})
 	}
-	s.Open = func(ctx context.Context) (site.Backend, error) {
+	s.OpenRemote = func(ctx context.Context) (site.Storage, error) {
 		s.opened++
 		return gdrive.New(ctx, gdrive.Config{Credentials: key, Endpoint: s.drive.URL, Roots: []string{"/SHOW/projects"},
 			Connections: 1})
@@ -85,10 +91,16 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// works has a sitesync work on this stage until the test ends, which reports that.
+// works has a sitesync upload on this stage until the test ends, which reports that.
 func (s *stage) works(holder state.Holder, report state.WorkerStatus) {
 	s.t.Helper()
-	lease := s.State.NewLease(state.LeaseName(s.db.Name(), s.Rules.Route), holder, zap.NewNop(),
+	s.worksOn(s.Rules(config.Up).Route, holder, report)
+}
+
+// worksOn is works for any route.
+func (s *stage) worksOn(route avalon.Route, holder state.Holder, report state.WorkerStatus) {
+	s.t.Helper()
+	lease := s.State.NewLease(state.LeaseName(s.db.Name(), route), holder, zap.NewNop(),
 		func() state.WorkerStatus { return report })
 	ctx, cancel := context.WithCancel(context.Background())
 	held, ended := make(chan struct{}), make(chan struct{})
@@ -293,7 +305,7 @@ func TestPaused(t *testing.T) {
 	rep := s.publish(studio.Publish{Size: 100})
 	s.works(state.Self(), state.WorkerStatus{Stream: "open"})
 	s.explain(rep.ID.Hex(), Waiting)
-	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), s.Rules.Route))
+	pauses := s.State.Pauses(state.LeaseName(s.db.Name(), s.Rules(config.Up).Route))
 	for _, project := range []string{"Another", "Test", ""} {
 		want := Wrong
 		if project == "Another" {
@@ -476,7 +488,7 @@ func TestUnreachable(t *testing.T) {
 	}
 	s.drive.ClearFaults()
 	s.upload(rep)
-	s.Open = func(context.Context) (site.Backend, error) { return nil, errors.New("no key") }
+	s.OpenRemote = func(context.Context) (site.Storage, error) { return nil, errors.New("no key") }
 	if r := s.explain(rep.ID.Hex(), Unknown); !strings.Contains(r.NextStep.String(), "no key") {
 		t.Errorf("%+v", r)
 	}

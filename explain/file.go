@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -13,42 +14,178 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/duration"
 	"sitesync/site"
+	"sitesync/state"
 	"sitesync/uploader"
 )
 
+// wayOf is the way whose rules decide about a file: down if the active site waits for it, lacks what the remote site
+// has, or has got it from there, and else up.
+func (x *explanation) wayOf(f *avalon.File) *way {
+	here, tracked := f.RecordFor(x.up.rules.From)
+	there, _ := f.RecordFor(x.up.rules.To)
+	switch {
+	case tracked && !here.Created, !tracked && there.Created,
+		here.Created && there.Created && here.RemoteID != "": // publishing writes no id
+		return x.down
+	}
+	return x.up
+}
+
 // file evaluates the rules for one file, in the order in which the uploader does.
-func (x *explanation) file(f *avalon.File) (File, avalon.Status) {
-	decision := x.Rules.Evaluate(f, x.now)
-	rec, _ := f.RecordFor(x.remote.Name)
-	out := File{ID: f.ID.String(), Path: f.Path, Size: f.Size, State: states[decision.Status], RemoteID: rec.RemoteID,
-		SyncedAt: date(rec.CreatedAt), Tries: rec.Tries, Error: rec.Error, LastFailed: date(rec.LastFailed)}
+func (x *explanation) file(f *avalon.File) File {
+	w := x.wayOf(f)
+	to, from := w.rules.To, w.rules.From
+	decision := w.rules.Evaluate(f, x.now)
+	rec, _ := f.RecordFor(to)
+	onRemote, _ := f.RecordFor(x.remote.Name)
+	out := File{ID: f.ID.String(), Path: f.Path, Direction: w.Direction, Size: f.Size, State: states[decision.Status],
+		RemoteID: onRemote.RemoteID, SyncedAt: date(rec.CreatedAt), Tries: rec.Tries, Error: rec.Error,
+		LastFailed: date(rec.LastFailed)}
 	switch decision.Status {
 	case avalon.Invalid:
 		out.Findings.add("entry", Wrong, Remedy{Text: "fix the document, or publish again"}, "its entry is invalid: %s",
 			decision.Problem).Cause = decision.Problem
 	case avalon.Untracked:
-		out.Findings.add("record", Wrong, Remedy{"add the site; with --dry-run it shows what else would be synced",
-			"sitesync add-site " + ShellQuote(x.rep.Key.Project)},
-			"it has no record of site %s, so it is not meant to be synced", x.remote.Name)
+		w.untracked(f, &out)
 	case avalon.Synced:
-		since := "an unknown time"
-		if !rec.CreatedAt.IsZero() {
-			since = clock(rec.CreatedAt)
+		detail := fmt.Sprintf("it has been on site %s since %s", x.remote.Name, since(onRemote))
+		if w.Direction == config.Down {
+			detail += fmt.Sprintf(", and was downloaded to site %s at %s", to, since(rec))
 		}
-		out.Findings.add("record", OK, Remedy{}, "it has been on site %s since %s", x.remote.Name, since)
-		x.compare(f, rec, &out)
+		out.Findings.add("record", OK, Remedy{}, "%s", detail)
+		x.compare(f, onRemote, &out)
 	case avalon.Paused:
-		out.Findings.add("record", OK, Remedy{}, "site %s waits for it", x.remote.Name)
-		out.Findings.add("paused", Wrong, Remedy{Text: "remove paused from its record of site " + x.remote.Name +
-			"; its upload begins at once"}, "its record has paused, so it is left alone")
+		out.Findings.add("record", OK, Remedy{}, "site %s waits for it", to)
+		out.Findings.add("paused", Wrong, Remedy{Text: "remove paused from its record of site " + to +
+			"; its " + w.Noun() + " begins at once"}, "its record has paused, so it is left alone")
 	default:
-		out.Findings.add("record", OK, Remedy{}, "site %s waits for it", x.remote.Name)
-		x.pending(f, rec, decision, &out)
+		w.wanted = w.wanted || decision.Status == avalon.Pending || decision.Status == avalon.BackingOff
+		out.Findings.add("record", OK, Remedy{}, "site %s waits for it", to)
+		w.tries(rec, decision, &out)
+		if source, ok := f.RecordFor(from); !ok || !source.Created {
+			w.missing(f, &out)
+		} else {
+			w.pending(f, rec, decision, &out)
+		}
 	}
 	out.Severity = out.Findings.worst()
-	return out, decision.Status
+	return out
+}
+
+// since is when a file came to the site of a record, for people.
+func since(rec avalon.SiteRecord) string {
+	if rec.CreatedAt.IsZero() {
+		return "an unknown time"
+	}
+	return clock(rec.CreatedAt)
+}
+
+// untracked goes on with a file that has no record of the site that it would be transferred to.
+func (w *way) untracked(f *avalon.File, out *File) {
+	to := w.rules.To
+	if slices.Contains(w.Config.AlwaysAccessibleOn, to) {
+		out.Findings.add("record", Waiting, Remedy{"nothing if sitesync runs; it adds the record by itself. See",
+			"sitesync status"}, "it has no record of site %s yet, which is in always_accessible_on", to)
+		return
+	}
+	if w.Direction == config.Down {
+		out.Findings.add("record", Wrong, Remedy{"bring it here", fmt.Sprintf("sitesync fetch %s %s",
+			ShellQuote(w.rep.Key.Project), ShellQuote(w.rep.Key.ID.String()))},
+			"it is on site %s, but has no record of site %s, so it is not meant to be brought here", w.rules.From, to)
+		return
+	}
+	remedy := Remedy{"add the site; with --dry-run it shows what else would be synced", "sitesync add-site " +
+		ShellQuote(w.rep.Key.Project)}
+	text := ""
+	if here, _ := f.RecordFor(w.rules.From); !here.Created { // add-site adds nothing to it
+		remedy = Remedy{Text: "add the site where it is, by sitesync add-site on a machine of that site"}
+		text = ", and it is not on site " + w.rules.From + " either"
+		if others := w.others(f); len(others) > 0 {
+			text += ", only on " + sites(others)
+		}
+	}
+	out.Findings.add("record", Wrong, remedy, "it has no record of site %s, so it is not meant to be synced%s", to,
+		text)
+}
+
+// others are the sites that have the file, except for the two of the routes.
+func (x *explanation) others(f *avalon.File) (names []string) {
+	for _, rec := range f.Sites {
+		if rec.Created && rec.Name != x.up.rules.From && rec.Name != x.up.rules.To &&
+			!slices.Contains(names, rec.Name) {
+			names = append(names, rec.Name)
+		}
+	}
+	return names
+}
+
+// sites names some sites, for people.
+func sites(names []string) string {
+	if len(names) == 1 {
+		return "site " + names[0]
+	}
+	return "sites " + strings.Join(names, ", ")
+}
+
+// missing goes on with a file that the site which it comes from does not have: it is on neither of the two sites, and
+// comes once some other site has uploaded it.
+func (w *way) missing(f *avalon.File, out *File) {
+	rule, text := "active site", fmt.Sprintf("it is not on site %s, so there is nothing to upload", w.rules.From)
+	if w.Direction == config.Down {
+		rule, text = "remote site", fmt.Sprintf("it is not on site %s yet, so there is nothing to download",
+			w.rules.From)
+	}
+	add := func(s Severity, remedy Remedy, more string) { out.Findings.add(rule, s, remedy, "%s%s", text, more) }
+	others := w.others(f)
+	if len(others) == 0 {
+		add(Wrong, Remedy{Text: fmt.Sprintf("bring it to site %s, which then sets created_dt in its record",
+			w.up.rules.From)}, "; no other site has it either")
+		return
+	}
+	where := "; it is on " + sites(others)
+	if _, tracked := f.RecordFor(w.remote.Name); !tracked {
+		add(Wrong, Remedy{"on a machine of " + sites(others), "sitesync add-site " +
+			ShellQuote(w.rep.Key.Project)}, fmt.Sprintf("%s, but has no record of site %s, so nothing uploads it",
+			where, w.remote.Name))
+		return
+	}
+	for _, other := range others {
+		switch u := w.uploading(other); {
+		case u.err != nil:
+			add(Unknown, Remedy{}, fmt.Sprintf("%s; cannot read whether sitesync uploads it there: %v", where, u.err))
+			return
+		case u.by != "":
+			w.wanted = w.wanted || w.Direction == config.Down
+			add(Waiting, Remedy{Text: fmt.Sprintf("nothing; if it does not come, ask for it where site %s is: "+
+				"sitesync explain", other)}, fmt.Sprintf("%s, and %s uploads from there", where, u.by))
+			return
+		}
+	}
+	add(Wrong, Remedy{Text: "start sitesync on a machine of " + sites(others)},
+		where+", but no sitesync uploads from there")
+}
+
+// uploading is which process uploads from a site; by is empty if none does.
+type uploading struct {
+	by  string
+	err error
+}
+
+// uploading looks which process uploads from another site to the remote one.
+func (x *explanation) uploading(from string) uploading {
+	u, known := x.uploaders[from]
+	if !known {
+		route := avalon.Route{From: from, To: x.remote.Name}
+		info, err := x.State.LeaseInfo(x.ctx, state.LeaseName(x.Config.Mongo.Database, route))
+		if u.err = err; info != nil && info.Active() {
+			u.by = info.Holder.String()
+		}
+		x.uploaders[from] = u
+	}
+	return u
 }
 
 // retryCommand has a file that has failed tried again.
@@ -73,68 +210,85 @@ func ShellQuote(word string) string {
 	return word
 }
 
-// pending goes on with a file that the site waits for.
-func (x *explanation) pending(f *avalon.File, rec avalon.SiteRecord, decision avalon.Decision, out *File) {
+// tries says how often the transfer of a file has failed.
+func (w *way) tries(rec avalon.SiteRecord, decision avalon.Decision, out *File) {
 	lastErr := cmp.Or(rec.Error, "no error is recorded")
 	if !rec.LastFailed.IsZero() {
 		lastErr = fmt.Sprintf("the last at %s: %s", clock(rec.LastFailed), lastErr)
 	}
-	switch n, limit := rec.Tries, x.Rules.RetryCount; {
+	switch n, limit := rec.Tries, w.rules.RetryCount; {
 	case decision.Status == avalon.Failed:
-		out.Findings.add("tries", Wrong, Remedy{"fix the cause, then retry", x.retryCommand()},
+		out.Findings.add("tries", Wrong, Remedy{"fix the cause, then retry", w.retryCommand()},
 			"%d tries failed and retry_cnt is %d, so it is not tried again; %s", n, limit, lastErr).Cause = rec.Error
 	case n == 0:
 		out.Findings.add("tries", OK, Remedy{}, "none of %d tries has failed", limit)
 	default:
 		out.Findings.add("tries", Waiting, Remedy{}, "%d of %d tries failed, %s", n, limit, lastErr).Cause = rec.Error
 	}
-	if from, ok := f.RecordFor(x.Rules.From); !ok || !from.Created {
-		out.Findings.add("active site", Wrong,
-			Remedy{Text: fmt.Sprintf("bring it to site %s, which then sets created_dt in its record", x.Rules.From)},
-			"it is not on site %s, so there is nothing to upload", x.Rules.From)
-		return
+}
+
+// pending goes on with a file that is on the site which it comes from.
+func (w *way) pending(f *avalon.File, rec avalon.SiteRecord, decision avalon.Decision, out *File) {
+	rule, ready := "active site", w.source
+	if w.Direction == config.Down {
+		rule, ready = "remote site", w.download
 	}
-	out.Findings.add("active site", OK, Remedy{}, "it is on site %s", x.Rules.From)
+	out.Findings.add(rule, OK, Remedy{}, "it is on site %s", w.rules.From)
 	if decision.Status == avalon.BackingOff {
-		next := x.now.Add(decision.Wait)
+		next := w.now.Add(decision.Wait)
 		out.NextTry = date(next)
 		now := fmt.Sprintf("nothing; it is tried again at %s. To try it now", clock(next))
-		out.Findings.add("wait", Waiting, Remedy{now, x.retryCommand() + " --waiting"},
+		out.Findings.add("wait", Waiting, Remedy{now, w.retryCommand() + " --waiting"},
 			"the next try is at %s, in %s", clock(next),
 			duration.Exact(max(decision.Wait.Round(time.Second), time.Second)))
 	}
-	ready := x.source(f, rec, out)
+	isReady := ready(f, rec, out)
 	if decision.Status == avalon.Failed {
 		return
 	}
-	if writable := x.writable(); writable && ready && decision.Status == avalon.Pending && x.findings.worst() == OK &&
+	if usable := w.usable(); usable && isReady && decision.Status == avalon.Pending && w.findings.worst() == OK &&
 		out.Findings.worst() != Wrong {
-		out.Findings.add("upload", Waiting,
-			Remedy{"nothing; it is uploaded now or next. If it is not, read the log, and", "sitesync status"},
-			"nothing holds it up: it is uploaded now or next")
+		does := w.Noun() + "ed now or next"
+		out.Findings.add(w.Noun(), Waiting,
+			Remedy{"nothing; it is " + does + ". If it is not, read the log, and", "sitesync status"},
+			"nothing holds it up: it is %s", does)
 	}
 }
 
-// heldUploads say what is held, if that is not a root.
-var heldUploads = map[uploader.TargetKind]string{
-	uploader.ProjectFolder: "uploads of this folder are held",
-	uploader.LargeFiles:    "uploads of this size are held",
-	uploader.NewFiles:      "new files are held, and this one if the site has none of its name",
+// addHolds adds what holds up a file.
+func (w *way) addHolds(seen uploader.Inspection, size int64, out *File) {
+	for _, h := range w.holds {
+		if h.Kind == uploader.SiteTarget || !h.Concerns(seen, size) {
+			continue
+		}
+		what := w.Noun() + "s of this root are held"
+		switch h.Kind {
+		case uploader.ProjectFolder:
+			what = w.Noun() + "s of this folder are held"
+		case uploader.LargeFiles:
+			what = w.Noun() + "s of this size are held"
+		case uploader.NewFiles:
+			what = "new files are held, and this one if the site has none of its name"
+		}
+		out.Findings.addHold(w.Direction, what, h)
+	}
+}
+
+// fromHere returns how bad it is that this machine finds something wrong with its storage, and what to add to that: it
+// may be all right on the machine that does the work.
+func (w *way) fromHere() (Severity, string) {
+	if w.holder == "" {
+		return Wrong, ""
+	}
+	return Unknown, fmt.Sprintf(" (seen from this machine; %s does the work)", w.holder)
 }
 
 // source looks at what is to be uploaded, and reports whether it is ready.
-func (x *explanation) source(f *avalon.File, rec avalon.SiteRecord, out *File) (ready bool) {
-	seen, err := x.inspector.Inspect(x.ctx, f, x.rep.Roots)
+func (w *way) source(f *avalon.File, rec avalon.SiteRecord, out *File) (ready bool) {
+	seen, err := w.inspector.Inspect(w.ctx, f, w.rep.Roots)
 	out.Source, out.Remote = seen.Local, seen.Remote
-	for _, h := range x.holds {
-		if h.Kind != uploader.SiteTarget && h.Concerns(seen, f.Size) {
-			out.Findings.addHold(cmp.Or(heldUploads[h.Kind], "uploads of this root are held"), h)
-		}
-	}
-	wrong, here := Wrong, ""
-	if x.holder != "" { // the storage may be all right on that machine
-		wrong, here = Unknown, fmt.Sprintf(" (seen from this machine; %s does the work)", x.holder)
-	}
+	w.addHolds(seen, f.Size, out)
+	wrong, here := w.fromHere()
 	if err == nil {
 		if seen.Stale && rec.Tries == 0 {
 			out.Findings.add("source", Waiting,
@@ -157,7 +311,7 @@ func (x *explanation) source(f *avalon.File, rec avalon.SiteRecord, out *File) (
 		if rec.Tries == 0 {
 			severity = Waiting
 			remedy.Text = fmt.Sprintf("nothing if it is still being published; otherwise put the file there. "+
-				"After %s of waiting each check costs a try", duration.Exact(x.Config.SourceGracePeriod))
+				"After %s of waiting each check costs a try", duration.Exact(w.Config.SourceGracePeriod))
 		}
 	case site.Unavailable:
 		remedy.Text = "fix the storage or the settings: " + err.Error()
@@ -178,17 +332,22 @@ func date(t time.Time) *time.Time {
 	return &t
 }
 
-// compare checks whether a synced file is still where it was put, with the content of its source.
-func (x *explanation) compare(f *avalon.File, rec avalon.SiteRecord, out *File) {
+// lookHere looks at what this machine has of a file, whatever its size. The error is that of an upload.
+func (x *explanation) lookHere(f *avalon.File) (uploader.Inspection, error) {
 	asItIs := *f
 	asItIs.Size = avalon.UnknownSize
-	seen, srcErr := x.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots)
+	return x.up.inspector.Inspect(x.ctx, &asItIs, x.rep.Roots)
+}
+
+// compare checks whether a synced file is still where it was put, with the content of its source.
+func (x *explanation) compare(f *avalon.File, rec avalon.SiteRecord, out *File) {
+	seen, srcErr := x.lookHere(f)
 	out.Source, out.Remote = seen.Local, seen.Remote
 	unknown := func(remedy, format string, args ...any) {
 		out.Findings.add("remote", Unknown, Remedy{Text: remedy}, format, args...).Cause = remedy
 	}
 	wrong := func(remedy, format string, args ...any) {
-		const again = "delete created_dt from its record, which uploads it again"
+		again := fmt.Sprintf("delete created_dt from its record of site %s, which uploads it again", x.remote.Name)
 		out.Findings.add("remote", Wrong, Remedy{Text: remedy + again}, format, args...).Cause = remedy
 	}
 	if seen.Remote == "" {
@@ -261,8 +420,13 @@ func (x *explanation) probe(path, id string) (site.Found, error) {
 func (x *explanation) compareContent(f *avalon.File, seen uploader.Inspection, srcErr error, got site.Found, out *File,
 ) {
 	wrong := func(format string, args ...any) {
-		out.Findings.add("content", Wrong, Remedy{Text: "if the source is right, delete created_dt from its record, " +
-			"which uploads it again; otherwise restore the source"}, format, args...).Cause = format
+		instead := "restore the source"
+		if x.Config.WhyOff(config.Down) == "" {
+			instead = fmt.Sprintf("delete it from that of site %s, which downloads it again", x.up.rules.From)
+		}
+		out.Findings.add("content", Wrong, Remedy{Text: fmt.Sprintf("if the file on this machine is right, delete "+
+			"created_dt from its record of site %s, which uploads it again; otherwise %s", x.remote.Name, instead)},
+			format, args...).Cause = format
 	}
 	ok := func(format string, args ...any) {
 		out.Findings.add("content", OK, Remedy{}, format, args...).Cause = format
@@ -282,7 +446,7 @@ func (x *explanation) compareContent(f *avalon.File, seen uploader.Inspection, s
 		return
 	}
 	x.unread -= seen.Size
-	switch sum, err := x.inspector.MD5(x.ctx, f, x.rep.Roots); {
+	switch sum, err := x.up.inspector.MD5(x.ctx, f, x.rep.Roots); {
 	case err != nil:
 		ok("cannot be compared with its source: %v", err)
 	case sum != got.MD5:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/config"
 )
 
 // Severity is how good or bad a finding is, or all of them together.
@@ -95,10 +96,15 @@ var states = map[avalon.Status]string{avalon.Synced: "synced", avalon.Pending: "
 
 // File is one file of the representation.
 type File struct {
-	ID         string     `json:"id"`
-	Path       string     `json:"path"`             // as the document has it: {root}/...
-	Source     string     `json:"source,omitempty"` // where it is read from on this machine
-	Remote     string     `json:"remote,omitempty"` // its path on the remote site
+	ID   string `json:"id"`
+	Path string `json:"path"` // as the document has it: {root}/...
+
+	// Direction is up for an upload, and down for a download, also of a file that is not meant to be transferred, or
+	// that was.
+	Direction config.Direction `json:"direction"`
+
+	Source     string     `json:"source,omitempty"` // where it is, or will be, on this machine
+	Remote     string     `json:"remote,omitempty"` // where it is, or will be, on the remote site
 	Size       int64      `json:"size"`             // as published, bytes; -1 if that is not known
 	State      string     `json:"state"`            // its [avalon.Status], one of states
 	SyncedAt   *time.Time `json:"synced_at,omitempty"`
@@ -109,6 +115,22 @@ type File struct {
 	NextTry    *time.Time `json:"next_try,omitempty"`
 	Findings   Findings   `json:"steps"`
 	Severity   Severity   `json:"verdict"` // the worst of its findings
+}
+
+// From is where the file comes from; empty if that is not known.
+func (f *File) From() string {
+	if f.Direction == config.Down {
+		return f.Remote
+	}
+	return f.Source
+}
+
+// To is where the file goes; empty if that is not known.
+func (f *File) To() string {
+	if f.Direction == config.Down {
+		return f.Source
+	}
+	return f.Remote
 }
 
 // nextStep is the one thing to do about a file.
@@ -133,7 +155,7 @@ func (f *File) outcome() (rules, causes string) {
 			names = append(names, name, "")
 		}
 	}
-	rules = f.State
+	rules = string(f.Direction) + " " + f.State
 	for _, finding := range f.Findings {
 		rules += "\n" + finding.Rule + " " + string(finding.Severity)
 		causes += finding.Cause + "\n"

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -33,9 +34,11 @@ var updateScripts = flag.Bool("update", false,
 //	usage sitesync ARGS      the same, with the status 80, which says that the command line is wrong
 //	normalize FILE           writes its output into a file, with TIME, ID, ... for what differs each time
 //	publish PROJECT K=V...   publishes; sets ID, FILE ({root}/...), LOCAL, REMOTE and NAME
-//	record K=V...            writes into the remote records of the last publish; now-10s is a time, - removes it
+//	record K=V...            writes into the remote records of the last publish; now-10s is a time, - removes it;
+//	                         after the word studio, into those of the studio
 //	daemon start ARGS        starts sitesync run; daemon stop ends it
 //	synced                   waits until the last publish is synced
+//	arrived                  waits until the studio has the last publish
 //	held TEXT                waits until sitesync run logs that uploads are held for this reason
 //	failed N                 waits until so many tries of the last publish have failed
 //	drive WHAT               trash, delete, rename or edit the last publish's first file on Drive; mkdir FOLDER;
@@ -57,7 +60,8 @@ func TestScripts(t *testing.T) {
 	for name, command := range map[string]func(*script, *testscript.TestScript, bool, []string) error{
 		"sitesync": (*script).sitesync, "usage": (*script).usage, "normalize": (*script).normalize,
 		"publish": (*script).published, "record": (*script).records,
-		"daemon": (*script).runs, "synced": (*script).waits, "failed": (*script).failed, "held": (*script).held,
+		"daemon": (*script).runs, "synced": (*script).waits, "arrived": (*script).arrived, "failed": (*script).failed,
+		"held":  (*script).held,
 		"drive": (*script).onItsDrive, "source": (*script).source,
 	} {
 		commands[name] = func(ts *testscript.TestScript, neg bool, args []string) {
@@ -141,11 +145,12 @@ var differs = []struct {
 	{regexp.MustCompile(`mongodb://\S+\?`), "mongodb://mongo1/?"},
 	// The last report of a holder may be some seconds old.
 	{regexp.MustCompile(`; its change stream is closed[^\n]*`), ""},
-	{regexp.MustCompile(`\nstream    closed[^\n]*`), "\nstream    open"},
+	{regexp.MustCompile(`(\nstream    [^\n]*)+`), "\nstream    open"},
 	{regexp.MustCompile(`since TIME \(\d+ s\)`), "since TIME (3 s)"},
 	{regexp.MustCompile(`\d+ s ago`), "3 s ago"},
 	{regexp.MustCompile(`(?m) {2,}\d+ s$`), "     3 s"},
 	{regexp.MustCompile(`replicaSet=\w+`), "replicaSet=rs0"},
+	{regexp.MustCompile(`, [0-9.]+ [KMGTPE]?i?B are free`), ", 2.5 TiB are free"},
 	// Before sitesync has created it.
 	{regexp.MustCompile(`index of pending files: sitesync run creates it in 1 project\(s\)`),
 		"index of pending files in every project"},
@@ -208,10 +213,14 @@ func (s *script) published(ts *testscript.TestScript, _ bool, args []string) err
 
 func (s *script) records(_ *testscript.TestScript, _ bool, args []string) error {
 	var fields bson.D
+	site := "gdrive"
+	if args[0] == "studio" {
+		site, args = args[0], args[1:]
+	}
 	for _, arg := range args {
 		key, text, _ := strings.Cut(arg, "=")
 		if text == "-" && key == "created_dt" {
-			if err := s.last.Resync(s.ctx, "gdrive"); err != nil {
+			if err := s.last.Resync(s.ctx, site); err != nil {
 				return err
 			}
 			continue
@@ -228,7 +237,7 @@ func (s *script) records(_ *testscript.TestScript, _ bool, args []string) error 
 	if len(fields) == 0 {
 		return nil
 	}
-	return s.last.Set(s.ctx, "gdrive", fields)
+	return s.last.Set(s.ctx, site, fields)
 }
 
 func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err error) {
@@ -248,8 +257,18 @@ func (s *script) runs(ts *testscript.TestScript, _ bool, args []string) (err err
 	})
 	ctx, cancel := context.WithTimeout(s.ctx, waitTimeout)
 	defer cancel()
-	_, err = d.Wait(ctx, process.Message("change stream open"))
-	return err
+	directions := []string{"up"}
+	if slices.Contains(args, "--local-root") {
+		directions = append(directions, "down")
+	}
+	for _, direction := range directions {
+		if _, err := d.Wait(ctx, func(l process.Line) bool {
+			return process.Message("change stream open")(l) && l.Text("direction") == direction
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *script) waits(*testscript.TestScript, bool, []string) error {
@@ -257,6 +276,18 @@ func (s *script) waits(*testscript.TestScript, bool, []string) error {
 	defer cancel()
 	_, err := s.studio.WaitSynced(ctx, s.last)
 	return err
+}
+
+func (s *script) arrived(*testscript.TestScript, bool, []string) error {
+	for deadline := time.Now().Add(waitTimeout); ; time.Sleep(2 * time.Millisecond) {
+		rec, err := s.last.Record(s.ctx, 0, "studio")
+		if _, created := rec.Lookup("created_dt").DateTimeOK(); err != nil || created {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("not within %s, but %v", waitTimeout, rec)
+		}
+	}
 }
 
 func (s *script) failed(_ *testscript.TestScript, _ bool, args []string) error {

@@ -21,7 +21,15 @@ type status struct {
 	At         time.Time `json:"at"`
 	ActiveSite string    `json:"active_site"`
 	RemoteSite *string   `json:"remote_site"`
-	Sitesync   struct {
+	Directions []string  `json:"directions"`
+	statusRoute
+	Projects []statusRow  `json:"projects"`
+	Download *statusRoute `json:"download"`
+}
+
+// statusRoute is the status of one direction.
+type statusRoute struct {
+	Sitesync struct {
 		Runs   *bool     `json:"runs"`
 		Host   string    `json:"host"`
 		PID    int       `json:"pid"`
@@ -34,8 +42,7 @@ type status struct {
 		Project, By, Why string
 		Since            time.Time
 	} `json:"paused"`
-	Projects []statusRow `json:"projects"`
-	Total    statusTally `json:"total"`
+	Total statusTally `json:"total"`
 }
 
 type statusTally struct {
@@ -52,7 +59,9 @@ type statusTally struct {
 type statusRow struct {
 	Project string `json:"project"`
 	statusTally
+	Download    *statusTally `json:"download"`
 	FailedFiles []struct {
+		Direction      string    `json:"direction"`
 		Representation string    `json:"representation"`
 		Path           string    `json:"path"`
 		Tries          int       `json:"tries"`
@@ -60,8 +69,9 @@ type statusRow struct {
 		LastFailed     time.Time `json:"last_failed"`
 	} `json:"failed_files"`
 	Unfit []struct {
-		Files  int64  `json:"files"`
-		Reason string `json:"reason"`
+		Direction string `json:"direction"`
+		Files     int64  `json:"files"`
+		Reason    string `json:"reason"`
 	} `json:"unfit"`
 	Error string `json:"error"`
 }
@@ -84,7 +94,7 @@ func (s *testStudio) status(want int, args ...string) status {
 		s.t.Fatalf("%v in\n%s", err, stdout)
 	}
 	if out.Sitesync.Runs == nil || out.Sitesync.Held == nil || out.Paused == nil || out.Projects == nil ||
-		out.RemoteSite == nil {
+		out.RemoteSite == nil || out.Directions == nil {
 		s.t.Fatalf("something is missing in\n%s", stdout)
 	}
 	return out

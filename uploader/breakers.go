@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 
 	"sitesync/cond"
+	"sitesync/config"
 	"sitesync/site"
 )
 
@@ -283,14 +284,17 @@ func (h *breakers) fit(t Target, left int64) error {
 		held.policy.Reset()
 		h.poll()
 	}
-	return roomLeft(left)
+	return h.roomLeft(left)
 }
 
 // roomLeft says why large files are held.
-func roomLeft(left int64) error {
-	return fmt.Errorf("there is room for %s only: free some (what is in the trash counts too) or have the "+
-		"quota raised; smaller files are transferred",
-		humanize.IBytes(uint64(max(left, 0))))
+func (h *breakers) roomLeft(left int64) error {
+	remedy := "free some (what is in the trash counts too) or have the quota raised"
+	if h.noun == config.Down.Noun() {
+		remedy = "free some, or have the quota raised"
+	}
+	return fmt.Errorf("there is room for %s only: %s; smaller files are %sed",
+		humanize.IBytes(uint64(max(left, 0))), remedy, h.noun)
 }
 
 // trialEnded takes the result of a trial: the file was uploaded, or it was refused, or its end is no evidence.

@@ -397,3 +397,16 @@ func TestNoMoreItems(t *testing.T) {
 		})
 	}
 }
+
+// What people are told to free is on the storage that is written to.
+func TestRoomLeft(t *testing.T) {
+	for noun, want := range map[string]string{
+		"upload": "there is room for 1.0 MiB only: free some (what is in the trash counts too) or have the quota " +
+			"raised; smaller files are uploaded",
+		"download": "there is room for 1.0 MiB only: free some, or have the quota raised; smaller files are downloaded",
+	} {
+		if got := newBreakers(zap.NewNop(), noun, nil).roomLeft(1 << 20).Error(); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}

@@ -359,7 +359,7 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, r roo
 			return ofRoot, err
 		case known && left < f.Size:
 			t.from = left + 1
-			err = site.UnavailableIn(site.LargeOnes, roomLeft(left))
+			err = site.UnavailableIn(site.LargeOnes, u.breakers.roomLeft(left))
 		case leftErr == nil: // it says that there is room
 			t.trial = true
 		}
