@@ -32,6 +32,7 @@ type File struct {
 	root     string
 	reading  site.Reading
 	path     string
+	willRead bool // it was opened for that
 
 	mu     sync.Mutex
 	first  *opening // of all of it, that was begun with Open; nil if there is none, or it is in use
@@ -70,6 +71,9 @@ func (f *File) Close() error {
 	if f.at != nil {
 		f.at.Close()
 		f.at = nil
+	}
+	if f.willRead {
+		f.site.ahead.ended(f.read)
 	}
 	return nil
 }
@@ -165,6 +169,7 @@ func (f *File) changed(what string) error {
 // opening is a request for content that is under way.
 type opening struct {
 	cancel context.CancelFunc
+	expiry *time.Timer   // after which it is given up, if it was begun before the file was opened
 	done   chan struct{} // closed when it was answered
 	res    *http.Response
 	err    error
@@ -253,7 +258,10 @@ func (f *File) stream(ctx context.Context, offset, n int64) *stream {
 	f.read = f.read || n > 0
 	f.mu.Unlock()
 	if n == f.Size() {
-		s.sum, s.first = md5.New(), f.takeFirst()
+		s.sum = md5.New()
+	}
+	if offset == 0 && n > 0 { // the rest of it is not read, if there is one
+		s.first = f.takeFirst()
 	}
 	return s
 }

@@ -63,6 +63,22 @@ func (k *knownFiles) get(id string, size int64) (metadata, bool) {
 	return m, ok && time.Since(m.asked) < folderTTL && (size < 0 || m.size == size)
 }
 
+// opened takes note that a file was opened.
+func (k *knownFiles) opened(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if m, ok := k.files[id]; ok {
+		m.opened = true
+		k.files[id] = m
+	}
+}
+
+// unopened returns what is known of a file that was not opened since.
+func (k *knownFiles) unopened(id string) (metadata, bool) {
+	m, ok := k.get(id, -1)
+	return m, ok && !m.opened
+}
+
 // forget drops what is known of a file, as it turned out to be wrong.
 func (k *knownFiles) forget(id string) {
 	k.mu.Lock()
@@ -159,6 +175,7 @@ func (k *knownFiles) add(files []*drive.File, asked time.Time) {
 			delete(k.files, id)
 		}
 		if m := metadataOf(f, asked); m.isSource() {
+			m.opened = k.files[f.Id].opened
 			set(&k.files, f.Id, m)
 		}
 	}

@@ -38,6 +38,10 @@ import (
 // googleEndpoint is where Drive's API is unless a site says otherwise.
 const googleEndpoint = "https://www.googleapis.com"
 
+// spareConnections is how many connections more than there are transfers are kept open: what is read ahead, or in
+// several parts at once, takes some of its own.
+const spareConnections = 16
+
 // uploadFields are what is asked of a file that was written or is about to be.
 const uploadFields = "id,name,mimeType,md5Checksum,size,trashed,explicitlyTrashed,createdTime,parents," +
 	"shortcutDetails/targetMimeType"
@@ -71,6 +75,7 @@ type Site struct {
 	putting  keyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	known    knownFiles
+	ahead    *readAhead
 	journal  site.Journal
 	stall    *transport.Stall
 
@@ -100,7 +105,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 		c.Fence = func() error { return nil }
 	}
 	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = max(c.Connections, 1)
+	base.MaxIdleConnsPerHost = max(c.Connections, 1) + spareConnections
 	base.WriteBufferSize = wholeBody
 	base.TLSClientConfig = &tls.Config{DynamicRecordSizingDisabled: true} // small records at first cost a write each
 	// Over HTTP/2 all uploads would share one connection, and so one TCP window.
@@ -138,6 +143,7 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive client: %w", err)
 	}
+	s.ahead = newReadAhead(c.Connections)
 	s.ids = newIDPool(s.journal, tokens.identity, s.generateIDs)
 	s.folders = newFolderCache(s)
 	return s, nil
@@ -153,6 +159,7 @@ func patience(req *http.Request) int {
 
 // Close drops idle connections.
 func (s *Site) Close() error {
+	s.ahead.close()
 	s.counts.CloseIdleConnections()
 	return nil
 }

@@ -18,8 +18,9 @@ const (
 	// metadataFields are what is asked of a file that is about to be read.
 	metadataFields = "id,name,mimeType,md5Checksum,size,modifiedTime,trashed,parents,driveId"
 
-	// eagerLimit is up to which size content is asked for together with the metadata, bytes.
-	eagerLimit = 5_000_000
+	// eagerLimit is up to which size content is asked for together with the metadata, bytes. Larger files are read in
+	// several parts at once.
+	eagerLimit = 4 << 20
 )
 
 // metadata is what Drive says of a file.
@@ -31,6 +32,7 @@ type metadata struct {
 	modified        time.Time
 	trashed         bool
 	hasContent      bool
+	opened          bool // since it was asked for
 	asked           time.Time
 }
 
@@ -73,7 +75,7 @@ func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (
 // open finds the file.
 func (f *File) open(at site.Location, o site.OpenOptions) error {
 	m, err := f.site.known.find(f.ctx, f.site, at, o, func() {
-		if o.WillRead && o.Size > 0 && o.Size <= eagerLimit {
+		if o.WillRead && o.Size > 0 && o.Size <= eagerLimit && f.site.ahead.pays() {
 			f.first = f.site.begin(f.ctx, at.ID, 0, o.Size, o.Size)
 		}
 	})
@@ -90,6 +92,9 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 		return err
 	}
 	f.metadata, f.reading = m, read
+	if f.site.known.opened(m.id); f.first == nil {
+		f.first = f.site.ahead.take(m.id)
+	}
 	rel, err := read(at.Rel)
 	if err != nil {
 		return err
@@ -98,6 +103,9 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 	if o.Size >= 0 && m.size != o.Size {
 		return site.Classed(site.NotReady,
 			fmt.Errorf("it has %d bytes on google drive, %d were published", m.size, o.Size))
+	}
+	if f.willRead = o.WillRead; f.willRead {
+		f.site.ahead.goOn(f.site, m, o.Siblings)
 	}
 	return nil
 }

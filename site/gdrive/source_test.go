@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	api "google.golang.org/api/drive/v3"
 
 	"sitesync/integration/drive"
 	"sitesync/site"
@@ -188,13 +192,8 @@ func TestSequenceTakesOneListing(t *testing.T) {
 	t.Parallel()
 	s := newStudio(t)
 	d := s.open(t)
-	folder := s.Mkdir(s.show, "pub/v001")
 	const frames = 1000
-	var all []site.Location
-	for i := range frames {
-		name := fmt.Sprintf("%04d.exr", i)
-		all = append(all, at("/v001/"+name, s.AddFile(folder, name, []byte(name))))
-	}
+	all := s.sequence(frames)
 	for i, l := range all {
 		o := site.OpenOptions{Size: 8, WillRead: true, Siblings: func() []site.Location { return all[i:] }}
 		if got, want := readAll(t, d, l, o), fmt.Sprintf("%04d.exr", i); got != want {
@@ -351,5 +350,158 @@ func TestSourceRoot(t *testing.T) {
 	}
 	if len(s.Find(s.show, "pub")) > 0 {
 		t.Error("the root was made")
+	}
+}
+
+// sequence makes frames in the folder pub/v001 and returns where they are. The content of each is its name.
+func (s *studio) sequence(frames int) (all []site.Location) {
+	folder := s.Mkdir(s.show, "pub/v001")
+	for i := range frames {
+		name := fmt.Sprintf("%04d.exr", i)
+		all = append(all, at("/v001/"+name, s.AddFile(folder, name, []byte(name))))
+	}
+	return all
+}
+
+// Content is asked for before its file is opened, once for each, however many are read at once.
+func TestReadAhead(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	all := s.sequence(200)
+	siblings := func() []site.Location { return all }
+	o := site.OpenOptions{Size: 8, WillRead: true, Siblings: siblings}
+	f := open(t, d, all[0], o)
+	eventually(t, "as many are asked for as are read at once", func() bool {
+		return s.Calls()["files.download"] == d.ahead.most
+	})
+	if got, err := readRange(t, f, 0, 8); err != nil || got != "0000.exr" {
+		t.Errorf("read %q, %v", got, err)
+	}
+	f.Close()
+	var g errgroup.Group
+	g.SetLimit(d.ahead.most)
+	for i, l := range all[1:] {
+		g.Go(func() error {
+			if got, want := readAll(t, d, l, o), fmt.Sprintf("%04d.exr", i+1); got != want {
+				t.Errorf("read %q, want %q", got, want)
+			}
+			return nil
+		})
+	}
+	_ = g.Wait()
+	s.wantCalls(t, "files.download", len(all))
+	s.wantCalls(t, "files.get", 1)
+	s.wantCalls(t, "files.list", 1)
+}
+
+// What nobody opens is given up, and what is not read in the end is not asked for in advance.
+func TestReadAheadInVain(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	d.ahead.patience = time.Millisecond
+	all := s.sequence(100)
+	o := site.OpenOptions{Size: 8, WillRead: true, Siblings: func() []site.Location { return all }}
+	for _, l := range all[:maxUnread] {
+		open(t, d, l, o).Close()
+	}
+	eventually(t, "all are given up", func() bool {
+		d.ahead.mu.Lock()
+		defer d.ahead.mu.Unlock()
+		return len(d.ahead.begun) == 0
+	})
+	for _, l := range all[maxUnread:90] {
+		open(t, d, l, o).Close()
+	}
+	before := s.Calls()["files.download"]
+	if most := maxUnread * d.ahead.most; before > most {
+		t.Errorf("%d were asked for, want %d at most", before, most)
+	}
+	d.ahead.patience = time.Minute
+	readAll(t, d, all[90], o)
+	open(t, d, all[91], o).Close()
+	eventually(t, "more are asked for again", func() bool { return s.Calls()["files.download"] > before+1 })
+}
+
+// Where Drive limits requests nothing is asked for that may not be needed.
+func TestNoReadAheadAtALimit(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	all := s.sequence(20)
+	s.AddFault(drive.Fault{Kind: "files.get", Count: 1, Effect: drive.EffectStatus, Status: 403,
+		Reason: "userRateLimitExceeded"})
+	o := site.OpenOptions{Size: 8, WillRead: true, Siblings: func() []site.Location { return all }}
+	for i, l := range all[:5] {
+		readAll(t, d, l, o)
+		s.wantCalls(t, "files.download", i+1)
+	}
+}
+
+// The metadata that is remembered may be out of date. What is read is never wrong.
+func TestStaleMetadata(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	all := s.sequence(3 * listFrom)
+	o := site.OpenOptions{Size: 8, Siblings: func() []site.Location { return all }}
+	readAll(t, d, all[0], o)
+	s.wantCalls(t, "files.list", 1)
+
+	// Of the same size: that it is not the same shows in the end, and the next look is at what is there now.
+	s.Write(all[1].ID, []byte("replaced"))
+	f := open(t, d, all[1], o)
+	_, err := readRange(t, f, 0, 8)
+	wantClass(t, err, site.NotReady, "replaced")
+	f.Close()
+	if got := readAll(t, d, all[1], o); got != "replaced" {
+		t.Errorf("read %q", got)
+	}
+	// ... also where nothing was read, as the target has the content.
+	s.Write(all[2].ID, []byte("replaced"))
+	d.known.age(all[2].ID)
+	f = open(t, d, all[2], o)
+	wantClass(t, f.Changed(t.Context()), site.NotReady, "replaced")
+	f.Close()
+
+	// Of another size: it is asked for at once.
+	s.Write(all[3].ID, []byte("longer than that"))
+	bigger := o
+	bigger.Size = 16
+	if got := readAll(t, d, all[3], bigger); got != "longer than that" {
+		t.Errorf("read %q", got)
+	}
+	// Gone, and put there again.
+	s.Delete(all[4].ID)
+	s.AddFile(s.Mkdir(s.show, "pub/v001"), "0004.exr", []byte("againnew"))
+	f = open(t, d, all[4], o)
+	_, err = readRange(t, f, 0, 8)
+	wantClass(t, err, site.NotReady, "deleted")
+	f.Close()
+	if got := readAll(t, d, all[4], o); got != "againnew" {
+		t.Errorf("read %q", got)
+	}
+}
+
+// age makes what is known of a file older than what need not be confirmed.
+func (k *knownFiles) age(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	m := k.files[id]
+	m.asked = m.asked.Add(-confirmedTTL)
+	k.files[id] = m
+}
+
+// What is remembered of files is bounded.
+func TestKnownFilesAreBounded(t *testing.T) {
+	var k knownFiles
+	var files []*api.File
+	for i := range maxKnown + 10 {
+		files = append(files, &api.File{Id: fmt.Sprint(i), MimeType: contentType})
+	}
+	k.add(files, time.Now())
+	if n := len(k.files); n != maxKnown {
+		t.Errorf("%d are remembered, want %d", n, maxKnown)
 	}
 }
