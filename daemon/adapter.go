@@ -49,6 +49,16 @@ type databases struct {
 	routes []*route
 }
 
+// route is the route in a direction; nil before the databases are connected to.
+func (d *databases) route(direction config.Direction) *route {
+	for _, r := range d.routes {
+		if r.direction == direction {
+			return r
+		}
+	}
+	return nil
+}
+
 // components of a running pipeline are nil while there is none.
 type components struct {
 	queue    *watcher.Queue
@@ -64,7 +74,8 @@ func newAdapter(cfg *config.Config, log *zap.Logger, version string) *adapter {
 	a := &adapter{idle: !works, cfg: cfg}
 	host, _ := os.Hostname() // for people only
 	o := web.Options{Listen: cfg.Listen, Pprof: cfg.Pprof, Snapshot: a.snapshot, Ping: a.ping, Log: log,
-		About: web.About{ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite, Host: host, Version: version},
+		About: web.About{ActiveSite: cfg.ActiveSite, RemoteSite: cfg.RemoteSite, Host: host, Version: version,
+			Directions: cfg.Directions()},
 		Token: cfg.WebToken.Reveal()}
 	if works {
 		o.Source, o.Actions = a, a
@@ -139,28 +150,35 @@ func (a *adapter) snapshot() web.Snapshot {
 			s.Majority = lost.String()
 		}
 	}
-	if len(all.routes) == 0 {
-		return s
-	}
-	first := all.routes[0]
-	s.Lease = first.lease.State()
-	p := all.running[first.direction]
-	if p.uploader != nil {
-		s.Stream, s.Streams = p.stream.State(), p.stream.Counts()
-		s.Queue = web.Queue{Live: p.queue.Len(watcher.Live), Backlog: p.queue.Len(watcher.Backlog),
-			Delayed: p.queue.Delayed()}
-		s.Uploader, s.Activity, s.Paused = p.uploader.Stats(), p.uploader.Activity(), p.uploader.Paused()
-	}
-	if p.poll != nil {
-		s.Polling, s.Polls = true, p.poll.Counts()
-	}
 	if all.accessibility != nil {
 		s.MadeAccessible = all.accessibility.files.Load()
 	}
-	if statser, ok := p.remote.(site.Statser); ok {
-		s.Site = statser.Stats()
+	for _, d := range a.cfg.Directions() {
+		s.Routes = append(s.Routes, all.routeState(d))
 	}
 	return s
+}
+
+// routeState is the state of the route in a direction.
+func (p *parts) routeState(d config.Direction) web.Route {
+	r := web.Route{Direction: d}
+	if of := p.route(d); of != nil {
+		r.Lease = of.lease.State()
+	}
+	c := p.running[d]
+	if c.uploader != nil {
+		r.Stream, r.Streams = c.stream.State(), c.stream.Counts()
+		r.Queue = web.Queue{Live: c.queue.Len(watcher.Live), Backlog: c.queue.Len(watcher.Backlog),
+			Delayed: c.queue.Delayed()}
+		r.Uploader, r.Activity, r.Paused = c.uploader.Stats(), c.uploader.Activity(), c.uploader.Paused()
+	}
+	if c.poll != nil {
+		r.Polling, r.Polls = true, c.poll.Counts()
+	}
+	if statser, ok := c.remote.(site.Statser); ok {
+		r.Site = statser.Stats()
+	}
+	return r
 }
 
 var (
@@ -188,9 +206,9 @@ func read[T any](a *adapter, from func(databases) (T, error)) (result T, err err
 	return from(db)
 }
 
-// Pauses returns what people have paused.
-func (a *adapter) Pauses(ctx context.Context) ([]state.Pause, error) {
-	return read(a, func(db databases) ([]state.Pause, error) { return db.routes[0].pauses.List(ctx) })
+// Pauses returns what people have paused of a direction.
+func (a *adapter) Pauses(ctx context.Context, d config.Direction) ([]state.Pause, error) {
+	return read(a, func(db databases) ([]state.Pause, error) { return db.route(d).pauses.List(ctx) })
 }
 
 // Projects returns the projects.
@@ -198,17 +216,18 @@ func (a *adapter) Projects(ctx context.Context) ([]avalon.Project, error) {
 	return read(a, func(db databases) ([]avalon.Project, error) { return db.store.Projects(ctx) })
 }
 
-// Count counts the files of a project.
-func (a *adapter) Count(ctx context.Context, project string) (avalon.Stats, error) {
+// Count counts the files of a project by the rules of a direction.
+func (a *adapter) Count(ctx context.Context, d config.Direction, project string) (avalon.Stats, error) {
 	return read(a, func(db databases) (avalon.Stats, error) {
-		return db.store.Stats(ctx, project, Rules(a.cfg, config.Up), time.Now())
+		return db.store.Stats(ctx, project, db.route(d).rules, time.Now())
 	})
 }
 
-// Failed returns files that have no tries left.
-func (a *adapter) Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error) {
+// Failed returns files that have no tries left in a direction.
+func (a *adapter) Failed(ctx context.Context, d config.Direction, project string, limit int) ([]avalon.FailedFile,
+	error) {
 	return read(a, func(db databases) ([]avalon.FailedFile, error) {
-		return db.store.Failed(ctx, project, Rules(a.cfg, config.Up), limit)
+		return db.store.Failed(ctx, project, db.route(d).rules, limit)
 	})
 }
 
@@ -236,16 +255,23 @@ func (a *adapter) Retry(ctx context.Context, project, id string) (int64, error) 
 	if err != nil {
 		return 0, err
 	}
-	r := avalon.Retry{Site: a.cfg.RemoteSite, MinTries: a.cfg.RetryCount}
+	retry := avalon.Retry{MinTries: a.cfg.RetryCount}
 	if id != "" {
 		key, _, err := db.store.Find(ctx, project, id)
 		if key.ID.IsZero() {
 			return 0, err
 		}
-		r.MinTries, r.Representations = 1, []avalon.ID{key.ID}
+		retry.MinTries, retry.Representations = 1, []avalon.ID{key.ID}
 	}
-	edited, err := db.store.Retry(ctx, project, r)
-	return edited.Files, err
+	var files int64
+	var errs []error
+	for _, r := range db.routes {
+		retry.Site = r.rules.To
+		edited, err := db.store.Retry(ctx, project, retry)
+		files += edited.Files
+		errs = append(errs, err)
+	}
+	return files, errors.Join(errs...)
 }
 
 // Pause pauses a project, or all if it is "".

@@ -49,7 +49,8 @@ func (m metrics) check(t *testing.T, where, expr string) {
 	t.Helper()
 	// Grafana puts these in.
 	parsed, err := metricsql.Parse(
-		strings.NewReplacer("$__rate_interval", "5m", "$job", "sitesync", "$site", ".*").Replace(expr),
+		strings.NewReplacer("$__rate_interval", "5m", "$job", "sitesync", "$site", ".*",
+			"$direction", ".*").Replace(expr),
 	)
 	if err != nil {
 		t.Errorf("%s: %s: %v", where, expr, err)
@@ -75,8 +76,8 @@ func (m metrics) check(t *testing.T, where, expr string) {
 						continue
 					}
 					values, ok := known[f.Label]
-					if anySite := f.Label == "site" && f.IsRegexp; !ok || !anySite &&
-						!slices.Contains(values, f.Value) {
+					chosen := f.IsRegexp && (f.Label == "site" || f.Label == "direction") // by a variable
+					if !ok || !chosen && !slices.Contains(values, f.Value) {
 						t.Errorf("%s: %s has no label %s=%q", where, name, f.Label, f.Value)
 					}
 				}
@@ -160,7 +161,7 @@ func TestDashboard(t *testing.T) {
 	for _, v := range d.Templating.List {
 		variables = append(variables, v.Name)
 		if of := regexp.MustCompile(`^label_values\((\w+)(?:\{.*\})?, ` +
-			`(?:job|site)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" &&
+			`(?:job|site|direction)\)$`).FindStringSubmatch(v.Definition); v.Definition != "" &&
 			(of == nil || m[of[1]] == nil) {
 			t.Errorf("variable %s is %s", v.Name, v.Definition)
 		}

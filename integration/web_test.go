@@ -53,10 +53,11 @@ func (p page) is(path string, status int, body string) func() bool {
 	}
 }
 
-// withoutSite drops the label that all metrics of the remote site have.
-var withoutSite = strings.NewReplacer(`{site="gdrive"}`, "", `,site="gdrive"`, "", `site="gdrive",`, "")
+// unlabeled drops the labels that the metrics of uploads to the remote site have.
+var unlabeled = strings.NewReplacer(`{site="gdrive"}`, "", `{direction="up",site="gdrive"}`, "", `,site="gdrive"`, "",
+	`site="gdrive",`, "", `direction="up",`, "")
 
-// metrics are the samples of a scrape by name and labels, without the label of the site.
+// metrics are the samples of a scrape by name and labels, without the labels of uploads.
 func (p page) metrics() map[string]float64 {
 	p.s.t.Helper()
 	status, body := p.get("/metrics")
@@ -67,7 +68,7 @@ func (p page) metrics() map[string]float64 {
 	for in := bufio.NewScanner(strings.NewReader(body)); in.Scan(); {
 		if line := in.Text(); !strings.HasPrefix(line, "#") {
 			space := strings.LastIndexByte(line, ' ')
-			samples[withoutSite.Replace(line[:space])] = must(strconv.ParseFloat(line[space+1:], 64))(p.s.t)
+			samples[unlabeled.Replace(line[:space])] = must(strconv.ParseFloat(line[space+1:], 64))(p.s.t)
 		}
 	}
 	return samples
@@ -113,7 +114,7 @@ func TestHealthAndMetrics(t *testing.T) {
 		"sitesync_synced_bytes_total":                                                      1000,
 		"sitesync_failed_tries_total":                                                      1,
 		"sitesync_reaction_seconds_count":                                                  10,
-		"sitesync_upload_seconds_count":                                                    10,
+		"sitesync_transfer_seconds_count":                                                  10,
 		`sitesync_drive_requests_total{kind="files.create.multipart",outcome="ok"}`:        10,
 		`sitesync_drive_requests_total{kind="files.create.multipart",outcome="forbidden"}`: 1,
 		`sitesync_drive_requests_total{kind="files.create.multipart",outcome="refused"}`:   1,

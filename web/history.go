@@ -2,11 +2,13 @@ package web
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/uploader"
 )
 
@@ -34,6 +36,7 @@ type history struct {
 // syncedGroup is files of a representation that were synced at about the same time.
 type syncedGroup struct {
 	Key              avalon.Key
+	Direction        config.Direction
 	Path             string // of the last file
 	Files            int64
 	Bytes            int64
@@ -43,21 +46,32 @@ type syncedGroup struct {
 
 // minute is what was synced in one minute.
 type minute struct {
-	at           int64 // minutes since 1970
-	files, bytes int64
+	at       int64 // minutes since 1970
+	up, down amount
+}
+
+// amount is a number of files, and of their bytes.
+type amount struct{ files, bytes int64 }
+
+// of is the part of a direction.
+func (m *minute) of(d config.Direction) *amount {
+	if d == config.Down {
+		return &m.down
+	}
+	return &m.up
 }
 
 // add adds a file.
 func (h *history) add(f uploader.SyncedFile, now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	m := h.minute(now.Unix() / 60)
-	m.files++
-	m.bytes += f.Bytes
+	n := h.minute(now.Unix() / 60).of(f.Direction)
+	n.files++
+	n.bytes += f.Bytes
 
-	group := syncedGroup{Key: f.Key, Fastest: f.Reaction, Slowest: f.Reaction}
+	group := syncedGroup{Key: f.Key, Direction: f.Direction, Fastest: f.Reaction, Slowest: f.Reaction}
 	for i := len(h.recent) - 1; i >= max(0, len(h.recent)-maxInterleaved); i-- {
-		if r := h.recent[i]; r.Key == f.Key && now.Sub(r.At) < groupWithin {
+		if r := h.recent[i]; r.Key == f.Key && r.Direction == f.Direction && now.Sub(r.At) < groupWithin {
 			group = r
 			h.recent = slices.Delete(h.recent, i, i+1)
 			break
@@ -101,33 +115,59 @@ func (h *history) hour(now time.Time) (hour [chartMinutes]minute) {
 	return hour
 }
 
-// chart is the last hour as two rows of bars.
+// chart is the last hour as two rows of bars. What was downloaded stands on what was uploaded.
 type chart struct {
-	Files, Bytes       string // paths of an SVG, chartMinutes*10 wide and chartHeight high
-	MaxFiles, MaxBytes int64  // in a minute
-	SumFiles, SumBytes int64
+	Files, Bytes bars
 }
+
+// bars are a row of bars.
+type bars struct {
+	Up, Down       string // paths of an SVG, chartMinutes*10 wide and chartHeight high
+	Max            int64  // in a minute, both ways together
+	SumUp, SumDown int64
+}
+
+// Sum is what was synced both ways.
+func (b bars) Sum() int64 { return b.SumUp + b.SumDown }
 
 const chartHeight = 60
 
-func newChart(hour [chartMinutes]minute) (c chart) {
-	c.Files, c.MaxFiles, c.SumFiles = bars(hour, func(m minute) int64 { return m.files })
-	c.Bytes, c.MaxBytes, c.SumBytes = bars(hour, func(m minute) int64 { return m.bytes })
-	return c
+func newChart(hour [chartMinutes]minute) chart {
+	return chart{
+		Files: newBars(hour, func(a amount) int64 { return a.files }),
+		Bytes: newBars(hour, func(a amount) int64 { return a.bytes }),
+	}
 }
 
-// bars draws a row of bars, each high enough to be seen, and returns the highest number and the sum of all.
-func bars(hour [chartMinutes]minute, count func(minute) int64) (path string, highest, sum int64) {
+// newBars draws a row of bars. What is not 0 is high enough to be seen.
+func newBars(hour [chartMinutes]minute, count func(amount) int64) (b bars) {
 	for _, m := range hour {
-		highest, sum = max(highest, count(m)), sum+count(m)
+		up, down := count(m.up), count(m.down)
+		b.Max, b.SumUp, b.SumDown = max(b.Max, up+down), b.SumUp+up, b.SumDown+down
+	}
+	const lowest = 2.0
+	height := func(n int64) float64 {
+		if n == 0 {
+			return 0
+		}
+		return max(float64(n)/float64(b.Max)*chartHeight, lowest)
+	}
+	bar := func(i int, from, h float64) string {
+		if h == 0 {
+			return ""
+		}
+		return fmt.Sprintf("M%d %.4gv-%.1fh8v%.1fz", i*10+1, chartHeight-from, h, h)
 	}
 	for i, m := range hour {
-		if n := count(m); n > 0 {
-			h := max(float64(n)/float64(highest)*chartHeight, 2)
-			path += fmt.Sprintf("M%d %dv-%.1fh8v%.1fz", i*10+1, chartHeight, h, h)
+		up, down := height(count(m.up)), height(count(m.down))
+		if down > 0 {
+			up = min(up, chartHeight-lowest) // leaves place for what stands on it
 		}
+		up = math.Round(up*10) / 10
+		b.Up += bar(i, 0, up)
+		b.Down += bar(i, up, min(down, chartHeight-up))
 	}
-	return path, highest, sum
+	return b
 }
 
 const (
@@ -146,8 +186,9 @@ type speeds struct {
 
 // transferKey tells transfers apart, also of uploaders that have run one after the other.
 type transferKey struct {
-	id    uint64
-	began time.Time
+	direction config.Direction
+	id        uint64
+	began     time.Time
 }
 
 // sample is the progress of a transfer at one time.
@@ -157,14 +198,14 @@ type sample struct {
 	perSecond float64 // 0 if not known yet
 }
 
-// measure returns the speeds of all transfers that run, in bytes a second; 0 where it is not known.
-func (s *speeds) measure(transfers []uploader.Transfer, now time.Time) []float64 {
+// measure sets the speeds of all transfers that run, where they are known.
+func (s *speeds) measure(transfers []transferRow, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	samples := make(map[transferKey]sample, len(transfers))
-	out := make([]float64, len(transfers))
-	for i, t := range transfers {
-		k := transferKey{t.ID, t.Began}
+	for i := range transfers {
+		t := &transfers[i]
+		k := transferKey{t.Direction, t.ID, t.Began}
 		last, ok := s.samples[k]
 		passed := now.Sub(last.at)
 		switch {
@@ -177,11 +218,10 @@ func (s *speeds) measure(transfers []uploader.Transfer, now time.Time) []float64
 			}
 			last = sample{now, t.Sent, speed}
 		}
-		samples[k], out[i] = last, last.perSecond
+		samples[k], t.Speed = last, last.perSecond
 		if age := now.Sub(t.Began); last.perSecond == 0 && age >= minTransferAge {
-			out[i] = float64(t.Sent) / age.Seconds()
+			t.Speed = float64(t.Sent) / age.Seconds()
 		}
 	}
 	s.samples = samples
-	return out
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/uploader"
 )
 
@@ -14,7 +15,8 @@ func key(project, rep string) avalon.Key {
 }
 
 func syncedFile(project, rep, path string, size int64, reaction time.Duration) uploader.SyncedFile {
-	return uploader.SyncedFile{Key: key(project, rep), Path: path, Bytes: size, Reaction: reaction}
+	return uploader.SyncedFile{Key: key(project, rep), Direction: config.Up, Path: path, Bytes: size,
+		Reaction: reaction}
 }
 
 // The files of a sequence are one line, also if those of another come between them.
@@ -62,10 +64,10 @@ func TestHour(t *testing.T) {
 	hour := h.hour(start.Add(76 * time.Minute))
 	got := map[int]int64{}
 	for i, m := range hour {
-		if m.files > 0 {
-			got[i] = m.files
-			if m.bytes != 100*m.files {
-				t.Errorf("minute %d has %d bytes", i, m.bytes)
+		if m.up.files > 0 {
+			got[i] = m.up.files
+			if m.up.bytes != 100*m.up.files {
+				t.Errorf("minute %d has %d bytes", i, m.up.bytes)
 			}
 		}
 	}
@@ -74,12 +76,46 @@ func TestHour(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	c := newChart(hour)
-	if c.SumFiles != 5 || c.MaxFiles != 3 || c.SumBytes != 500 ||
-		c.Files != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
+	if c.Files.Sum() != 5 || c.Files.Max != 3 || c.Bytes.Sum() != 500 || c.Files.Down != "" ||
+		c.Files.Up != "M131 60v-20.0h8v20.0zM581 60v-60.0h8v60.0zM591 60v-20.0h8v20.0z" {
 		t.Errorf("%+v", c)
 	}
-	if c := newChart([chartMinutes]minute{}); c.Files != "" || c.SumFiles != 0 {
+	if c := newChart([chartMinutes]minute{}); c.Files != (bars{}) {
 		t.Errorf("an empty hour: %+v", c)
+	}
+}
+
+// Downloads stand on the uploads of the same minute, and neither hides the other.
+func TestHourOfBothDirections(t *testing.T) {
+	t.Parallel()
+	var h history
+	now := time.Date(2026, 11, 25, 12, 0, 30, 0, time.UTC)
+	add := func(minutes, uploads, downloads int) {
+		f := syncedFile("Test", "a", "a.ma", 100, 0)
+		for range uploads {
+			h.add(f, now.Add(-time.Duration(minutes)*time.Minute))
+		}
+		f.Direction = config.Down
+		for range downloads {
+			h.add(f, now.Add(-time.Duration(minutes)*time.Minute))
+		}
+	}
+	add(3, 0, 2)
+	add(2, 1, 1)
+	add(1, 999, 1)
+	add(0, 1, 999)
+	got := newChart(h.hour(now)).Files
+	want := bars{
+		Up:   "M571 60v-2.0h8v2.0zM581 60v-58.0h8v58.0zM591 60v-2.0h8v2.0z",
+		Down: "M561 60v-2.0h8v2.0zM571 58v-2.0h8v2.0zM581 2v-2.0h8v2.0zM591 58v-58.0h8v58.0z",
+		Max:  1000, SumUp: 1001, SumDown: 1003,
+	}
+	if got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+	// The files of a representation that went both ways are two lines.
+	if list := h.last(10); len(list) < 2 || list[0].Direction != config.Down || list[1].Direction != config.Up {
+		t.Errorf("just synced: %+v", list)
 	}
 }
 
@@ -87,12 +123,13 @@ func TestSpeeds(t *testing.T) {
 	t.Parallel()
 	var s speeds
 	start := time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
-	at := func(seconds float64, sent ...int64) []float64 {
-		var all []uploader.Transfer
-		for i, n := range sent {
-			all = append(all, uploader.Transfer{ID: uint64(i), Sent: n, Began: start})
+	at := func(seconds float64, sent ...int64) []transferRow {
+		var all []transferRow
+		for i, n := range sent { // with numbers that each direction counts for itself
+			all = append(all, transferRow{Transfer: uploader.Transfer{Sent: n, Began: start}, Direction: upDown[i]})
 		}
-		return s.measure(all, start.Add(time.Duration(seconds*float64(time.Second))))
+		s.measure(all, start.Add(time.Duration(seconds*float64(time.Second))))
+		return all
 	}
 	for _, step := range []struct {
 		after float64
@@ -106,8 +143,10 @@ func TestSpeeds(t *testing.T) {
 		{3, 1050, 525. / 2},
 		{4, 1050, 525. / 4},
 	} {
-		if got := at(step.after, step.sent)[0]; got < step.want*0.99 || got > step.want*1.02 {
-			t.Errorf("after %v s: %v bytes a second, want %v", step.after, got, step.want)
+		for _, row := range at(step.after, step.sent, step.sent) {
+			if got := row.Speed; got < step.want*0.99 || got > step.want*1.02 {
+				t.Errorf("after %v s: %v bytes a second, want %v", step.after, got, step.want)
+			}
 		}
 	}
 	at(10)
@@ -134,10 +173,18 @@ func TestTransferText(t *testing.T) {
 		{4 << 30, 1 << 30, 1 << 20, 51*time.Minute + 12*time.Second,
 			"1.0 GiB of 4.0 GiB, 1.0 MiB/s, 51 min 12 s left", 25},
 	} {
-		row := transferRow{uploader.Transfer{Size: test.size, Sent: test.sent}, test.speed, test.left}
+		row := transferRow{uploader.Transfer{Size: test.size, Sent: test.sent}, config.Up, test.speed, test.left}
 		if row.Text() != test.text || row.Percent() != test.percent {
 			t.Errorf("%+v: %q, %d %%", test, row.Text(), row.Percent())
 		}
+	}
+}
+
+func TestDownloadText(t *testing.T) {
+	t.Parallel()
+	row := transferRow{Transfer: uploader.Transfer{Size: 100, Sent: 100}, Direction: config.Down}
+	if want := "100 B received, to be confirmed"; row.Text() != want {
+		t.Errorf("%q, want %q", row.Text(), want)
 	}
 }
 

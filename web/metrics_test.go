@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/site"
 	"sitesync/state"
 	"sitesync/uploader"
@@ -22,14 +23,15 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// full has another number in each place.
-var full = Snapshot{
-	Lease:   state.LeaseState{Held: true},
-	Stream:  watcher.StreamOpen,
-	Streams: watcher.StreamCounts{Opened: 1, Lost: map[avalon.Reason]int64{"primary changed": 2, "history lost": 3}},
-	Polling: true,
-	Polls:   watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
-	Queue:   Queue{Live: 6, Backlog: 7, Delayed: 8},
+// full has another number in each place of a route. The routes share one pacer.
+var full = Snapshot{MadeAccessible: 34, Routes: []Route{{
+	Direction: config.Up,
+	Lease:     state.LeaseState{Held: true},
+	Stream:    watcher.StreamOpen,
+	Streams:   watcher.StreamCounts{Opened: 1, Lost: map[avalon.Reason]int64{"primary changed": 2, "history lost": 3}},
+	Polling:   true,
+	Polls:     watcher.PollCounts{Runs: 4, Failures: 5, Success: time.UnixMilli(1_764_000_000_250)},
+	Queue:     Queue{Live: 6, Backlog: 7, Delayed: 8},
 	Uploader: uploader.Stats{
 		Synced: 9, SyncedBytes: 10, FailedTries: 11, FailedFiles: 12, InvalidDocs: 13, Transfers: 14,
 		Holding: uploader.Holds{uploader.SiteTarget: 15, uploader.LocalRoot: 16, uploader.Settings: 17},
@@ -45,8 +47,15 @@ var full = Snapshot{
 		Throttled: 23,
 		Limit:     24.5,
 	},
-	MadeAccessible: 30,
-}
+}, {
+	Direction: config.Down,
+	Uploader:  uploader.Stats{Synced: 30, SyncedBytes: 31, Holding: uploader.Holds{uploader.LocalRoot: 32}},
+	Site: site.Stats{
+		Requests:  map[site.Request]int64{{Kind: "files.get", Outcome: "ok"}: 33},
+		Throttled: 23,
+		Limit:     24.5,
+	},
+}}}
 
 // scrape returns the metrics of our own, but for what says which build it is.
 func scrape(t *testing.T, s *Server) string {
@@ -66,9 +75,10 @@ func scrape(t *testing.T, s *Server) string {
 }
 
 func TestMetrics(t *testing.T) {
-	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive"}})
-	s.Synced(uploader.SyncedFile{Took: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
-	s.Synced(uploader.SyncedFile{Took: time.Second, Reaction: 2 * time.Hour})
+	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive", Directions: upDown}})
+	s.Synced(uploader.SyncedFile{Direction: config.Up, Took: 3 * time.Millisecond, Reaction: 20 * time.Millisecond})
+	s.Synced(uploader.SyncedFile{Direction: config.Up, Took: time.Second, Reaction: 2 * time.Hour})
+	s.Synced(uploader.SyncedFile{Direction: config.Down, Took: time.Minute, Reaction: time.Hour})
 	got := scrape(t, s)
 	const golden = "testdata/metrics.golden"
 	if *update {
@@ -87,13 +97,16 @@ func TestMetrics(t *testing.T) {
 
 // What has no number yet is scraped all the same, so that a rate from the start on is right.
 func TestMetricsAtTheStart(t *testing.T) {
-	got := scrape(t, New(Options{Snapshot: always(Snapshot{}), Ping: well}))
+	got := scrape(t, New(Options{Snapshot: always(started), Ping: well, About: About{Directions: up}}))
 	for _, want := range []string{
-		"sitesync_synced_files_total 0", "sitesync_lease_held 0", `sitesync_holds_total{kind="site"} 0`,
-		`sitesync_queue_keys{lane="live"} 0`,
-		`sitesync_stream_state{state="closed"} 1`, `sitesync_stream_state{state="open"} 0`,
-		"sitesync_poll_last_success_timestamp_seconds 0",
-		"sitesync_drive_limit_requests_per_second +Inf", "sitesync_reaction_seconds_count 0",
+		`sitesync_synced_files_total{direction="up"} 0`, `sitesync_lease_held{direction="up"} 0`,
+		`sitesync_holds_total{direction="up",kind="site"} 0`,
+		`sitesync_queue_keys{direction="up",lane="live"} 0`,
+		`sitesync_stream_state{direction="up",state="closed"} 1`,
+		`sitesync_stream_state{direction="up",state="open"} 0`,
+		`sitesync_poll_last_success_timestamp_seconds{direction="up"} 0`,
+		"sitesync_drive_limit_requests_per_second +Inf", `sitesync_reaction_seconds_count{direction="up"} 0`,
+		`sitesync_transfer_seconds_count{direction="up"} 0`,
 	} {
 		if !strings.Contains(got, want+"\n") {
 			t.Errorf("no line %s in\n%s", want, got)
@@ -101,9 +114,17 @@ func TestMetricsAtTheStart(t *testing.T) {
 	}
 }
 
+// An idle sitesync holds no lease, which the alerts look for.
+func TestMetricsOfAnIdleOne(t *testing.T) {
+	got := scrape(t, New(Options{Snapshot: always(Snapshot{Idle: true}), Ping: well}))
+	if want := "sitesync_lease_held 0"; !strings.Contains(got, want+"\n") {
+		t.Errorf("no line %s in\n%s", want, got)
+	}
+}
+
 // The registry has all that dashboards expect, and Prometheus's linter finds nothing in it.
 func TestMetricsLint(t *testing.T) {
-	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive"}})
+	s := New(Options{Snapshot: always(full), Ping: well, About: About{RemoteSite: "gdrive", Directions: upDown}})
 	problems, err := testutil.GatherAndLint(s.metrics.registry)
 	if err != nil {
 		t.Fatal(err)
@@ -126,9 +147,9 @@ func TestStreamStates(t *testing.T) {
 		watcher.StreamUnavailable: "not_available",
 	}
 	for state := range states {
-		got := scrape(t, New(Options{Snapshot: always(Snapshot{Stream: state}), Ping: well}))
+		got := scrape(t, New(Options{Snapshot: always(routes(Route{Direction: config.Up, Stream: state})), Ping: well}))
 		for other, name := range states {
-			want := fmt.Sprintf(`sitesync_stream_state{state="%s"} %v`, name, oneIf(other == state))
+			want := fmt.Sprintf(`sitesync_stream_state{direction="up",state="%s"} %v`, name, oneIf(other == state))
 			if !strings.Contains(got, want+"\n") {
 				t.Errorf("%s: no line %s in\n%s", state, want, got)
 			}

@@ -357,7 +357,7 @@ func (s *Server) retry(w http.ResponseWriter, r *http.Request, session *session)
 func (s *Server) pause(w http.ResponseWriter, r *http.Request, session *session) {
 	project := r.FormValue("project")
 	s.act(w, r, session, "pause", func(ctx context.Context) (string, error) {
-		return uploadsOf(project) + " are paused. Running uploads finish.",
+		return s.transfersOf(project) + " are paused. Running " + s.About.Noun() + "s finish.",
 			s.Actions.Pause(ctx, project, "the page, from "+r.RemoteAddr)
 	})
 }
@@ -365,13 +365,15 @@ func (s *Server) pause(w http.ResponseWriter, r *http.Request, session *session)
 func (s *Server) resume(w http.ResponseWriter, r *http.Request, session *session) {
 	project := r.FormValue("project")
 	s.act(w, r, session, "resume", func(ctx context.Context) (string, error) {
-		return uploadsOf(project) + " are resumed.", s.Actions.Resume(ctx, project)
+		return s.transfersOf(project) + " are resumed.", s.Actions.Resume(ctx, project)
 	})
 }
 
-func uploadsOf(project string) string {
+// transfersOf names those of a project, or all if it is "".
+func (s *Server) transfersOf(project string) string {
+	name := s.About.Noun() + "s"
 	if project == "" {
-		return "All uploads"
+		return "All " + name
 	}
-	return "Uploads of " + project
+	return title(name) + " of " + project
 }

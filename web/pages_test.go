@@ -22,10 +22,12 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/explain"
 	"sitesync/site"
 	"sitesync/state"
 	"sitesync/uploader"
+	"sitesync/watcher"
 )
 
 const testToken = "0123456789abcdef0123"
@@ -69,7 +71,7 @@ func open(t *testing.T, change ...func(*Options)) *browser {
 	t.Helper()
 	core, logs := observer.New(zap.DebugLevel)
 	o := Options{Listen: "127.0.0.1:0", Snapshot: always(working), Ping: well, Log: zap.New(core),
-		About: About{ActiveSite: "studio", RemoteSite: "gdrive", Host: "sync1"}, Source: &source{}}
+		About: About{ActiveSite: "studio", RemoteSite: "gdrive", Host: "sync1", Directions: up}, Source: &source{}}
 	for _, c := range change {
 		c(&o)
 	}
@@ -162,15 +164,15 @@ func TestPagesRunNothingThatStandsInThem(t *testing.T) {
 			}, nil
 		},
 	}
-	snapshot := with(working, func(s *Snapshot) {
-		s.Activity = uploader.Activity{
+	snapshot := with(both, func(r *Route) {
+		r.Activity = uploader.Activity{
 			Transfers: []uploader.Transfer{{Key: k, Path: path, Size: 10, ID: 1, Sent: 3, Began: now}},
 			Waiting:   []uploader.Waiting{{Key: k, Path: path, Away: true, Why: evil, Until: now}},
 			Held:      []uploader.Hold{{Target: uploader.Target{Name: evil}, Why: evil, Since: now, Next: now}},
 		}
 	})
 	b := open(t, withActions(&actions{}), func(o *Options) {
-		o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil}
+		o.Source, o.Snapshot, o.About = s, always(snapshot), About{evil, evil, evil, evil, upDown}
 	})
 	b.signIn()
 	values := regexp.MustCompile(`="[^"]*"`)
@@ -221,8 +223,8 @@ func TestPageWithoutJavaScript(t *testing.T) {
 			Error: "there is a folder of that name on Drive", LastFailed: now.Add(-2 * time.Hour)}},
 		room: site.Quota{Known: true, Limit: 100 << 30, Used: 99 << 30},
 	}
-	snapshot := with(working, func(s *Snapshot) {
-		s.Activity = uploader.Activity{Live: 3,
+	snapshot := with(working, func(r *Route) {
+		r.Activity = uploader.Activity{Live: 3,
 			Transfers: []uploader.Transfer{{Key: k, Path: path("large.vdb"), Size: 1 << 30, ID: 1, Sent: 1 << 28,
 				Began: now.Add(-10 * time.Second)}},
 			Waiting: []uploader.Waiting{{Key: k, Path: path("late.exr"), Why: "the source is not there",
@@ -253,10 +255,96 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	}
 }
 
+// One page has both directions: what each has in common stands there once, and all else names its direction.
+func TestPageOfBothDirections(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	k := key("Aurora", "6b050e7f95b3069bbeff69ac")
+	transfer := func(id uint64, name string) []uploader.Transfer {
+		return []uploader.Transfer{{Key: k, Path: "{root}/Aurora/Assets/" + name, Size: 100, ID: id, Sent: 100,
+			Began: now}}
+	}
+	up, down := both.Routes[0], both.Routes[1]
+	up.Activity = uploader.Activity{Transfers: transfer(1, "sent.ma"), Live: 2,
+		Waiting: []uploader.Waiting{{Key: k, Path: "late.exr", Until: now.Add(2 * time.Second)}}}
+	up.Uploader.Synced, up.Uploader.SyncedBytes = 1000, 1<<30
+	down.Activity = uploader.Activity{Transfers: transfer(1, "received.ma"), Live: 1,
+		Waiting: []uploader.Waiting{{Key: k, Path: "quota.exr", Failed: true, Until: now.Add(time.Second)}},
+		Held: []uploader.Hold{{Target: uploader.Target{Kind: uploader.LocalRoot, Name: "/mnt/full"},
+			Why: "no space left on device", Since: now, Next: now}}}
+	down.Uploader.Synced, down.Uploader.SyncedBytes = 234, 1<<30
+	down.Lease, down.Stream = state.LeaseState{Held: true}, watcher.StreamClosed
+	s := &source{
+		projects: []string{"Aurora", "Borealis"},
+		counts: avalon.Stats{Pending: avalon.FileCount{Files: 12, Bytes: 3 << 30},
+			Synced: avalon.FileCount{Files: 100, Bytes: 1 << 40}},
+		countsDown: avalon.Stats{Pending: avalon.FileCount{Files: 34, Bytes: 5 << 30},
+			Synced: avalon.FileCount{Files: 200, Bytes: 2 << 40}, Oldest: now.Add(-3 * time.Hour)},
+		paused: []state.Pause{{Project: "Aurora", By: "td", Since: now}},
+		pausedDown: []state.Pause{{Project: "Aurora", By: "td", Since: now},
+			{Project: "Borealis", By: "it", Since: now}},
+		failedDown: []avalon.FailedFile{{Key: k, Path: "{root}/Aurora/broken.ma", Tries: 3, LastFailed: now}},
+	}
+	b := open(t, withActions(&actions{}), func(o *Options) {
+		o.Source, o.Snapshot, o.About.Directions = s, always(routes(up, down)), upDown
+	})
+	b.signIn()
+	_, body := b.get("/")
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<wbr>|<[^>]*>`).ReplaceAllString(body, " ")), " ")
+	for _, want := range []string{
+		"sitesync: studio and gdrive Skip", "syncs studio and gdrive", "Some downloads are held until this is repaired",
+		"Pause transfers",
+		"download /mnt/full : no space left on device",
+		"Transfers now", "upload sent.ma Aurora · Assets 100 %", "download received.ma Aurora · Assets 100 %",
+		"100 B sent, to be confirmed", "100 B received, to be confirmed", "Next, just published: 3 files",
+		"download quota.exr", "the next try", "upload late.exr", "its source",
+		"download broken.ma", "Active process this one on sync1",
+		"Site gdrive, uploads warning: ok 1 project paused", "Site gdrive, downloads warning: held in part",
+		"Publishes, uploads seen live", "Publishes, downloads warning: found by polling",
+		"Synced 1,234 files 1,000 uploaded, 234 downloaded; 2.0 GiB since it became active",
+		"Project To upload To download Failed On gdrive On studio Oldest",
+		"Aurora paused 12 3.0 GiB 34 5.0 GiB 0 100 1.0 TiB 200 2.0 TiB 3 h ago Resume",
+		"Borealis downloads paused 12 3.0 GiB", "All 24 6.0 GiB 68 10 GiB 0 200 2.0 TiB 400 4.0 TiB",
+		"0 uploaded 0 downloaded",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// A sitesync that only downloads says so, in the words that one that uploads has for that.
+func TestPageOfDownloads(t *testing.T) {
+	t.Parallel()
+	snapshot := with(routes(both.Routes[1]), func(r *Route) {
+		r.Activity.Transfers = []uploader.Transfer{{Size: 1}}
+	})
+	b := open(t, withActions(&actions{}), func(o *Options) {
+		o.Snapshot, o.About.Directions = always(snapshot), []config.Direction{config.Down}
+		o.Source = &source{projects: []string{"A"}, countsDown: avalon.Stats{Pending: avalon.FileCount{Files: 1}}}
+	})
+	b.signIn()
+	_, body := b.get("/")
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(body, " ")), " ")
+	for _, want := range []string{"syncs gdrive to studio", "Downloading 1 file", "Downloading now", "Pause downloads",
+		"Project Pending Waiting Failed Synced To download On studio Oldest", "A 1 0 0 0 0 B 0 B –"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "pload") {
+		t.Errorf("the page has uploads:\n%s", text)
+	}
+}
+
 func TestHeadlines(t *testing.T) {
 	t.Parallel()
-	doing := func(a uploader.Activity) Snapshot { return with(working, func(s *Snapshot) { s.Activity = a }) }
+	doing := func(a uploader.Activity) Snapshot { return with(working, func(r *Route) { r.Activity = a }) }
 	busy := doing(uploader.Activity{Transfers: []uploader.Transfer{{Size: 1}, {Size: 1, ID: 2}}, Backlog: 1234})
+	downloads := func(change func(*Route)) Route { return with(both, change).Routes[1] }
 	held := doing(uploader.Activity{
 		Held: []uploader.Hold{{Target: uploader.Target{Kind: uploader.SiteTarget}, Why: "the drive is full"}},
 	})
@@ -279,15 +367,42 @@ func TestHeadlines(t *testing.T) {
 		"no database": {working, &source{err: errors.New("mongodb://sync:S3cr3t@mongo1 is away")}, Error,
 			"The database does not answer"},
 		"standby":  {standby, &source{}, Neutral, "Standby"},
-		"no lease": {Snapshot{}, &source{}, Error, "Cannot acquire the lease of the site"},
+		"no lease": {started, &source{}, Error, "Cannot acquire the lease of the site"},
 		"idle":     {Snapshot{Idle: true}, &source{}, Warning, "remote_site is empty"},
-		"stopping": {with(working, func(s *Snapshot) { s.Stopping = true }), &source{}, Warning, "stopping"},
+		"stopping": {stopping(working), &source{}, Warning, "stopping"},
 		"waiting": {doing(uploader.Activity{Waiting: []uploader.Waiting{{}}}), &source{}, InProgress,
 			"Some files wait"},
+		"both ways": {both, &source{}, OK, "Everything that was published is synced"},
+		"busy both ways": {routes(busy.Routes[0], downloads(func(r *Route) {
+			r.Activity = uploader.Activity{Transfers: []uploader.Transfer{{Size: 1}}, Live: 1}
+		})), &source{}, InProgress, "Uploading 2 files, downloading 1, 1,235 more to go"},
+		"downloads held": {routes(busy.Routes[0], downloads(func(r *Route) {
+			r.Uploader.Holding = uploader.Holds{uploader.SiteTarget: 1}
+		})), &source{}, Error, "All downloads are held"},
+		"both held in part": {routes(held.Routes[0], downloads(func(r *Route) {
+			r.Activity = held.Routes[0].Activity
+		})), &source{}, Error, "Some transfers are held"},
+		"downloads away": {routes(busy.Routes[0], downloads(func(r *Route) { r.Activity.Away = true })), &source{},
+			Warning, "gdrive is busy or out of reach; downloads are retried"},
+		"both paused": {both, &source{paused: []state.Pause{{By: "td"}}, pausedDown: []state.Pause{{By: "td"}}},
+			Warning, "Paused: no transfer begins"},
+		"downloads paused": {routes(busy.Routes[0], both.Routes[1]), &source{pausedDown: []state.Pause{{By: "td"}}},
+			Warning, "Paused in part: no download begins"},
+		"no lease of downloads": {routes(working.Routes[0], Route{Direction: config.Down}), &source{}, Error,
+			"Cannot acquire the lease of the downloads"},
+		"standby of downloads": {routes(working.Routes[0], Route{Direction: config.Down, Lease: theirs}), &source{}, OK,
+			"Everything that was published is synced"},
+		"standby of both": {routes(standby.Routes[0], Route{Direction: config.Down, Lease: theirs}), &source{}, Neutral,
+			"Standby"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := open(t, func(o *Options) { o.Snapshot, o.Source = always(test.snapshot), test.source })
+			b := open(t, func(o *Options) {
+				o.Snapshot, o.Source, o.About.Directions = always(test.snapshot), test.source, nil
+				for _, r := range test.snapshot.Routes {
+					o.About.Directions = append(o.About.Directions, r.Direction)
+				}
+			})
 			var body string
 			for range 100 { // the database is asked beside
 				if _, body = b.get("/"); strings.Contains(body, test.want) {
@@ -302,6 +417,22 @@ func TestHeadlines(t *testing.T) {
 				t.Error("the page has the password")
 			}
 		})
+	}
+}
+
+// A lease of one direction by another process is told apart from our own.
+func TestActiveProcesses(t *testing.T) {
+	t.Parallel()
+	b := open(t, func(o *Options) {
+		o.Snapshot, o.About.Directions = always(with(both, func(r *Route) { r.Lease = theirs })), upDown
+	})
+	_, body := b.get("/")
+	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(body, " ")), " ")
+	for _, want := range []string{"Active process, uploads this one on sync1",
+		"Active process, downloads on render07 process 4711, since", "Site gdrive ok", "Publishes seen live"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("the page lacks %q:\n%s", want, text)
+		}
 	}
 }
 
@@ -742,7 +873,7 @@ func TestContrast(t *testing.T) {
 			"text":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
 			"soft":  {"back", "card", "quiet", "ok-back", "warning-back", "error-back", "progress-back"},
 			"error": {"card", "back", "error-back"}, "warning": {"back", "card", "warning-back"},
-			"accent": {"back", "card"}, "accent-text": {"accent"},
+			"accent": {"back", "card", "quiet"}, "accent-text": {"accent"},
 		} {
 			for _, back := range backs {
 				if got := contrast(t, colors[text], colors[back]); got < 4.5 {

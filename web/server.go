@@ -4,13 +4,16 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,10 +80,10 @@ type Server struct {
 
 // New returns a server that does not listen yet.
 func New(o Options) *Server {
-	s := &Server{Options: o, metrics: newMetrics(o.About.RemoteSite, o.Snapshot), stopTimeout: stopTimeout,
+	s := &Server{Options: o, metrics: newMetrics(o.About, o.Snapshot), stopTimeout: stopTimeout,
 		readTimeout: readTimeout, writeTimeout: writeTimeout}
 	if o.Source != nil {
-		s.stats, s.explanations = newStatsCache(o.Source, o.Log), newExplainCache(o.Source.Explain)
+		s.stats, s.explanations = newStatsCache(o.Source, o.About.Directions, o.Log), newExplainCache(o.Source.Explain)
 	}
 	if o.Actions != nil {
 		s.sessions = newSessions(o.Token)
@@ -142,8 +145,8 @@ func (s *Server) Stop() {
 
 // Synced adds a file that was synced to the history and the metrics.
 func (s *Server) Synced(f uploader.SyncedFile) {
-	s.metrics.upload.Observe(f.Took.Seconds())
-	s.metrics.reaction.Observe(f.Reaction.Seconds())
+	s.metrics.transfer.WithLabelValues(string(f.Direction)).Observe(f.Took.Seconds())
+	s.metrics.reaction.WithLabelValues(string(f.Direction)).Observe(f.Reaction.Seconds())
 	s.history.add(f, time.Now())
 }
 
@@ -222,12 +225,20 @@ func hostOf(address string) string {
 	return strings.Trim(address, "[]")
 }
 
-// Snapshot is the state of sitesync at one moment. The zero value is one that has just started.
+// Snapshot is the state of sitesync at one moment.
 type Snapshot struct {
 	Idle     bool // remote_site is empty, so nothing is synced
 	Stopping bool
-	Majority string // what the replica set lacks for confirming writes, without names of hosts; empty if nothing
-	Lease    state.LeaseState
+	Majority string  // what the replica set lacks for confirming writes, without names of hosts; empty if nothing
+	Routes   []Route // one for each of [About.Directions], also before their pipelines run; none if idle
+
+	MadeAccessible int64 // files that got a record of a site of always_accessible_on
+}
+
+// Route is the state of a route at one moment. One that has just started has but a direction.
+type Route struct {
+	Direction config.Direction // Up or Down
+	Lease     state.LeaseState
 
 	// How publishes are found.
 	Stream  watcher.State
@@ -239,9 +250,7 @@ type Snapshot struct {
 	Uploader uploader.Stats
 	Activity uploader.Activity
 	Paused   uploader.Paused
-	Site     site.Stats
-
-	MadeAccessible int64 // files that got a record of a site of always_accessible_on
+	Site     site.Stats // of its connection to the remote site
 }
 
 // Queue counts the keys of representations that wait.
@@ -251,36 +260,69 @@ type Queue struct {
 }
 
 // standby reports whether another process holds the lease.
-func (s *Snapshot) standby() bool { return !s.Lease.Held && s.Lease.Holder != nil }
+func (r *Route) standby() bool { return !r.Lease.Held && r.Lease.Holder != nil }
 
 // polls reports whether publishes are found by the poll.
-func (s *Snapshot) polls() bool { return s.Polling && !s.Polls.Failing }
+func (r *Route) polls() bool { return r.Polling && !r.Polls.Failing }
+
+// standby reports whether other processes hold the leases of all routes.
+func (s *Snapshot) standby() bool {
+	return len(s.Routes) > 0 && !slices.ContainsFunc(s.Routes, func(r Route) bool { return !r.standby() })
+}
+
+// noun is what the transfers of these directions are called: "upload", "download", or "transfer" for both.
+func noun(directions []config.Direction) string {
+	if len(directions) == 1 {
+		return directions[0].Noun()
+	}
+	return "transfer"
+}
+
+// byRoute gathers what there is to say of each route. What all of them have in common stands alone; all else names its
+// direction.
+func byRoute(routes []Route, say func(*Route) []string) (all []string) {
+	said := make([][]string, len(routes))
+	for i := range routes {
+		said[i] = say(&routes[i])
+	}
+	for i, lines := range said {
+		for _, line := range lines {
+			if slices.ContainsFunc(said, func(of []string) bool { return !slices.Contains(of, line) }) {
+				line = routes[i].Direction.Noun() + "s: " + line
+			}
+			if !slices.Contains(all, line) {
+				all = append(all, line)
+			}
+		}
+	}
+	return all
+}
 
 // Source reads what the page shows from the database and the remote site. All methods may be called at the same time
-// from many goroutines; they are called seldom, and only while a page is open.
+// from many goroutines; they are called seldom, and only while a page is open. Directions are Up or Down.
 type Source interface {
-	// Pauses returns what people have paused, all first.
-	Pauses(ctx context.Context) ([]state.Pause, error)
+	// Pauses returns what people have paused of a direction, all first.
+	Pauses(ctx context.Context, d config.Direction) ([]state.Pause, error)
 	Projects(ctx context.Context) ([]avalon.Project, error)
-	// Count counts the files of a project. It may take long.
-	Count(ctx context.Context, project string) (avalon.Stats, error)
+	// Count counts the files of a project by the rules of a direction. It may take long.
+	Count(ctx context.Context, d config.Direction, project string) (avalon.Stats, error)
 	// Failed returns at most limit files of a project that have no tries left, the last to fail first.
-	Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error)
+	Failed(ctx context.Context, d config.Direction, project string, limit int) ([]avalon.FailedFile, error)
 	// Quota returns the space of the remote site.
 	Quota(ctx context.Context) (site.Quota, error)
 	// Explain says why a representation is synced or not. The error is an [*explain.NotFoundError] if there is none.
 	Explain(ctx context.Context, project, id string) (*explain.Report, error)
 }
 
-// Actions are what can be changed from the page.
+// Actions are what can be changed from the page, in all directions of the process at once.
 type Actions interface {
 	// Retry has failed files tried again: those of a representation, or all of a project if id is "". It returns how
 	// many there were.
 	Retry(ctx context.Context, project, id string) (int64, error)
-	// Pause pauses the uploads of a project, or all if it is "". Running uploads finish, no other begins. by says
+	// Pause pauses the transfers of a project, or all if it is "". Running ones finish, no other begins. by says
 	// for people who has paused them.
 	Pause(ctx context.Context, project, by string) error
-	// Resume ends a pause.
+	// Resume ends a pause, also one of a single direction.
 	Resume(ctx context.Context, project string) error
 }
 
@@ -289,10 +331,39 @@ type About struct {
 	ActiveSite, RemoteSite string // the latter is empty if nothing is synced
 	Host                   string
 	Version                string
+	Directions             []config.Direction // in which files are synced, Up first; none if nothing is synced
 }
 
-// health is the answer of /healthz.
+// Both reports whether files are synced in both directions.
+func (a About) Both() bool { return len(a.Directions) > 1 }
+
+// From is the site that files come from; with both directions, the active one.
+func (a About) From() string {
+	if slices.Equal(a.Directions, []config.Direction{config.Down}) {
+		return a.RemoteSite
+	}
+	return a.ActiveSite
+}
+
+// To is the other site.
+func (a About) To() string {
+	if a.From() == a.RemoteSite {
+		return a.ActiveSite
+	}
+	return a.RemoteSite
+}
+
+// Noun is what transfers are called: "upload" or "download" if there is only one direction.
+func (a About) Noun() string { return noun(a.Directions) }
+
+// health is the answer of /healthz. Of two routes, the status is the worse one, and each is there by its direction.
 type health struct {
+	routeHealth
+	Routes map[config.Direction]routeHealth `json:"routes,omitempty"`
+}
+
+// routeHealth is what /healthz says of a route.
+type routeHealth struct {
 	Status string         `json:"status"` // ok, held, paused, standby or idle
 	Holder *holder        `json:"holder,omitempty"`
 	Held   map[string]int `json:"held,omitempty"` // holds by kind; the log says why
@@ -308,26 +379,54 @@ type holder struct {
 
 // paused is what people have paused.
 type paused struct {
-	Site     bool `json:"site,omitempty"`
+	Site     bool `json:"site,omitempty"` // all transfers of a direction, at least
 	Projects int  `json:"projects,omitempty"`
 }
 
+// statuses are those of a route, the worst first. A process is a standby only if it is one for all routes.
+var statuses = []string{"held", "paused", "ok", "standby"}
+
 func healthOf(s Snapshot) health {
-	switch {
-	case s.Idle:
-		return health{Status: "idle"}
-	case s.standby():
-		h := health{Status: "standby"}
-		if l := s.Lease.Holder; l.Host != "" {
+	if s.Idle {
+		return health{routeHealth: routeHealth{Status: "idle"}}
+	}
+	h := health{Routes: map[config.Direction]routeHealth{}}
+	worst, held, projects := len(statuses)-1, map[string]int{}, map[string]bool{}
+	for _, r := range s.Routes {
+		of := r.health()
+		h.Routes[r.Direction] = of
+		worst = min(worst, slices.Index(statuses, of.Status))
+		if s.standby() {
+			h.Holder = cmp.Or(h.Holder, of.Holder)
+		}
+		for kind, n := range of.Held {
+			held[kind] += n
+		}
+		h.Paused.Site = h.Paused.Site || of.Paused.Site
+		if !r.standby() {
+			maps.Copy(projects, r.Paused.Projects)
+		}
+	}
+	h.Status, h.Held, h.Paused.Projects = statuses[worst], held, len(projects)
+	if len(h.Routes) == 1 {
+		h.Routes = nil // it says the same
+	}
+	return h
+}
+
+func (r *Route) health() routeHealth {
+	if r.standby() {
+		h := routeHealth{Status: "standby"}
+		if l := r.Lease.Holder; l.Host != "" {
 			h.Holder = &holder{l.Host, l.PID, l.Since.UTC()}
 		}
 		return h
 	}
-	h := health{Status: "ok", Held: map[string]int{}, Paused: paused{s.Paused.Site, len(s.Paused.Projects)}}
-	for kind, n := range s.Uploader.Holding {
+	h := routeHealth{Status: "ok", Held: map[string]int{}, Paused: paused{r.Paused.Site, len(r.Paused.Projects)}}
+	for kind, n := range r.Uploader.Holding {
 		h.Status, h.Held[heldKey(kind)] = "held", n
 	}
-	if s.Paused.Site {
+	if r.Paused.Site {
 		h.Status = "paused"
 	}
 	return h
@@ -372,13 +471,17 @@ func notReady(s Snapshot, databaseAnswers bool) []string {
 	if s.Majority != "" {
 		reasons = append(reasons, s.Majority)
 	}
-	if s.standby() {
-		return reasons // it watches nothing yet
+	return append(reasons, byRoute(s.Routes, (*Route).notReady)...)
+}
+
+func (r *Route) notReady() (reasons []string) {
+	if r.standby() {
+		return nil // it watches nothing yet
 	}
-	if !s.Lease.Held {
+	if !r.Lease.Held {
 		reasons = append(reasons, "the lease is not held")
 	}
-	if s.Stream != watcher.StreamOpen && !s.polls() {
+	if r.Stream != watcher.StreamOpen && !r.polls() {
 		reasons = append(reasons, "publishes are not seen: the change stream is not open, and the poll is off or fails")
 	}
 	return reasons
@@ -392,9 +495,12 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	answer := readiness{Ready: len(reasons) == 0, Reasons: reasons}
-	for _, h := range headOf(snapshot.Activity.Held, maxHeld).Rows {
-		answer.Held = append(answer.Held, h.Subject())
-	}
+	answer.Held = headOf(byRoute(snapshot.Routes, func(r *Route) (held []string) {
+		for _, h := range r.Activity.Held {
+			held = append(held, h.Subject())
+		}
+		return held
+	}), maxHeld).Rows
 	writeJSON(w, status, answer)
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
+	"sitesync/config"
 	"sitesync/state"
 	"sitesync/uploader"
 	"sitesync/watcher"
@@ -60,20 +62,32 @@ func ask(t *testing.T, method, url string) (*http.Response, string) {
 
 var (
 	since   = time.Date(2026, 11, 24, 5, 11, 44, 0, time.FixedZone("CET", 3600))
-	working = Snapshot{Lease: state.LeaseState{Held: true}, Stream: watcher.StreamOpen, Polling: true}
-	standby = Snapshot{Lease: state.LeaseState{Holder: &state.Holder{Host: "render07", PID: 4711, Since: since}}}
+	ours    = state.LeaseState{Held: true}
+	theirs  = state.LeaseState{Holder: &state.Holder{Host: "render07", PID: 4711, Since: since}}
+	working = routes(Route{Direction: config.Up, Lease: ours, Stream: watcher.StreamOpen, Polling: true})
+	standby = routes(Route{Direction: config.Up, Lease: theirs})
+	started = routes(Route{Direction: config.Up})
+	both    = routes(working.Routes[0], with(working, func(r *Route) { r.Direction = config.Down }).Routes[0])
 )
 
-// with changes a copy of a snapshot.
-func with(s Snapshot, change func(*Snapshot)) Snapshot {
-	change(&s)
+func routes(all ...Route) Snapshot { return Snapshot{Routes: all} }
+
+// with changes the last route of a copy of a snapshot.
+func with(s Snapshot, change func(*Route)) Snapshot {
+	s.Routes = slices.Clone(s.Routes)
+	change(&s.Routes[len(s.Routes)-1])
 	return s
 }
 
-// holding is a copy of a snapshot with these holds.
-func holding(s Snapshot, holds uploader.Holds) Snapshot {
-	s.Uploader.Holding = holds
+// stopping is a copy of a snapshot of a sitesync that stops.
+func stopping(s Snapshot) Snapshot {
+	s.Stopping = true
 	return s
+}
+
+// holding is a copy of a snapshot with these holds on the last route.
+func holding(s Snapshot, holds uploader.Holds) Snapshot {
+	return with(s, func(r *Route) { r.Uploader.Holding = holds })
 }
 
 func TestHealthz(t *testing.T) {
@@ -82,27 +96,44 @@ func TestHealthz(t *testing.T) {
 		snapshot Snapshot
 		want     string
 	}{
-		"just started": {Snapshot{}, `{"status":"ok"}`},
+		"just started": {started, `{"status":"ok"}`},
 		"working":      {working, `{"status":"ok"}`},
 		"idle":         {Snapshot{Idle: true}, `{"status":"idle"}`},
 		"standby": {standby,
 			`{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}`},
-		"standby of somebody unknown": {Snapshot{Lease: state.LeaseState{Holder: &state.Holder{}}},
+		"standby of somebody unknown": {routes(Route{Direction: config.Up,
+			Lease: state.LeaseState{Holder: &state.Holder{}}}),
 			`{"status":"standby"}`},
 		"held": {holding(working, uploader.Holds{uploader.SiteTarget: 1, uploader.LocalRoot: 2}),
 			`{"status":"held","held":{"local_roots":2,"site":1}}`},
-		"paused": {with(working, func(s *Snapshot) { s.Paused.Site = true }),
+		"paused": {with(working, func(r *Route) { r.Paused.Site = true }),
 			`{"status":"paused","paused":{"site":true}}`},
-		"project paused, another trouble": {with(working, func(s *Snapshot) {
-			s.Paused.Projects, s.Uploader.Holding = map[string]bool{"A": true, "B": true},
+		"project paused, another trouble": {with(working, func(r *Route) {
+			r.Paused.Projects, r.Uploader.Holding = map[string]bool{"A": true, "B": true},
 				uploader.Holds{uploader.SiteTarget: 1}
 		}),
 			`{"status":"held","held":{"site":1},"paused":{"projects":2}}`},
 		"paused and held": {with(working,
-			func(s *Snapshot) { s.Paused.Site, s.Uploader.Holding = true, uploader.Holds{uploader.SiteTarget: 1} }),
+			func(r *Route) { r.Paused.Site, r.Uploader.Holding = true, uploader.Holds{uploader.SiteTarget: 1} }),
 			`{"status":"paused","held":{"site":1},"paused":{"site":true}}`},
-		"held before": {with(working, func(s *Snapshot) { s.Uploader.Holds = uploader.Holds{uploader.SiteTarget: 3} }),
+		"held before": {with(working, func(r *Route) { r.Uploader.Holds = uploader.Holds{uploader.SiteTarget: 3} }),
 			`{"status":"ok"}`},
+		"both ways": {both, `{"status":"ok","routes":{"down":{"status":"ok"},"up":{"status":"ok"}}}`},
+		"one of them held, the other paused": {with(routes(holding(working,
+			uploader.Holds{uploader.LocalRoot: 1}).Routes[0],
+			both.Routes[1]), func(r *Route) {
+			r.Paused.Site, r.Uploader.Holding = true, uploader.Holds{uploader.LocalRoot: 2}
+		}),
+			`{"status":"held","held":{"local_roots":3},"paused":{"site":true},"routes":{` +
+				`"down":{"status":"paused","held":{"local_roots":2},"paused":{"site":true}},` +
+				`"up":{"status":"held","held":{"local_roots":1}}}}`},
+		"standby of one of them": {with(both, func(r *Route) { r.Lease = theirs }),
+			`{"status":"ok","routes":{"down":{"status":"standby",` +
+				`"holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}},"up":{"status":"ok"}}}`},
+		"standby of both": {routes(standby.Routes[0], Route{Direction: config.Down, Lease: theirs}),
+			`{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"},"routes":{` +
+				`"down":{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}},` +
+				`"up":{"status":"standby","holder":{"host":"render07","pid":4711,"since":"2026-11-24T04:11:44Z"}}}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			url := start(t, always(test.snapshot),
@@ -128,7 +159,7 @@ func TestReadyz(t *testing.T) {
 		ping     func(context.Context) error
 		reasons  []string
 	}{
-		"just started": {Snapshot{}, well, []string{noLease, unseen}},
+		"just started": {started, well, []string{noLease, unseen}},
 		"working":      {working, well, nil},
 		"no database":  {working, away, []string{noDatabase}},
 		"database hangs": {working, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
@@ -136,17 +167,24 @@ func TestReadyz(t *testing.T) {
 		"idle":               {Snapshot{Idle: true}, away, nil},
 		"standby":            {standby, well, nil},
 		"standby, no access": {standby, away, []string{noDatabase}},
-		"lease lost":         {with(working, func(s *Snapshot) { s.Lease.Held = false }), well, []string{noLease}},
-		"stream lost":        {with(working, func(s *Snapshot) { s.Stream = watcher.StreamClosed }), well, nil},
-		"standalone":         {with(working, func(s *Snapshot) { s.Stream = watcher.StreamUnavailable }), well, nil},
-		"poll fails":         {with(working, func(s *Snapshot) { s.Polls.Failing = true }), well, nil},
-		"blind": {with(working, func(s *Snapshot) { s.Stream, s.Polls.Failing = watcher.StreamClosed, true }), well,
+		"lease lost":         {with(working, func(r *Route) { r.Lease.Held = false }), well, []string{noLease}},
+		"stream lost":        {with(working, func(r *Route) { r.Stream = watcher.StreamClosed }), well, nil},
+		"standalone":         {with(working, func(r *Route) { r.Stream = watcher.StreamUnavailable }), well, nil},
+		"poll fails":         {with(working, func(r *Route) { r.Polls.Failing = true }), well, nil},
+		"blind": {with(working, func(r *Route) { r.Stream, r.Polls.Failing = watcher.StreamClosed, true }), well,
 			[]string{unseen}},
-		"blind without poll": {with(working, func(s *Snapshot) { s.Stream, s.Polling = watcher.StreamClosed, false }),
+		"blind without poll": {with(working, func(r *Route) { r.Stream, r.Polling = watcher.StreamClosed, false }),
 			well, []string{unseen}},
 		"held": {holding(working, uploader.Holds{uploader.SiteTarget: 1}), well, nil},
-		"stopping": {with(working, func(s *Snapshot) { s.Stopping = true }), well,
+		"stopping": {stopping(working), well,
 			[]string{"sitesync is stopping"}},
+		"both ways": {both, well, nil},
+		"both just started": {routes(started.Routes[0], Route{Direction: config.Down}), well,
+			[]string{noLease, unseen}},
+		"one of both blind": {with(both, func(r *Route) { r.Stream, r.Polling = watcher.StreamClosed, false }), well,
+			[]string{"downloads: " + unseen}},
+		"one of both a standby": {with(both, func(r *Route) { r.Lease, r.Stream = theirs, watcher.StreamClosed }), well,
+			nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -167,6 +205,27 @@ func TestReadyz(t *testing.T) {
 				t.Errorf("it has the password: %s", body)
 			}
 		})
+	}
+}
+
+// What is held is named, and in which direction if only one of two is.
+func TestReadyzNamesWhatIsHeld(t *testing.T) {
+	t.Parallel()
+	held := func(names ...string) (a uploader.Activity) {
+		for _, name := range names {
+			a.Held = append(a.Held, uploader.Hold{Target: uploader.Target{Kind: uploader.LocalRoot, Name: name}})
+		}
+		return a
+	}
+	up := with(working, func(r *Route) { r.Activity = held("/mnt/a", "/mnt/b") }).Routes[0]
+	down := with(both, func(r *Route) { r.Activity = held("/mnt/b", "/mnt/c") }).Routes[1]
+	for want, snapshot := range map[string]Snapshot{
+		`{"ready":true,"held":["/mnt/a","/mnt/b"]}`:                              routes(up),
+		`{"ready":true,"held":["uploads: /mnt/a","/mnt/b","downloads: /mnt/c"]}`: routes(up, down),
+	} {
+		if _, body := ask(t, http.MethodGet, start(t, always(snapshot), well)+"/readyz"); body != want {
+			t.Errorf("%s, want %s", body, want)
+		}
 	}
 }
 
@@ -255,7 +314,7 @@ func TestOff(t *testing.T) {
 	if err := s.Start(); err != nil || s.Addr() != nil {
 		t.Errorf("%v, listens at %v", err, s.Addr())
 	}
-	s.Synced(uploader.SyncedFile{Took: time.Second, Reaction: time.Second})
+	s.Synced(uploader.SyncedFile{Direction: config.Up, Took: time.Second, Reaction: time.Second})
 	s.Stop()
 }
 

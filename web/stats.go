@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/site"
 	"sitesync/state"
 )
@@ -44,8 +45,9 @@ const (
 // statsCache caches what the page shows of the database. However many pages are open, one goroutine reads, one question
 // at a time, and all get its last answers. A nil one reads nothing.
 type statsCache struct {
-	source Source
-	log    *zap.Logger
+	source     Source
+	directions []config.Direction
+	log        *zap.Logger
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -70,7 +72,7 @@ type stats struct {
 	Failed      []failedGroup
 	FailedFiles int64     // that were read
 	Listed      time.Time // when the failed ones were read; zero if they were not
-	Paused      []state.Pause
+	Paused      []pause
 	Quota       site.Quota
 	Unavailable bool // the database does not answer
 }
@@ -78,26 +80,47 @@ type stats struct {
 // FailedMore reports whether there may be more failed files than were read.
 func (s stats) FailedMore() bool { return s.FailedFiles >= maxFailed }
 
+// pause is what people have paused of a direction.
+type pause struct {
+	state.Pause
+	Direction config.Direction
+}
+
+// projectStats counts the files of a project, by the rules of each direction. Files that both directions concern count
+// twice in the sum.
 type projectStats struct {
-	Project string
-	avalon.Stats
+	Project      string
+	avalon.Stats // the sum
+	Up, Down     avalon.Stats
 }
 
-// ToUpload is what is pending and waiting.
-func (p projectStats) ToUpload() avalon.FileCount {
-	n := p.Pending
-	n.Add(p.BackingOff)
-	return n
+// add adds those of a direction.
+func (p *projectStats) add(d config.Direction, n avalon.Stats) {
+	if d == config.Down {
+		p.Down.Add(n)
+	} else {
+		p.Up.Add(n)
+	}
+	p.Stats.Add(n)
 }
 
-// failedGroup is a representation with failed files.
+// toDo is what is pending and waiting.
+func toDo(n avalon.Stats) avalon.FileCount {
+	sum := n.Pending
+	sum.Add(n.BackingOff)
+	return sum
+}
+
+// failedGroup is a representation with files that have failed in a direction.
 type failedGroup struct {
-	avalon.FailedFile       // the last to fail
+	avalon.FailedFile // the last to fail
+	Direction         config.Direction
 	Files             int64 // all of them
 }
 
-func newStatsCache(source Source, log *zap.Logger) *statsCache {
-	c := &statsCache{source: source, log: log, changed: make(chan struct{}, 1), ready: make(chan struct{})}
+func newStatsCache(source Source, directions []config.Direction, log *zap.Logger) *statsCache {
+	c := &statsCache{source: source, directions: directions, log: log, changed: make(chan struct{}, 1),
+		ready: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c
 }
@@ -195,7 +218,8 @@ func (c *statsCache) readIfDue(due *time.Time, interval time.Duration, read func
 	return err
 }
 
-// readQuota reads the quota of the remote site. An error is not logged: it is one of a standby, or uploads meet it too.
+// readQuota reads the quota of the remote site. An error is not logged: it is one of a standby, or transfers meet it
+// too.
 func (c *statsCache) readQuota() {
 	ctx, cancel := context.WithTimeout(c.ctx, quotaTimeout)
 	defer cancel()
@@ -232,33 +256,46 @@ func (c *statsCache) update(change func(*stats)) {
 // list reads the pauses and the failed files.
 func (c *statsCache) list(ctx context.Context) error {
 	start := time.Now()
-	paused, err := c.source.Pauses(ctx)
-	if err != nil {
-		return err
+	var paused []pause
+	for _, d := range c.directions {
+		list, err := c.source.Pauses(ctx, d)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			paused = append(paused, pause{p, d})
+		}
 	}
 	projects, err := c.source.Projects(ctx)
 	if err != nil {
 		return err
 	}
+	type groupKey struct {
+		key       avalon.Key
+		direction config.Direction
+	}
 	var groups []failedGroup
 	var files int64
-	index := map[avalon.Key]int{}
+	index := map[groupKey]int{}
 	for _, p := range projects {
-		failed, err := c.source.Failed(ctx, p.Name, maxFailed-int(files))
-		if err != nil {
-			return err
-		}
-		for _, f := range failed {
-			i, ok := index[f.Key]
-			if !ok {
-				i, index[f.Key] = len(groups), len(groups)
-				groups = append(groups, failedGroup{FailedFile: f})
+		for _, d := range c.directions {
+			if files >= maxFailed {
+				break
 			}
-			groups[i].Files++
-		}
-		files += int64(len(failed))
-		if files >= maxFailed {
-			break
+			failed, err := c.source.Failed(ctx, d, p.Name, maxFailed-int(files))
+			if err != nil {
+				return err
+			}
+			for _, f := range failed {
+				k := groupKey{f.Key, d}
+				i, ok := index[k]
+				if !ok {
+					i, index[k] = len(groups), len(groups)
+					groups = append(groups, failedGroup{FailedFile: f, Direction: d})
+				}
+				groups[i].Files++
+			}
+			files += int64(len(failed))
 		}
 	}
 	slices.SortStableFunc(groups, func(a, b failedGroup) int {
@@ -279,13 +316,17 @@ func (c *statsCache) count(ctx context.Context) error {
 	var rows []projectStats
 	var total projectStats
 	for _, p := range projects {
-		n, err := c.source.Count(ctx, p.Name)
-		if err != nil {
-			return err
+		row := projectStats{Project: p.Name}
+		for _, d := range c.directions {
+			n, err := c.source.Count(ctx, d, p.Name)
+			if err != nil {
+				return err
+			}
+			row.add(d, n)
+			total.add(d, n)
 		}
-		if !n.IsZero() {
-			rows = append(rows, projectStats{p.Name, n})
-			total.Add(n)
+		if !row.IsZero() {
+			rows = append(rows, row)
 		}
 	}
 	c.update(func(s *stats) { s.Projects, s.Total, s.Counted = rows, total, start })

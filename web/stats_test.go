@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"sitesync/avalon"
+	"sitesync/config"
 	"sitesync/explain"
 	"sitesync/site"
 	"sitesync/state"
@@ -33,6 +34,11 @@ type source struct {
 	at, most               int // questions to the database now, and at once at the most
 
 	explain func(project, id string) (*explain.Report, error)
+
+	// What differs for downloads; all else is the same both ways.
+	pausedDown []state.Pause
+	countsDown avalon.Stats
+	failedDown []avalon.FailedFile
 }
 
 func (s *source) ask(ctx context.Context, n *int) error {
@@ -55,9 +61,12 @@ func (s *source) ask(ctx context.Context, n *int) error {
 	return err
 }
 
-func (s *source) Pauses(context.Context) ([]state.Pause, error) {
+func (s *source) Pauses(_ context.Context, d config.Direction) ([]state.Pause, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if d == config.Down {
+		return s.pausedDown, nil
+	}
 	return s.paused, nil
 }
 
@@ -70,16 +79,24 @@ func (s *source) Projects(context.Context) (list []avalon.Project, err error) {
 	return list, s.err
 }
 
-func (s *source) Count(ctx context.Context, _ string) (avalon.Stats, error) {
+func (s *source) Count(ctx context.Context, d config.Direction, _ string) (avalon.Stats, error) {
+	if d == config.Down {
+		return s.countsDown, s.ask(ctx, &s.counted)
+	}
 	return s.counts, s.ask(ctx, &s.counted)
 }
 
-func (s *source) Failed(ctx context.Context, project string, limit int) ([]avalon.FailedFile, error) {
+func (s *source) Failed(ctx context.Context, d config.Direction, project string, limit int) ([]avalon.FailedFile,
+	error) {
 	err := s.ask(ctx, &s.listed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var list []avalon.FailedFile
-	for _, f := range s.failed {
+	failed := s.failed
+	if d == config.Down {
+		failed = s.failedDown
+	}
+	for _, f := range failed {
 		if f.Key.Project == project && len(list) < limit {
 			list = append(list, f)
 		}
@@ -112,6 +129,12 @@ func (s *source) calls() (counted, listed, asked int) {
 	return counted, listed, asked
 }
 
+// The directions that tests serve.
+var (
+	up     = []config.Direction{config.Up}
+	upDown = []config.Direction{config.Up, config.Down}
+)
+
 func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
 	return avalon.FailedFile{Key: key(project, rep), Path: path, Tries: 3, Error: "refused", LastFailed: at}
 }
@@ -120,7 +143,7 @@ func failedFile(project, rep, path string, at time.Time) avalon.FailedFile {
 func TestStatsAskOnlyWhileAPageIsOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 3, Bytes: 30}}}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		time.Sleep(time.Hour)
 		if c, l, r := s.calls(); c+l+r != 0 {
@@ -156,7 +179,7 @@ func TestStatsAskOnlyWhileAPageIsOpen(t *testing.T) {
 func TestStatsSpareALargeDatabase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, takes: 10 * time.Second}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		for range 3600 {
 			c.Get(t.Context(), 0)
@@ -176,7 +199,7 @@ func TestStatsAreNotCountedAtEachLook(t *testing.T) {
 			takes:    10 * time.Second,
 			failed:   []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())},
 		}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		for i := range 60 {
 			c.Get(t.Context(), 0)
@@ -203,11 +226,11 @@ func TestStatsOfHugeSizes(t *testing.T) {
 				Pending: avalon.FileCount{Files: 1, Bytes: math.MaxInt64},
 			},
 		}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		total := c.Get(t.Context(), time.Second).Total
 		if total.Synced != (avalon.FileCount{Files: 3, Bytes: math.MaxInt64}) ||
-			total.ToUpload().Bytes != math.MaxInt64 {
+			toDo(total.Stats).Bytes != math.MaxInt64 {
 			t.Errorf("%+v", total)
 		}
 	})
@@ -221,7 +244,7 @@ func TestStatsFirstLook(t *testing.T) {
 			takes:    10 * time.Millisecond,
 			failed:   []avalon.FailedFile{failedFile("A", "a", "a.ma", time.Now())},
 		}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		start := time.Now()
 		if got := c.Get(t.Context(), time.Second); len(got.Failed) != 1 || got.Counted.IsZero() ||
 			time.Since(start) > 100*time.Millisecond {
@@ -229,7 +252,7 @@ func TestStatsFirstLook(t *testing.T) {
 		}
 		c.Close()
 		s.takes = time.Minute
-		c = newStatsCache(s, zap.NewNop())
+		c = newStatsCache(s, up, zap.NewNop())
 		start = time.Now()
 		if got := c.Get(t.Context(), 100*time.Millisecond); !got.Listed.IsZero() ||
 			time.Since(start) != 100*time.Millisecond {
@@ -243,7 +266,7 @@ func TestStatsFirstLook(t *testing.T) {
 func TestStatsAfterAChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		c.Get(t.Context(), time.Second)
 		s.set(func(s *source) { s.paused = []state.Pause{{Project: "A"}} })
@@ -258,7 +281,7 @@ func TestStatsAfterAChange(t *testing.T) {
 func TestStatsOfADatabaseThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{projects: []string{"A"}, counts: avalon.Stats{Synced: avalon.FileCount{Files: 1, Bytes: 1}}}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		c.Get(t.Context(), time.Second)
 		s.set(func(s *source) { s.err = errors.New("away") })
@@ -290,7 +313,7 @@ func TestStatsOfFailedFiles(t *testing.T) {
 			failedFile("A", "old", "o.ma", time.Time{}),
 			failedFile("B", "seq", "b.ma", now),
 		}}
-		c := newStatsCache(s, zap.NewNop())
+		c := newStatsCache(s, up, zap.NewNop())
 		got := c.Get(t.Context(), time.Second)
 		c.Close()
 		text := ""
@@ -303,10 +326,42 @@ func TestStatsOfFailedFiles(t *testing.T) {
 		for i := range maxFailed + 10 {
 			s.failed = append(s.failed, failedFile("A", fmt.Sprint(i), "x.ma", now))
 		}
-		c = newStatsCache(s, zap.NewNop())
+		c = newStatsCache(s, up, zap.NewNop())
 		defer c.Close()
 		if got := c.Get(t.Context(), time.Second); got.FailedFiles != maxFailed {
 			t.Errorf("%d files were read", got.FailedFiles)
+		}
+	})
+}
+
+// Each direction counts by its own rules, and has pauses and failed files of its own.
+func TestStatsOfBothDirections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		s := &source{
+			projects:   []string{"A", "B"},
+			counts:     avalon.Stats{Pending: avalon.FileCount{Files: 1, Bytes: 10}},
+			countsDown: avalon.Stats{Pending: avalon.FileCount{Files: 2, Bytes: 200}, Oldest: now},
+			pausedDown: []state.Pause{{Project: "B"}},
+			failed:     []avalon.FailedFile{failedFile("A", "seq", "s.1001.exr", now.Add(-time.Minute))},
+			failedDown: []avalon.FailedFile{failedFile("A", "seq", "s.1001.exr", now)},
+		}
+		c := newStatsCache(s, upDown, zap.NewNop())
+		defer c.Close()
+		got := c.Get(t.Context(), time.Second)
+		if p := got.Projects[1]; p.Up != s.counts || p.Down != s.countsDown || p.Pending.Files != 3 ||
+			p.Oldest != now {
+			t.Errorf("project B: %+v", p)
+		}
+		if n := got.Total; n.Up.Pending.Bytes != 20 || n.Down.Pending.Bytes != 400 || n.Pending.Files != 6 {
+			t.Errorf("all: %+v", n)
+		}
+		if len(got.Paused) != 1 || got.Paused[0].Direction != config.Down || got.Paused[0].Project != "B" {
+			t.Errorf("paused: %+v", got.Paused)
+		}
+		if len(got.Failed) != 2 || got.Failed[0].Direction != config.Down || got.Failed[1].Direction != config.Up ||
+			got.FailedFiles != 2 {
+			t.Errorf("failed: %+v", got.Failed)
 		}
 	})
 }

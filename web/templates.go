@@ -20,7 +20,6 @@ import (
 
 	"sitesync/duration"
 	"sitesync/explain"
-	"sitesync/uploader"
 )
 
 //go:embed templates/*.html
@@ -44,7 +43,7 @@ var assetVersion = func() string {
 // functions are what templates can call. Numbers are integers of any type.
 var functions = template.FuncMap{
 	"size": size, "name": name, "folder": folder, "do": actionPath, "explain": explainPath,
-	"verdict": verdict, "waitsFor": waitsFor, "wrap": wrap, "now": time.Now,
+	"verdict": verdict, "wrap": wrap, "now": time.Now, "toDo": toDo, "title": title,
 	"comma":  func(n any) string { return humanize.Comma(reflect.ValueOf(n).Int()) },
 	"plural": func(n any, noun string) string { return plural(reflect.ValueOf(n).Int(), noun) },
 	"others": func(n int64, noun string) string { return plural(n-1, "other "+noun) },
@@ -52,12 +51,14 @@ var functions = template.FuncMap{
 	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"clock":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"ago":    func(t time.Time) string { return ago(t, time.Now()) },
-	"row":    func(g failedGroup, mayChange bool) failedRow { return failedRow{g, mayChange} },
+	"row":    func(g failedGroup, both, mayChange bool) failedRow { return failedRow{g, both, mayChange} },
+	"paused": func(pauses []pause) string { return noun(pausedDirections(pauses)) + "s" },
 }
 
 // failedRow is a row of the list of failed files.
 type failedRow struct {
 	failedGroup
+	Both      bool // rows of other directions stand beside it
 	MayChange bool
 }
 
@@ -136,22 +137,14 @@ func verdict(s explain.Severity) headline {
 	return headline{Warning, "Cannot be seen from here"}
 }
 
-// waitsFor says in a few words what a file waits for.
-func waitsFor(w uploader.Waiting, remoteSite string) string {
-	switch {
-	case w.Failed:
-		return "the next try"
-	case w.Away:
-		return remoteSite
-	}
-	return "its source"
-}
-
 // wrap lets a browser break a path where a person would.
 func wrap(p string) template.HTML {
 	breaks := strings.NewReplacer("/", "/<wbr>", "_", "_<wbr>", `\`, `\<wbr>`)
 	return template.HTML(breaks.Replace(template.HTMLEscapeString(p)))
 }
+
+// title begins a text with a capital letter.
+func title(text string) string { return strings.ToUpper(text[:1]) + text[1:] }
 
 // name is the last part of a path.
 func name(p string) string { return path.Base(strings.ReplaceAll(p, `\`, "/")) }

@@ -1,5 +1,6 @@
-// Command screenshots makes the screenshots of the page that are in docs: it has a studio publish for some minutes,
-// with what goes wrong in between, and takes screenshots of the page in a real Chromium.
+// Command screenshots makes the screenshots of the page that are in docs: it has a studio publish for some minutes, and
+// ask for files that its storage has lost, with what goes wrong in between, and takes screenshots of the page in a real
+// Chromium.
 package main
 
 import (
@@ -48,11 +49,16 @@ func (c cli) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer os.Remove(secret)
+	dir, err := os.MkdirTemp("", "sitesync-screenshots-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
 	s, err := testenv.Start(ctx, testenv.Options{
+		Dir: dir,
 		Drive: drive.Settings{Latency: 60 * time.Millisecond, Jitter: 80 * time.Millisecond,
-			UploadBandwidth: 48 << 20},
-		Discard: true,
-		Presets: process.Presets{RetryCnt: 2, LoopDelay: "20"},
+			UploadBandwidth: 48 << 20, DownloadBandwidth: 24 << 20},
+		Presets: process.Presets{RetryCnt: 2, LoopDelay: "20", LocalRoot: filepath.Join(dir, "storage", "projects")},
 		Args: []string{"--listen", "127.0.0.1:0", "--retry-delay", "2s", "--settle", "10m", "--web-token-file",
 			secret},
 	})
@@ -77,12 +83,26 @@ func (c cli) run(ctx context.Context) (err error) {
 	return c.take(tab, url, p)
 }
 
-// publisher publishes what a small studio does in a busy hour.
+// publisher publishes what a small studio does in a busy hour, and asks for files again.
 type publisher struct {
-	env      *testenv.Env
-	dice     *rand.Rand
-	versions map[string]int
-	failed   *studio.Representation
+	env       *testenv.Env
+	dice      *rand.Rand
+	versions  map[string]int
+	failed    *studio.Representation
+	published []*studio.Representation // that may be asked for
+}
+
+// fetch has the storage lose files that are on Drive, and asks for them.
+func (p *publisher) fetch(ctx context.Context, rep *studio.Representation) error {
+	if _, err := p.env.Studio.WaitSynced(ctx, rep); err != nil {
+		return err
+	}
+	for _, f := range rep.Files {
+		if err := os.Remove(f.Local); err != nil {
+			return err
+		}
+	}
+	return rep.Resync(ctx, "studio")
 }
 
 var (
@@ -130,11 +150,26 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 		}
 		p.failed = rep
 	}
+	large, err := one(1, p.next(studio.Publish{Family: "vdbcache", Subset: "fxRain", Name: "vdb", Size: 800 << 20,
+		Sparse: true}))
+	if err != nil {
+		return err
+	}
 	for end := time.Now().Add(d); time.Now().Before(end); {
 		// More at some times than at others.
 		busy := 1 + p.dice.IntN(4)
 		for range busy {
-			if _, err := one(p.dice.IntN(len(projects)), p.next(kinds[p.dice.IntN(len(kinds))])); err != nil {
+			rep, err := one(p.dice.IntN(len(projects)), p.next(kinds[p.dice.IntN(len(kinds))]))
+			if err != nil {
+				return err
+			}
+			p.published = append(p.published, rep)
+		}
+		if p.dice.IntN(2) == 0 && len(p.published) > 20 {
+			// The oldest one is on Drive by now.
+			oldest := p.published[0]
+			p.published = p.published[1:]
+			if err := p.fetch(ctx, oldest); err != nil {
 				return err
 			}
 		}
@@ -150,7 +185,10 @@ func (p *publisher) publish(ctx context.Context, d time.Duration) error {
 	if _, err := one(0, held); err != nil {
 		return err
 	}
-	for i, size := range []int64{1400 << 20, 900 << 20, 600 << 20} {
+	if err := p.fetch(ctx, large); err != nil {
+		return err
+	}
+	for i, size := range []int64{1400 << 20, 900 << 20} {
 		if _, err := one(i, p.next(studio.Publish{Family: "vdbcache", Subset: "fxSmoke", Name: "vdb", Size: size,
 			Sparse: true})); err != nil {
 			return err
