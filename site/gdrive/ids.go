@@ -58,6 +58,8 @@ type idPool struct {
 	filling  *semaphore.Weighted // one asks for ids, the others wait for that
 	busy     keyedMutex          // by folder: what is being claimed in it
 
+	confirmAfter, createFor time.Duration // constants that tests shorten
+
 	mu     sync.Mutex
 	free   []string
 	claims map[nameKey]claim
@@ -75,7 +77,7 @@ type claim struct {
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
 	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
-		claims: map[nameKey]claim{}, spent: map[nameKey]string{},
+		confirmAfter: confirmAfter, createFor: createFor, claims: map[nameKey]claim{}, spent: map[nameKey]string{},
 		older: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
@@ -217,7 +219,7 @@ func (p *idPool) isOurs(c site.Claim) bool { return c.Account == p.account }
 // current returns the claim of a name if something can be created under it without asking the journal.
 func (p *idPool) current(at nameKey) (c site.Claim, ok bool) {
 	known := p.get(at)
-	return known.Claim, known.ID != "" && p.isOurs(known.Claim) && !isOlder(known.asked, confirmAfter)
+	return known.Claim, known.ID != "" && p.isOurs(known.Claim) && !isOlder(known.asked, p.confirmAfter)
 }
 
 // isOlder reports whether a time is so long ago, by either of the two clocks that it has: one of them stands still
@@ -315,20 +317,20 @@ func (p *idPool) keep(ctx context.Context, at nameKey, id string) *keeper {
 		confirming.Wait()
 	}
 	confirming.Go(func() {
-		for wait := confirmAfter - time.Since(asked); ; {
+		for wait := p.confirmAfter - time.Since(asked); ; {
 			if pacer.Sleep(kept, wait) != nil {
 				return
 			}
 			began := time.Now()
-			attempt, stop := context.WithDeadline(kept, asked.Add(createFor-claimRetry))
+			attempt, stop := context.WithDeadline(kept, asked.Add(p.createFor-claimRetry))
 			err := k.confirm(attempt)
 			stop()
 			switch {
 			case kept.Err() != nil:
 				return
 			case err == nil:
-				asked, wait = began, confirmAfter
-			case errors.Is(err, errClaimLost), isOlder(asked, createFor-claimRetry):
+				asked, wait = began, p.confirmAfter
+			case errors.Is(err, errClaimLost), isOlder(asked, p.createFor-claimRetry):
 				cancel(err)
 				return
 			default:
