@@ -403,17 +403,21 @@ func checkLocalRoots(ctx context.Context, r *checkPrinter, cfg *config.Config) {
 		if name != "" {
 			what = fmt.Sprintf("local_root %q %s", name, root)
 		}
-		err := storage.CheckReadable(ctx, root)
-		switch {
-		case err != nil:
-			r.fail(what, err)
-			continue
-		case down != "":
-			r.ok(what + " can be read")
+		readErr := storage.CheckReadable(ctx, root)
+		if down != "" {
+			if readErr != nil {
+				r.fail(what, readErr)
+			} else {
+				r.ok(what + " can be read")
+			}
 			continue
 		}
-		if err := storage.CheckRoot(ctx, root); err != nil {
-			r.fail(what+" cannot be written to, so nothing is downloaded to it", err)
+		switch err := storage.CheckRoot(ctx, root); {
+		case err != nil && readErr != nil:
+			r.fail(what, err)
+			continue
+		case err != nil:
+			r.fail(what+" can be read, but not written to, so nothing is downloaded to it", err)
 			continue
 		}
 		space := ""

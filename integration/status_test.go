@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -356,4 +358,63 @@ func TestStatusWithoutMongo(t *testing.T) {
 	if code, stdout, stderr := s.exits(args...); code != 1 || stdout != "" || !strings.Contains(stderr, "127.0.0.1:1") {
 		t.Errorf("status %d\n%s%s", code, stdout, stderr)
 	}
+}
+
+// Two processes, one for each direction: what holds downloads does not hold uploads, and is said of them alone.
+func TestStatusOfDownloads(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	root := filepath.Join(t.TempDir(), "studio") // which is not there yet
+	up := s.start("--direction", "up")
+	rep := s.publish(s.project("Test"), studio.Publish{Size: 100})
+	s.synced(rep)
+	if got := s.status(0); got.Download != nil || got.Projects[0].Download != nil ||
+		!slices.Equal(got.Directions, []string{"up"}) {
+		t.Errorf("nothing downloads, but %+v", got)
+	}
+	s.says(nil, "\ndownloads off: there is no local_root")
+	here := []string{"--local-root", root}
+	if got := s.status(0, here...); got.Download == nil || *got.Download.Sitesync.Runs ||
+		!slices.Equal(got.Directions, []string{"up", "down"}) {
+		t.Errorf("it would download, but %+v", got)
+	}
+	s.says(here, " uploads to site gdrive, since ", "\nsitesync no sitesync downloads from site gdrive\n",
+		"\nnothing to download\n")
+
+	down := s.start("--direction", "down", "--local-root", root)
+	check(t, rep.Resync(s.ctx, "studio"))
+	var got status
+	s.eventually("downloads are held", func() bool {
+		got = s.status(0, here...)
+		return len(got.Download.Sitesync.Held) == 1
+	})
+	if len(got.Sitesync.Held) != 0 || got.Sitesync.PID == got.Download.Sitesync.PID ||
+		got.Download.Total.Pending != (statusCount{1, 100}) || *got.Projects[0].Download != got.Download.Total ||
+		got.Total.Synced != (statusCount{1, 100}) {
+		t.Errorf("%+v", got)
+	}
+	s.says(here, "\nheld downloads: "+root+": ", " downloads from site gdrive, since ",
+		"PROJECT PENDING WAITING FAILED TO DOWNLOAD OLDEST\nTest 1 0 0 100 B ")
+	s.says(nil, "\nheld downloads: "+root+": ") // on any machine
+	_, stdout, _ := s.exits("explain", "Test", rep.ID.Hex(), "--local-root", root)
+	if !strings.Contains(stdout, "downloads of this root are held: "+root) ||
+		!strings.Contains(stdout, "\nDo: fix ") {
+		t.Errorf("%s", stdout)
+	}
+	code, stdout, _ := s.exits("check", "--local-root", root)
+	if code != 1 || !strings.Contains(stdout, ", holds downloads up: "+root) ||
+		!strings.Contains(stdout, "\nfail  local_root "+root+": ") {
+		t.Errorf("status %d\n%s", code, stdout)
+	}
+
+	check(t, os.MkdirAll(filepath.Join(root, "Test"), 0o755)) // now it is mounted
+	s.eventually("it is there", func() bool {
+		got = s.status(0, here...)
+		return got.Download.Total.Synced == statusCount{1, 100} && len(got.Download.Sitesync.Held) == 0
+	})
+	if content := must(os.ReadFile(filepath.Join(root, filepath.FromSlash(rep.Files[0].Rel))))(t); len(content) != 100 {
+		t.Errorf("%d bytes are there", len(content))
+	}
+	check(t, up.Stop())
+	check(t, down.Stop())
 }
