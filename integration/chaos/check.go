@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"io/fs"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -24,8 +26,20 @@ import (
 type checker struct {
 	db     *mongo.Database
 	server *drive.Server
-	folder string                                   // the site's root, below that of its shared drive
-	reps   map[bson.ObjectID]*studio.Representation // as last published
+	folder string                      // the site's root, below that of its shared drive
+	reps   map[bson.ObjectID]published // as last published
+}
+
+// published is a representation, and where else it is wanted than on Drive.
+type published struct {
+	*studio.Representation
+	from, to string // the sites of the storage that has it, and of the other one
+	root     string // of the other storage
+}
+
+// arrives is the path of a file on the other storage.
+func (p published) arrives(f studio.File) string {
+	return filepath.Join(p.root, filepath.FromSlash(f.Rel))
 }
 
 // findings are the results of a check. Each list has one text a case.
@@ -33,16 +47,18 @@ type findings struct {
 	files    int // published, by path
 	records  int // of published files: several may be of one path
 	bytes    int64
-	synced   int // correct records
+	synced   int // correct records of Drive
+	arrived  int // correct records of the other storage
 	tries    int64
-	lost     []string // records of files that are not on Drive, or not under the record's id
+	lost     []string // records of files that are not on Drive under the record's id, or not on the other storage
 	doubled  []string // paths with several files or folders on Drive
 	doubles  int      // surplus files and folders of these paths
 	wrong    []string // files whose content differs from the storage
 	orphaned []string // files that no record names, and folders without a named file
+	left     []string // files on the other storage that were not published, such as partial ones
 }
 
-// record is the remote site's record of one file.
+// record is the record of a site of one file.
 type record struct {
 	created bool
 	id      string
@@ -50,10 +66,10 @@ type record struct {
 	text    string // all of it
 }
 
-// records reads the records of every published representation, by id and path. Archived ones do not count.
+// records reads the records of every published representation, by id, path and site. Archived ones do not count.
 func records(ctx context.Context, db *mongo.Database,
-	reps map[bson.ObjectID]*studio.Representation) (map[bson.ObjectID]map[string]record, error) {
-	out := map[bson.ObjectID]map[string]record{}
+	reps map[bson.ObjectID]published) (map[bson.ObjectID]map[string]map[string]record, error) {
+	out := map[bson.ObjectID]map[string]map[string]record{}
 	seen := map[string]bool{}
 	for _, rep := range reps {
 		if seen[rep.Project] {
@@ -76,39 +92,43 @@ func records(ctx context.Context, db *mongo.Database,
 			return nil, fmt.Errorf("read the records: %w", err)
 		}
 		for _, doc := range docs {
-			out[doc.ID] = map[string]record{}
+			out[doc.ID] = map[string]map[string]record{}
 			for _, f := range doc.Files {
-				if r, ok := recordOf(f.Sites); ok {
-					out[doc.ID][f.Path] = r
-				}
+				out[doc.ID][f.Path] = recordsOf(f.Sites)
 			}
 		}
 	}
 	return out, nil
 }
 
-// recordOf finds the remote site's record among a file's sites, in either form.
-func recordOf(sites bson.RawValue) (record, bool) {
-	var found bson.Raw
+// recordsOf reads the records of a file's sites, in either form.
+func recordsOf(sites bson.RawValue) map[string]record {
+	out := map[string]record{}
 	if dict, ok := sites.DocumentOK(); ok {
-		found, _ = dict.Lookup(testenv.RemoteSite).DocumentOK()
+		elements, _ := dict.Elements()
+		for _, e := range elements {
+			if doc, ok := e.Value().DocumentOK(); ok {
+				out[e.Key()] = newRecord(doc)
+			}
+		}
 	} else if list, ok := sites.ArrayOK(); ok {
 		values, _ := list.Values()
 		for _, v := range values {
 			doc, _ := v.DocumentOK()
-			if name, ok := doc.Lookup("name").StringValueOK(); ok && name == testenv.RemoteSite {
-				found = doc
+			if name, ok := doc.Lookup("name").StringValueOK(); ok {
+				out[name] = newRecord(doc)
 			}
 		}
 	}
-	if found == nil {
-		return record{}, false
-	}
-	r := record{text: found.String()}
-	_, r.created = found.Lookup("created_dt").DateTimeOK()
-	r.id, _ = found.Lookup("id").StringValueOK()
-	r.tries, _ = found.Lookup("tries").AsInt64OK()
-	return r, true
+	return out
+}
+
+func newRecord(doc bson.Raw) record {
+	r := record{text: doc.String()}
+	_, r.created = doc.Lookup("created_dt").DateTimeOK()
+	r.id, _ = doc.Lookup("id").StringValueOK()
+	r.tries, _ = doc.Lookup("tries").AsInt64OK()
+	return r
 }
 
 // check compares all. Nothing may change meanwhile.
@@ -132,7 +152,7 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 			at := path.Join(c.folder, f.Rel)
 			published[at] = f
 			found.records++
-			r, ok := all[id][f.Path]
+			r, ok := all[id][f.Path][testenv.RemoteSite]
 			found.tries += r.tries
 			if r.id != "" {
 				named[r.id] = true
@@ -153,6 +173,9 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 			}
 		}
 	}
+	if err := c.checkArrivals(found, all); err != nil {
+		return nil, err
+	}
 	found.files = len(published)
 	for at, f := range published {
 		found.bytes += f.Size
@@ -172,11 +195,61 @@ func (c *checker) check(ctx context.Context) (*findings, error) {
 			found.orphaned = append(found.orphaned, fmt.Sprintf("%s: %s", f.Path, describe([]drive.File{f})))
 		}
 	}
-	for _, cases := range [][]string{found.lost, found.doubled, found.wrong, found.orphaned} {
+	for _, cases := range [][]string{found.lost, found.doubled, found.wrong, found.orphaned, found.left} {
 		slices.Sort(cases)
 	}
 	return found, nil
 }
+
+// checkArrivals compares the storages with each other.
+func (c *checker) checkArrivals(found *findings, all map[bson.ObjectID]map[string]map[string]record) error {
+	roots, known := map[string]bool{}, map[string]bool{}
+	for id, rep := range c.reps {
+		if rep.to == "" {
+			continue
+		}
+		roots[rep.root] = true
+		for _, f := range rep.Files {
+			at := rep.arrives(f)
+			known[at], known[f.Local], known[f.Local+".tmp"] = true, true, true // publishing again leaves the *.tmp
+			r := all[id][f.Path][rep.to]
+			found.tries += r.tries
+			want, err := f.Sum()
+			if err != nil {
+				return err
+			}
+			got, err := sumOf(at)
+			switch {
+			case err != nil || !r.created:
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s on %s: its record is %s, the file %v", f.Rel, rep,
+					rep.to, r.text, err))
+			case got != want:
+				found.wrong = append(found.wrong, fmt.Sprintf("%s of %s on %s: MD5 %s, that of %s has %s", f.Rel, rep,
+					rep.to, got, rep.from, want))
+			case r.id != filepath.Base(at):
+				found.lost = append(found.lost, fmt.Sprintf("%s of %s on %s: its record names %q", f.Rel, rep, rep.to,
+					r.id))
+			default:
+				found.arrived++
+			}
+		}
+	}
+	for root := range roots {
+		err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+			if err == nil && !d.IsDir() && !known[name] {
+				found.left = append(found.left, name)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sumOf is the MD5 of a file.
+func sumOf(name string) (string, error) { return studio.File{Local: name}.Sum() }
 
 // compare compares the content of a path on Drive with the storage. Of several files, those that records name count.
 func (c *checker) compare(ctx context.Context, found *findings, f studio.File, there []drive.File,
@@ -267,9 +340,12 @@ type violation struct {
 // violations are all kinds of defects.
 func (f *findings) violations() []violation {
 	return []violation{
-		{"lost", len(f.lost), "records of files that are not on Drive under the recorded id", f.lost},
+		{"lost", len(f.lost),
+			"records of files that are not on Drive under the recorded id, or not on the other storage",
+			f.lost},
 		{"doubled", f.doubles, "surplus files and folders of the same path", f.doubled},
 		{"wrong MD5", len(f.wrong), "files whose content differs from the storage", f.wrong},
 		{"orphaned", len(f.orphaned), "files that no record names, and folders without such a file", f.orphaned},
+		{"left", len(f.left), "files on a storage that were not published, such as partial ones", f.left},
 	}
 }

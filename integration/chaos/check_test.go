@@ -26,7 +26,7 @@ type scene struct {
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, checker: &checker{db: mongod.Database(t), server: drive.StartTest(t), folder: rootFolder,
-		reps: map[bson.ObjectID]*studio.Representation{}}}
+		reps: map[bson.ObjectID]published{}}}
 	account := s.server.AddServiceAccount("sync@studio.iam.example")
 	show := s.server.AddSharedDrive("SHOW")
 	show.AddMember(account, drive.ContentManager)
@@ -44,7 +44,7 @@ func newScene(t *testing.T) *scene {
 	s.must(err)
 	s.one, s.two = one, [2]*studio.Representation(two)
 	for _, rep := range append(two, one) {
-		s.reps[rep.ID] = rep
+		s.reps[rep.ID] = published{Representation: rep}
 		for i, f := range rep.Files {
 			at := path.Join(rootFolder, f.Rel)
 			there := s.server.Find(show, at)
@@ -169,5 +169,84 @@ func TestCheckCountsTries(t *testing.T) {
 	s.must(s.two[0].Set(t.Context(), testenv.RemoteSite, bson.D{{Key: "tries", Value: int32(2)}}))
 	if found, err := s.check(t.Context()); err != nil || found.tries != 4 {
 		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// The checker finds what is planted by hand on the other storage, and nothing else.
+func TestCheckArrivals(t *testing.T) {
+	const to = "art-17"
+	for name, test := range map[string]struct {
+		plant             func(s *scene, arrives func(file int) string)
+		lost, wrong, left int
+	}{
+		"nothing": {plant: func(*scene, func(int) string) {}},
+		"a file is not there": {lost: 1, plant: func(s *scene, arrives func(int) string) {
+			s.must(os.Remove(arrives(0)))
+		}},
+		"a record is not marked": {lost: 1, plant: func(s *scene, _ func(int) string) {
+			s.must(s.two[1].Resync(t.Context(), to, 1))
+		}},
+		"a record names another file": {lost: 1, plant: func(s *scene, _ func(int) string) {
+			s.must(s.two[1].Set(t.Context(), to, bson.D{{Key: "id", Value: "other.json"}}, 0))
+		}},
+		"the content is another": {wrong: 1, plant: func(s *scene, arrives func(int) string) {
+			s.must(os.WriteFile(arrives(0), []byte("half"), 0o600))
+		}},
+		"a partial file": {left: 1, plant: func(s *scene, arrives func(int) string) {
+			s.must(os.WriteFile(path.Join(path.Dir(arrives(0)), ".Robot.part"), nil, 0o600))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			root := t.TempDir()
+			p := published{s.two[1], "studio", to, root}
+			s.reps = map[bson.ObjectID]published{p.ID: p}
+			s.must(p.AddSite(t.Context(), to))
+			for i, f := range p.Files {
+				content, err := os.ReadFile(f.Local)
+				s.must(err)
+				s.must(os.MkdirAll(path.Dir(p.arrives(f)), 0o700))
+				s.must(os.WriteFile(p.arrives(f), content, 0o600))
+				s.must(p.Set(t.Context(), to, bson.D{{Key: "id", Value: path.Base(f.Rel)},
+					{Key: "created_dt", Value: time.Now()}}, i))
+			}
+			test.plant(s, func(i int) string { return p.arrives(p.Files[i]) })
+			found, err := s.check(t.Context())
+			s.must(err)
+			if got, want := [...]int{len(found.lost), len(found.wrong), len(found.left)},
+				[...]int{test.lost, test.wrong, test.left}; got != want || found.arrived != 2-test.lost-test.wrong {
+				t.Errorf("lost, wrong and left are %v instead of %v, %d arrived: %+v", got, want, found.arrived, found)
+			}
+		})
+	}
+}
+
+// A content that was never published is seen, though the file is complete soon after; one whose publish is noted late
+// is none.
+func TestVisible(t *testing.T) {
+	rep := published{&studio.Representation{Files: []studio.File{{Rel: "a", MD5: "900150983cd24fb0d6963f7d28e17f72"}}},
+		"studio", "art-17", t.TempDir()}
+	v := visible{contents: map[string][]string{}, seen: map[string]string{}, unknown: map[string]string{}}
+	look := func(content string) {
+		t.Helper()
+		if content != "" {
+			if err := os.WriteFile(rep.arrives(rep.Files[0]), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v.look([]published{rep})
+	}
+	look("")
+	look("abc")
+	look("abcd")
+	rep.Files[0].MD5 = "e2fc714c4727ee9395f324cd2e7f331f" // of abcd
+	look("")
+	if v.files != 2 || len(v.early) != 0 {
+		t.Errorf("%d files, early %v", v.files, v.early)
+	}
+	look("ab")
+	look("abc")
+	if len(v.early) != 1 {
+		t.Errorf("%d files, early %v", v.files, v.early)
 	}
 }

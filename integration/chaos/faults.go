@@ -41,12 +41,20 @@ var uploadFaults = append([]weighted{
 	{2, drive.Fault{Effect: drive.EffectReset, When: drive.InBody, AfterBytes: 5_000_000}},
 }, apiFaults...)
 
+// downloadFaults are those of requests that answer with the content of a file.
+var downloadFaults = append([]weighted{
+	{2, drive.Fault{Effect: drive.EffectTruncate, AfterBytes: 200}},
+	{2, drive.Fault{Effect: drive.EffectTruncate, AfterBytes: 100_000}},
+	{2, drive.Fault{Effect: drive.EffectTruncate, AfterBytes: 2_000_000}},
+	{1, drive.Fault{Effect: drive.EffectIgnoreRange}},
+}, apiFaults...)
+
 // faults make the given fraction, 0 to 1, of the requests of each kind fail.
 func faults(rate float64) []drive.Fault {
 	if rate <= 0 {
 		return nil
 	}
-	var out []drive.Fault
+	out := share("files.download", rate, downloadFaults)
 	for _, kind := range []string{"files.*", "drives.*", "about.*", "upload.status"} {
 		out = append(out, share(kind, rate, apiFaults)...)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,11 +14,17 @@ import (
 // killAll kills sitesync and restarts it, once for each killPlan. The last process keeps running.
 func (c *chaos) killAll(ctx context.Context) error {
 	for i, k := range c.scenario.kills {
-		d := c.env.Daemon
-		if k.point == duringCreate {
-			if err := c.awaitCreate(ctx); err != nil {
-				return err
-			}
+		m := c.machine(k.home)
+		d := m.Daemon
+		var err error
+		switch k.point {
+		case duringCreate:
+			err = c.awaitRequest(ctx, "files.create", "upload.put")
+		case duringDownload:
+			err = c.awaitRequest(ctx, "files.download")
+		}
+		if err != nil {
+			return err
 		}
 		limited, cancel := context.WithTimeout(ctx, k.after)
 		status, err := d.Exit(limited)
@@ -26,34 +33,36 @@ func (c *chaos) killAll(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 		if err == nil {
-			c.addProblem("sitesync ended by itself with status %d:\n%s", status, d.Tail(10))
+			c.addProblem("sitesync of %s ended by itself with status %d:\n%s", m.Site, status, d.Tail(10))
 		} else {
 			d.Kill()
-			c.journal.record("kill %d: sitesync, %s, after %s", i+1, k.point, k.after.Round(time.Millisecond))
+			c.journal.record("kill %d: sitesync of %s, %s, after %s", i+1, m.Site, k.point,
+				k.after.Round(time.Millisecond))
 		}
 		c.checkLog(d)
 		c.mu.Lock()
 		c.kills[k.point]++
 		c.mu.Unlock()
-		if err := c.env.Restart(); err != nil {
+		if err := m.Restart(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// awaitCreate waits until a create reaches Drive, for maxCreateWait at most: there may be nothing to create.
-func (c *chaos) awaitCreate(ctx context.Context) error {
+// awaitRequest waits until a request of such a kind reaches Drive, for maxRequestWait at most: there may be nothing to
+// do.
+func (c *chaos) awaitRequest(ctx context.Context, kinds ...string) error {
 	count := func() (n int) {
-		for kind, calls := range c.env.Drive.Calls() {
-			if strings.HasPrefix(kind, "files.create") || kind == "upload.put" {
+		for made, calls := range c.env.Drive.Calls() {
+			if slices.ContainsFunc(kinds, func(kind string) bool { return strings.HasPrefix(made, kind) }) {
 				n += calls
 			}
 		}
 		return n
 	}
 	before := count()
-	for since := time.Now(); count() == before && time.Since(since) < maxCreateWait; {
+	for since := time.Now(); count() == before && time.Since(since) < maxRequestWait; {
 		if err := testenv.Sleep(ctx, time.Millisecond); err != nil {
 			return err
 		}
@@ -63,7 +72,7 @@ func (c *chaos) awaitCreate(ctx context.Context) error {
 
 // checkLog reads the log of a sitesync that has ended: it counts the tries, and reports races and panics.
 func (c *chaos) checkLog(d *process.Process) {
-	tries := len(d.Lines(func(l process.Line) bool { return strings.HasPrefix(l.Message, "upload failed") }))
+	tries := len(d.Lines(func(l process.Line) bool { return isFailure(l.Message) }))
 	for _, l := range d.Lines(func(l process.Line) bool {
 		return l.Fields == nil && (strings.Contains(l.Message, "DATA RACE") || strings.HasPrefix(l.Message, "panic:") ||
 			strings.HasPrefix(l.Message, "fatal error:"))
@@ -73,6 +82,11 @@ func (c *chaos) checkLog(d *process.Process) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tries += tries
+}
+
+// isFailure reports whether a message says that a try was spent.
+func isFailure(message string) bool {
+	return strings.HasPrefix(message, "upload failed") || strings.HasPrefix(message, "download failed")
 }
 
 // killed is how often sitesync was killed.

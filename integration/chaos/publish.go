@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -22,13 +23,15 @@ const (
 // publishAll makes each publish at its time, but not before the corresponding share of the kills: there should always
 // be something to interrupt.
 func (c *chaos) publishAll(ctx context.Context) error {
-	open := map[string]*studio.Project{}
-	for _, name := range projects {
-		if err := c.retry(ctx, "open project "+name, func(ctx context.Context) (err error) {
-			open[name], err = c.env.Studio.Project(ctx, name)
-			return err
-		}); err != nil {
-			return err
+	open := map[bool]map[string]*studio.Project{false: {}, true: {}} // by home and name
+	for home, of := range open {
+		for _, name := range projects {
+			if err := c.retry(ctx, "open project "+name, func(ctx context.Context) (err error) {
+				of[name], err = c.machine(home).Studio.Project(ctx, name)
+				return err
+			}); err != nil {
+				return err
+			}
 		}
 	}
 	done := make([]chan struct{}, len(c.scenario.publishes))
@@ -56,12 +59,15 @@ func (c *chaos) publishAll(ctx context.Context) error {
 					return context.Cause(ctx)
 				}
 			}
-			publishes := spec.publishes
+			publishes := slices.Clone(spec.publishes)
+			for i := range publishes {
+				publishes[i].OtherSites = []string{c.machine(!spec.home).Site}
+			}
 			if spec.shared >= 0 {
 				publishes[0].Shared = made[spec.shared][0].Files[1:]
 			}
 			if err := c.retry(ctx, fmt.Sprintf("publish %d", i), func(ctx context.Context) (err error) {
-				made[i], err = open[spec.project].PublishAll(ctx, publishes...)
+				made[i], err = open[spec.home][spec.project].PublishAll(ctx, publishes...)
 				return err
 			}); err != nil {
 				return err
@@ -108,8 +114,10 @@ func (c *chaos) recordPublished(i int, spec publishSpec, reps []*studio.Represen
 	if spec.again {
 		c.again++
 	}
+	from, to := c.machine(spec.home), c.machine(!spec.home)
 	for _, rep := range reps {
-		c.reps[rep.ID] = rep
-		c.journal.record("publish %d: %s, %d file(s), again: %t", i, rep, len(rep.Files), spec.again)
+		c.reps[rep.ID] = published{rep, from.Site, to.Site, to.Root}
+		c.journal.record("publish %d: %s, from %s, %d file(s), again: %t", i, rep, from.Site, len(rep.Files),
+			spec.again)
 	}
 }

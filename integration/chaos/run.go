@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,7 +18,6 @@ import (
 
 	"sitesync/integration/drive"
 	"sitesync/integration/process"
-	"sitesync/integration/studio"
 	"sitesync/integration/testenv"
 )
 
@@ -36,19 +37,21 @@ type chaos struct {
 	profile
 	scenario scenario
 	env      *testenv.Env
+	home     *testenv.Machine // of the artist
 	avalon   *mongo.Database
 	journal  *journal
 	out      io.Writer
 	start    time.Time
+	visible  visible
 	requests int // to Drive, while there were faults
 	refused  int // by faults
 
 	mu            sync.Mutex
 	phase         string
-	reps          map[bson.ObjectID]*studio.Representation // as last published
-	published     int                                      // files, by path
-	again         int                                      // publishes of a path that was published before
-	repeated      int                                      // publishes that were retried, as the database failed
+	reps          map[bson.ObjectID]published // as last published
+	published     int                         // files, by path
+	again         int                         // publishes of a path that was published before
+	repeated      int                         // publishes that were retried, as the database failed
 	kills         map[killPoint]int
 	primaryFaults map[faultKind]int
 	tries         int      // in the log
@@ -67,7 +70,8 @@ func run(ctx context.Context, p profile, out io.Writer) (err error) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	c := &chaos{profile: p, scenario: newScenario(p), journal: &journal{file: file}, out: out, phase: "publishing",
-		reps: map[bson.ObjectID]*studio.Representation{}, kills: map[killPoint]int{},
+		visible: visible{contents: map[string][]string{}, seen: map[string]string{}, unknown: map[string]string{}},
+		reps:    map[bson.ObjectID]published{}, kills: map[killPoint]int{},
 		primaryFaults: map[faultKind]int{}}
 	defer func() {
 		keep := p.keep || err != nil && ctx.Err() == nil
@@ -108,16 +112,30 @@ func (c *chaos) setUp(ctx context.Context, dir string) (err error) {
 		Drive: drive.Settings{Latency: 5 * time.Millisecond, Jitter: 20 * time.Millisecond, ListingLag: c.listingLag,
 			UploadBandwidth: 20_000_000},
 		Presets: process.Presets{RetryCnt: retryCount},
+		Down:    true,
 		Args:    arguments,
 		Step: func(what, _ string, do func() error) error {
 			fmt.Fprintln(c.out, what, "...")
 			return do()
 		},
 	})
-	if err == nil {
-		c.avalon = c.env.Mongo.Client().Database("avalon")
+	if err != nil {
+		return err
 	}
+	c.avalon = c.env.Mongo.Client().Database("avalon")
+	c.home, err = c.env.AddMachine(ctx, homeSite, process.Presets{RetryCnt: retryCount})
 	return err
+}
+
+// homeSite is the name of the storage of the artist at home.
+const homeSite = "art-17"
+
+// machine is the one of the studio or of the artist at home.
+func (c *chaos) machine(home bool) *testenv.Machine {
+	if home {
+		return c.home
+	}
+	return &c.env.Machine
 }
 
 // work runs the scenario, then waits until all is synced.
@@ -136,6 +154,19 @@ func (c *chaos) work(ctx context.Context) error {
 	defer func() {
 		stop()
 		<-reported
+	}()
+	looking := make(chan struct{})
+	go func() {
+		defer close(looking)
+		c.visible.watch(reporting, func() []published {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			return slices.Collect(maps.Values(c.reps))
+		})
+	}()
+	defer func() {
+		stop()
+		<-looking
 	}()
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return c.publishAll(gctx) })
@@ -157,14 +188,17 @@ func (c *chaos) work(ctx context.Context) error {
 	if err := c.waitSynced(ctx); err != nil {
 		return err
 	}
-	// The last restart may have been a moment ago; sitesync stops cleanly only once it has started.
-	if _, err := c.env.Daemon.Wait(ctx, process.Message("sitesync starts")); err != nil {
-		return err
+	for _, home := range []bool{false, true} {
+		d := c.machine(home).Daemon
+		// The last restart may have been a moment ago; sitesync stops cleanly only once it has started.
+		if _, err := d.Wait(ctx, process.Message("sitesync starts")); err != nil {
+			return err
+		}
+		if err := d.Stop(); err != nil {
+			c.addProblem("%v", err)
+		}
+		c.checkLog(d)
 	}
-	if err := c.env.Daemon.Stop(); err != nil {
-		c.addProblem("%v", err)
-	}
-	c.checkLog(c.env.Daemon)
 	return nil
 }
 
@@ -189,21 +223,22 @@ func (c *chaos) waitSynced(ctx context.Context) error {
 // progress counts the synced records. It is over when all others have no tries left.
 func (c *chaos) progress(ctx context.Context) (synced int, over bool, err error) {
 	c.mu.Lock()
-	wanted, reps := 0, map[bson.ObjectID]*studio.Representation{}
-	for id, rep := range c.reps {
-		wanted += len(rep.Files)
-		reps[id] = rep
-	}
+	wanted, reps := 0, maps.Clone(c.reps)
 	c.mu.Unlock()
+	for _, rep := range reps {
+		wanted += 2 * len(rep.Files) // to Drive, and to the other storage
+	}
 	all, err := records(ctx, c.avalon, reps)
 	failed := 0
-	for id := range reps {
-		for _, r := range all[id] {
-			switch {
-			case r.created:
-				synced++
-			case r.tries >= retryCount:
-				failed++
+	for id, rep := range reps {
+		for _, sites := range all[id] {
+			for _, site := range []string{testenv.RemoteSite, rep.to} {
+				switch r := sites[site]; {
+				case r.created:
+					synced++
+				case r.tries >= retryCount:
+					failed++
+				}
 			}
 		}
 	}

@@ -27,6 +27,7 @@ type publishSpec struct {
 	publishes []studio.Publish
 	// after is the index of the publish that must be done before, -1 if none: the one that is published again here.
 	after int
+	home  bool // the artist at home publishes it
 	// shared is the index of the publish whose files are recorded here once more, -1 if none.
 	shared int
 	again  bool // the path was published before
@@ -37,29 +38,32 @@ type publishSpec struct {
 type killPlan struct {
 	point killPoint
 	after time.Duration
+	home  bool // that of the artist at home
 }
 
 // killPoint is the moment from which the time until a kill counts.
 type killPoint int
 
 const (
-	anytime      killPoint = iota // from the start
-	early                         // from the start, briefly
-	duringCreate                  // from when the next create has reached Drive, briefly
+	anytime        killPoint = iota // from the start
+	early                           // from the start, briefly
+	duringCreate                    // from when the next create has reached Drive, briefly
+	duringDownload                  // from when the next download has reached Drive, briefly
 )
 
 func (p killPoint) String() string {
-	return [...]string{"at any time", "at the start", "during a create"}[p]
+	return [...]string{"at any time", "at the start", "during a create", "during a download"}[p]
 }
 
 // Times from a killPoint to the kill.
 const (
 	maxEarly        = 400 * time.Millisecond // it watches after about 100 ms
-	maxDuringCreate = 40 * time.Millisecond  // about what a request takes
+	maxDuringCreate = 40 * time.Millisecond  // about what a request takes, or a download with all that follows
 
-	// firstCreate is about when the first create comes. After maxCreateWait, sitesync is killed without one.
-	firstCreate   = 700 * time.Millisecond
-	maxCreateWait = 4 * time.Second
+	// firstRequest is about when the first create or download comes. After maxRequestWait, sitesync is killed without
+	// one.
+	firstRequest   = 700 * time.Millisecond
+	maxRequestWait = 4 * time.Second
 )
 
 // primaryFault is a fault of MongoDB's primary.
@@ -86,7 +90,8 @@ func newScenario(p profile) scenario {
 	var s scenario
 	dice := rand.New(rand.NewPCG(p.seed, 1))
 	for range p.kills {
-		k := killPlan{point: [...]killPoint{anytime, anytime, early, duringCreate}[dice.IntN(4)]}
+		k := killPlan{point: [...]killPoint{anytime, anytime, early, duringCreate, duringDownload}[dice.IntN(5)],
+			home: dice.IntN(2) == 0}
 		switch k.point {
 		case anytime:
 			k.after = min(time.Duration(dice.ExpFloat64()*float64(p.meanUptime)), 5*p.meanUptime)
@@ -94,9 +99,9 @@ func newScenario(p profile) scenario {
 		case early:
 			k.after = time.Duration(dice.Float64() * float64(maxEarly))
 			s.duration += k.after
-		case duringCreate:
+		case duringCreate, duringDownload:
 			k.after = time.Duration(dice.Float64() * float64(maxDuringCreate))
-			s.duration += k.after + firstCreate
+			s.duration += k.after + firstRequest
 		}
 		s.kills = append(s.kills, k)
 	}
@@ -135,7 +140,7 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 	large := 0
 	for files := 0; files < p.files; {
 		i, left := len(s.publishes), p.files-files
-		spec := publishSpec{project: projects[dice.IntN(len(projects))], after: -1, shared: -1}
+		spec := publishSpec{project: projects[dice.IntN(len(projects))], after: -1, shared: -1, home: dice.IntN(3) == 0}
 		pub := studio.Publish{Asset: assets[dice.IntN(len(assets))], Subset: fmt.Sprintf("subset%d", dice.IntN(6)),
 			Version: i + 1, Seed: dice.Uint64(), DictSites: dice.IntN(10) == 0}
 		if dice.IntN(5) == 0 {
@@ -167,7 +172,7 @@ func (s *scenario) publish(p profile, dice *rand.Rand) {
 		case kind < 52 && len(shares) > 0: // textures of an earlier publish
 			pub.Name, pub.Family, pub.Size = "ma", "rig", small(dice)
 			spec.publishes, spec.files, spec.shared = []studio.Publish{pub}, 1, shares[dice.IntN(len(shares))]
-			spec.after = spec.shared
+			spec.after, spec.home = spec.shared, s.publishes[spec.shared].home
 			s.publishes = append(s.publishes, spec)
 			files++
 			continue

@@ -29,7 +29,7 @@ func (c *chaos) reportProgress(ctx context.Context) {
 		c.mu.Lock()
 		records, faults := 0, 0
 		for _, rep := range c.reps {
-			records += len(rep.Files)
+			records += 2 * len(rep.Files) // of Drive, and of the other storage
 		}
 		for _, n := range c.primaryFaults {
 			faults += n
@@ -41,13 +41,20 @@ func (c *chaos) reportProgress(ctx context.Context) {
 	}
 }
 
+// violations are all kinds of defects.
+func (c *chaos) violations(found *findings) []violation {
+	return append(found.violations(), violation{"half-written", len(c.visible.early),
+		fmt.Sprintf("files that could be seen with a content that was not published, of %d that were looked at",
+			c.visible.files), c.visible.early})
+}
+
 // summary prints the results. The error says that a check failed.
 func (c *chaos) summary(found *findings) error {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "seed\t%d\t%s\n", c.seed, c.repeat)
 	fmt.Fprintf(w, "killed\t%d\tsitesync, by kill -9: %s\n", c.killed(),
-		list([]killPoint{anytime, early, duringCreate}, c.kills))
+		list([]killPoint{anytime, early, duringCreate, duringDownload}, c.kills))
 	fmt.Fprintf(w, "primary\t%d\t%s\n", len(c.scenario.primaryFaults),
 		list([]faultKind{killed, steppedDown, hung}, c.primaryFaults))
 	fmt.Fprintf(w, "failed\t%d\tof %d requests to Drive (%.1f %%), whose listings lag by %s\n", c.refused, c.requests,
@@ -55,8 +62,9 @@ func (c *chaos) summary(found *findings) error {
 	fmt.Fprintf(w, "published\t%d\tfiles (%s) in %d representations, within %s; %d publishes of the same path again, "+
 		"%d attempts failed with the database\n", found.files, humanize.IBytes(uint64(found.bytes)), len(c.reps),
 		time.Since(c.start).Round(time.Second), c.again, c.repeated)
-	fmt.Fprintf(w, "synced\t%d\tof %d records of these files\n", found.synced, found.records)
-	for _, line := range found.violations() {
+	fmt.Fprintf(w, "synced\t%d\tof %d records of these files, to Drive\n", found.synced, found.records)
+	fmt.Fprintf(w, "arrived\t%d\tof %d records of these files, on the other storage\n", found.arrived, found.records)
+	for _, line := range c.violations(found) {
 		fmt.Fprintf(w, "%s\t%d\t%s\n", line.name, line.n, line.what)
 	}
 	fmt.Fprintf(w, "tries spent\t%d\t%d of them still in the records\n", c.tries, found.tries)
@@ -71,7 +79,7 @@ func (c *chaos) summary(found *findings) error {
 		ok = false
 		fmt.Fprintln(c.out, "✗ a request that Drive does not allow:", text)
 	}
-	for _, line := range found.violations() {
+	for _, line := range c.violations(found) {
 		const maxShown = 10
 		for i, text := range line.cases {
 			ok = false

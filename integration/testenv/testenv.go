@@ -31,6 +31,7 @@ type Options struct {
 	Drive   drive.Settings
 	Discard bool            // Drive keeps only size and MD5 of uploads
 	Presets process.Presets // its sites are filled in
+	Down    bool            // files are downloaded to the studio's storage too
 	Args    []string        // of sitesync run
 	Members int             // of the replica set; default 1
 	Dir     string          // for all files; default is a temporary folder that Close removes
@@ -48,10 +49,9 @@ type Env struct {
 	Drive   *drive.Server
 	Account *drive.Account     // sitesync's
 	Show    *drive.SharedDrive // where it uploads to
-	Studio  *studio.Studio
-	Daemon  *process.Process
+	Machine                    // the studio's
 
-	sitesync  process.Options
+	others    []*Machine
 	temporary bool // Close removes Dir
 }
 
@@ -144,6 +144,18 @@ func (s *Env) open(o *Options) (err error) {
 		s.Drive.Mkdir(s.Show, folder)
 	}
 	local.RemoteSite = RemoteSite
+	if o.Down {
+		o.Presets.LocalRoot = any(local.Roots)
+		if local.Root != "" {
+			o.Presets.LocalRoot = local.Root
+		}
+		for _, dir := range dirs[1:] { // a storage that is empty is taken for one that is not mounted
+			if err := os.MkdirAll(filepath.Join(dir, "projects"), 0o700); err != nil {
+				return err
+			}
+		}
+	}
+	s.Site, s.Root = "studio", local.Root
 	s.Studio = studio.New(s.Mongo.Client().Database("avalon"), local)
 	o.Presets.Sites = map[string]process.Site{
 		RemoteSite: {Credentials: s.Account.Credentials(), Root: remote, Endpoint: s.Drive.URL},
@@ -166,15 +178,6 @@ func (s *Env) start(ctx context.Context, o Options) error {
 		return err
 	}
 	_, err := s.Daemon.Wait(ctx, process.Message("change stream open"))
-	return err
-}
-
-// Restart starts sitesync again after it was stopped or killed. It does not wait until it watches.
-func (s *Env) Restart() error {
-	d, err := process.Start(s.sitesync)
-	if err == nil {
-		s.Daemon = d
-	}
 	return err
 }
 
@@ -203,8 +206,10 @@ func (s *Env) Page() string {
 // Close stops all servers and removes their files, except a Dir that was given.
 func (s *Env) Close() error {
 	var errs []error
-	if s.Daemon != nil {
-		errs = append(errs, s.Daemon.Stop())
+	for _, m := range append(s.others, &s.Machine) {
+		if m.Daemon != nil {
+			errs = append(errs, m.Daemon.Stop())
+		}
 	}
 	if s.Drive != nil {
 		errs = append(errs, s.Drive.Close())
