@@ -1,6 +1,9 @@
 package integration_test
 
 import (
+	"bytes"
+	"os"
+	"path/filepath"
 	"testing"
 
 	"sitesync/integration/process"
@@ -52,6 +55,40 @@ func TestAlwaysAccessible(t *testing.T) {
 	if warned := warnings(d); len(warned) > 0 {
 		t.Errorf("warnings: %v", warned)
 	}
+}
+
+// What is published at home gets onto the studio's storage without anyone asking: the machine at home uploads it, the
+// studio asks for it and downloads it.
+func TestPublishedAtHome(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	s.presets.LocalRoot = s.root
+	check(t, os.Mkdir(filepath.Join(s.root, "Test"), 0o755)) // a storage that is empty is not mounted
+	atHome := *s
+	atHome.dir, atHome.root = t.TempDir(), t.TempDir()
+	atHome.presets.ActiveSite, atHome.presets.LocalRoot = "art-17", atHome.root
+	p := must(studio.New(s.db, studio.Options{Root: atHome.root, ActiveSite: "art-17"}).Project(s.ctx, "Test"))(t)
+	s.start("--always-accessible-on", "studio")
+	atHome.start()
+	for version, dict := range []bool{false, true} {
+		rep := s.publish(p, studio.Publish{Version: version + 1, Size: 1000, Frames: 3, DictSites: dict})
+		s.eventually("the studio has it", func() bool {
+			for _, record := range must(rep.Records(s.ctx, "studio"))(t) {
+				if _, created := record.Lookup("created_dt").DateTimeOK(); !created {
+					return false
+				}
+			}
+			return true
+		})
+		for _, f := range rep.Files {
+			want := must(os.ReadFile(f.Local))(t)
+			if got, err := os.ReadFile(filepath.Join(s.root, filepath.FromSlash(f.Rel))); err != nil ||
+				!bytes.Equal(got, want) {
+				t.Errorf("%s: %d bytes at the studio, %d at home, %v", f.Rel, len(got), len(want), err)
+			}
+		}
+	}
+	s.checkNoDuplicates()
 }
 
 // Without the setting nothing is added, and no second change stream is open.
