@@ -32,7 +32,7 @@ type cli struct {
 	Retry      retryCmd      `cmd:"" help:"Make failed files pending again, once the cause is fixed."`
 	AddSite    addSiteCmd    `cmd:"" help:"Sync what was published before the site was configured."`
 	Fetch      fetchCmd      `cmd:"" help:"Ask for files on this site, and wait until they are there."`
-	Pause      pauseCmd      `cmd:"" help:"Begin no more uploads, of all or of one project, until it is resumed."`
+	Pause      pauseCmd      `cmd:"" help:"Begin no more transfers, of all or of one project, until it is resumed."`
 	Resume     resumeCmd     `cmd:"" help:"End a pause."`
 	Health     healthCmd     `cmd:"" help:"Ask the sitesync that runs on this machine for its health."`
 	Version    versionCmd    `cmd:"" help:"Show which sitesync this is, as sitesync --version does."`
@@ -123,19 +123,14 @@ func (e *env) remote() (string, error) {
 	return site.Name, nil
 }
 
-// routes are those of the directions that the settings name, up first. Also a machine that has no local_root, and so
-// downloads nothing itself, can speak for others that do.
-func (e *env) routes() ([]avalon.Route, error) {
-	remote, err := e.remote()
-	up := avalon.Route{From: e.cfg.ActiveSite, To: remote}
-	down := avalon.Route{From: remote, To: e.cfg.ActiveSite}
-	switch e.cfg.Direction {
-	case config.Up:
-		return []avalon.Route{up}, err
-	case config.Down:
-		return []avalon.Route{down}, err
+// directions are those that the settings name, up first. Also a machine that has no local_root, and so downloads
+// nothing itself, can speak for others that do.
+func (e *env) directions() ([]config.Direction, error) {
+	_, err := e.remote()
+	if e.cfg.Direction == config.Both {
+		return []config.Direction{config.Up, config.Down}, err
 	}
-	return []avalon.Route{up, down}, err
+	return []config.Direction{e.cfg.Direction}, err
 }
 
 // nothingSynced is what commands say without a remote site.
@@ -144,12 +139,6 @@ const nothingSynced = "remote_site is empty, so nothing is synced; name a site o
 // leaseName is the name of the lease of a route.
 func (e *env) leaseName(d config.Direction) state.RouteName {
 	return state.LeaseName(e.cfg.Mongo.Database, daemon.Rules(e.cfg, d).Route)
-}
-
-// pauses are those of the route to the remote site.
-func (e *env) pauses() (*state.Pauses, error) {
-	_, err := e.remote()
-	return e.state.Pauses(e.leaseName(config.Up)), err
 }
 
 // projects are the names of all projects or, if one is named, of that one, which has to exist.

@@ -17,7 +17,6 @@ import (
 	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/explain"
-	"sitesync/state"
 )
 
 type fetchCmd struct {
@@ -81,13 +80,14 @@ func (c *fetchCmd) Validate() error {
 }
 
 func (c fetchCmd) Run(ctx context.Context, e *env) error {
-	rules, err := e.downRules()
-	if err != nil {
+	if _, err := e.remote(); err != nil {
 		return err
 	}
+	rules := daemon.Rules(e.cfg, config.Down)
 	out := &fetchResult{bulkResult: newBulkResult(rules.To, c.DryRun), Notes: []string{}}
 	out.progress.set("looking for the files ...")
 	f := &fetch{env: e, project: c.Project, rules: rules}
+	var err error
 	if f.ids, err = c.find(ctx, e); err == nil {
 		err = f.ask(ctx, out)
 	}
@@ -167,12 +167,6 @@ func (c fetchCmd) find(ctx context.Context, e *env) ([]avalon.ID, error) {
 	return ids, nil
 }
 
-// downRules are the rules of the route from the remote site to the active one.
-func (e *env) downRules() (avalon.Rules, error) {
-	_, err := e.remote()
-	return daemon.Rules(e.cfg, config.Down), err
-}
-
 // fetch is one fetch under way.
 type fetch struct {
 	*env
@@ -207,16 +201,17 @@ func (f *fetch) ask(ctx context.Context, out *fetchResult) error {
 func (f *fetch) obstacles(ctx context.Context) []string {
 	all := []string{}
 	add := func(format string, args ...any) { all = append(all, sanitize(fmt.Sprintf(format, args...))) }
-	name := state.LeaseName(f.cfg.Mongo.Database, f.rules.Route)
+	name := f.leaseName(config.Down)
 	pauses, err := f.state.Pauses(name).List(ctx)
 	for _, p := range pauses {
 		if p.Project == "" || p.Project == f.project {
-			what, resume := explain.PauseSubject(f.rules.From, p.Project)
+			_, resume := explain.PauseSubject(f.rules.From, p.Project)
 			why := ""
 			if p.Why != "" {
 				why = ": " + p.Why
 			}
-			add("%s is paused by %s%s; resume it: %s", what, p.By, why, resume)
+			add("%s are paused by %s%s; resume them: %s",
+				explain.PausedTransfers(config.Down, f.rules.From, p.Project), p.By, why, resume)
 		}
 	}
 	info, err2 := f.state.LeaseInfo(ctx, name)

@@ -11,6 +11,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"sitesync/avalon"
+	"sitesync/daemon"
 )
 
 type retryCmd struct {
@@ -50,7 +51,7 @@ func (c retryCmd) Validate() error {
 }
 
 func (c retryCmd) Run(ctx context.Context, e *env) error {
-	routes, err := e.routes()
+	directions, err := e.directions()
 	if err != nil {
 		return err
 	}
@@ -73,13 +74,13 @@ func (c retryCmd) Run(ctx context.Context, e *env) error {
 		}
 		retry.Representations = append(retry.Representations, key.ID)
 	}
-	out := newBulkResult(routes[0].To, c.DryRun)
+	out := newBulkResult(daemon.Rules(e.cfg, directions[0]).To, c.DryRun)
 	for _, project := range projects {
 		retry.EditOptions = out.options(project)
 		var done avalon.EditResult
 		var err error
-		for _, route := range routes {
-			retry.Site = route.To
+		for _, d := range directions {
+			retry.Site = daemon.Rules(e.cfg, d).To
 			var some avalon.EditResult
 			some, err = e.store.Retry(ctx, project, retry)
 			if done.Add(some); err != nil {

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -185,4 +188,59 @@ func TestFetchEndsWithoutAllFiles(t *testing.T) {
 	w = s.fetch("Test", rep.ID.Hex())
 	w.ends(1, "Test: there is nothing to ask for\n",
 		"Test: 1 file(s) are on no site, so there is nothing to download\n")
+}
+
+// What is published at an artist's home comes to the studio when it is asked for there, and goes by the studio's
+// sitesync alone.
+func TestFetchBringsFiles(t *testing.T) {
+	t.Parallel()
+	eachForm(t, func(t *testing.T, s *testStudio, pub studio.Publish) {
+		t.Parallel()
+		s.presets.LocalRoot = s.root
+		p := s.project("Test")
+		s.publish(p, studio.Publish{Version: 99, Size: 10}) // an empty root is not written to
+		root := t.TempDir()
+		s.start("--active-site", "home", "--local-root", root)
+		home := studio.New(s.db, studio.Options{Root: root, ActiveSite: "home"})
+		pub.Asset, pub.Subset, pub.Name, pub.Frames, pub.Size = "sh010", "plateMain", "exr", 30, 100_000
+		atHome := must(home.Project(s.ctx, "Test"))(t)
+		rep := must(atHome.Publish(s.ctx, pub))(t)
+		s.synced(rep)
+		local := func(f studio.File) string { return filepath.Join(s.root, filepath.FromSlash(f.Rel)) }
+
+		// It is asked for before anybody can bring it.
+		w := s.fetch("Test", "--asset", "sh*")
+		w.says("Test: no sitesync downloads to site studio: start sitesync run")
+		w.says("Test: 0 of 30 file(s), 0 B of 2.9 MiB")
+		if _, err := os.Stat(local(rep.Files[0])); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it is there already: %v", err)
+		}
+		s.start()
+		w.ends(0, "Test: 30 file(s) of 1 representation(s) are asked for on site studio\n",
+			"Test: all 30 file(s) are on site studio, 2.9 MiB\n")
+		for i, f := range rep.Files {
+			got, want := must(os.ReadFile(local(f)))(t), must(os.ReadFile(f.Local))(t)
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s has another content", local(f))
+			}
+			if v := must(rep.Record(s.ctx, i, "studio"))(t).Lookup("created_dt"); v.Type != bson.TypeDateTime {
+				t.Errorf("created_dt is %v", v)
+			}
+		}
+
+		// A pause is named, and what was asked for comes when it ends.
+		code, stdout, stderr := s.exits("pause", "--why", "dailies")
+		if code != 0 {
+			t.Fatal(stdout, stderr)
+		}
+		pub.Version = 2
+		rep = must(atHome.Publish(s.ctx, pub))(t)
+		w = s.fetch("Test", rep.ID.Hex())
+		w.says("Test: downloads from site gdrive are paused by ")
+		w.says(": dailies; resume them: sitesync resume")
+		if code, stdout, stderr := s.exits("resume"); code != 0 {
+			t.Fatal(stdout, stderr)
+		}
+		w.ends(0, "Test: all 30 file(s) are on site studio")
+	})
 }

@@ -19,7 +19,8 @@ import (
 func (s *testStudio) pause(page page, project ...string) {
 	s.t.Helper()
 	if code, stdout, stderr := s.exits(append([]string{"pause", "--why", "the line is needed"},
-		project...)...); code != 0 || stderr != "" || !strings.Contains(stdout, " is paused: running uploads finish") {
+		project...)...); code != 0 || stderr != "" ||
+		!strings.Contains(stdout, " is paused: running transfers finish") {
 		s.t.Fatalf("status %d\n%s%s", code, stdout, stderr)
 	}
 	if len(project) == 0 {
