@@ -3,8 +3,13 @@ package integration_test
 import (
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"testing"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"sitesync/integration/studio"
 )
@@ -88,4 +93,53 @@ func TestCallsOfSingleFiles(t *testing.T) {
 		pubs = append(pubs, studio.Publish{Version: v + 1, Name: "ma", Size: 1000})
 	}
 	s.calls(fmt.Sprintf("%d versions of one file", len(pubs)), 2.15, s.project("Test"), pubs...)
+}
+
+// A sequence of 1,000 frames down: the content of each, and one listing for all else.
+func TestCallsOfASequenceDown(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	p := s.project("Test")
+	up := s.start()
+	rep := must(p.Publish(s.ctx, studio.Publish{Asset: "Cylinder", Family: "render", Subset: "renderMain", Name: "exr",
+		Frames: 1000, Size: 1000, NoTmp: true}))(t)
+	s.wait(rep)
+	check(t, up.Stop())
+	sums := map[string]string{}
+	for _, f := range rep.Files {
+		sums[f.Local] = must(f.Sum())(t)
+		check(t, os.Remove(f.Local))
+	}
+	records := s.db.Collection("Test")
+	_, err := records.UpdateOne(s.ctx, bson.M{"_id": rep.ID},
+		bson.M{"$unset": bson.M{"files.$[].sites.$[here].created_dt": ""}},
+		options.UpdateOne().SetArrayFilters([]any{bson.M{"here.name": "studio"}}))
+	check(t, err)
+
+	s.presets.LocalRoot = s.root
+	s.drive.ResetCalls()
+	down := s.start("--direction", "down")
+	missing := bson.M{"_id": rep.ID, "files.sites": bson.M{"$elemMatch": bson.M{"name": "studio",
+		"created_dt": bson.M{"$exists": false}}}}
+	for deadline := time.Now().Add(waitTimeout); must(records.CountDocuments(s.ctx, missing))(t) > 0; {
+		if time.Now().After(deadline) {
+			t.Fatalf("not all are here within %v", waitTimeout)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	check(t, down.Stop())
+	for _, f := range rep.Files {
+		if got := must(f.Sum())(t); got != sums[f.Local] {
+			t.Fatalf("%s has the MD5 %s, want %s", f.Local, got, sums[f.Local])
+		}
+	}
+	calls := 0
+	for n := range maps.Values(s.drive.Calls()) {
+		calls += n
+	}
+	each := float64(calls) / float64(len(rep.Files))
+	t.Logf("%.3f calls a file: %v", each, s.drive.Calls())
+	if each > 1.05 {
+		t.Errorf("%.3f calls a file: %v", each, s.drive.Calls())
+	}
 }

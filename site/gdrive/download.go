@@ -266,25 +266,28 @@ func (f *File) stream(ctx context.Context, offset, n int64) *stream {
 	return s
 }
 
-// Read is part of [io.Reader]. It returns an error only once it has waited for the end of the trouble in vain.
-func (s *stream) Read(p []byte) (int, error) {
+// Read is part of [io.Reader]. It returns an error only once it has waited for the end of the trouble in vain. The last
+// bytes of a file are not returned before all of it has turned out to be right.
+func (s *stream) Read(p []byte) (n int, err error) {
 	for s.err == nil {
-		n, err := s.read(p)
+		if s.at < s.end {
+			n, err = s.read(p)
+		}
+		if err == nil && s.at == s.end {
+			err = s.finish()
+		}
 		if err != nil {
 			s.err = s.again(err)
 		}
-		if n > 0 || len(p) == 0 {
+		if (n > 0 || len(p) == 0) && (s.err == nil || s.err == io.EOF) {
 			return n, nil
 		}
 	}
 	return 0, s.err
 }
 
-// read reads what comes next. It returns [io.EOF] after the last byte, and no other error that is one of the end.
+// read reads what comes next.
 func (s *stream) read(p []byte) (int, error) {
-	if s.at == s.end {
-		return 0, s.finish()
-	}
 	if s.body == nil {
 		if err := s.open(); err != nil {
 			return 0, err

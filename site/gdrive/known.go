@@ -48,7 +48,7 @@ func (k *knownFiles) find(ctx context.Context, s *Site, at site.Location, o site
 	if m, ok := k.get(at.ID, o.Size); ok {
 		return m, nil
 	}
-	if m, ok, err := k.list(ctx, s, at, o); ok || err != nil {
+	if m, ok, err := k.list(ctx, s, at, o, alone); ok || err != nil {
 		return m, err
 	}
 	alone()
@@ -88,8 +88,8 @@ func (k *knownFiles) forget(id string) {
 
 // list lists the folder of a file if enough others in it are about to be opened, and returns the file's metadata then.
 // Others wait meanwhile.
-func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site.OpenOptions) (m metadata, ok bool,
-	err error) {
+func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site.OpenOptions,
+	alone func()) (m metadata, ok bool, err error) {
 	if o.Siblings == nil {
 		return m, false, nil
 	}
@@ -111,6 +111,7 @@ func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site
 	if m, ok := k.get(at.ID, o.Size); ok || k.wasListed(folder) {
 		return m, ok, nil
 	}
+	alone()
 	if m, err = s.metadata(ctx, at.ID); err != nil || m.parent == "" {
 		return m, err == nil, err
 	}

@@ -270,6 +270,35 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// Who reads as many bytes as there are, and not on to the end, has had them compared too.
+func TestReadFull(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
+	read := func(f site.SourceFile) error {
+		r, err := f.(site.Ranger).ReadRange(t.Context(), 0, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		_, err = io.ReadFull(r, make([]byte, 7))
+		return err
+	}
+	f := open(t, d, at("/a", id), site.OpenOptions{Size: 7})
+	defer f.Close()
+	if err := read(f); err != nil {
+		t.Error(err)
+	}
+	s.wantCalls(t, "files.get", 1)
+	if err := f.Changed(t.Context()); err != nil {
+		t.Error(err)
+	}
+	s.wantCalls(t, "files.get", 1)
+	s.Write(id, []byte("CONTENT"))
+	wantClass(t, read(f), site.NotReady, "replaced")
+}
+
 // What is replaced while it is read is noticed, and what is remembered of it is dropped.
 func TestReplacedWhileRead(t *testing.T) {
 	t.Parallel()
@@ -372,8 +401,8 @@ func TestReadAhead(t *testing.T) {
 	siblings := func() []site.Location { return all }
 	o := site.OpenOptions{Size: 8, WillRead: true, Siblings: siblings}
 	f := open(t, d, all[0], o)
-	eventually(t, "as many are asked for as are read at once", func() bool {
-		return s.Calls()["files.download"] == d.ahead.most
+	eventually(t, "as many more are asked for as are read at once", func() bool {
+		return s.Calls()["files.download"] == 1+d.ahead.most
 	})
 	if got, err := readRange(t, f, 0, 8); err != nil || got != "0000.exr" {
 		t.Errorf("read %q, %v", got, err)
