@@ -19,7 +19,7 @@ import (
 	"sitesync/state"
 )
 
-const description = `Uploads what a studio publishes with Pype to its Google Drive.
+const description = `Syncs what a studio publishes with Pype with its Google Drive, in both directions.
 
 Settings of the studio come from Pype's own presets, config.json and gdrive.json; see --presets.`
 

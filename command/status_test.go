@@ -235,6 +235,29 @@ func TestStatusOfBothWays(t *testing.T) {
 	}
 }
 
+// Where only downloads are served, nothing is said of uploads but that.
+func TestStatusOfDownloadsOnly(t *testing.T) {
+	down := routeStatus{Sitesync: leaseHolder{Runs: true, Host: "home", PID: 7, Since: now, Stream: "open"},
+		Paused: []state.Pause{{By: "td", Since: now}}}
+	s := &status{At: now, ActiveSite: "home", RemoteSite: "gdrive", Download: &downloads{routeStatus: down},
+		routes:   []route{{routeStatus: down, direction: config.Down}},
+		off:      []route{{direction: config.Up, off: "--direction is down"}},
+		Projects: []projectStatus{{Project: "a", Download: &avalon.Stats{Failed: avalon.FileCount{Files: 1}}}}}
+	const want = `sitesync  process 7 on home downloads from site gdrive, since SINCE (0 s)
+stream    open
+held      nothing
+paused    site gdrive, by td, 0 s ago
+uploads   off: --direction is down
+
+PROJECT  PENDING  WAITING  FAILED  TO DOWNLOAD  OLDEST
+a              0        0       1          0 B
+`
+	got := strings.Replace(s.text(false), now.Local().Format(time.DateTime), "SINCE", 1)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 // The projects that have something to download have a table of their own.
 func TestStatusOfDownloads(t *testing.T) {
 	count := func(files, bytes int64) avalon.FileCount { return avalon.FileCount{Files: files, Bytes: bytes} }

@@ -23,6 +23,12 @@ func (w *way) download(f *avalon.File, _ avalon.SiteRecord, out *File) (ready bo
 		return false
 	}
 	here, hereErr := w.lookHere(f)
+	if hereErr != nil { // it may be the folder of the project, which leads out of the root
+		_, err := w.up.inspector.CheckSource(w.ctx, f, w.rep.Roots)
+		if scope, _ := site.ScopeOf(err); site.ClassOf(err) == site.Unavailable && scope == site.Settings {
+			hereErr = err
+		}
+	}
 	out.Source, out.Remote = here.Local, here.Remote
 	w.addHolds(here, f.Size, out)
 	if here.Remote == "" { // nor has an upload a path
@@ -85,6 +91,9 @@ func (w *way) destination(f *avalon.File, here, there uploader.Inspection, hereE
 	if left, known, err := w.local.Left(w.ctx, here.Root); err == nil && known && left < size {
 		return bad("free some space on "+here.Root, "there is room for %s only below %s", humanize.IBytes(uint64(left)),
 			here.Root)
+	}
+	if scope, _ := site.ScopeOf(hereErr); site.ClassOf(hereErr) == site.Unavailable && scope == site.Settings {
+		return bad("fix the settings: "+hereErr.Error(), "%v", hereErr)
 	}
 	now := ""
 	info, err := os.Lstat(here.Local)

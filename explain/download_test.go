@@ -103,6 +103,14 @@ func TestDownload(t *testing.T) {
 	s.says(s.explain(rep.ID.Hex(), Wrong), "destination", "a folder of its name is in its place")
 	must(t, os.Remove(s.local(f)))
 
+	must(t, os.Rename(filepath.Join(s.root, "Test"), filepath.Join(s.root, "Other")))
+	elsewhere := t.TempDir()
+	must(t, os.Mkdir(filepath.Join(elsewhere, "Assets"), 0o755))
+	must(t, os.Symlink(elsewhere, filepath.Join(s.root, "Test")))
+	s.says(s.explain(rep.ID.Hex(), Wrong), "destination", "is a symbolic link out of the root")
+	must(t, os.Remove(filepath.Join(s.root, "Test")))
+	s.explain(rep.ID.Hex(), Waiting) // its folders are made
+
 	must(t, rep.Set(t.Context(), "studio", bson.D{{Key: "tries", Value: 1}, {Key: "error", Value: "the disk is slow"},
 		{Key: "last_failed_dt", Value: time.Now()}}))
 	r = s.explain(rep.ID.Hex(), Waiting)
@@ -121,6 +129,7 @@ func TestDownload(t *testing.T) {
 	}
 
 	// It is there: as the daemon writes it.
+	must(t, os.MkdirAll(filepath.Dir(s.local(f)), 0o755))
 	must(t, os.WriteFile(s.local(f), content, 0o600))
 	must(t, rep.Set(t.Context(), "studio", bson.D{{Key: "paused", Value: false}, {Key: "created_dt",
 		Value: time.Now()}, {Key: "id", Value: filepath.Base(f.Rel)}}))
