@@ -59,7 +59,12 @@ func (w *writing) classify(err error) error {
 			fmt.Errorf("%w: %s of %s cannot be written (%w); free some space, or "+
 				"have the quota raised", errNoRoom, w, humanize.IBytes(uint64(w.Size)), err))
 	case isReadOnly(err):
-		return site.UnavailableIn(site.OneRoot, cannotWrite(w.root, err))
+		if of := w.CheckRoot(context.Background(), w.root); of != nil { // it ends in time
+			return of
+		}
+		return w.closed(folder,
+			fmt.Errorf("the folder %s is on a storage that is mounted read-only (%w); mount that for "+
+				"writing", folder, err))
 	case isStale(err), errors.Is(err, os.ErrNotExist):
 		return site.Classed(site.Transient, fmt.Errorf("%s was moved or removed while %s was written there: %w", folder,
 			w.base(), err))
@@ -70,9 +75,9 @@ func (w *writing) classify(err error) error {
 		return site.UnavailableIn(site.OneRoot, fmt.Errorf("the storage below %s fails: %w; look at the mount and its "+
 			"server", w.root, err))
 	case errors.Is(err, os.ErrPermission):
-		return &site.Error{Class: site.Unavailable, Scope: site.Creations, Folder: folder,
-			Err: fmt.Errorf("sitesync may not write to the folder %s (%w); let the user that it runs as write there",
-				folder, err)}
+		return w.closed(folder,
+			fmt.Errorf("sitesync may not write to the folder %s (%w); let the user that it runs as "+
+				"write there", folder, err))
 	case isInUse(err):
 		return site.Classed(site.Transient, fmt.Errorf("%s is in use: %w", w, err))
 	case isOutOfFiles(err):
@@ -82,6 +87,11 @@ func (w *writing) classify(err error) error {
 		return w.failed("the file system refuses the name: %w; rename it where it was published", err)
 	}
 	return w.failed("%w", err)
+}
+
+// closed is an error of a folder that nothing can be written to.
+func (w *writing) closed(folder string, err error) error {
+	return &site.Error{Class: site.Unavailable, Scope: site.Creations, Folder: folder, Err: err}
 }
 
 // isFullDisk reports whether an error is that of a storage without room.

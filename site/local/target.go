@@ -126,7 +126,7 @@ func (w *writing) put(ctx context.Context) (obj site.Object, err error) {
 // locate finds out where the file goes, by the text of its path.
 func (w *writing) locate() error {
 	rel, ok := strings.CutPrefix(w.Path, w.Root)
-	if !ok || w.Root == "" {
+	if !ok || !strings.HasPrefix(rel, "/") && !strings.HasSuffix(w.Root, "/") {
 		return fmt.Errorf("path %q is not below its root %q", w.Path, w.Root)
 	}
 	rel, err := site.Readings(rel, true)[0](rel) // the literal one: the path was read already
@@ -238,16 +238,19 @@ func (w *writing) same(ctx context.Context) (sum string, err error) {
 	if w.MD5 == "" {
 		into = io.MultiWriter(h, &comparison{with: w.Content})
 	}
-	err = w.readInto(ctx, f, 0, w.Size, into)
+	err = w.readInto(ctx, f, 0, w.Size, into, make([]byte, min(w.Size, readSize)))
 	sum = hex.EncodeToString(h.Sum(nil))
 	switch {
-	case errors.Is(err, errDiffers):
+	case errors.Is(err, errDiffers), errors.Is(err, io.EOF): // it is being changed
 		return "", nil
 	case err != nil:
 		return "", err
 	case w.MD5 != "" && !strings.EqualFold(sum, w.MD5):
 		return "", nil
 	}
+	// Whoever was interrupted before may have left a partial file that nobody will continue.
+	name := partialName(base, w.Incoming)
+	_ = w.does(ctx, func() error { removeAbandoned(dir, name); return nil })
 	return sum, nil
 }
 
@@ -306,14 +309,14 @@ func (w *writing) writeTo(ctx context.Context, p *partial, from int64) (sum stri
 	if err := w.checkRoom(ctx, from); err != nil {
 		return "", err
 	}
-	t := &transfer{writing: w, to: p, hash: md5.New()}
+	t := &transfer{writing: w, ctx: ctx, to: p, hash: md5.New()}
 	for ; ; from = 0 {
 		if from == 0 && p.size > 0 {
 			if err := w.does(ctx, func() error { return p.Truncate(0) }); err != nil {
 				return "", err
 			}
 		}
-		if err := t.fill(ctx, from); err != nil {
+		if err := t.fill(from); err != nil {
 			return "", err
 		}
 		sum = hex.EncodeToString(t.hash.Sum(nil))
@@ -415,9 +418,9 @@ func (w *writing) checkRoom(ctx context.Context, have int64) error {
 	return nil
 }
 
-// readInto reads a part of a file of the storage and writes it to something in memory.
-func (w *writing) readInto(ctx context.Context, f *os.File, at, n int64, into io.Writer) error {
-	buf := make([]byte, min(n, readSize))
+// readInto reads a part of a file of the storage and writes it to something in memory. Nothing else may use buf then,
+// as after an error a call may still write to it.
+func (w *writing) readInto(ctx context.Context, f *os.File, at, n int64, into io.Writer, buf []byte) error {
 	for end := at + n; at < end; {
 		part := buf[:min(end-at, int64(len(buf)))]
 		err := w.does(ctx, func() error {
@@ -425,7 +428,7 @@ func (w *writing) readInto(ctx context.Context, f *os.File, at, n int64, into io
 			return err
 		})
 		if err != nil {
-			return err // buf may still be in use
+			return err
 		}
 		if _, err := into.Write(part); err != nil {
 			return err

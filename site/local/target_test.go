@@ -141,6 +141,7 @@ func TestPutLeavesSameContent(t *testing.T) {
 	in := incoming(root, "show/a.exr", "12345")
 	in.MD5 = strings.ToUpper(in.MD5)
 	in.Content = unreadable{t}
+	must(t, os.WriteFile(filepath.Join(root, "show", partialName("a.exr", in)), []byte("1"), 0o600))
 	sent := int64(0)
 	in.OnProgress = func(n int64) { sent = n }
 	obj, err := newTarget(t, Options{}).Put(t.Context(), in)
@@ -152,6 +153,7 @@ func TestPutLeavesSameContent(t *testing.T) {
 	if !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
 		t.Error("it was touched")
 	}
+	wantOnly(t, root, map[string]string{"show/a.exr": "12345"})
 }
 
 // Without an MD5 the contents are compared.
@@ -209,8 +211,10 @@ func TestPutOutside(t *testing.T) {
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root")
 	must(t, os.MkdirAll(filepath.Join(root, "other"), 0o755))
-	for _, path := range []string{root, root + "/", root + "/../a", root + "/other/../../a", dir + "/a", "a", "",
-		root + "/a\x00b", root + "/\xff"} {
+	for _, path := range []string{root, root + "/", root + "/../a",
+		root + "/other/../../a", dir + "/a", root + "2/a", "a",
+		"",
+		root + `\a`, root + "/a\x00b", root + "/\xff"} {
 		in := incoming(root, "", "content")
 		in.Path = path
 		if _, err := newTarget(t, Options{}).Put(t.Context(), in); err == nil || site.ClassOf(err) != site.FileError {
