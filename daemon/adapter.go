@@ -288,15 +288,15 @@ func (a *adapter) Pause(ctx context.Context, project, by string) error {
 	return errors.Join(errs...)
 }
 
-// Resume ends a pause.
+// Resume ends a pause, also in a direction that is off here: sitesync pause sets it for other machines as well.
 func (a *adapter) Resume(ctx context.Context, project string) error {
 	db, err := a.open()
 	if err != nil {
 		return err
 	}
 	var errs []error
-	for _, r := range db.routes {
-		_, err := r.pauses.Clear(ctx, project)
+	for _, d := range []config.Direction{config.Up, config.Down} {
+		_, err := db.state.Pauses(state.LeaseName(a.cfg.Mongo.Database, Rules(a.cfg, d).Route)).Clear(ctx, project)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -196,9 +196,13 @@ func TestPageIsLive(t *testing.T) {
 	paused := s.publish(p, studio.Publish{Size: 100, Name: "ma"})
 	check(t, late.Finish())
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.UploadBandwidth = 0 })
-	s.synced(large) // what runs goes on
+	s.synced(large)                                          // what runs goes on
+	if code, stdout, stderr := s.exits("pause"); code != 0 { // downloads too, which this machine has none of
+		t.Fatal(stdout, stderr)
+	}
 	tab.do(chromedp.Click(chromedp.CSS(`button[formaction^="/resume?project="]`)))
 	tab.until(has(".flash", "All uploads are resumed"))
+	s.prints("site gdrive was not paused\n", "resume")
 	s.synced(paused)
 	s.synced(late)
 	tab.until(has("#state", "Everything that was published is synced"))
