@@ -798,6 +798,36 @@ func TestExplanations(t *testing.T) {
 	}
 }
 
+// The direction is named, unless it is the only one of this sitesync.
+func TestExplanationOfBothDirections(t *testing.T) {
+	t.Parallel()
+	s := &source{explain: func(project, id string) (*explain.Report, error) {
+		files := func(d config.Direction) explain.Group {
+			return explain.Group{Files: 1, Example: explain.File{Path: "a.ma", Direction: d, State: "pending",
+				Source: "/mnt/a.ma", Remote: "/SHOW/a.ma"}}
+		}
+		return &explain.Report{Project: project, Asked: id,
+			Groups: []explain.Group{files(config.Up), files(config.Down)}}, nil
+	}}
+	for _, served := range [][]config.Direction{up, upDown} {
+		b := open(t, func(o *Options) { o.Source, o.About.Directions = s, served })
+		_, body := b.get("/r/A/1")
+		text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(body, " ")), " ")
+		for _, want := range []string{"1 file: pending a.ma Read from / mnt/ a.ma Goes to / SHOW/ a.ma",
+			"1 file: pending a.ma Read from / SHOW/ a.ma Goes to / mnt/ a.ma"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%v: the page lacks %q:\n%s", served, want, text)
+			}
+		}
+		if named := strings.Contains(text, "upload 1 file"); named != (len(served) == 2) {
+			t.Errorf("%v: uploads are named: %t\n%s", served, named, text)
+		}
+		if !strings.Contains(text, "download 1 file") {
+			t.Errorf("%v: downloads are not named:\n%s", served, text)
+		}
+	}
+}
+
 // One is made at a time, and not many a minute.
 func TestExplanationsArePaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
