@@ -154,7 +154,7 @@ func (k *knownFiles) read(ctx context.Context, s *Site, of metadata, pages int) 
 		if err != nil {
 			return err
 		}
-		k.add(page.Files, asked)
+		k.add(page.Files, asked, of.id)
 		if token = page.NextPageToken; token == "" {
 			break
 		}
@@ -162,7 +162,8 @@ func (k *knownFiles) read(ctx context.Context, s *Site, of metadata, pages int) 
 	return nil
 }
 
-func (k *knownFiles) add(files []*drive.File, asked time.Time) {
+// add takes note of what a listing has shown that was asked for when a file was opened.
+func (k *knownFiles) add(files []*drive.File, asked time.Time, opened string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.files)+len(files) > maxKnown {
@@ -176,7 +177,7 @@ func (k *knownFiles) add(files []*drive.File, asked time.Time) {
 			delete(k.files, id)
 		}
 		if m := metadataOf(f, asked); m.isSource() {
-			m.opened = k.files[f.Id].opened
+			m.opened = k.files[f.Id].opened || f.Id == opened
 			set(&k.files, f.Id, m)
 		}
 	}

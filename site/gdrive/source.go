@@ -92,8 +92,11 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 		return err
 	}
 	f.metadata, f.reading = m, read
-	if f.site.known.opened(m.id); f.first == nil {
-		f.first = f.site.ahead.take(m.id)
+	f.site.known.opened(m.id)
+	if begun := f.site.ahead.take(m.id); f.first == nil {
+		f.first = begun
+	} else if begun != nil {
+		begun.drop()
 	}
 	rel, err := read(at.Rel)
 	if err != nil {

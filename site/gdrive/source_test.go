@@ -529,7 +529,7 @@ func TestKnownFilesAreBounded(t *testing.T) {
 	for i := range maxKnown + 10 {
 		files = append(files, &api.File{Id: fmt.Sprint(i), MimeType: contentType})
 	}
-	k.add(files, time.Now())
+	k.add(files, time.Now(), "")
 	if n := len(k.files); n != maxKnown {
 		t.Errorf("%d are remembered, want %d", n, maxKnown)
 	}
