@@ -142,6 +142,8 @@ func TestDownload(t *testing.T) {
 	content[0]--
 	must(t, os.WriteFile(s.local(f), content, 0o600))
 	s.says(s.explain(rep.ID.Hex(), OK), "content", "it is the same as its source")
+	must(t, os.Remove(s.local(f)))
+	s.says(s.explain(rep.ID.Hex(), OK), "content", "deleting created_dt from its record of site studio downloads it")
 }
 
 // What the settings of this machine say about downloads.

@@ -436,7 +436,11 @@ func (x *explanation) compareContent(f *avalon.File, seen uploader.Inspection, s
 		wrong("the site has %d bytes, %d were published", got.Size, f.Size)
 		return
 	case srcErr != nil:
-		ok("cannot be compared with its source: %v", srcErr)
+		again := ""
+		if site.ClassOf(srcErr) == site.NotReady && x.Config.WhyOff(config.Down) == "" {
+			again = fmt.Sprintf("; deleting created_dt from its record of site %s downloads it again", x.up.rules.From)
+		}
+		ok("cannot be compared with its source: %v%s", srcErr, again)
 		return
 	case seen.Size != got.Size:
 		wrong("the site has %d bytes, the source has %d", got.Size, seen.Size)

@@ -308,7 +308,7 @@ func TestCheck(t *testing.T) {
 	if status != 1 {
 		t.Errorf("status %d", status)
 	}
-	for _, want := range []string{"nowhere", "NO SUCH DRIVE", "no such file", "is the storage mounted"} {
+	for _, want := range []string{"nowhere", "NO SUCH DRIVE", "no such file", "the storage is not mounted"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
 		}
