@@ -281,6 +281,10 @@ type Claim struct {
 
 	// Replaceable says that nobody creates anything under the id any more. What was created is there.
 	Replaceable bool
+
+	// Wanted says that it was not confirmed, though it is of the account: nothing was created for long, and a process
+	// with another account waits for it. It is kept from that one no longer than it was.
+	Wanted bool
 }
 
 // ClaimRequest asks for the claim of a name in a folder.
@@ -294,8 +298,12 @@ type ClaimRequest struct {
 	// May be empty.
 	Spent string
 
-	// Stale is a claim that is replaced if it is still just so, and Replaceable. May be zero.
+	// Stale is a claim that is replaced if it is Replaceable, and still just so. If it isn't, and of another account,
+	// that one is asked for it. May be zero.
 	Stale Claim
+
+	// InUse confirms the claim also if another account waits for it: a large file is on its way.
+	InUse bool
 }
 
 // Reservation is the id that an older version has reserved for a name.

@@ -26,7 +26,9 @@ import (
 //
 //   - when only earlier processes of one's own route have owned the claim, which a lease has ended, or
 //   - when it has expired, by the database's clock. Who creates something under a claim confirms it again long before,
-//     and stops if it can't. What is left is for requests that are on their way.
+//     and stops if it can't. What is left is for requests that are on their way. A claim that another account waits
+//     for is not confirmed any more, unless a large file is on its way, so nobody is kept waiting by one that fails
+//     for long.
 //
 // A process that has lost its lease, or its claim, does no harm by a late write here: its update finds that the claim
 // is another one. What it still sends to Drive is refused for an id that is in use.
@@ -87,6 +89,9 @@ func (j *Journal) claim(ctx context.Context, account string, hold time.Duration,
 		if r.Spent == "" && r.Stale.ID == "" && r.Account == account {
 			// The server takes half of the time for this. One of another account is a duplicate key.
 			filter["account"] = account
+			if !r.InUse {
+				filter["wanted"] = bson.M{"$exists": false} // so is one that may not be confirmed
+			}
 			if folders[r.ID] {
 				filter["id"] = r.ID // so is one with another id
 				last = i
@@ -142,10 +147,11 @@ func (j *Journal) claim(ctx context.Context, account string, hold time.Duration,
 		ID          string    `bson:"id"`
 		Account     string    `bson:"account"`
 		At          time.Time `bson:"at"`
+		Wanted      time.Time `bson:"wanted"`
 		Replaceable bool      `bson:"replaceable"`
 	}
 	cur, err := j.claims().Find(ctx, bson.M{"_id": bson.M{"$in": known}}, options.Find().SetProjection(
-		bson.M{"id": 1, "account": 1, "at": 1, "replaceable": j.replaceable()}))
+		bson.M{"id": 1, "account": 1, "at": 1, "wanted": 1, "replaceable": j.replaceable(account)}))
 	if err == nil {
 		err = cur.All(ctx, &docs)
 	}
@@ -154,10 +160,12 @@ func (j *Journal) claim(ctx context.Context, account string, hold time.Duration,
 	}
 	for _, doc := range docs {
 		i := places[doc.Key]
-		if refused[i] && doc.Account == account {
+		ours, wanted := doc.Account == account, !doc.Wanted.IsZero()
+		if refused[i] && ours && !wanted {
 			return nil, errClaimRace
 		}
-		out[i] = site.Claim{ID: doc.ID, Account: doc.Account, At: doc.At, Replaceable: doc.Replaceable}
+		out[i] = site.Claim{ID: doc.ID, Account: doc.Account, At: doc.At, Replaceable: doc.Replaceable,
+			Wanted: ours && wanted && !requests[i].InUse}
 	}
 	if len(docs) < len(known) {
 		return nil, errClaimRace // with their end
@@ -166,44 +174,58 @@ func (j *Journal) claim(ctx context.Context, account string, hold time.Duration,
 }
 
 // replaceable is true in the database for a claim under which nobody creates anything any more.
-func (j *Journal) replaceable() bson.M {
+func (j *Journal) replaceable(account string) bson.M {
 	return bson.M{"$or": bson.A{
 		bson.M{"$lte": bson.A{bson.M{"$add": bson.A{"$at", "$hold"}}, "$$NOW"}},
-		bson.M{"$setIsSubset": bson.A{"$owners", bson.A{bson.M{"$literal": j.Lease.name.route}}}},
+		bson.M{"$and": bson.A{
+			bson.M{"$ne": bson.A{"$account", bson.M{"$literal": account}}},
+			bson.M{"$setIsSubset": bson.A{"$owners", bson.A{bson.M{"$literal": j.Lease.name.route}}}},
+		}},
 	}}
 }
 
 // replacement is the update that makes a claim, confirms one of the account, or replaces one as the request allows.
 func (j *Journal) replacement(account string, hold time.Duration, r site.ClaimRequest) mongo.Pipeline {
 	literal := func(v any) bson.M { return bson.M{"$literal": v} }
-	hasID := func(id string) bson.M { return bson.M{"$eq": bson.A{"$id", literal(id)}} }
-	fresh := bson.A{bson.M{"$eq": bson.A{bson.M{"$type": "$id"}, "missing"}}}
+	equal := func(a, b any) bson.M { return bson.M{"$eq": bson.A{a, b}} }
+	missing := func(field string) bson.M { return equal(bson.M{"$type": field}, "missing") }
+	when := func(condition, then, otherwise any) bson.M {
+		return bson.M{"$cond": bson.A{condition, then, otherwise}}
+	}
+	ours := equal("$account", literal(account))
+	fresh := bson.A{missing("$id")}
 	if r.Spent != "" {
-		fresh = append(fresh, hasID(r.Spent))
+		fresh = append(fresh, equal("$id", literal(r.Spent)))
+	}
+	if r.Stale.Replaceable { // Drive was asked after that
+		fresh = append(fresh, bson.M{"$and": bson.A{equal("$id", literal(r.Stale.ID)), equal("$at", r.Stale.At),
+			j.replaceable(account)}})
+	}
+	confirmed, wanted := ours, any("$wanted")
+	if !r.InUse {
+		confirmed = bson.M{"$and": bson.A{ours, missing("$wanted")}}
 	}
 	if r.Stale.ID != "" {
-		fresh = append(fresh, bson.M{"$and": bson.A{hasID(r.Stale.ID), bson.M{"$eq": bson.A{"$at", r.Stale.At}},
-			j.replaceable()}})
-	}
-	either := func(then, otherwise any) bson.M { return bson.M{"$cond": bson.A{"$fresh", then, otherwise}} }
-	ours := func(then, otherwise any) bson.M {
-		return bson.M{"$cond": bson.A{bson.M{"$eq": bson.A{"$account", literal(account)}}, then, otherwise}}
+		wanted = when(ours, "$wanted", "$$NOW")
 	}
 	return mongo.Pipeline{
 		{{Key: "$set", Value: bson.M{"fresh": bson.M{"$or": fresh}}}},
 		{{Key: "$set", Value: bson.M{
-			"id":      either(literal(r.ID), "$id"),
-			"account": either(literal(r.Account), "$account"),
-			"owners":  either(bson.A{}, "$owners"),
-			"at":      either("$$NOW", "$at"),
-			"hold":    either(0, "$hold"), // of another account's: what an older version has left behind
+			"id":      when("$fresh", literal(r.ID), "$id"),
+			"account": when("$fresh", literal(r.Account), "$account"),
+			"owners":  when("$fresh", bson.A{}, "$owners"),
+			"at":      when("$fresh", "$$NOW", "$at"),
+			"hold":    when("$fresh", 0, "$hold"), // of another account's: what an older version has left behind
+			"wanted":  when("$fresh", "$$REMOVE", "$wanted"),
 		}}},
+		{{Key: "$set", Value: bson.M{"confirmed": confirmed, "wanted": wanted}}},
 		{{Key: "$set", Value: bson.M{
-			"owners": ours(bson.M{"$setUnion": bson.A{"$owners", bson.A{literal(j.Lease.name.route)}}}, "$owners"),
-			"at":     ours("$$NOW", "$at"),
-			"hold":   ours(bson.M{"$max": bson.A{"$hold", hold.Milliseconds()}}, "$hold"),
+			"owners": when("$confirmed", bson.M{"$setUnion": bson.A{"$owners", bson.A{literal(j.Lease.name.route)}}},
+				"$owners"),
+			"at":   when("$confirmed", "$$NOW", "$at"),
+			"hold": when("$confirmed", bson.M{"$max": bson.A{"$hold", hold.Milliseconds()}}, "$hold"),
 		}}},
-		{{Key: "$unset", Value: "fresh"}},
+		{{Key: "$unset", Value: bson.A{"fresh", "confirmed"}}},
 	}
 }
 

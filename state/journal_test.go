@@ -168,10 +168,10 @@ func TestReplaceClaim(t *testing.T) {
 	if seen.ID != "1" || seen.Account != "A" || seen.Replaceable {
 		t.Fatalf("%+v", seen)
 	}
-	if c := claim(t, home, "B", site.ClaimRequest{ID: "2", Stale: seen}); c.ID != "1" {
-		t.Errorf("it is replaced while A may create it: %+v", c)
-	}
 	expire(t, db)
+	if c := claim(t, home, "B", site.ClaimRequest{Name: "b", ID: "2", Stale: seen}); c.ID != "2" {
+		t.Errorf("%+v", c)
+	}
 	old := claim(t, home, "B", site.ClaimRequest{ID: "2"})
 	if old.ID != "1" || !old.Replaceable {
 		t.Errorf("%+v", old)
@@ -194,6 +194,50 @@ func TestReplaceClaim(t *testing.T) {
 	}
 	if c := claim(t, studio, "A", site.ClaimRequest{ID: "1"}); c.ID != "2" || c.Account != "B" || c.Replaceable {
 		t.Errorf("A does not notice: %+v", c)
+	}
+}
+
+// A claim that another account waits for is not confirmed any more, unless a large file is on its way. Its account may
+// take it again when it has expired, if the other one does not.
+func TestWantedClaim(t *testing.T) {
+	db := open(t)
+	studio, backup, home := journal(t, db, "studio"), journal(t, db, "backup"), journal(t, db, "home")
+	claim(t, studio, "A", site.ClaimRequest{ID: "1"})
+	seen := claim(t, home, "B", site.ClaimRequest{ID: "2"})
+	if c := claim(t, home, "B", site.ClaimRequest{ID: "2", Stale: seen}); c.ID != "1" || c.Wanted {
+		t.Errorf("it is replaced while A may create it: %+v", c)
+	}
+	for _, j := range []*Journal{studio, backup} {
+		for _, r := range []site.ClaimRequest{{ID: "1"}, {ID: "3"}, {ID: "3", Spent: "4"}} {
+			if c := claim(t, j, "A", r); c.ID != "1" || !c.Wanted || !c.At.Equal(seen.At) || c.Replaceable {
+				t.Errorf("it is confirmed: %+v", c)
+			}
+		}
+	}
+	if c := claim(t, studio, "A", site.ClaimRequest{ID: "1", InUse: true}); c.ID != "1" || c.Wanted {
+		t.Errorf("it is not confirmed: %+v", c)
+	}
+	expire(t, db)
+	old := claim(t, studio, "A", site.ClaimRequest{ID: "1"})
+	if !old.Wanted || !old.Replaceable {
+		t.Fatalf("%+v", old)
+	}
+	if c := claim(t, studio, "A", site.ClaimRequest{ID: "5", Stale: old}); c.ID != "5" || c.Wanted || c.Replaceable {
+		t.Errorf("%+v", c)
+	}
+	if c := claim(t, backup, "A", site.ClaimRequest{ID: "1"}); c.ID != "5" || c.Wanted {
+		t.Errorf("%+v", c)
+	}
+	if c := claim(t, home, "B", site.ClaimRequest{ID: "2", Stale: old}); c.ID != "5" {
+		t.Errorf("%+v", c)
+	}
+	expire(t, db)
+	old = claim(t, home, "B", site.ClaimRequest{ID: "2"})
+	if c := claim(t, home, "B", site.ClaimRequest{ID: "2", Stale: old}); c.ID != "2" || c.Account != "B" {
+		t.Errorf("it is not replaced: %+v", c)
+	}
+	if c := claim(t, home, "B", site.ClaimRequest{ID: "2"}); c.ID != "2" || c.Wanted {
+		t.Errorf("%+v", c)
 	}
 }
 

@@ -72,7 +72,7 @@ type idPool struct {
 type claim struct {
 	site.Claim
 	asked  time.Time // when the journal was asked for it, or to confirm it, last
-	missed time.Time // of another account's: when Drive had nothing under the id
+	missed time.Time // of one that nothing can be created under here: when Drive had nothing under the id
 }
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
@@ -87,7 +87,7 @@ func newIDPool(journal site.Journal, account string, generate func(context.Conte
 // is what is about to be created in a new folder: childNames returns the names in it, then those in the first of these,
 // and so on.
 //
-// The claim may be one of another account, see isOurs.
+// The claim may be one that nothing can be created under here, see canCreate.
 func (p *idPool) reserve(ctx context.Context, at nameKey, upcomingNames func(reserved func(name string) bool) []string,
 	childNames func() [][]string) (site.Claim, error) {
 	if c, ok := p.current(at); ok {
@@ -212,14 +212,14 @@ func (p *idPool) get(at nameKey) claim {
 	return p.claims[at]
 }
 
-// isOurs reports whether the id was generated for our account. With another one's Drive lets us create nothing, but
-// that account may have done so.
-func (p *idPool) isOurs(c site.Claim) bool { return c.Account == p.account }
+// canCreate reports whether something can be created under a claim. With an id that was generated for another account
+// Drive lets us create nothing, but that account may have done so.
+func (p *idPool) canCreate(c site.Claim) bool { return c.Account == p.account && !c.Wanted }
 
 // current returns the claim of a name if something can be created under it without asking the journal.
 func (p *idPool) current(at nameKey) (c site.Claim, ok bool) {
 	known := p.get(at)
-	return known.Claim, known.ID != "" && p.isOurs(known.Claim) && !isOlder(known.asked, p.confirmAfter)
+	return known.Claim, known.ID != "" && p.canCreate(known.Claim) && !isOlder(known.asked, p.confirmAfter)
 }
 
 // isOlder reports whether a time is so long ago, by either of the two clocks that it has: one of them stands still
@@ -258,25 +258,16 @@ func (p *idPool) load(ctx context.Context, folder string) error {
 	return nil
 }
 
-// errClaimed says that a name is claimed for another account, which may be creating it.
+// errClaimed says that a name is claimed for another account, which may be creating it, or will be.
 var errClaimed = &site.Error{Class: site.Unavailable, Scope: site.OneFile, RetryAfter: claimWait,
-	Err: errors.New("another process, with another account, is creating it; its result is waited for")}
+	Err: errors.New("a process with another Google account is creating it; its result is waited for")}
 
 // errClaimLost says that another process has taken the claim of a name.
 var errClaimLost = fmt.Errorf("%w: another process has claimed the name meanwhile", errCacheInvalid)
 
-// takeOver replaces a claim of another account, under whose id Drive has nothing, if nobody creates anything under it
-// any more. It returns errClaimed otherwise.
+// takeOver replaces a claim under whose id Drive has nothing, if nobody creates anything under it any more. Otherwise
+// it asks for it, and returns errClaimed.
 func (p *idPool) takeOver(ctx context.Context, at nameKey, stale site.Claim) (site.Claim, error) {
-	if !stale.Replaceable {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if known := p.claims[at]; known.ID == stale.ID {
-			known.missed = time.Now()
-			p.claims[at] = known
-		}
-		return site.Claim{}, errClaimed
-	}
 	id, err := p.take(ctx, 1)
 	if err != nil {
 		return site.Claim{}, err
@@ -286,11 +277,15 @@ func (p *idPool) takeOver(ctx context.Context, at nameKey, stale site.Claim) (si
 	if err := b.claim(ctx); err != nil {
 		return site.Claim{}, err
 	}
-	c := p.get(at).Claim
-	if !p.isOurs(c) {
-		return site.Claim{}, errClaimed
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	known := p.claims[at]
+	if p.canCreate(known.Claim) {
+		return known.Claim, nil
 	}
-	return c, nil
+	known.missed = time.Now()
+	p.claims[at] = known
+	return site.Claim{}, errClaimed
 }
 
 // keeper keeps a claim while something is created under it.
@@ -349,7 +344,8 @@ func (k *keeper) lengthen(ctx context.Context) error {
 	return k.confirm(ctx)
 }
 
-// confirm confirms the claim. The error is errClaimLost if it is another one.
+// confirm confirms the claim. The error is errClaimLost if it is another one, and errClaimed if it may not be
+// confirmed.
 func (k *keeper) confirm(ctx context.Context) error {
 	k.mu.Lock()
 	hold := k.hold
@@ -357,7 +353,7 @@ func (k *keeper) confirm(ctx context.Context) error {
 	p := k.pool
 	asked := time.Now()
 	got, err := p.journal.Claim(ctx, p.account, hold, []site.ClaimRequest{{Folder: k.at.folder, Name: k.at.name,
-		ID: k.id, Account: p.account}})
+		ID: k.id, Account: p.account, InUse: hold == claimLongHold}})
 	if err != nil {
 		return asJournalError(err)
 	}
@@ -366,8 +362,11 @@ func (k *keeper) confirm(ctx context.Context) error {
 	if _, ok := p.claims[k.at]; ok {
 		p.claims[k.at] = claim{Claim: got[0], asked: asked}
 	}
-	if got[0].ID != k.id {
+	switch {
+	case got[0].ID != k.id:
 		return errClaimLost
+	case !p.canCreate(got[0]):
+		return errClaimed
 	}
 	return nil
 }

@@ -332,7 +332,7 @@ func (s *Site) create(ctx context.Context, parent *folder, name string, u site.I
 // account may be doing so.
 func (s *Site) createOnce(ctx context.Context, at nameKey, c site.Claim, parent *folder,
 	create func(*keeper) (*drive.File, error)) (f *drive.File, isNew bool, err error) {
-	if !s.ids.isOurs(c) {
+	if !s.ids.canCreate(c) {
 		if f, err = s.get(ctx, c.ID, uploadFields); !isNotFound(err) {
 			return f, false, err
 		}

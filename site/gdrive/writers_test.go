@@ -72,9 +72,16 @@ func (w *writers) writer(t *testing.T, from string, account *drive.Account) (s *
 	return s, end
 }
 
-// expireClaims ends the time for which claims are kept from other accounts, as if it had passed.
-func (w *writers) expireClaims(t *testing.T) {
+// expireClaims ends the time for which claims are kept from other accounts, as if it had passed, also for sites that
+// have used them.
+func (w *writers) expireClaims(t *testing.T, sites ...*Site) {
 	t.Helper()
+	for _, s := range sites {
+		for at, known := range s.ids.claims {
+			known.asked = known.asked.Add(-confirmAfter)
+			s.ids.claims[at] = known
+		}
+	}
 	if _, err := w.db.Collection("claims").UpdateMany(t.Context(), bson.M{},
 		bson.M{"$set": bson.M{"hold": 0}}); err != nil {
 		t.Fatal(err)
@@ -243,7 +250,7 @@ func TestWriterKilled(t *testing.T) {
 						for i := range calls {
 							_, err := b.Put(t.Context(), upload(path, []byte(content)))
 							scope, _ := site.ScopeOf(err)
-							if wantClass(t, err, site.Unavailable, "another account"); scope != site.OneFile ||
+							if wantClass(t, err, site.Unavailable, "another Google account"); scope != site.OneFile ||
 								site.RetryAfter(err) <= 0 {
 								t.Fatalf("scope %v, again in %v: %v", scope, site.RetryAfter(err), err)
 							}
@@ -275,6 +282,44 @@ func TestWriterKilled(t *testing.T) {
 	}
 }
 
+// A process whose requests fail for long does not keep others waiting for what it has claimed, and goes on with what
+// they have made.
+func TestWriterFails(t *testing.T) {
+	t.Parallel()
+	for what, kind := range map[string]string{"folder": "files.create", "small": "files.create.multipart",
+		"large": "files.create.resumable"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWriters(t)
+			content := "content"
+			if what == "large" {
+				content = large(testLimit + 1)
+			}
+			const path = "/SHOW/pub/shot/a"
+			a, _ := w.writer(t, "home", w.other)
+			fault := w.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectStatus, Status: 503})
+			_, err := a.Put(t.Context(), upload(path, []byte(content)))
+			wantClass(t, err, site.Transient)
+			b, _ := w.writer(t, "studio", w.account)
+			_, err = b.Put(t.Context(), upload(path, []byte(content)))
+			wantClass(t, err, site.Unavailable)
+			w.expireClaims(t, a)
+			// It fails for another minute, and keeps nothing, but may create it if nobody else does.
+			_, err = a.Put(t.Context(), upload(path, []byte(content)))
+			wantClass(t, err, site.Transient)
+			fault.Remove()
+			w.expireClaims(t, a)
+			b, _ = w.writer(t, "backup", w.account)
+			obj := put(t, b, path, content)
+			if again := put(t, a, path, content); again.ID != obj.ID {
+				t.Error("another file was made")
+			}
+			w.wantOne(t, w.show, "pub/shot/a", content)
+			w.check(t)
+		})
+	}
+}
+
 // A process that was suspended notices that its claims were replaced meanwhile, of files and of folders.
 func TestWriterSuspended(t *testing.T) {
 	t.Parallel()
@@ -296,14 +341,9 @@ func TestWriterSuspended(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.expireClaims(t)
+	w.expireClaims(t, a)
 	b, _ := w.writer(t, "home", w.other)
 	first, second := put(t, b, "/SHOW/pub/shot/b", "b"), put(t, b, "/SHOW/pub/other/c", "c")
-	for _, at := range places {
-		known := a.ids.claims[at]
-		known.asked = known.asked.Add(-confirmAfter)
-		a.ids.claims[at] = known
-	}
 	if obj := put(t, a, "/SHOW/pub/shot/b", "bb"); obj.ID != first.ID {
 		t.Error("another file was made")
 	}
