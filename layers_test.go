@@ -34,8 +34,8 @@ var layers = map[string][]string{
 	"site/sitetest":  {"site"},
 	"site/pacer":     {},
 	"site/transport": {"site"},
-	"site/gdrive":    {"site", "site/pacer", "site/transport"},
-	"site/local":     {"site"},
+	"site/gdrive":    {"cond", "site", "site/pacer", "site/transport"},
+	"site/local":     {"cond", "site"},
 	"site/registry":  {"config", "site", "site/gdrive", "site/local", "site/pacer"},
 	"state":          {"avalon", "site"}, // for the route of a lease, and the journal of a site
 	"explain":        {"avalon", "config", "duration", "site", "state", "uploader"},

@@ -106,11 +106,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		return d.pacer.Paused() > time.Minute
 	})
 	go try("/SHOW/pub/b")
-	eventually(t, "the other Put waits too", func() bool {
-		d.putting.mu.Lock()
-		defer d.putting.mu.Unlock()
-		return len(d.putting.keys) == 2
-	})
+	eventually(t, "the other Put waits too", func() bool { return d.putting.Users() == 2 })
 	cancel()
 	for range 2 {
 		if err := <-done; !interrupted(err) {

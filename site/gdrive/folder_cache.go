@@ -13,6 +13,8 @@ import (
 
 	"google.golang.org/api/drive/v3"
 	"google.golang.org/api/googleapi"
+
+	"sitesync/cond"
 )
 
 const (
@@ -41,8 +43,8 @@ const (
 // folder is looked up and created once, however many files wait for it.
 type folderCache struct {
 	site     *Site
-	busy     keyedMutex // what is being found out
-	maxBytes int        // bytes
+	busy     cond.KeyedMutex // what is being found out
+	maxBytes int             // bytes
 	seed     maphash.Seed
 
 	mu      sync.Mutex
@@ -316,7 +318,7 @@ func (t *folderCache) lookup(ctx context.Context, f *folder, name string, want i
 	if ok {
 		return found, nil
 	}
-	unlock, err := t.busy.lock(ctx, "folder "+f.id)
+	unlock, err := t.busy.Lock(ctx, "folder "+f.id)
 	if err != nil {
 		return items{}, err
 	}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
 
+	"sitesync/cond"
 	"sitesync/site"
 	"sitesync/site/pacer"
 )
@@ -56,7 +57,7 @@ type idPool struct {
 	journal  site.Journal
 	account  string              // that the ids are generated for
 	filling  *semaphore.Weighted // one asks for ids, the others wait for that
-	busy     keyedMutex          // by folder: what is being claimed in it
+	busy     cond.KeyedMutex     // by folder: what is being claimed in it
 
 	confirmAfter, createFor time.Duration // constants that tests shorten
 
@@ -93,7 +94,7 @@ func (p *idPool) reserve(ctx context.Context, at nameKey, upcomingNames func(res
 	if c, ok := p.current(at); ok {
 		return c, nil
 	}
-	unlock, err := p.busy.lock(ctx, at.folder)
+	unlock, err := p.busy.Lock(ctx, at.folder)
 	if err != nil {
 		return site.Claim{}, err
 	}

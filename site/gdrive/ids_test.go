@@ -135,38 +135,3 @@ func TestIDsFail(t *testing.T) {
 		t.Error(err)
 	}
 }
-
-func TestKeyedMutex(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var m keyedMutex
-		lock := func(ctx context.Context, key string) func() {
-			unlock, err := m.lock(ctx, key)
-			if err != nil {
-				t.Error(err)
-			}
-			return unlock
-		}
-		unlock := lock(t.Context(), "a")
-		lock(t.Context(), "b")() // is another one
-
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := m.lock(ctx, "a"); !interrupted(err) {
-			t.Error("locked twice, or another error:", err)
-		}
-		got := false
-		go func() {
-			defer lock(t.Context(), "a")()
-			got = true
-		}()
-		synctest.Wait()
-		if got {
-			t.Error("locked twice")
-		}
-		unlock()
-		synctest.Wait()
-		if !got || len(m.keys) != 0 {
-			t.Errorf("got %v, %d keys are left", got, len(m.keys))
-		}
-	})
-}

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/api/drive/v3"
 
+	"sitesync/cond"
 	"sitesync/site"
 )
 
@@ -31,7 +32,7 @@ const (
 // knownFiles is the metadata of files that are about to be read, from listings, by id. What it says may be out of date:
 // what is read is compared with it. Its zero value is ready.
 type knownFiles struct {
-	listing keyedMutex // by the path of the folder
+	listing cond.KeyedMutex // by the path of the folder
 
 	mu     sync.Mutex
 	files  map[string]metadata
@@ -103,7 +104,7 @@ func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site
 		return m, false, nil
 	}
 	folder := at.Root + folderOf(at.Rel)
-	unlock, err := k.listing.lock(ctx, folder)
+	unlock, err := k.listing.Lock(ctx, folder)
 	if err != nil {
 		return m, false, err
 	}

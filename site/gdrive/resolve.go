@@ -73,7 +73,7 @@ func (t *folderCache) resolveFor(ctx context.Context, p string, c *upcoming, max
 	if f, ok := t.cached(p, maxAge); ok {
 		return f, nil
 	}
-	unlock, err := t.busy.lock(ctx, "path "+normalize(p))
+	unlock, err := t.busy.Lock(ctx, "path "+normalize(p))
 	if err != nil {
 		return nil, err
 	}

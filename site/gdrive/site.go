@@ -30,6 +30,7 @@ import (
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
 
+	"sitesync/cond"
 	"sitesync/site"
 	"sitesync/site/pacer"
 	"sitesync/site/transport"
@@ -72,7 +73,7 @@ type Site struct {
 	pacer    *pacer.Pacer
 	ids      *idPool
 	folders  *folderCache
-	putting  keyedMutex // by folder and name: one Put at a time
+	putting  cond.KeyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	known    knownFiles
 	ahead    *readAhead
@@ -222,7 +223,7 @@ func (s *Site) put(ctx context.Context, u site.Incoming) (*drive.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := s.putting.lock(ctx, parent.id+"/"+normalize(name))
+	unlock, err := s.putting.Lock(ctx, parent.id+"/"+normalize(name))
 	if err != nil {
 		return nil, err
 	}

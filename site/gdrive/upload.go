@@ -14,10 +14,8 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
 	"google.golang.org/api/drive/v3"
 	"google.golang.org/api/googleapi"
 
@@ -201,42 +199,6 @@ func decodeFile(res *http.Response) (*drive.File, error) {
 		return nil, site.Classed(site.Transient, fmt.Errorf("google drive's answer can't be read: %w", err))
 	}
 	return &f, nil
-}
-
-// keyedMutex is a mutex for each key. Its zero value is ready.
-type keyedMutex struct {
-	mu   sync.Mutex
-	keys map[string]*keyedLock
-}
-
-type keyedLock struct {
-	*semaphore.Weighted
-	users int
-}
-
-// lock waits for the key. The error is the context's.
-func (m *keyedMutex) lock(ctx context.Context, key string) (unlock func(), err error) {
-	m.mu.Lock()
-	l := m.keys[key]
-	if l == nil {
-		l = &keyedLock{Weighted: semaphore.NewWeighted(1)}
-		set(&m.keys, key, l)
-	}
-	l.users++
-	m.mu.Unlock()
-
-	leave := func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(m.keys, key)
-		}
-	}
-	if err := l.Acquire(ctx, 1); err != nil {
-		leave()
-		return nil, err
-	}
-	return func() { l.Release(1); leave() }, nil
 }
 
 // errGrown says that the source is longer than the upload's size, so it is not what was published.

@@ -143,14 +143,7 @@ func TestPutsOfOneFile(t *testing.T) {
 		}()
 		eventually(t, "the first is under way", func() bool { return fault.Hits() == 1 })
 	}
-	eventually(t, "the second waits", func() bool {
-		d.putting.mu.Lock()
-		defer d.putting.mu.Unlock()
-		for _, lock := range d.putting.keys {
-			return lock.users == 2
-		}
-		return false
-	})
+	eventually(t, "the second waits", func() bool { return d.putting.Users() == 2 })
 	fault.Remove()
 	for range 2 {
 		if err := <-done; err != nil {

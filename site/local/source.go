@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"sitesync/cond"
 	"sitesync/site"
 )
 
@@ -37,6 +38,7 @@ type Site struct {
 	fence   func() error // nil if there is none
 	calls   *fileCalls
 	ill     illFiles
+	putting cond.KeyedMutex // by path: one Put at a time
 	sweeper sweeper
 }
 

@@ -93,6 +93,12 @@ func (w *writing) put(ctx context.Context) (obj site.Object, err error) {
 	if err := w.locate(); err != nil {
 		return obj, err
 	}
+	// Representations share files: who comes second finds the content there.
+	unlock, err := w.putting.Lock(ctx, w.location.String())
+	if err != nil {
+		return obj, err
+	}
+	defer unlock()
 	if err := w.fence(); err != nil {
 		return obj, err
 	}

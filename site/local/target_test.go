@@ -540,6 +540,47 @@ func TestPutAfterTheSourceChanged(t *testing.T) {
 	wantOnly(t, root, map[string]string{"show/a.exr": content})
 }
 
+// Of two representations that share a file, the second finds it there.
+func TestPutOfSharedFile(t *testing.T) {
+	root := usedRoot(t)
+	synctest.Test(t, func(t *testing.T) {
+		s := newTarget(t, Options{})
+		content := &gated{Reader: strings.NewReader("content"), gate: make(chan bool)}
+		var puts sync.WaitGroup
+		for range 2 {
+			puts.Go(func() {
+				in := incoming(root, "a.tif", "content")
+				in.Content = content
+				if obj, err := s.Put(t.Context(), in); err != nil || obj.Replaced {
+					t.Errorf("replaced %t, %v", obj.Replaced, err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(content.gate)
+		puts.Wait()
+		if n := content.reads.Load(); n != 1 {
+			t.Errorf("it was read %d times", n)
+		}
+	})
+	wantOnly(t, root, map[string]string{"a.tif": "content"})
+}
+
+// gated is a content that is read when its gate opens.
+type gated struct {
+	*strings.Reader
+	gate  chan bool
+	reads atomic.Int64 // from the start
+}
+
+func (g *gated) ReadAt(p []byte, off int64) (int, error) {
+	if off == 0 {
+		g.reads.Add(1)
+	}
+	<-g.gate
+	return g.Reader.ReadAt(p, off)
+}
+
 // Two processes write one file: neither sees anything of the other's, and one content stands in the end.
 func TestTwoWriters(t *testing.T) {
 	for name, contents := range map[string][2]string{
