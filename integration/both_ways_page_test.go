@@ -80,13 +80,35 @@ func TestPageOfBothWays(t *testing.T) {
 	s.back(broken)
 	tab.until(has("#failed", "No file has failed for good"))
 
+	// A pause of one direction is shown as that, and a resume on the page ends it.
+	command := func(args ...string) {
+		if status, stdout, stderr := s.exits(args...); status != 0 {
+			t.Fatalf("%v: status %d\n%s%s", args, status, stdout, stderr)
+		}
+	}
+	command("pause", "--direction", "down", "--why", "the disk is replaced")
+	tab.until(has("#state", "Paused in part: no download begins") + " && " + has("#state", "the disk is replaced") +
+		" && " + has("#state", "Resume downloads"))
+	page.shows(map[string]float64{"sitesync_paused": 0, `sitesync_paused{direction="down"}`: 1})
+	s.synced(s.publish(p, studio.Publish{Size: 100, Name: "fbx"}))
+	tab.do(chromedp.Click(chromedp.CSS(`button[formaction^="/resume?project="]`)))
+	tab.until(has(".flash", "All transfers are resumed") + " && " +
+		has("#state", "Everything that was published is synced"))
+
 	// A pause from the page is one of both directions.
 	tab.do(chromedp.Click(chromedp.CSS(`button[formaction^="/pause?project="]`)))
 	tab.until(has(".flash", "All transfers are paused") + " && " + has("#state", "Paused: no transfer begins") +
-		" && " +
-		has("#state", "Downloads paused by the page"))
+		" && " + has("#state", "Downloads paused by the page"))
 	page.shows(map[string]float64{"sitesync_paused": 1, `sitesync_paused{direction="down"}`: 1})
 	if _, body := page.get("/healthz"); !strings.Contains(body, `"routes":{"down":{"status":"paused"`) {
 		t.Errorf("/healthz: %s", body)
+	}
+
+	// All of it fits on a phone.
+	tab.do(chromedp.EmulateViewport(320, 640, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	tab.live()
+	tab.until(`document.querySelector("#projects tbody button")`)
+	if wide := value[[]int](tab, "[document.documentElement.scrollWidth, innerWidth]"); wide[0] > 320 || wide[1] > 320 {
+		t.Errorf("it is %d wide on a phone of 320, which shows %d", wide[0], wide[1])
 	}
 }
