@@ -63,18 +63,21 @@ type partial struct {
 
 // openPartial opens a partial file in a folder for writing. If it begins a large one, those of the destination's other
 // contents go: nobody will continue them.
-func openPartial(folder *os.Root, name string, large bool) (*partial, error) {
+func (s *Site) openPartial(folder *os.Root, name string, large bool) (*partial, error) {
 	if large && !isThere(folder, name) {
 		_ = eachPartial(folder, func(other string) {
-			if key := partialNames.FindStringSubmatch(name)[1]; partialNames.FindStringSubmatch(other)[1] == key {
-				removeAbandoned(folder, other)
+			if partialNames.FindStringSubmatch(name)[1] == partialNames.FindStringSubmatch(other)[1] {
+				s.removeAbandoned(folder, other)
 			}
 		})
 	}
 	for range 3 {
-		p, err := openLocked(folder, name)
+		p, again, err := s.openLocked(folder, name)
 		if p != nil || err != nil {
 			return p, err
+		}
+		if !again {
+			break
 		}
 	}
 	random := randomName(name)
@@ -82,33 +85,41 @@ func openPartial(folder *os.Root, name string, large bool) (*partial, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, _ = lock(f) // for those who look for abandoned ones
+	_, _ = s.lock(f) // for those who look for abandoned ones
 	return &partial{f, random, 0}, nil
 }
 
-// openLocked opens a partial file and locks it. It returns none if that can't be, or if it was just replaced.
-func openLocked(folder *os.Root, name string) (*partial, error) {
+// openLocked opens a partial file and locks it. It returns none if that can't be; again says whether the reason is that
+// it was just replaced.
+func (s *Site) openLocked(folder *os.Root, name string) (p *partial, again bool, err error) {
 	if info, err := folder.Lstat(name); err == nil && !info.Mode().IsRegular() {
 		if err := folder.Remove(name); err != nil { // not ours; nothing is written through a link
-			return nil, err
+			return nil, false, err
 		}
 	}
 	f, err := folder.OpenFile(name, os.O_RDWR|os.O_CREATE|nonblock, 0o666)
 	if errors.Is(err, os.ErrPermission) && isThere(folder, name) {
-		return nil, nil // another user has written it
+		return nil, false, nil // another user has written it
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	if _, err = lock(f); err == nil {
+	held, err := s.lock(f)
+	if err == nil {
 		var opened, named os.FileInfo
 		if opened, err = f.Stat(); err == nil {
 			if named, err = folder.Lstat(name); err == nil && os.SameFile(opened, named) && opened.Mode().IsRegular() {
-				return &partial{f, name, opened.Size()}, nil
+				return &partial{f, name, opened.Size()}, false, nil
 			}
 		}
+		return nil, true, f.Close()
 	}
-	return nil, f.Close()
+	if !held { // the storage has no locks, so nobody writes to a file of this name
+		err = folder.Remove(name)
+	} else {
+		err = nil
+	}
+	return nil, false, errors.Join(err, f.Close())
 }
 
 // isThere reports whether something of a name is in a folder.
@@ -141,7 +152,7 @@ func eachPartial(folder *os.Root, each func(name string)) error {
 }
 
 // removeAbandoned removes a partial file if nobody has it open, and reports whether it has.
-func removeAbandoned(folder *os.Root, name string) bool {
+func (s *Site) removeAbandoned(folder *os.Root, name string) bool {
 	info, err := folder.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() {
 		return false
@@ -151,7 +162,7 @@ func removeAbandoned(folder *os.Root, name string) bool {
 		return false
 	}
 	defer f.Close()
-	if held, _ := lock(f); held {
+	if held, _ := s.lock(f); held {
 		return false
 	}
 	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {

@@ -49,7 +49,6 @@ func complete(size, length int64) int64 {
 // transfer writes content to a partial file.
 type transfer struct {
 	*writing
-	ctx   context.Context // of the calls of the file system
 	to    *partial
 	hash  hash.Hash
 	buf   []byte       // for hashing what was written
@@ -57,21 +56,21 @@ type transfer struct {
 }
 
 // fill writes all of the file from an offset on, up to which it is complete, and hashes all of it.
-func (t *transfer) fill(from int64) error {
+func (t *transfer) fill(ctx context.Context, from int64) error {
 	t.hash.Reset()
 	t.bytes.Store(0)
 	t.progress(from)
 	ranger, ok := t.Content.(site.Ranger)
 	if ok && t.Size-from > segmentSize(t.Size) {
-		return t.fillInSegments(ranger, from)
+		return t.fillInSegments(ctx, ranger, from)
 	}
-	if err := t.hashWritten(t.ctx, 0, from); err != nil {
+	if err := t.hashWritten(ctx, 0, from); err != nil {
 		return err
 	}
 	if ok {
-		return t.copyRange(t.ctx, ranger, from, t.Size-from, t.hash)
+		return t.copyRange(ctx, ranger, from, t.Size-from, t.hash)
 	}
-	if err := t.copy(t.ctx, io.NewSectionReader(t.Content, from, t.Size-from), from, t.Size-from, t.hash); err != nil {
+	if err := t.copy(ctx, io.NewSectionReader(t.Content, from, t.Size-from), from, t.Size-from, t.hash); err != nil {
 		return err
 	}
 	if more, _ := t.Content.ReadAt(make([]byte, 1), t.Size); more > 0 {
@@ -81,9 +80,8 @@ func (t *transfer) fill(from int64) error {
 }
 
 // fillInSegments reads several segments at once. They are hashed, from the memory of the system, as they get complete
-// one after the other. When one fails, the calls of the file system that the others are in are not given up, but ended:
-// there is no need to, and the file is closed or removed next.
-func (t *transfer) fillInSegments(content site.Ranger, from int64) error {
+// one after the other.
+func (t *transfer) fillInSegments(ctx context.Context, content site.Ranger, from int64) error {
 	segment := segmentSize(t.Size)
 	slots := make(chan struct{}, segmentsAtOnce)
 	var done [segmentsAtOnce]chan struct{}
@@ -91,7 +89,7 @@ func (t *transfer) fillInSegments(content site.Ranger, from int64) error {
 		done[i] = make(chan struct{}, 1)
 		slots <- struct{}{}
 	}
-	group, ctx := errgroup.WithContext(t.ctx)
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		if err := t.hashWritten(ctx, 0, from); err != nil {
 			return err
@@ -140,9 +138,6 @@ func (t *transfer) copy(ctx context.Context, r io.Reader, at, n int64, h hash.Ha
 	buf := make([]byte, min(n, writeSize))
 	unsynced := int64(0)
 	for end := at + n; at < end; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		m, err := io.ReadFull(r, buf[:min(end-at, int64(len(buf)))])
 		switch {
 		case err == io.EOF || err == io.ErrUnexpectedEOF:
@@ -150,7 +145,7 @@ func (t *transfer) copy(ctx context.Context, r io.Reader, at, n int64, h hash.Ha
 		case err != nil:
 			return err
 		}
-		if err := t.does(t.ctx, func() error { _, err := t.to.WriteAt(buf[:m], at); return err }); err != nil {
+		if err := t.does(ctx, func() error { _, err := t.to.WriteAt(buf[:m], at); return err }); err != nil {
 			return err // buf may still be in use
 		}
 		at += int64(m)
@@ -160,7 +155,7 @@ func (t *transfer) copy(ctx context.Context, r io.Reader, at, n int64, h hash.Ha
 		}
 		h.Write(buf[:m])
 		if unsynced += int64(m); unsynced >= syncSize {
-			if err := t.sync(); err != nil {
+			if err := t.sync(ctx); err != nil {
 				return err
 			}
 			unsynced = 0
@@ -169,21 +164,18 @@ func (t *transfer) copy(ctx context.Context, r io.Reader, at, n int64, h hash.Ha
 	return nil
 }
 
-// hashWritten hashes what was written, until ctx ends. Some time later it is on the disk too.
+// hashWritten hashes what was written. Some time later it is on the disk too.
 func (t *transfer) hashWritten(ctx context.Context, at, n int64) error {
 	if t.buf == nil && n > 0 {
 		t.buf = make([]byte, min(t.Size, readSize))
 	}
 	for end := at + n; at < end; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		next := min(at+readSize, end)
-		if err := t.readInto(t.ctx, t.to.File, at, next-at, t.hash, t.buf); err != nil {
+		if err := t.readInto(ctx, t.to.File, at, next-at, t.hash, t.buf); err != nil {
 			return err
 		}
 		if next/syncSize > at/syncSize {
-			if err := t.sync(); err != nil {
+			if err := t.sync(ctx); err != nil {
 				return err
 			}
 		}
@@ -193,8 +185,8 @@ func (t *transfer) hashWritten(ctx context.Context, at, n int64) error {
 }
 
 // sync waits until what was written is on the disk.
-func (t *transfer) sync() error {
-	return t.patiently(t.ctx, t.to.Sync)
+func (t *transfer) sync(ctx context.Context) error {
+	return t.patiently(ctx, t.to.Sync)
 }
 
 // progress reports bytes more.

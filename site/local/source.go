@@ -36,6 +36,7 @@ type Site struct {
 	roots   []string
 	links   []string
 	fence   func() error // nil if there is none
+	lock    func(*os.File) (held bool, err error)
 	calls   *fileCalls
 	ill     illFiles
 	putting cond.KeyedMutex // by path: one Put at a time
@@ -50,7 +51,7 @@ var _ interface {
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{roots: o.Roots, links: o.Links, fence: o.Fence, calls: newFileCalls()}
+	s := &Site{roots: o.Roots, links: o.Links, fence: o.Fence, lock: lock, calls: newFileCalls()}
 	s.sweeper.sweep = s.sweep
 	s.calls.avoidStalled = o.AvoidStalled
 	if o.Timeout > 0 {

@@ -117,7 +117,7 @@ func (s *Site) sweep(ctx context.Context, at folderKey) {
 		return eachPartial(folder, func(name string) {
 			info, err := folder.Lstat(name)
 			if err == nil && time.Since(info.ModTime()) > abandonedAfter && ctx.Err() == nil {
-				removeAbandoned(folder, name)
+				s.removeAbandoned(folder, name)
 			}
 		})
 	})

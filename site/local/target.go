@@ -36,6 +36,10 @@ const (
 // to. A symbolic link at the destination itself is neither followed nor replaced.
 func (s *Site) Put(ctx context.Context, in site.Incoming) (site.Object, error) {
 	w := &writing{Site: s, Incoming: in}
+	var end context.CancelFunc
+	w.ending, end = context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(slowCall, end) })()
 	obj, err := w.put(ctx)
 	return obj, s.calls.whose(err)
 }
@@ -83,10 +87,15 @@ func (s *Site) Close() error {
 type writing struct {
 	*Site
 	site.Incoming
-	location             // of the destination
-	dir      *os.Root    // folder of it
-	dirPath  string      // for people, and as breakers are named
-	there    os.FileInfo // what is at the destination, nil if nothing is
+	location // of the destination
+
+	// ending ends some time after the context of Put: a call of the file system that is under way then is mostly done
+	// in no time, and what is left can be removed.
+	ending context.Context
+
+	dir     *os.Root    // folder of it
+	dirPath string      // for people, and as breakers are named
+	there   os.FileInfo // what is at the destination, nil if nothing is
 }
 
 func (w *writing) put(ctx context.Context) (obj site.Object, err error) {
@@ -238,7 +247,7 @@ func (w *writing) same(ctx context.Context) (sum string, err error) {
 	if f == nil || err != nil {
 		return "", err
 	}
-	defer w.close(ctx, f)
+	defer w.close(f)
 	h := md5.New()
 	var into io.Writer = h
 	if w.MD5 == "" {
@@ -256,7 +265,7 @@ func (w *writing) same(ctx context.Context) (sum string, err error) {
 	}
 	// Whoever was interrupted before may have left a partial file that nobody will continue.
 	name := partialName(base, w.Incoming)
-	_ = w.does(ctx, func() error { removeAbandoned(dir, name); return nil })
+	_ = w.does(ctx, func() error { w.removeAbandoned(dir, name); return nil })
 	return sum, nil
 }
 
@@ -287,12 +296,12 @@ func (c *comparison) Write(p []byte) (int, error) {
 // write writes the content to a partial file and renames that.
 func (w *writing) write(ctx context.Context) (sum string, err error) {
 	dir, name := w.dir, partialName(w.base(), w.Incoming)
-	p, err := ask(ctx, w, func() (*partial, error) { return openPartial(dir, name, resumable(w.Incoming)) },
+	p, err := ask(ctx, w, func() (*partial, error) { return w.openPartial(dir, name, resumable(w.Incoming)) },
 		func(p *partial) { p.Close() })
 	if err != nil {
 		return "", err
 	}
-	defer w.close(ctx, p.File)
+	defer w.close(p.File)
 	from := int64(0)
 	if name == p.name && resumable(w.Incoming) {
 		from = complete(w.Size, p.size)
@@ -302,8 +311,7 @@ func (w *writing) write(ctx context.Context) (sum string, err error) {
 	}
 	if isFullDisk(err) || errors.Is(err, errDamaged) || name != p.name || !resumable(w.Incoming) {
 		// What is left of a large file would keep a full disk full, on which others work too.
-		removing := context.WithoutCancel(ctx)
-		_ = w.calls.does(removing, w.root, w.Path, func() error { return dir.Remove(p.name) })
+		_ = w.calls.does(w.ending, w.root, w.Path, func() error { return dir.Remove(p.name) })
 	} else {
 		w.sweeper.left(folderKey{w.root, w.folder().rel})
 	}
@@ -315,14 +323,14 @@ func (w *writing) writeTo(ctx context.Context, p *partial, from int64) (sum stri
 	if err := w.checkRoom(ctx, from); err != nil {
 		return "", err
 	}
-	t := &transfer{writing: w, ctx: ctx, to: p, hash: md5.New()}
+	t := &transfer{writing: w, to: p, hash: md5.New()}
 	for ; ; from = 0 {
 		if from == 0 && p.size > 0 {
 			if err := w.does(ctx, func() error { return p.Truncate(0) }); err != nil {
 				return "", err
 			}
 		}
-		if err := t.fill(from); err != nil {
+		if err := t.fill(ctx, from); err != nil {
 			return "", err
 		}
 		sum = hex.EncodeToString(t.hash.Sum(nil))
@@ -360,7 +368,7 @@ func (w *writing) publish(ctx context.Context, t *transfer) error {
 	dir, base, name, modTime := w.dir, w.base(), t.to.name, w.ModTime
 	err := w.patiently(ctx, func() (err error) {
 		if !modTime.IsZero() {
-			if err := dir.Chtimes(name, modTime, modTime); err != nil {
+			if err := dir.Chtimes(name, modTime, modTime); err != nil && !keepsNoTimes(err) {
 				return err
 			}
 		}
@@ -445,12 +453,12 @@ func (w *writing) readInto(ctx context.Context, f *os.File, at, n int64, into io
 }
 
 // close closes a file, without waiting for a storage that hangs.
-func (w *writing) close(ctx context.Context, f *os.File) {
+func (w *writing) close(f *os.File) {
 	if _, stalls := w.calls.stalls(w.root, w.Path); stalls {
 		go f.Close() //nolint:errcheck // what was written was synced, or is dropped
 		return
 	}
-	_ = w.calls.does(context.WithoutCancel(ctx), w.root, w.Path, f.Close)
+	_ = w.calls.does(w.ending, w.root, w.Path, f.Close)
 }
 
 // fence returns an error if another process may be at work.
@@ -464,9 +472,17 @@ func (w *writing) fence() error {
 	return nil
 }
 
-// ask makes a call of the file system for a file. Its errors are classed.
+// ask makes a call of the file system for a file, unless ctx has ended. Its errors are classed.
 func ask[T any](ctx context.Context, w *writing, call func() (T, error), drop func(T)) (T, error) {
-	value, err := answer(ctx, w.calls, w.root, w.Path, call, drop)
+	return askWithin(ctx, w, w.calls.timeout, call, drop)
+}
+
+func askWithin[T any](ctx context.Context, w *writing, timeout time.Duration, call func() (T, error),
+	drop func(T)) (value T, err error) {
+	if err := ctx.Err(); err != nil {
+		return value, err
+	}
+	value, err = answerWithin(w.ending, w.calls, timeout, w.root, w.Path, call, drop)
 	return value, w.classify(err)
 }
 
@@ -480,10 +496,10 @@ func (w *writing) does(ctx context.Context, call func() error) error {
 // may stay in the memory of this machine.
 func (w *writing) patiently(ctx context.Context, call func() error) error {
 	began := time.Now()
-	_, err := answerWithin(ctx, w.calls, syncPatience*w.calls.timeout, w.root, w.Path,
+	_, err := askWithin(ctx, w, syncPatience*w.calls.timeout,
 		func() (struct{}, error) { return struct{}{}, call() }, nil)
 	if err == nil {
 		w.calls.worked(w.root, began)
 	}
-	return w.classify(err)
+	return err
 }

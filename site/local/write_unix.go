@@ -46,6 +46,11 @@ func isRefusedName(err error) bool {
 	return isAny(err, syscall.ENAMETOOLONG, syscall.EINVAL, syscall.EILSEQ)
 }
 
+// keepsNoTimes reports that a storage does not let the time of modification be set.
+func keepsNoTimes(err error) bool {
+	return isAny(err, syscall.EPERM, syscall.EACCES, syscall.ENOSYS, syscall.ENOTSUP, syscall.EINVAL)
+}
+
 func isAny(err error, numbers ...syscall.Errno) bool {
 	for _, number := range numbers {
 		if errors.Is(err, number) {

@@ -41,6 +41,11 @@ func isRefusedName(err error) bool {
 		windows.ERROR_INVALID_PARAMETER)
 }
 
+// keepsNoTimes reports that a storage does not let the time of modification be set.
+func keepsNoTimes(err error) bool {
+	return isAny(err, windows.ERROR_NOT_SUPPORTED, windows.ERROR_INVALID_FUNCTION, windows.ERROR_INVALID_PARAMETER)
+}
+
 func isAny(err error, numbers ...error) bool {
 	for _, number := range numbers {
 		if errors.Is(err, number) {
