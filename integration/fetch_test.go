@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"sitesync/integration/drive"
 	"sitesync/integration/studio"
 )
 
@@ -243,4 +245,27 @@ func TestFetchBringsFiles(t *testing.T) {
 		}
 		w.ends(0, "Test: all 30 file(s) are on site studio")
 	})
+}
+
+// A large file is shown by itself, and counts in part, where its progress is recorded.
+func TestFetchShowsLargeFiles(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	s.presets.LocalRoot = s.root
+	p := s.project("Test")
+	s.publish(p, studio.Publish{Version: 99, Size: 10})
+	root := t.TempDir()
+	home := studio.New(s.db, studio.Options{Root: root, ActiveSite: "home"})
+	s.start("--active-site", "home", "--local-root", root)
+	rep := must(must(home.Project(s.ctx, "Test"))(t).Publish(s.ctx, studio.Publish{Asset: "sh010", Subset: "smokeMain",
+		Name: "vdb", Size: 70 << 20, Sparse: true}))(t)
+	s.wait(rep)
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = 4 << 20 })
+	s.start("--record-progress")
+	w := s.fetch("Test", "test_sh010_smokeMain_v001.vdb")
+	running := regexp.MustCompile(
+		`Test: 0 of 1 file\(s\), [1-9][0-9.]* MiB of 70 MiB; .*test_sh010_smokeMain_v001.vdb [1-9]`)
+	s.eventually("the file is shown", func() bool { return running.MatchString(w.stderr.String()) })
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = 0 })
+	w.ends(0, "Test: all 1 file(s) are on site studio, 70 MiB\n")
 }
