@@ -42,7 +42,7 @@ type Status int
 const (
 	Untracked     Status = iota // it has no record of the site To
 	Synced                      // it is on the site To
-	Pending                     // it is uploaded now or next
+	Pending                     // it is transferred now or next
 	BackingOff                  // it waits for its next try
 	Failed                      // it has no tries left
 	SourceMissing               // the site From does not have it

@@ -15,12 +15,12 @@ import (
 // Stats counts the files of a project that have a record of a site. A file that several representations name counts
 // each time: each of them has a record.
 type Stats struct {
-	Pending       FileCount `json:"pending"`         // can be uploaded now, or is being uploaded
+	Pending       FileCount `json:"pending"`         // can be transferred now, or is being transferred
 	BackingOff    FileCount `json:"waiting"`         // for the next try
 	Paused        FileCount `json:"paused"`          // by a field of their records
 	Failed        FileCount `json:"failed"`          // no tries are left
 	Synced        FileCount `json:"synced"`          // on the site
-	SourceMissing FileCount `json:"absent"`          // neither on the site nor on the active one: nothing to upload
+	SourceMissing FileCount `json:"absent"`          // neither on the site nor on the one that it would come from
 	Invalid       FileCount `json:"unusable"`        // the record is malformed
 	Oldest        time.Time `json:"oldest,omitzero"` // when the first pending or waiting file was published, if known
 }

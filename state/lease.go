@@ -67,10 +67,10 @@ type Lease struct {
 // WorkerStatus is what other processes can read of the holder's work. It is written with each renewal.
 type WorkerStatus struct {
 	Stream string `bson:"stream"` // state of the change stream
-	Holds  []Hold `bson:"holds"`  // what holds uploads up
+	Holds  []Hold `bson:"holds"`  // what holds transfers up
 }
 
-// Hold is something that holds uploads up.
+// Hold is something that holds transfers up.
 type Hold struct {
 	Kind string `bson:"kind"`           // of what is held, as the uploader names it
 	Name string `bson:"name,omitempty"` // its path
@@ -365,15 +365,15 @@ func (l *Lease) renew(ctx context.Context) error {
 			return nil
 		case errors.Is(err, errOlder):
 			l.log.Error("a process of an older version has begun to sync this site, and does not know how to work " +
-				"beside others; stopping all uploads until it ends: update it")
+				"beside others; stopping all transfers until it ends: update it")
 			return err
 		case errors.Is(err, errTaken):
 			l.log.Error("another process has taken over this site, as this one did not renew its lease in time; " +
-				"stopping all uploads")
+				"stopping all transfers")
 			return err
 		case err != nil && passed(until):
 			l.log.Warn("cannot renew the lease, so another process may take over; "+
-				"uploads stop until it is acquired again", zap.Error(err))
+				"transfers stop until it is acquired again", zap.Error(err))
 			l.mu.Lock()
 			l.logged = "error"
 			l.mu.Unlock()

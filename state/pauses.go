@@ -17,7 +17,7 @@ import (
 // nothing, and works without change streams too.
 const pausePollInterval = 500 * time.Millisecond
 
-// Pause is an order not to begin uploads.
+// Pause is an order not to begin transfers.
 type Pause struct {
 	Project string    `json:"project,omitempty"` // "" for all of the site
 	By      string    `json:"by"`                // who gave it, for people

@@ -58,7 +58,7 @@ func maxBreakers(k TargetKind) int {
 	return 1000
 }
 
-// Target is what a breaker trips for: what belongs to it is not uploaded until a probe succeeds.
+// Target is what a breaker trips for: what belongs to it is not transferred until a probe succeeds.
 type Target struct {
 	Kind TargetKind
 	Name string // path of a root or folder, here or on the site; empty for the site, and for all beyond maxBreakers
@@ -67,7 +67,7 @@ type Target struct {
 // siteTarget is the remote site as a whole.
 var siteTarget = Target{Kind: SiteTarget}
 
-// Hold is what holds uploads up.
+// Hold is what holds transfers up.
 type Hold struct {
 	Target
 	From  int64 // of LargeFiles: from which size on files are held, bytes
@@ -297,14 +297,14 @@ func (h *breakers) roomLeft(left int64) error {
 		humanize.IBytes(uint64(max(left, 0))), remedy, h.noun)
 }
 
-// trialEnded takes the result of a trial: the file was uploaded, or it was refused, or its end is no evidence.
-func (h *breakers) trialEnded(held *breaker, uploaded bool, refused error) {
+// trialEnded takes the result of a trial: the file was transferred, or it was refused, or its end is no evidence.
+func (h *breakers) trialEnded(held *breaker, transferred bool, refused error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held.trying = false
 	switch {
 	case h.held[held.Target] != held:
-	case uploaded:
+	case transferred:
 		h.close(held)
 	case refused != nil:
 		held.backOff(refused)
