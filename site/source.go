@@ -47,6 +47,16 @@ type OpenOptions struct {
 	// Siblings returns where other files are that are about to be opened and are in the same folder, so that a site can
 	// ask for all of them at once. May be nil.
 	Siblings func() []Location
+
+	// Next returns which files are about to be opened, wherever they are, the next one first, so that a site can ask
+	// for them in advance. May be nil.
+	Next func() []Expected
+}
+
+// Expected is a file that is about to be opened.
+type Expected struct {
+	Location
+	Size int64 // bytes as published; negative if unknown
 }
 
 // Resolved is where a file is on a site.

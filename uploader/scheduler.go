@@ -1,6 +1,7 @@
 package uploader
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -276,6 +277,25 @@ func (s *scheduler) next(spare bool) (first *batch, lane watcher.Lane) {
 		}
 	}
 	return nil, 0
+}
+
+// soon returns up to n files that are handed out next, one of each representation.
+func (s *scheduler) soon(n int) (tasks []task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for lane, lines := range s.lines {
+		var next []*batch
+		for c, l := range lines {
+			if s.isReady(c, false) {
+				next = append(next, l.batches[:min(n, len(l.batches))]...)
+			}
+		}
+		slices.SortFunc(next, func(a, b *batch) int { return cmp.Compare(a.place, b.place) })
+		for _, b := range next[:min(n-len(tasks), len(next))] {
+			tasks = append(tasks, task{job: b.job, file: b.files[0], roots: b.job.roots, lane: watcher.Lane(lane)})
+		}
+	}
+	return tasks
 }
 
 // handOut hands out the first file of a batch, which is the first of its line.

@@ -398,3 +398,23 @@ func TestSlowStorage(t *testing.T) {
 		take("")
 	})
 }
+
+// What is handed out soon is handed out next.
+func TestSoon(t *testing.T) {
+	s, _ := newTestSchedule(t, 2)
+	s.plan("backlog", watcher.Backlog, files("b", 3, 1)...)
+	s.plan("live", watcher.Live, files("l", 2, 1)...)
+	s.plan("other", watcher.Live, files("o", 1, 1)...)
+	var soon []string
+	for _, next := range s.soon(3) {
+		soon = append(soon, next.file.Path)
+	}
+	if all := s.soon(2); len(all) != 2 {
+		t.Errorf("%d, want 2", len(all))
+	}
+	paths, _ := s.order(t, 2)
+	paths = append(paths, "b0") // of the backlog, though the second live one of its representation comes before
+	if diff := cmp.Diff(paths, soon); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -145,7 +145,7 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	}
 	live := t.lane == watcher.Live
 	src, err := u.Source.Open(ctx, from.at, site.OpenOptions{Size: t.file.Size, Priority: live, WillRead: true,
-		Siblings: func() []site.Location { return u.siblingSources(t) }})
+		Siblings: func() []site.Location { return u.siblingSources(t) }, Next: u.nextSources})
 	if err != nil {
 		return u.sourceTrouble(err, r, from), 0, obj, err
 	}
@@ -200,6 +200,18 @@ func (u *Uploader) siblingSources(t task) (all []site.Location) {
 		if r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
 			from, _ := r.ends(u.Direction)
 			all = append(all, located(from, &other.file, u.Rules.Route).at)
+		}
+	}
+	return all
+}
+
+// nextSources returns which files are read next, wherever they are.
+func (u *Uploader) nextSources() (all []site.Expected) {
+	for _, other := range u.scheduler.soon(u.Transfers) {
+		if r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
+			from, _ := r.ends(u.Direction)
+			all = append(all,
+				site.Expected{Location: located(from, &other.file, u.Rules.Route).at, Size: other.file.Size})
 		}
 	}
 	return all

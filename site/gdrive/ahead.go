@@ -2,6 +2,7 @@ package gdrive
 
 import (
 	"context"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,9 @@ const (
 
 	// maxUnread is how many files in a row may not be read after all, until nothing is asked for in advance any more.
 	maxUnread = 3
+
+	// maxOpened bounds the files that are remembered to be open already.
+	maxOpened = 10_000
 
 	// aheadPatience is how long it waits for the file to be opened.
 	aheadPatience = 30 * time.Second
@@ -34,13 +38,16 @@ type readAhead struct {
 	unread atomic.Int64 // files in a row that were not read after all, as their content is there already
 
 	mu     sync.Mutex
-	begun  map[string]*opening // by id
-	folder string              // that next is about
-	next   []string            // ids of files that will be opened
+	begun  map[string]*opening  // by id
+	opened map[string]time.Time // files, lately, by id
+	tidied time.Time            // when opened was
+	folder string               // that next is about
+	next   []string             // ids of files that will be opened
 }
 
 func newReadAhead(most int) *readAhead {
-	a := &readAhead{most: max(most, 1), patience: aheadPatience, begun: map[string]*opening{}}
+	a := &readAhead{most: max(most, 1), patience: aheadPatience, begun: map[string]*opening{},
+		opened: map[string]time.Time{}}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
@@ -57,10 +64,17 @@ func (a *readAhead) ended(read bool) {
 	}
 }
 
-// take returns the request for the content of a file that is being opened; nil if there is none.
+// take says that a file is opened, and returns the request for its content; nil if there is none.
 func (a *readAhead) take(id string) *opening {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if time.Since(a.tidied) > a.patience {
+		a.tidied = time.Now()
+		maps.DeleteFunc(a.opened, func(_ string, at time.Time) bool { return time.Since(at) >= a.patience })
+	}
+	if len(a.opened) < maxOpened {
+		a.opened[id] = time.Now()
+	}
 	o := a.begun[id]
 	delete(a.begun, id)
 	if o != nil && o.expiry.Stop() {
@@ -69,9 +83,10 @@ func (a *readAhead) take(id string) *opening {
 	return nil // or it is being given up
 }
 
-// goOn begins with what comes after a file that was opened.
-func (a *readAhead) goOn(s *Site, after metadata, siblings func() []site.Location) {
-	if _, limit := s.pacer.Stats(); siblings == nil || !a.pays() || !math.IsInf(limit, 1) || s.pacer.Paused() > 0 {
+// goOn begins with what comes after a file that was opened: others of its folder whose metadata is known, and then what
+// is read next elsewhere.
+func (a *readAhead) goOn(s *Site, after metadata, o site.OpenOptions) {
+	if _, limit := s.pacer.Stats(); !a.pays() || !math.IsInf(limit, 1) || s.pacer.Paused() > 0 {
 		return
 	}
 	a.mu.Lock()
@@ -81,25 +96,51 @@ func (a *readAhead) goOn(s *Site, after metadata, siblings func() []site.Locatio
 		return
 	}
 	var next []string
-	if !known { // asking takes time in proportion to their number
-		for _, other := range siblings() {
+	if !known && o.Siblings != nil { // asking takes time in proportion to their number
+		for _, other := range o.Siblings() {
 			next = append(next, other.ID)
 		}
 	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if !known {
 		a.folder, a.next = after.parent, next
 	}
-	for len(a.begun) < a.most && len(a.next) > 0 && a.ctx.Err() == nil {
+	for len(a.begun) < a.most && len(a.next) > 0 {
 		id := a.next[0]
 		a.next = a.next[1:]
-		if m, ok := s.known.unopened(id); ok && m.size > 0 && m.size <= aheadLimit && a.begun[id] == nil {
-			o := s.begin(a.ctx, id, 0, m.size, m.size)
-			o.expiry = time.AfterFunc(a.patience, func() { a.giveUp(id, o) })
-			a.begun[id] = o
+		if m, ok := s.known.unopened(id); ok {
+			a.begin(s, id, m.size, true)
 		}
 	}
+	full = len(a.begun) >= a.most
+	a.mu.Unlock()
+	if full || o.Next == nil {
+		return
+	}
+	elsewhere := o.Next()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, f := range elsewhere {
+		if len(a.begun) < a.most && f.ID != "" {
+			m, known := s.known.get(f.ID, f.Size)
+			a.begin(s, f.ID, max(f.Size, m.size), known)
+		}
+	}
+}
+
+// begin asks for a file that was not opened yet. a.mu must be held.
+func (a *readAhead) begin(s *Site, id string, size int64, known bool) {
+	if size <= 0 || size > aheadLimit || a.begun[id] != nil || time.Since(a.opened[id]) < a.patience ||
+		a.ctx.Err() != nil {
+		return
+	}
+	begin := s.beginUnknown
+	if known {
+		begin = s.begin
+	}
+	o := begin(a.ctx, id, size)
+	o.expiry = time.AfterFunc(a.patience, func() { a.giveUp(id, o) })
+	a.begun[id] = o
 }
 
 // giveUp ends a request that nobody takes.

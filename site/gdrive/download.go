@@ -173,15 +173,46 @@ type opening struct {
 	done   chan struct{} // closed when it was answered
 	res    *http.Response
 	err    error
+
+	asked    chan struct{} // closed when the metadata is there that was asked for with it; nil if it was not
+	metadata metadata
+	unknown  error // why there is none
 }
 
-// begin asks for a part of a file without waiting for it.
-func (s *Site) begin(ctx context.Context, id string, from, end, size int64) *opening {
+// info waits for the metadata, if it was asked for and has come.
+func (o *opening) info(ctx context.Context) (m metadata, ok bool) {
+	if o == nil || o.asked == nil {
+		return m, false
+	}
+	select {
+	case <-o.asked:
+		return o.metadata, o.unknown == nil
+	case <-ctx.Done():
+		return m, false
+	}
+}
+
+// begin asks for a file of a size without waiting for it.
+func (s *Site) begin(ctx context.Context, id string, size int64) *opening {
 	ctx, cancel := context.WithCancel(ctx)
 	o := &opening{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(o.done)
-		o.res, o.err = s.download(ctx, id, from, end, size)
+		o.res, o.err = s.download(ctx, id, 0, size, size)
+	}()
+	return o
+}
+
+// beginUnknown is begin for a file whose metadata is asked for as well.
+func (s *Site) beginUnknown(ctx context.Context, id string, size int64) *opening {
+	o := s.begin(ctx, id, size)
+	o.asked = make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	end := o.cancel
+	o.cancel = func() { end(); cancel() }
+	go func() {
+		defer close(o.asked)
+		o.metadata, o.unknown = s.metadata(ctx, id)
 	}()
 	return o
 }
@@ -190,6 +221,9 @@ func (s *Site) begin(ctx context.Context, id string, from, end, size int64) *ope
 func (o *opening) drop() {
 	o.cancel()
 	<-o.done
+	if o.asked != nil {
+		<-o.asked
+	}
 	if o.res != nil {
 		o.res.Body.Close()
 	}

@@ -74,11 +74,16 @@ func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (
 
 // open finds the file.
 func (f *File) open(at site.Location, o site.OpenOptions) error {
-	m, err := f.site.known.find(f.ctx, f.site, at, o, func() {
-		if o.WillRead && o.Size > 0 && o.Size <= eagerLimit && f.site.ahead.pays() {
-			f.first = f.site.begin(f.ctx, at.ID, 0, o.Size, o.Size)
-		}
-	})
+	f.first = f.site.ahead.take(at.ID)
+	m, ok := f.site.known.get(at.ID, o.Size)
+	if !ok {
+		m, ok = f.first.info(f.ctx)
+	}
+	var err error
+	if !ok || o.Size >= 0 && m.size != o.Size || !m.isSource() {
+		f.dropFirst()
+		m, err = f.ask(at, o)
+	}
 	read := readingOf(at.Rel, m.name)
 	if err == nil && !m.isSource() || isNotFound(err) {
 		gone := missing(m, err, f.site.Account())
@@ -93,11 +98,6 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 	}
 	f.metadata, f.reading = m, read
 	f.site.known.opened(m.id)
-	if begun := f.site.ahead.take(m.id); f.first == nil {
-		f.first = begun
-	} else if begun != nil {
-		begun.drop()
-	}
 	rel, err := read(at.Rel)
 	if err != nil {
 		return err
@@ -108,9 +108,18 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 			fmt.Errorf("it has %d bytes on google drive, %d were published", m.size, o.Size))
 	}
 	if f.willRead = o.WillRead; f.willRead {
-		f.site.ahead.goOn(f.site, m, o.Siblings)
+		f.site.ahead.goOn(f.site, m, o)
 	}
 	return nil
+}
+
+// ask asks for the metadata of the file with the id, and for its content if that is small and will be read.
+func (f *File) ask(at site.Location, o site.OpenOptions) (metadata, error) {
+	return f.site.known.find(f.ctx, f.site, at, o, func() {
+		if o.WillRead && o.Size > 0 && o.Size <= eagerLimit && f.site.ahead.pays() {
+			f.first = f.site.begin(f.ctx, at.ID, o.Size)
+		}
+	})
 }
 
 // isSource reports whether what was found can be read.

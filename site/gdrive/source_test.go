@@ -424,6 +424,73 @@ func TestReadAhead(t *testing.T) {
 	s.wantCalls(t, "files.list", 1)
 }
 
+// ... also where each file has a folder of its own: then the metadata is asked for with it.
+func TestReadAheadElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	var all []site.Expected
+	for i := range 40 {
+		name := fmt.Sprintf("%04d.exr", i)
+		id := s.AddFile(s.Mkdir(s.show, "pub/"+name), name, []byte(name))
+		all = append(all, site.Expected{Location: at("/"+name+"/"+name, id), Size: 8})
+	}
+	from := func(i int) site.OpenOptions {
+		return site.OpenOptions{Size: 8, WillRead: true, Next: func() []site.Expected { return all[i+1:] }}
+	}
+	f := open(t, d, all[0].Location, from(0))
+	eventually(t, "the next ones are asked for", func() bool {
+		return s.Calls()["files.download"] == 1+d.ahead.most && s.Calls()["files.get"] == 1+d.ahead.most
+	})
+	f.Close()
+	for i, l := range all[1:] {
+		if got, want := readAll(t, d, l.Location, from(1+i)), fmt.Sprintf("%04d.exr", 1+i); got != want {
+			t.Errorf("read %q, want %q", got, want)
+		}
+	}
+	s.wantCalls(t, "files.download", len(all))
+	s.wantCalls(t, "files.get", len(all))
+}
+
+// What was asked for in advance and has changed since is found out.
+func TestReadAheadOfWhatChanges(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	pub := s.Mkdir(s.show, "pub")
+	var ids []string
+	var next []site.Expected
+	for _, name := range []string{"a", "b", "c"} {
+		id := s.AddFile(pub, name, []byte("content"))
+		ids, next = append(ids, id), append(next, site.Expected{Location: at("/"+name, id), Size: 7})
+	}
+	o := site.OpenOptions{Size: 7, WillRead: true, Next: func() []site.Expected { return next[1:] }}
+	hang := s.AddFault(drive.Fault{Kind: "files.download", Effect: drive.EffectHang})
+	f := open(t, d, next[0].Location, o)
+	eventually(t, "the next ones are asked for", func() bool { return hang.Hits() == 3 })
+	for _, id := range ids[1:] {
+		begun := d.ahead.begun[id]
+		if _, ok := begun.info(t.Context()); !ok {
+			t.Fatal("no metadata has come")
+		}
+	}
+	s.Write(ids[1], []byte("CONTENT"))
+	s.Delete(ids[2])
+	hang.Remove()
+	f.Close()
+	for _, l := range next[1:] {
+		f := open(t, d, l.Location, o)
+		_, err := readRange(t, f, 0, 7)
+		wantClass(t, err, site.NotReady)
+		f.Close()
+	}
+	if got := readAll(t, d, next[1].Location, o); got != "CONTENT" {
+		t.Errorf("read %q", got)
+	}
+	_, err := d.Open(t.Context(), next[2].Location, o)
+	wantClass(t, err, site.NotReady, "not on google drive")
+}
+
 // What nobody opens is given up, and what is not read in the end is not asked for in advance.
 func TestReadAheadInVain(t *testing.T) {
 	t.Parallel()
