@@ -348,7 +348,8 @@ func (f *fetch) wait(ctx context.Context, out *fetchResult) error {
 	show := newFetchDisplay(os.Stderr, isTerminal(os.Stderr), f.project)
 	defer show.end()
 	progress := newFetchProgress(f.rules.From, out.Files)
-	var looked time.Time // for obstacles
+	var looked time.Time    // for obstacles
+	var spent time.Duration // on the last look at the files
 	for coming(out.Files).Files > 0 {
 		began := time.Now()
 		if began.Sub(looked) >= obstacleInterval {
@@ -367,12 +368,14 @@ func (f *fetch) wait(ctx context.Context, out *fetchResult) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(max(pollInterval, pollShare*time.Since(began))):
+		case <-time.After(max(pollInterval, pollShare*(spent+time.Since(began)))):
 		}
+		began = time.Now()
 		// The last counts stay while the database does not answer, which Running reports too.
 		if now, err := f.store.Stats(ctx, f.project, f.rules, time.Now(), f.ids...); err == nil {
 			out.Files = now
 		}
+		spent = time.Since(began)
 	}
 	out.Notes = []string{}
 	return nil
