@@ -101,3 +101,33 @@ func BenchmarkActivity(b *testing.B) {
 		a.end(a.begin(t), false, 0)
 	}
 }
+
+// replacing is a site at which other content was, each time.
+type replacing struct{ *scripted }
+
+func (r replacing) Put(ctx context.Context, u site.Incoming) (site.Object, error) {
+	obj, err := r.scripted.Put(ctx, u)
+	obj.Replaced = true
+	return obj, err
+}
+
+// That other content was replaced is in the log, with the path.
+func TestReplacedContentIsLogged(t *testing.T) {
+	inBubble(t, func(w *world) {
+		w.site.put = []error{errors.New("refused")}
+		w.up.Target = replacing{w.site}
+		w.run(time.Second)
+		if n := w.logged("replaced other content"); n != 0 {
+			t.Errorf("a file that failed is logged %d times", n)
+		}
+		w.run(time.Hour)
+		if n := w.logged("replaced other content"); n != 1 {
+			t.Errorf("it is logged %d times", n)
+		}
+		for _, e := range w.logs.All() {
+			if e.Message == "replaced other content" && e.ContextMap()["path"] != "/SHOW/a.ma" {
+				t.Errorf("it is logged with %v", e.ContextMap())
+			}
+		}
+	})
+}

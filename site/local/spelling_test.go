@@ -2,6 +2,7 @@ package local
 
 import (
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -62,6 +63,34 @@ func TestNormalFormsSideBySide(t *testing.T) {
 			if got := (location{root: root, rel: nfc}).spelled(); got.rel != test.want {
 				t.Errorf("%+q, want %+q", got.rel, test.want)
 			}
+		})
+	}
+}
+
+// What is there in another normal form is written to: there is no second file or folder of a name.
+func TestPutInAnotherForm(t *testing.T) {
+	for form, to := range map[string]norm.Form{"NFC": norm.NFC, "NFD": norm.NFD} {
+		t.Run("storage in "+form, func(t *testing.T) {
+			root := t.TempDir()
+			writeBelow(t, root, to.String("Décor/é/ü.ma"))
+			other := norm.NFD
+			if to == norm.NFD {
+				other = norm.NFC
+			}
+			s := newTarget(t, Options{})
+			for rel, content := range map[string]string{"Décor/é/ü.ma": "replaced", "Décor/é/å.ma": "new",
+				"Décor/ñ/ü.ma": "new folder"} {
+				rel = other.String(rel)
+				obj, err := s.Put(t.Context(), incoming(root, rel, content))
+				if err != nil || obj.ID != path.Base(rel) || obj.Replaced != (content == "replaced") {
+					t.Errorf("%+v, %v", obj, err)
+				}
+			}
+			wantOnly(t, root, map[string]string{
+				to.String("Décor/é/ü.ma"):                    "replaced",
+				to.String("Décor/é/") + other.String("å.ma"): "new",
+				to.String("Décor/") + other.String("ñ/ü.ma"): "new folder",
+			})
 		})
 	}
 }

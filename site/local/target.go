@@ -102,6 +102,7 @@ func (w *writing) put(ctx context.Context) (obj site.Object, err error) {
 	if err := w.locate(); err != nil {
 		return obj, err
 	}
+	obj.ID = w.base() // as it was published, in whatever form the storage has it
 	// Representations share files: who comes second finds the content there.
 	unlock, err := w.putting.Lock(ctx, w.location.String())
 	if err != nil {
@@ -118,7 +119,6 @@ func (w *writing) put(ctx context.Context) (obj site.Object, err error) {
 	if err := w.look(ctx); err != nil {
 		return obj, err
 	}
-	obj.ID = w.base()
 	if obj.MD5, err = w.same(ctx); obj.MD5 != "" || err != nil {
 		if err == nil && w.OnProgress != nil {
 			w.OnProgress(w.Size)
