@@ -56,7 +56,7 @@ func TestReport(t *testing.T) {
 		"\nlocal_root        " + s.root + "\n", "sync:***@",
 		"\nversion           " + server.Version, "replica set ", " of 1 member(s)", "\nok    index of pending files",
 		"\nok    site gdrive: /SHOW/projects", s.account.Email,
-		" paused, since ", "process ", "the client has not paid", "\nHäschen ", "\ntotal ",
+		"\nwarn  project Windows is paused", "process ", "the client has not paid", "\nHäschen ", "\ntotal ",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("nothing about %q in\n%s", want, got)
