@@ -339,8 +339,9 @@ func (r *fetchResult) ended(interrupted bool) string {
 func (f *fetch) wait(ctx context.Context, out *fetchResult) error {
 	asked := tracked(out.Files).Files
 	defer func() {
-		out.Gone = asked - tracked(out.Files).Files
-		out.Complete = out.Gone == 0 && out.Nowhere == 0 && out.Files.Synced.Files == asked
+		now := tracked(out.Files).Files // more than asked if one was published again with more
+		out.Gone = max(asked-now, 0)
+		out.Complete = out.Gone == 0 && out.Nowhere == 0 && out.Files.Synced.Files == now
 	}()
 	if coming(out.Files).Files == 0 {
 		return nil
