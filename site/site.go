@@ -295,8 +295,9 @@ type ClaimRequest struct {
 	ID, Account string
 
 	// Spent is an id that can't be created with any more, as it was used for something else. A claim of it is replaced.
-	// May be empty.
-	Spent string
+	// May be empty. With IfSole it is only if no process of another route has the claim, which may be creating it.
+	Spent  string
+	IfSole bool
 
 	// Stale is a claim that is replaced if it is Replaceable, and still just so. If it isn't, and of another account,
 	// that one is asked for it. May be zero.

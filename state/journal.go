@@ -179,9 +179,14 @@ func (j *Journal) replaceable(account string) bson.M {
 		bson.M{"$lte": bson.A{bson.M{"$add": bson.A{"$at", "$hold"}}, "$$NOW"}},
 		bson.M{"$and": bson.A{
 			bson.M{"$ne": bson.A{"$account", bson.M{"$literal": account}}},
-			bson.M{"$setIsSubset": bson.A{"$owners", bson.A{bson.M{"$literal": j.Lease.name.route}}}},
+			j.sole(),
 		}},
 	}}
+}
+
+// sole is true in the database for a claim that no process of another route has.
+func (j *Journal) sole() bson.M {
+	return bson.M{"$setIsSubset": bson.A{"$owners", bson.A{bson.M{"$literal": j.Lease.name.route}}}}
 }
 
 // replacement is the update that makes a claim, confirms one of the account, or replaces one as the request allows.
@@ -194,8 +199,12 @@ func (j *Journal) replacement(account string, hold time.Duration, r site.ClaimRe
 	}
 	ours := equal("$account", literal(account))
 	fresh := bson.A{missing("$id")}
-	if r.Spent != "" {
-		fresh = append(fresh, equal("$id", literal(r.Spent)))
+	switch spent := equal("$id", literal(r.Spent)); {
+	case r.Spent == "":
+	case r.IfSole:
+		fresh = append(fresh, bson.M{"$and": bson.A{spent, j.sole()}})
+	default:
+		fresh = append(fresh, spent)
 	}
 	if r.Stale.Replaceable { // Drive was asked after that
 		fresh = append(fresh, bson.M{"$and": bson.A{equal("$id", literal(r.Stale.ID)), equal("$at", r.Stale.At),

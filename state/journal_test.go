@@ -275,6 +275,25 @@ func TestSpentClaim(t *testing.T) {
 	}
 }
 
+// Where another route's process may be creating it, an id is not replaced on suspicion.
+func TestSpentClaimIfSole(t *testing.T) {
+	db := open(t)
+	studio, home := journal(t, db, "studio"), journal(t, db, "home")
+	claim(t, studio, "A", site.ClaimRequest{ID: "1"})
+	if c := claim(t, studio, "A", site.ClaimRequest{ID: "2", Spent: "1", IfSole: true}); c.ID != "2" {
+		t.Errorf("it is not replaced: %+v", c)
+	}
+	claim(t, home, "A", site.ClaimRequest{ID: "3"})
+	for _, j := range []*Journal{studio, home} {
+		if c := claim(t, j, "A", site.ClaimRequest{ID: "4", Spent: "2", IfSole: true}); c.ID != "2" {
+			t.Errorf("it is replaced: %+v", c)
+		}
+	}
+	if c := claim(t, home, "A", site.ClaimRequest{ID: "4", Spent: "2"}); c.ID != "4" {
+		t.Errorf("it is not replaced: %+v", c)
+	}
+}
+
 // What an older version has reserved is claimed under its id, by the account that it is for, or, if that is not known,
 // by the one that asks first.
 func TestClaimOfAnOlderReservation(t *testing.T) {

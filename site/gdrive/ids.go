@@ -41,6 +41,9 @@ const (
 	// creating.
 	claimRetry = 5 * time.Second
 	claimWait  = time.Second
+
+	// ghostFor is how long a file that is just being created may take to be found by its id.
+	ghostFor = time.Minute
 )
 
 // nameKey is a name, as normalize returns it, in a folder. A folder's ends with a slash: it may stand beside a file of
@@ -64,9 +67,15 @@ type idPool struct {
 	mu     sync.Mutex
 	free   []string
 	claims map[nameKey]claim
-	spent  map[nameKey]string           // ids that can't be created with any more
+	spent  map[nameKey]spentID
 	older  map[nameKey]site.Reservation // what an older version has reserved
 	read   map[string]bool              // folders for which older has all
+}
+
+// spentID is an id that a name can't be created with any more.
+type spentID struct {
+	id    string
+	ghost time.Time // since when it is in use though nothing is there; zero if something is
 }
 
 // claim is a claim as it is known here.
@@ -78,7 +87,7 @@ type claim struct {
 
 func newIDPool(journal site.Journal, account string, generate func(context.Context, int) ([]string, error)) *idPool {
 	return &idPool{generate: generate, journal: journal, account: account, filling: semaphore.NewWeighted(1),
-		confirmAfter: confirmAfter, createFor: createFor, claims: map[nameKey]claim{}, spent: map[nameKey]string{},
+		confirmAfter: confirmAfter, createFor: createFor, claims: map[nameKey]claim{}, spent: map[nameKey]spentID{},
 		older: map[nameKey]site.Reservation{}, read: map[string]bool{}}
 }
 
@@ -162,11 +171,12 @@ func (b *claimBatch) add(ctx context.Context, at nameKey) error {
 	p.mu.Lock()
 	known, older, spent := p.claims[at].Claim, p.older[at], p.spent[at]
 	p.mu.Unlock()
-	r := site.ClaimRequest{Folder: at.folder, Name: at.name, ID: known.ID, Account: known.Account, Spent: spent}
+	r := site.ClaimRequest{Folder: at.folder, Name: at.name, ID: known.ID, Account: known.Account, Spent: spent.id,
+		IfSole: !spent.ghost.IsZero() && time.Since(spent.ghost) < ghostFor}
 	if known.ID == "" {
 		r.ID, r.Account = older.ID, cmp.Or(older.Account, p.account)
 	}
-	isNew := r.ID == "" || r.ID == spent
+	isNew := r.ID == "" || r.ID == spent.id
 	if isNew {
 		id, err := p.take(ctx, b.wanted)
 		if err != nil {
@@ -200,8 +210,10 @@ func (b *claimBatch) claim(ctx context.Context) error {
 			p.read[r.Folder] = true // a new id: no older version can have reserved anything in it
 		}
 		p.claims[at] = claim{Claim: got[i], asked: asked}
-		delete(p.spent, at)
 		delete(p.older, at)
+		if got[i].ID != r.Spent {
+			delete(p.spent, at)
+		}
 	}
 	return nil
 }
@@ -428,6 +440,7 @@ func (p *idPool) release(at nameKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.claims, at)
+	delete(p.spent, at)
 }
 
 // discard is release for an id that the name can't be created with any more: what has it is in the trash or elsewhere,
@@ -436,7 +449,18 @@ func (p *idPool) discard(at nameKey, id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.claims, at)
-	p.spent[at] = id
+	p.spent[at] = spentID{id: id}
+}
+
+// discardGhost is discard for an id that is in use, as Drive says, though there is nothing under it: what there was is
+// deleted, or another process is just creating it. If there is one, it takes ghostFor until that is sure.
+func (p *idPool) discardGhost(at nameKey, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.claims, at)
+	if known := p.spent[at]; known.id != id || known.ghost.IsZero() {
+		p.spent[at] = spentID{id: id, ghost: time.Now()}
+	}
 }
 
 // evict removes folders that are not in use. What is claimed in them is still in the journal.
@@ -445,7 +469,7 @@ func (p *idPool) evict(inUse func(folder string) bool) {
 	defer p.mu.Unlock()
 	maps.DeleteFunc(p.read, func(folder string, _ bool) bool { return !inUse(folder) })
 	maps.DeleteFunc(p.claims, func(at nameKey, _ claim) bool { return !inUse(at.folder) })
-	maps.DeleteFunc(p.spent, func(at nameKey, _ string) bool { return !inUse(at.folder) })
+	maps.DeleteFunc(p.spent, func(at nameKey, _ spentID) bool { return !inUse(at.folder) })
 	maps.DeleteFunc(p.older, func(at nameKey, _ site.Reservation) bool { return !inUse(at.folder) })
 }
 

@@ -364,6 +364,8 @@ func (t *folderCache) create(ctx context.Context, parent *folder, name string,
 		return nil, errCacheInvalid
 	case errors.Is(err, errClaimLost):
 		t.site.ids.release(at)
+	case errors.Is(err, errGhost), errors.Is(err, errUnusable):
+		t.remove(parent, name)
 	}
 	if err != nil {
 		return nil, err

@@ -169,6 +169,13 @@ func (s *Site) Close() error {
 // looked up anew and the work done again.
 var errCacheInvalid = site.Classed(site.Transient, errors.New("the folder was changed on Drive"))
 
+// errUnusable says that Drive does not take an id.
+var errUnusable = fmt.Errorf("%w: google drive does not take the id", errCacheInvalid)
+
+// errGhost says that Drive does not find what it says to have created.
+var errGhost = fmt.Errorf("%w: google drive has something with the id of the file, and does not find it",
+	errCacheInvalid)
+
 // errParentExists says that Drive refuses to create something in a folder as if the folder did not exist, and it does.
 // That is no reason to look it up anew, which all other uploads to it would have to wait for.
 var errParentExists = site.Classed(site.Transient, errors.New("google drive does not find a folder that it shows"))
@@ -257,6 +264,8 @@ func (s *Site) put(ctx context.Context, u site.Incoming) (*drive.File, error) {
 		// It comes back with its folder, and is known by its id then.
 	case f != nil && errors.Is(err, errCacheInvalid):
 		s.ids.discard(at, f.Id)
+	case errors.Is(err, errGhost), errors.Is(err, errUnusable):
+		// They are discarded.
 	case err == nil || errors.Is(err, errCacheInvalid):
 		// Only now, so that at any time a name is claimed or known to be there.
 		s.ids.release(at)
@@ -349,14 +358,14 @@ func (s *Site) createOnce(ctx context.Context, at nameKey, c site.Claim, parent 
 	case isConflict(err):
 		// An earlier create did its work and its answer was lost, or another process was faster.
 		if f, err = s.getCreated(ctx, c.ID); isNotFound(err) {
-			s.ids.discard(at, c.ID)
-			return nil, false, fmt.Errorf("%w: what was created with the id is deleted", errCacheInvalid)
+			s.ids.discardGhost(at, c.ID)
+			return nil, false, errGhost
 		}
 	case isUnusableID(err):
 		// So nobody of this account can create it, but an older version may have done so with another one.
 		if f, err = s.get(ctx, c.ID, uploadFields); isNotFound(err) {
 			s.ids.discard(at, c.ID)
-			return nil, false, fmt.Errorf("%w: the id can't be used", errCacheInvalid)
+			return nil, false, errUnusable
 		}
 	default:
 		return f, err == nil, err

@@ -320,6 +320,49 @@ func TestWriterFails(t *testing.T) {
 	}
 }
 
+// Drive may say that an id is in use before it finds what another process is just creating with it. That is waited for.
+func TestWriterIsCreating(t *testing.T) {
+	t.Parallel()
+	for what, kind := range map[string]string{"folder": "files.create", "file": "files.create.multipart"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			w := newWriters(t)
+			const path = "/SHOW/pub/shot/a"
+			a, _ := w.writer(t, "home", w.account)
+			b, _ := w.writer(t, "studio", w.account)
+			fault := w.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectStatus, Status: 503})
+			_, err := a.Put(t.Context(), upload(path, []byte("content")))
+			wantClass(t, err, site.Transient)
+			fault.Remove()
+			fault = w.AddFault(drive.Fault{Kind: kind, Effect: drive.EffectStatus, Status: 409})
+			_, err = b.Put(t.Context(), upload(path, []byte("content")))
+			wantClass(t, err, site.Transient, "does not find it")
+			fault.Remove()
+			first := put(t, a, path, "content")
+			if again := put(t, b, path, "content"); again.ID != first.ID {
+				t.Error("another file was made")
+			}
+			w.check(t)
+
+			// Where it is so for long, it was deleted.
+			w.Delete(first.ID)
+			if what == "folder" {
+				f, _ := w.Get(w.Find(w.show, "pub/shot")[0].ID)
+				w.Delete(f.ID)
+			}
+			c, _ := w.writer(t, "backup", w.account)
+			_, err = c.Put(t.Context(), upload(path, []byte("content")))
+			wantClass(t, err, site.Transient, "does not find it")
+			for at, spent := range c.ids.spent {
+				spent.ghost = spent.ghost.Add(-ghostFor)
+				c.ids.spent[at] = spent
+			}
+			put(t, c, path, "content")
+			w.wantOne(t, w.show, "pub/shot/a", "content")
+		})
+	}
+}
+
 // A process that was suspended notices that its claims were replaced meanwhile, of files and of folders.
 func TestWriterSuspended(t *testing.T) {
 	t.Parallel()
