@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"sitesync/site"
+	"sitesync/site/pacer"
 )
 
 // isDownload reports whether a request is for content.
@@ -32,7 +33,8 @@ type File struct {
 	root     string
 	reading  site.Reading
 	path     string
-	willRead bool // it was opened for that
+	priority bool // as in [site.OpenOptions], as is willRead
+	willRead bool
 
 	mu     sync.Mutex
 	first  *opening // of all of it, that was begun with Open; nil if there is none, or it is in use
@@ -145,6 +147,9 @@ func (f *File) Changed(ctx context.Context) error {
 	f.mu.Unlock()
 	if known {
 		return nil
+	}
+	if f.priority {
+		ctx = pacer.WithPriority(ctx)
 	}
 	now, err := f.site.metadata(ctx, f.metadata.id)
 	switch {

@@ -60,7 +60,7 @@ func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (
 		ctx = pacer.WithPriority(ctx)
 	}
 	ctx = withoutCreating(ctx)
-	f := &File{site: s, root: at.Root}
+	f := &File{site: s, root: at.Root, priority: o.Priority}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	if err := f.open(at, o); err != nil {
 		f.Close()
@@ -151,23 +151,31 @@ func readingOf(rel, name string) site.Reading {
 	return site.UsualReading
 }
 
-// findByPath finds the file at a path, in the first reading by which there is one; none if its id is empty.
+// findByPath finds the file at a path, in the first reading by which there is one; none if its id is empty. What is
+// known to be missing is asked for again before that is said.
 func (s *Site) findByPath(ctx context.Context, at site.Location, o site.OpenOptions) (m metadata, read site.Reading,
 	err error) {
-	for _, read = range site.Readings(at.Rel, true) {
+	all := site.Readings(at.Rel, true)
+	for i := range 2 * len(all) {
+		read = all[i%len(all)]
 		rel, err := read(at.Rel)
 		if err != nil {
 			return m, read, err
 		}
-		if m, err = s.findAt(ctx, path.Join(at.Root, rel), at, o); err != nil || m.id != "" {
+		p := path.Join(at.Root, rel)
+		if i >= len(all) {
+			if err := s.forgetMissing(ctx, p); err != nil {
+				return m, read, err
+			}
+		}
+		if m, err = s.findAt(ctx, p, at, o); err != nil || m.id != "" {
 			return m, read, err
 		}
 	}
 	return m, read, nil
 }
 
-// findAt finds the file at a path on Drive; none if its id is empty. What is known to be missing is asked for again
-// before that is said.
+// findAt finds the file at a path on Drive; none if its id is empty.
 func (s *Site) findAt(ctx context.Context, p string, at site.Location, o site.OpenOptions) (m metadata, err error) {
 	name := path.Base(p)
 	for stale := 0; ; stale++ {
@@ -186,18 +194,12 @@ func (s *Site) findAt(ctx context.Context, p string, at site.Location, o site.Op
 				err = fmt.Errorf("%w: the file was moved, renamed or put in the trash", errCacheInvalid)
 			}
 		}
-		switch {
-		case errors.Is(err, errCacheInvalid) && stale < putAgain:
-			s.folders.invalidate(path.Dir(p))
-			if folder != nil {
-				s.folders.remove(folder, name)
-			}
-		case err != nil || stale > 0:
+		if !errors.Is(err, errCacheInvalid) || stale == putAgain {
 			return metadata{}, err
-		default:
-			if err := s.forgetMissing(ctx, p); err != nil {
-				return metadata{}, err
-			}
+		}
+		s.folders.invalidate(path.Dir(p))
+		if folder != nil {
+			s.folders.remove(folder, name)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"testing"
 	"time"
 
@@ -184,6 +185,34 @@ func TestResolveAsksNothing(t *testing.T) {
 	}
 	if n := s.TotalCalls(); n != 0 {
 		t.Errorf("%d calls: %v", n, s.Calls())
+	}
+}
+
+// A path with backslashes is looked for with them as separators before what seems not to be there is asked for again.
+func TestBackslashesTakeNoRequest(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	s.AddFile(s.Mkdir(s.show, "pub/a"), "b.exr", []byte("content"))
+	readAll(t, d, at(`\a\b.exr`, ""), site.OpenOptions{Size: 7})
+	s.wantCalls(t, "files.list", 3) // of the drive, of pub, and of a
+	s.wantCalls(t, "files.get", 1)
+}
+
+// What is put at a path is found there at once, also if it was looked for before.
+func TestFoundAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	s.AddFile(s.Mkdir(s.show, "pub/other"), "a", []byte("content"))
+	for _, rel := range []string{"/new/v001/a", "/new/v001/b", `/new\v001\c`, `/new/{{d}}`} {
+		_, err := d.Open(t.Context(), at(rel, ""), site.OpenOptions{Size: 7})
+		wantClass(t, err, site.NotReady, "not on google drive")
+		p, _ := readingOf(rel, "{d}")(rel)
+		s.AddFile(s.Mkdir(s.show, "pub/"+path.Dir(p)), path.Base(p), []byte("content"))
+		if got := readAll(t, d, at(rel, ""), site.OpenOptions{Size: 7}); got != "content" {
+			t.Errorf("%s: read %q", rel, got)
+		}
 	}
 }
 
