@@ -12,7 +12,8 @@ import (
 )
 
 // A large file is read in segments, several at once. Segment n begins only when all up to n - segmentsAtOnce are
-// complete: so the length of a partial file says what of it is.
+// complete: so the length of a partial file says what of it is. Where more is known to be, the file is made longer
+// accordingly.
 const (
 	segmentsAtOnce = 8
 
@@ -42,9 +43,12 @@ func segmentSize(size int64) int64 {
 // complete is how much of a file is certainly in a partial file of a length, bytes from the start.
 func complete(size, length int64) int64 {
 	segment := segmentSize(size)
-	begun := (min(length, size) + segment - 1) / segment
-	return max(begun-segmentsAtOnce, 0) * segment
+	begun := (length + segment - 1) / segment
+	return min(max(begun-segmentsAtOnce, 0), size/segment) * segment
 }
+
+// lengthFor is the length of a partial file of which so much is complete, a number of segments.
+func lengthFor(size, complete int64) int64 { return complete + segmentsAtOnce*segmentSize(size) }
 
 // transfer writes content to a partial file.
 type transfer struct {
@@ -53,12 +57,14 @@ type transfer struct {
 	hash  hash.Hash
 	buf   []byte       // for hashing what was written
 	bytes atomic.Int64 // that are there
+	whole int64        // up to where the file is complete, bytes; read when nothing is written any more
 }
 
 // fill writes all of the file from an offset on, up to which it is complete, and hashes all of it.
 func (t *transfer) fill(ctx context.Context, from int64) error {
 	t.hash.Reset()
 	t.bytes.Store(0)
+	t.whole = from
 	t.progress(from)
 	ranger, ok := t.Content.(site.Ranger)
 	if ok && t.Size-from > segmentSize(t.Size) {
@@ -100,6 +106,7 @@ func (t *transfer) fillInSegments(ctx context.Context, content site.Ranger, from
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			t.whole = at + segment
 			slots <- struct{}{}
 			if err := t.hashWritten(ctx, at, min(segment, t.Size-at)); err != nil {
 				return err
@@ -107,11 +114,12 @@ func (t *transfer) fillInSegments(ctx context.Context, content site.Ranger, from
 		}
 		return nil
 	})
+dispatch:
 	for at := from; at < t.Size; at += segment {
 		select {
 		case <-slots:
 		case <-ctx.Done():
-			return group.Wait()
+			break dispatch
 		}
 		group.Go(func() error {
 			if err := t.copyRange(ctx, content, at, min(segment, t.Size-at), nil); err != nil {
@@ -121,7 +129,16 @@ func (t *transfer) fillInSegments(ctx context.Context, content site.Ranger, from
 			return nil
 		})
 	}
-	return group.Wait()
+	err := group.Wait()
+	for more := err != nil; more; {
+		select {
+		case <-done[t.whole/segment%segmentsAtOnce]:
+			t.whole += segment
+		default:
+			more = false
+		}
+	}
+	return err
 }
 
 func (t *transfer) copyRange(ctx context.Context, content site.Ranger, at, n int64, h hash.Hash) error {
@@ -154,6 +171,7 @@ func (t *transfer) copy(ctx context.Context, r io.Reader, at, n int64, h hash.Ha
 			continue
 		}
 		h.Write(buf[:m])
+		t.whole = at
 		if unsynced += int64(m); unsynced >= syncSize {
 			if err := t.sync(ctx); err != nil {
 				return err

@@ -306,24 +306,28 @@ func (w *writing) write(ctx context.Context) (sum string, err error) {
 	if name == p.name && resumable(w.Incoming) {
 		from = complete(w.Size, p.size)
 	}
-	if sum, err = w.writeTo(ctx, p, from); err == nil {
+	t := &transfer{writing: w, to: p, hash: md5.New()}
+	if sum, err = t.write(ctx, from); err == nil {
 		return sum, nil
 	}
-	if isFullDisk(err) || errors.Is(err, errDamaged) || name != p.name || !resumable(w.Incoming) {
+	segment := segmentSize(w.Size)
+	whole := t.whole / segment * segment
+	if whole == 0 || isFullDisk(err) || errors.Is(err, errDamaged) || name != p.name || !resumable(w.Incoming) {
 		// What is left of a large file would keep a full disk full, on which others work too.
 		_ = w.calls.does(w.ending, w.root, w.Path, func() error { return dir.Remove(p.name) })
-	} else {
-		w.sweeper.left(folderKey{w.root, w.folder().rel})
+		return "", err
 	}
+	w.sweeper.left(folderKey{w.root, w.folder().rel})
+	_ = w.calls.does(w.ending, w.root, w.Path, func() error { return p.Truncate(lengthFor(w.Size, whole)) })
 	return "", err
 }
 
-// writeTo fills a partial file, which is complete up to an offset, and publishes it.
-func (w *writing) writeTo(ctx context.Context, p *partial, from int64) (sum string, err error) {
+// write fills the partial file, which is complete up to an offset, and publishes it.
+func (t *transfer) write(ctx context.Context, from int64) (sum string, err error) {
+	w, p := t.writing, t.to
 	if err := w.checkRoom(ctx, from); err != nil {
 		return "", err
 	}
-	t := &transfer{writing: w, to: p, hash: md5.New()}
 	for ; ; from = 0 {
 		if from == 0 && p.size > 0 {
 			if err := w.does(ctx, func() error { return p.Truncate(0) }); err != nil {

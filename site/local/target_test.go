@@ -460,10 +460,15 @@ func TestComplete(t *testing.T) {
 	segment := segmentSize(size)
 	for length, want := range map[int64]int64{
 		0: 0, 1: 0, 8 * segment: 0, 8*segment + 1: segment, 9 * segment: segment, 20*segment - 1: 12 * segment,
-		size + 10*segment: (size/segment + 1 - 8) * segment,
+		size: (size/segment + 1 - 8) * segment, size + 100*segment: size / segment * segment,
 	} {
 		if got := complete(size, length); got != want {
 			t.Errorf("of a length of %d is complete %d, want %d", length, got, want)
+		}
+	}
+	for n := range size/segment + 1 {
+		if got := complete(size, lengthFor(size, n*segment)); got != n*segment {
+			t.Errorf("of %d segments are complete %d bytes", n, got)
 		}
 	}
 	for _, size := range []int64{1, minSegment, 1 << 30, 1 << 40} {
@@ -471,6 +476,53 @@ func TestComplete(t *testing.T) {
 			t.Errorf("segments of %d have %d bytes", size, s)
 		}
 	}
+}
+
+// breaking is content that can be read up to an offset.
+type breaking struct {
+	*strings.Reader
+	end, begin int64 // where reading fails, and where it has begun
+}
+
+var errBroken = errors.New("it broke")
+
+func (b *breaking) ReadAt(p []byte, at int64) (int, error) {
+	b.begin = min(b.begin, at)
+	if at+int64(len(p)) > b.end {
+		return 0, errBroken
+	}
+	return b.Reader.ReadAt(p, at)
+}
+
+// After a break that is no crash, all complete segments are continued, as often as it breaks.
+func TestPutContinuesAtTheBreak(t *testing.T) {
+	root := usedRoot(t)
+	text := largeContent(5*minSegment + 5)
+	content := &breaking{Reader: strings.NewReader(text)}
+	in := incoming(root, "show/a.exr", text)
+	in.Content = content
+	s := newTarget(t, Options{})
+	for _, test := range []struct{ end, begin int64 }{{minSegment - 1, 0}, {2*minSegment + 1, 0},
+		{2*minSegment + 1, 2 * minSegment}, {4*minSegment + 2<<20, 2 * minSegment},
+		{5*minSegment + 1, 4 * minSegment}} {
+		content.end, content.begin = test.end, in.Size
+		if _, err := s.Put(t.Context(), in); !errors.Is(err, errBroken) {
+			t.Fatal(err)
+		}
+		if content.begin != test.begin {
+			t.Errorf("until %d: it was read from %d on, want %d", test.end, content.begin, test.begin)
+		}
+		if n, want := len(partialsIn(t, root+"/show")), int(min(test.end/minSegment, 1)); n != want {
+			t.Errorf("until %d: %d partial files are left", test.end, n)
+		}
+	}
+	content.end, content.begin = in.Size, in.Size
+	_, err := s.Put(t.Context(), in)
+	must(t, err)
+	if content.begin != 5*minSegment {
+		t.Errorf("at the end it was read from %d on", content.begin)
+	}
+	wantOnly(t, root, map[string]string{"show/a.exr": text})
 }
 
 // After a break in the middle, a file is continued, by another process too.
