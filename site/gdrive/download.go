@@ -279,8 +279,9 @@ type stream struct {
 	cancel  context.CancelFunc // ... and stop the watch for the reader's
 	at, end int64              // offsets of the next byte, and of the one after the last
 	body    io.ReadCloser      // of the request under way; nil if there is none
-	first   *opening           // the first request, if it is made already
-	opened  int64              // where that began; negative once it has succeeded, or gone on for long
+	first   *opening           // the first request, if it was made already
+	begun   bool               // that was used
+	opened  int64              // where the request under way began; negative once it has succeeded, or gone on for long
 	retry   *retry
 	since   int64     // where it was when it last counted as going on
 	sum     hash.Hash // of what was read; nil if that is not the whole file
@@ -354,8 +355,8 @@ func (s *stream) read(p []byte) (int, error) {
 func (s *stream) open() (err error) {
 	f := s.file
 	var res *http.Response
-	if o := s.first; o != nil {
-		s.first = nil
+	if o := s.first; o != nil && !s.begun {
+		s.begun = true
 		context.AfterFunc(s.ctx, o.cancel)
 		<-o.done
 		res, err = o.res, o.err
@@ -464,7 +465,6 @@ func (s *stream) Close() error {
 	s.cancel()
 	if s.first != nil {
 		s.first.drop()
-		s.first = nil
 	}
 	s.closeBody()
 	return nil

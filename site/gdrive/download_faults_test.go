@@ -204,3 +204,44 @@ func TestDownloadFaults(t *testing.T) {
 	t.Logf("%d combinations", len(tests))
 	allAtOnce(t, tests)
 }
+
+// Whatever goes wrong, and how often, what is read is right, or an error says that the service is in trouble.
+func TestDownloadAmidFaults(t *testing.T) {
+	t.Parallel()
+	content := large(12 * leastProgress)
+	for seed := range uint64(12) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			s := &studio{Server: drive.StartTest(t, drive.Options{Seed: seed})}
+			s.account, s.show = s.AddServiceAccount("sync@studio.iam.example"), s.AddSharedDrive("SHOW")
+			s.show.AddMember(s.account, drive.Viewer)
+			d := s.open(t)
+			id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte(content))
+			for _, f := range []drive.Fault{
+				{Effect: drive.EffectTruncate, AfterBytes: leastProgress + 1, Probability: 0.5},
+				{Effect: drive.EffectTruncate, AfterBytes: 1000, Probability: 0.1},
+				{Effect: drive.EffectIgnoreRange, Probability: 0.3},
+				{Effect: drive.EffectReset, Probability: 0.2},
+				{Effect: drive.EffectStatus, Status: 503, Probability: 0.2},
+			} {
+				f.Kind = "files.download"
+				s.AddFault(f)
+			}
+			right := 0
+			for i := range 40 {
+				got, err := download{parts: i%2 == 0}.read(t.Context(), d, at("/a", id), nil, int64(len(content)))
+				switch {
+				case err != nil && site.ClassOf(err) != site.Transient:
+					t.Errorf("error %v of class %s", err, site.ClassOf(err))
+				case err == nil && got != content:
+					t.Errorf("%d bytes with MD5 %s", len(got), md5Of(got))
+				case err == nil:
+					right++
+				}
+			}
+			if right < 10 {
+				t.Errorf("only %d of 40 were read", right)
+			}
+		})
+	}
+}
