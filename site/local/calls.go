@@ -69,23 +69,30 @@ func newFileCalls() *fileCalls {
 // [site.Unavailable], or the context's; what comes of the call later is dropped.
 func answer[T any](ctx context.Context, c *fileCalls, root, path string, call func() (T, error), drop func(T)) (T,
 	error) {
-	return answerWithin(ctx, c, c.timeout, root, path, call, drop)
+	return answerPatiently(ctx, c, patience{c.timeout, slowCall, c.slow}, root, path, call, drop)
 }
 
-// answerWithin is answer with another timeout.
-func answerWithin[T any](ctx context.Context, c *fileCalls, timeout time.Duration, root, path string,
+// patience is how long a call may take.
+type patience struct {
+	timeout time.Duration            // at all
+	slow    time.Duration            // before its transfer does not count as busy any more, less than timeout
+	onSlow  func(root string, n int) // as slow of fileCalls
+}
+
+// answerPatiently is answer with its own patience.
+func answerPatiently[T any](ctx context.Context, c *fileCalls, p patience, root, path string,
 	call func() (T, error), drop func(T)) (T, error) {
 	var none T
 	if err := ctx.Err(); err != nil {
 		return none, err
 	}
-	stall := &site.StallError{Root: root, Path: path, Timeout: timeout, Began: time.Now()}
+	stall := &site.StallError{Root: root, Path: path, Timeout: p.timeout, Began: time.Now()}
 	if since, ok := c.stalls(root, path); ok { // no second call of one that hangs
 		stall.Began, stall.Repeated = since, true
 		return none, site.UnavailableIn(site.OneRoot, stall)
 	}
 	if !c.slots.TryAcquire(1) {
-		waiting, cancel := context.WithTimeout(ctx, timeout)
+		waiting, cancel := context.WithTimeout(ctx, p.timeout)
 		err := c.slots.Acquire(waiting, 1)
 		cancel()
 		switch {
@@ -118,7 +125,7 @@ func answerWithin[T any](ctx context.Context, c *fileCalls, timeout time.Duratio
 		close(abandoned)
 		return none, why
 	}
-	timer := time.NewTimer(slowCall)
+	timer := time.NewTimer(p.slow)
 	defer timer.Stop()
 	for slow := false; ; slow = true {
 		select {
@@ -130,9 +137,9 @@ func answerWithin[T any](ctx context.Context, c *fileCalls, timeout time.Duratio
 			if slow {
 				return abandon(site.UnavailableIn(site.OneRoot, stall))
 			}
-			c.slow(root, 1)
-			defer c.slow(root, -1)
-			timer.Reset(timeout - slowCall)
+			p.onSlow(root, 1)
+			defer p.onSlow(root, -1)
+			timer.Reset(p.timeout - p.slow)
 		}
 	}
 }

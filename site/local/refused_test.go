@@ -177,3 +177,30 @@ func TestSweepOfAFolderThatWasLeft(t *testing.T) {
 		s.stop()
 	})
 }
+
+// However many calls for one file take long, it is one transfer that does not count as busy.
+func TestSlowCallsOfOneFile(t *testing.T) {
+	root := usedRoot(t)
+	content := largeContent(20 << 20)
+	synctest.Test(t, func(t *testing.T) {
+		var delayed atomic.Int64
+		s := New(Options{Before: func(_, path string) {
+			if strings.HasSuffix(path, "a.exr") && delayed.Add(1) > 4 && delayed.Load() < 40 {
+				time.Sleep(3 * slowCall)
+			}
+		}})
+		var now, most atomic.Int64
+		s.OnStall(func(_ string, n int) {
+			if sum := now.Add(int64(n)); sum > most.Load() {
+				most.Store(sum)
+			}
+		}, func(string) {})
+		in, _ := large(root, content)
+		_, err := s.Put(t.Context(), in)
+		must(t, err)
+		must(t, s.Close())
+		if now.Load() != 0 || most.Load() != 1 {
+			t.Errorf("%d transfers were slow at once, %d are in the end", most.Load(), now.Load())
+		}
+	})
+}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -92,6 +93,8 @@ type writing struct {
 	// ending ends some time after the context of Put: a call of the file system that is under way then is mostly done
 	// in no time, and what is left can be removed.
 	ending context.Context
+
+	slow atomic.Int64 // calls that take long
 
 	dir     *os.Root    // folder of it
 	dirPath string      // for people, and as breakers are named
@@ -478,16 +481,25 @@ func (w *writing) fence() error {
 
 // ask makes a call of the file system for a file, unless ctx has ended. Its errors are classed.
 func ask[T any](ctx context.Context, w *writing, call func() (T, error), drop func(T)) (T, error) {
-	return askWithin(ctx, w, w.calls.timeout, call, drop)
+	return askWithin(ctx, w, 1, call, drop)
 }
 
-func askWithin[T any](ctx context.Context, w *writing, timeout time.Duration, call func() (T, error),
+// askWithin is ask for a call that may take several times as long as others.
+func askWithin[T any](ctx context.Context, w *writing, times time.Duration, call func() (T, error),
 	drop func(T)) (value T, err error) {
 	if err := ctx.Err(); err != nil {
 		return value, err
 	}
-	value, err = answerWithin(w.ending, w.calls, timeout, w.root, w.Path, call, drop)
+	p := patience{times * w.calls.timeout, times * slowCall, w.isSlow}
+	value, err = answerPatiently(w.ending, w.calls, p, w.root, w.Path, call, drop)
 	return value, w.classify(err)
+}
+
+// isSlow counts the calls that take long. It is one transfer, however many they are.
+func (w *writing) isSlow(root string, n int) {
+	if sum := w.slow.Add(int64(n)); sum == int64(max(n, 0)) {
+		w.calls.slow(root, n)
+	}
 }
 
 // does is ask for a call without a value.
@@ -500,8 +512,7 @@ func (w *writing) does(ctx context.Context, call func() error) error {
 // may stay in the memory of this machine.
 func (w *writing) patiently(ctx context.Context, call func() error) error {
 	began := time.Now()
-	_, err := askWithin(ctx, w, syncPatience*w.calls.timeout,
-		func() (struct{}, error) { return struct{}{}, call() }, nil)
+	_, err := askWithin(ctx, w, syncPatience, func() (struct{}, error) { return struct{}{}, call() }, nil)
 	if err == nil {
 		w.calls.worked(w.root, began)
 	}
