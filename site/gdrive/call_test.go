@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 	"net/http"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,7 @@ import (
 	"google.golang.org/api/googleapi"
 
 	"sitesync/integration/drive"
+	"sitesync/site"
 	"sitesync/site/pacer"
 )
 
@@ -115,5 +118,34 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 	}
 	if got := s.TotalCalls(); got != 1 {
 		t.Errorf("%d calls, want the refused one only: %v", got, s.Calls())
+	}
+}
+
+// What one site finds out about the account's limits counts for another one that shares its pacer.
+func TestSharedPacer(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	file := filepath.Join(t.TempDir(), "account.json")
+	if err := os.WriteFile(file, s.account.Credentials(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte("content"))
+	shared := pacer.New()
+	var sites []*Site
+	for range 2 {
+		d, err := New(t.Context(), Config{Credentials: file, Endpoint: s.URL, Roots: []string{"/SHOW/pub"},
+			Pacer: shared})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		d.wait = time.Millisecond
+		sites = append(sites, d)
+	}
+	s.AddFault(drive.Fault{Kind: "files.download", Count: 1, Effect: drive.EffectStatus, Status: 403,
+		Reason: "userRateLimitExceeded"})
+	readAll(t, sites[0], at("/a", id), site.OpenOptions{Size: 7})
+	if limit := sites[1].Stats().Limit; math.IsInf(limit, 1) || limit != sites[0].Stats().Limit {
+		t.Errorf("the limits are %v and %v", sites[0].Stats().Limit, limit)
 	}
 }
