@@ -157,6 +157,10 @@ func (w *writing) locate() error {
 		}
 	}
 	w.location = location{w.Root, rel, w.Site.links}
+	if partialNames.MatchString(w.base()) {
+		return w.failed("that is the name of a partial file of sitesync, which would be removed after a day; rename " +
+			"it where it was published")
+	}
 	return nil
 }
 
