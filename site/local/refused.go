@@ -51,9 +51,11 @@ func (w *writing) classify(err error) error {
 	if folder == "" {
 		folder = w.folder().String()
 	}
-	switch {
-	case err == nil || isClassed(err):
+	if err == nil || isClassed(err) {
 		return err
+	}
+	err = reason(err)
+	switch {
 	case isFull(err):
 		return site.UnavailableIn(site.LargeOnes,
 			fmt.Errorf("%w: %s of %s cannot be written (%w); free some space, or "+
@@ -87,6 +89,18 @@ func (w *writing) classify(err error) error {
 		return w.failed("the file system refuses the name: %w; rename it where it was published", err)
 	}
 	return w.failed("%w", err)
+}
+
+// reason is an error of the file system without the path that it names: mostly that of a partial file, below a number
+// of an open folder, which means nothing to people.
+func reason(err error) error {
+	switch of := err.(type) {
+	case *os.PathError:
+		return of.Err
+	case *os.LinkError:
+		return of.Err
+	}
+	return err
 }
 
 // closed is an error of a folder that nothing can be written to.

@@ -22,6 +22,9 @@ func wantScope(t *testing.T, err error, want site.Scope, words string) {
 	if site.ClassOf(err) != site.Unavailable || scope != want || !strings.Contains(err.Error(), words) {
 		t.Errorf("error %v of class %s and scope %d, want %d and %q", err, site.ClassOf(err), scope, want, words)
 	}
+	if strings.Contains(err.Error(), "/proc/") || strings.Contains(err.Error(), ".part") {
+		t.Errorf("error %v names files that people do not know", err)
+	}
 }
 
 // A file that does not fit holds no smaller one, and leaves the room that it took.
