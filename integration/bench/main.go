@@ -3,8 +3,9 @@
 // measurements taken in turn, in the same run, so that other load on the machine affects both.
 //
 // There is a file for each measurement: reaction.go, throughput.go, large.go, calls.go and cpu.go compare with the
-// other tools; backlog.go, sequences.go, memory.go, polling.go, idle.go and failing.go compare with a sitesync that has
-// less to do, or no faults. The tools are in sitesync.go, rclone.go and curl.go; isolatedenv.go has a sitesync that
+// other tools, as do limited.go and down.go, which has all downloads; both.go compares both directions at once with one
+// after the other; backlog.go, sequences.go, memory.go, polling.go, idle.go and failing.go compare with a sitesync that
+// has less to do, or no faults. The tools are in sitesync.go, rclone.go and curl.go; isolatedenv.go has a sitesync that
 // keeps running.
 package main
 
@@ -34,7 +35,8 @@ Examples:
 It uses the installed rclone and curl: apt install rclone curl`
 
 // rowNames are the values of --only.
-const rowNames = "reaction,throughput,large,finishing,failing,calls,cpu,backlog,sequences,memory,polling,idle"
+const rowNames = "reaction,throughput,large,finishing,failing,calls,limited,down,both,cpu,backlog,sequences,memory," +
+	"polling,idle"
 
 // cli is the command line.
 type cli struct {
@@ -51,6 +53,7 @@ type cli struct {
 	Finishing time.Duration `default:"60s" help:"How long Drive takes to finish a large file."`
 
 	Calls      int `default:"1000" placeholder:"FILES" help:"Small files whose API calls are counted."`
+	Limited    int `default:"2000" placeholder:"FILES" help:"Small files while Drive limits the requests."`
 	SameFolder int `default:"20000" placeholder:"FILES" help:"Files in one folder whose API calls are counted."`
 	CPU        int `name:"cpu" default:"8000" placeholder:"FILES" help:"Small files whose CPU time is measured."`
 
@@ -76,7 +79,7 @@ func (c cli) profile() cli {
 		c.Rounds, c.Publishes, c.Files, c.Folders, c.Calls, c.CPU = 2, 6, 16, 8, 40, 40
 		c.Large, c.LineFile, c.Line = 16, 16, 64
 		c.Transfers, c.Latency = []int{8}, []int{20}
-		c.SameFolder = 40
+		c.SameFolder, c.Limited = 40, 20
 		c.Backlog, c.Fresh, c.Frames = 500, 3, 100
 		c.Sequences, c.Pending, c.Steady = []int{20, 40}, []int{5000, 10_000}, 3*time.Second
 		c.History, c.Projects, c.Idle, c.Finishing = 400, 4, 2*time.Second, time.Second
@@ -94,11 +97,11 @@ func (c cli) Validate() error {
 				"or more")
 		}
 	}
-	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, len(c.Sequences), len(c.Pending), c.History,
+	for _, n := range []int{c.Backlog, c.Fresh, c.Frames, c.CPU, c.Limited, len(c.Sequences), len(c.Pending), c.History,
 		c.Projects} {
 		if n < 1 {
-			return errors.New("--backlog, --fresh, --frames, --cpu, --sequences, --pending, --history and --projects " +
-				"must be 1 or more")
+			return errors.New("--backlog, --fresh, --frames, --cpu, --limited, --sequences, --pending, --history and " +
+				"--projects must be 1 or more")
 		}
 	}
 	if c.Document != "" && len(c.Only) > 0 {
@@ -170,6 +173,9 @@ func measure(ctx context.Context, c cli) (r report, err error) {
 		{"finishing", b.finishing},
 		{"failing", b.failing},
 		{"calls", b.calls},
+		{"limited", b.limited},
+		{"down", b.down},
+		{"both", b.both},
 		{"cpu", b.cpu},
 		{"backlog", b.backlog},
 		{"sequences", b.sequences},

@@ -22,7 +22,7 @@ func TestBench(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 3+2+4+3+2+6+2+5+3+4+3+1 {
+	if len(r.Rows) != 3+2+4+3+2+6+1+(2+1+1+2)+1+2+5+3+4+3+1 {
 		t.Errorf("%d rows:\n%s", len(r.Rows), &out)
 	}
 	for _, r := range r.Rows {

@@ -68,13 +68,7 @@ func (b *bench) stopShared(context.Context) ([]row, error) { return nil, b.env.D
 // newFloor returns a function that makes one upload and one update, and returns how long they took.
 func (b *bench) newFloor(ctx context.Context) (func(n int) (time.Duration, error), error) {
 	s := b.env
-	credentials, err := google.CredentialsFromJSONWithType(ctx, s.Account.Credentials(), google.ServiceAccount,
-		api.DriveScope)
-	if err != nil {
-		return nil, err
-	}
-	client, err := api.NewService(ctx, option.WithEndpoint(s.Drive.URL+"/drive/v3/"),
-		option.WithHTTPClient(oauth2.NewClient(ctx, credentials.TokenSource)))
+	client, err := newClient(ctx, s.Account.Credentials(), s.Drive.URL)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +90,16 @@ func (b *bench) newFloor(ctx context.Context) (func(n int) (time.Duration, error
 			bson.D{{Key: "$set", Value: bson.D{{Key: "created_dt", Value: start}}}})
 		return time.Since(start), err
 	}, nil
+}
+
+// newClient returns Google's own client for a Drive.
+func newClient(ctx context.Context, key []byte, url string) (*api.Service, error) {
+	credentials, err := google.CredentialsFromJSONWithType(ctx, key, google.ServiceAccount, api.DriveScope)
+	if err != nil {
+		return nil, err
+	}
+	return api.NewService(ctx, option.WithEndpoint(url+"/drive/v3/"),
+		option.WithHTTPClient(oauth2.NewClient(ctx, credentials.TokenSource)))
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
