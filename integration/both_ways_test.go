@@ -153,6 +153,14 @@ func (s *testStudio) checkNothingHidden() {
 	}))
 }
 
+// checkNoDownloadFailed checks that no download has failed so far.
+func (s *testStudio) checkNoDownloadFailed(d *process.Process) {
+	s.t.Helper()
+	if failed := d.Lines(process.Message("download failed")); len(failed) > 0 {
+		s.t.Errorf("tries were spent: %v", failed)
+	}
+}
+
 // down matches lines of the log about downloads.
 func down(message string) func(process.Line) bool {
 	return func(l process.Line) bool {
@@ -622,4 +630,29 @@ func TestAskedForLater(t *testing.T) {
 			t.Errorf("warnings: %v", warned)
 		}
 	})
+}
+
+// What is published again at home, with the same size and in quick succession, arrives each time.
+func TestRepublishedAtHome(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	s.writable()
+	home := s.machine("art-17")
+	at := s.start()
+	home.start()
+	p := home.project("Test")
+	for seed := range uint64(6) {
+		rep := home.publish(p, studio.Publish{Size: 1000, Seed: seed, Frames: 12, Name: "exr",
+			OtherSites: []string{"studio"}})
+		s.eventually("it arrives", func() bool { return s.downloaded(rep) })
+		for i, f := range rep.Files {
+			got := md5.Sum(must(os.ReadFile(s.local(f)))(t))
+			if sum := hex.EncodeToString(got[:]); sum != f.MD5 {
+				t.Errorf("publish %d, frame %d: the studio has the MD5 %s, %s was published", seed, i, sum, f.MD5)
+			}
+		}
+	}
+	s.checkNothingHidden()
+	s.checkNoDownloadFailed(at)
+	s.checkNoDuplicates()
 }

@@ -81,14 +81,6 @@ func (s *testStudio) checkUntouched(rep *studio.Representation) {
 	}
 }
 
-// checkNoDownloadFailed checks that no download has failed so far.
-func (s *testStudio) checkNoDownloadFailed(d *process.Process) {
-	s.t.Helper()
-	if failed := d.Lines(process.Message("download failed")); len(failed) > 0 {
-		s.t.Errorf("tries were spent: %v", failed)
-	}
-}
-
 // A storage that is full holds downloads, while what is on it is uploaded. They leave it the room that is left, and go
 // on as far as there is room again.
 func TestDownloadToAFullStorage(t *testing.T) {

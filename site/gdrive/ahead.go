@@ -108,7 +108,7 @@ func (a *readAhead) goOn(s *Site, after metadata, o site.OpenOptions) {
 	for len(a.begun) < a.most && len(a.next) > 0 {
 		id := a.next[0]
 		a.next = a.next[1:]
-		if m, ok := s.known.unopened(id); ok {
+		if m, ok := s.known.unopened(id, -1); ok {
 			a.begin(s, id, m.size, true)
 		}
 	}
@@ -122,7 +122,7 @@ func (a *readAhead) goOn(s *Site, after metadata, o site.OpenOptions) {
 	defer a.mu.Unlock()
 	for _, f := range elsewhere {
 		if len(a.begun) < a.most && f.ID != "" {
-			m, known := s.known.get(f.ID, f.Size)
+			m, known := s.known.unopened(f.ID, f.Size)
 			a.begin(s, f.ID, max(f.Size, m.size), known)
 		}
 	}

@@ -35,6 +35,7 @@ type File struct {
 	path     string
 	priority bool // as in [site.OpenOptions], as is willRead
 	willRead bool
+	began    time.Time // when it was to be opened
 
 	mu     sync.Mutex
 	first  *opening // of all of it, that was begun with Open; nil if there is none, or it is in use
@@ -140,10 +141,13 @@ func (f *File) diagnose(ctx context.Context, err error) error {
 	return err
 }
 
-// Changed is part of [site.SourceFile]. It asks Drive, unless what was read says that it is still the same.
+// Changed is part of [site.SourceFile]. It asks Drive, unless what was read says that it is still the same. Of a file
+// that was not read, metadata that was asked for before it was to be opened may be that of the content before the one
+// that is wanted.
 func (f *File) Changed(ctx context.Context) error {
 	f.mu.Lock()
-	known := f.whole || !f.read && time.Since(f.metadata.asked) < confirmedTTL
+	asked := f.metadata.asked
+	known := f.whole || !f.read && !asked.Before(f.began) && time.Since(asked) < confirmedTTL
 	f.mu.Unlock()
 	if known {
 		return nil

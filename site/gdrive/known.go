@@ -46,7 +46,7 @@ func (k *knownFiles) find(ctx context.Context, s *Site, at site.Location, o site
 	if at.ID == "" {
 		return metadata{}, nil
 	}
-	if m, ok := k.get(at.ID, o.Size); ok {
+	if m, ok := k.unopened(at.ID, o.Size); ok {
 		return m, nil
 	}
 	if m, ok, err := k.list(ctx, s, at, o, alone); ok || err != nil {
@@ -56,12 +56,13 @@ func (k *knownFiles) find(ctx context.Context, s *Site, at site.Location, o site
 	return s.metadata(ctx, at.ID)
 }
 
-// get returns what is known of a file, unless that is of another size than is expected, which is negative if unknown.
-func (k *knownFiles) get(id string, size int64) (metadata, bool) {
+// unopened returns what is known of a file, unless that is of another size than is expected, which is negative if
+// unknown, or the file was opened since: whoever opens it again does so because it may have other content now.
+func (k *knownFiles) unopened(id string, size int64) (metadata, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	m, ok := k.files[id]
-	return m, ok && time.Since(m.asked) < folderTTL && (size < 0 || m.size == size)
+	return m, ok && !m.opened.After(m.asked) && time.Since(m.asked) < folderTTL && (size < 0 || m.size == size)
 }
 
 // opened takes note that a file was opened.
@@ -69,15 +70,9 @@ func (k *knownFiles) opened(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if m, ok := k.files[id]; ok {
-		m.opened = true
+		m.opened = time.Now()
 		k.files[id] = m
 	}
-}
-
-// unopened returns what is known of a file that was not opened since.
-func (k *knownFiles) unopened(id string) (metadata, bool) {
-	m, ok := k.get(id, -1)
-	return m, ok && !m.opened
 }
 
 // forget drops what is known of a file, as it turned out to be wrong.
@@ -96,7 +91,7 @@ func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site
 	}
 	unknown := 1
 	for _, other := range o.Siblings() {
-		if _, ok := k.get(other.ID, -1); !ok && other.ID != at.ID {
+		if _, ok := k.unopened(other.ID, -1); !ok && other.ID != at.ID {
 			unknown++
 		}
 	}
@@ -109,7 +104,7 @@ func (k *knownFiles) list(ctx context.Context, s *Site, at site.Location, o site
 		return m, false, err
 	}
 	defer unlock()
-	if m, ok := k.get(at.ID, o.Size); ok || k.wasListed(folder) {
+	if m, ok := k.unopened(at.ID, o.Size); ok || k.wasListed(folder) {
 		return m, ok, nil
 	}
 	alone()
@@ -178,7 +173,9 @@ func (k *knownFiles) add(files []*drive.File, asked time.Time, opened string) {
 			delete(k.files, id)
 		}
 		if m := metadataOf(f, asked); m.isSource() {
-			m.opened = k.files[f.Id].opened || f.Id == opened
+			if m.opened = k.files[f.Id].opened; f.Id == opened {
+				m.opened = time.Now()
+			}
 			set(&k.files, f.Id, m)
 		}
 	}

@@ -32,8 +32,8 @@ type metadata struct {
 	modified        time.Time
 	trashed         bool
 	hasContent      bool
-	opened          bool // since it was asked for
 	asked           time.Time
+	opened          time.Time // last; zero if it was not
 }
 
 func metadataOf(f *drive.File, asked time.Time) metadata {
@@ -60,7 +60,7 @@ func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (
 		ctx = pacer.WithPriority(ctx)
 	}
 	ctx = withoutCreating(ctx)
-	f := &File{site: s, root: at.Root, priority: o.Priority}
+	f := &File{site: s, root: at.Root, priority: o.Priority, began: time.Now()}
 	f.ctx, f.cancel = context.WithCancel(ctx)
 	if err := f.open(at, o); err != nil {
 		f.Close()
@@ -75,7 +75,7 @@ func (s *Site) Open(ctx context.Context, at site.Location, o site.OpenOptions) (
 // open finds the file.
 func (f *File) open(at site.Location, o site.OpenOptions) error {
 	f.first = f.site.ahead.take(at.ID)
-	m, ok := f.site.known.get(at.ID, o.Size)
+	m, ok := f.site.known.unopened(at.ID, o.Size)
 	if !ok {
 		m, ok = f.first.info(f.ctx)
 	}

@@ -585,9 +585,19 @@ func TestStaleMetadata(t *testing.T) {
 	}
 	// ... also where nothing was read, as the target has the content.
 	s.Write(all[2].ID, []byte("replaced"))
-	d.known.age(all[2].ID)
 	f = open(t, d, all[2], o)
 	wantClass(t, f.Changed(t.Context()), site.NotReady, "replaced")
+	f.Close()
+	// What was opened is asked for anew: it is opened again because it was published again.
+	readAll(t, d, all[5], o)
+	s.Write(all[5].ID, []byte("replaced"))
+	f = open(t, d, all[5], o)
+	if f.MD5() != "91bb248359043fe98416e259c9bdf10d" {
+		t.Errorf("its MD5 is %s", f.MD5())
+	}
+	if err := f.Changed(t.Context()); err != nil {
+		t.Error(err)
+	}
 	f.Close()
 
 	// Of another size: it is asked for at once.
@@ -607,15 +617,6 @@ func TestStaleMetadata(t *testing.T) {
 	if got := readAll(t, d, all[4], o); got != "againnew" {
 		t.Errorf("read %q", got)
 	}
-}
-
-// age makes what is known of a file older than what need not be confirmed.
-func (k *knownFiles) age(id string) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	m := k.files[id]
-	m.asked = m.asked.Add(-confirmedTTL)
-	k.files[id] = m
 }
 
 // What is remembered of files is bounded.
