@@ -1,14 +1,20 @@
 package daemon_test
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"go.uber.org/zap/zaptest"
+
 	"sitesync/config"
 	"sitesync/daemon"
 	"sitesync/integration/studio"
+	"sitesync/state"
 )
 
 // start runs a daemon on a machine whose storage is a site of its own, below a root. It is stopped when the test ends.
@@ -85,5 +91,43 @@ func TestNoLocalRootNoDownload(t *testing.T) {
 	f := newFixture(t)
 	if got := f.cfg.Directions(); len(got) != 1 || got[0] != config.Up {
 		t.Errorf("directions %v", got)
+	}
+}
+
+// A route that can't be served any more ends the daemon, so that it is started again, and does not go on with the other
+// route alone.
+func TestRouteThatFailsEndsAll(t *testing.T) {
+	f := newFixture(t)
+	root := newRoot(t)
+	f.env["SITESYNC_LOCAL_ROOT"] = root
+	f.cfg = f.load()
+	published := studio.New(f.project.Collection().Database(), studio.Options{Root: root})
+	project := must(published.Project(f.ctx, f.project.Name()))(t)
+	// Another process has the lease of the downloads at first.
+	other := f.state().NewLease(state.LeaseName(f.cfg.Mongo.Database, daemon.Rules(f.cfg, config.Down).Route),
+		state.Self(), zaptest.NewLogger(t), func() state.WorkerStatus { return state.WorkerStatus{} })
+	held, release := make(chan bool), make(chan bool)
+	go other.Run(f.ctx, func(context.Context, context.Context) {
+		close(held)
+		<-release
+	})
+	<-held
+	d := f.newDaemon(daemon.Options{})
+	ran := make(chan error, 1)
+	go func() { ran <- d.Run(f.ctx) }()
+	rep := must(project.Publish(f.ctx, studio.Publish{Asset: "hero", Subset: "modelMain", Name: "ma", Size: 1000}))(t)
+	must(published.WaitSynced(f.ctx, rep))(t)
+	remote, _ := f.cfg.Remote()
+	if err := os.Remove(remote.Credentials); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	select {
+	case err := <-ran:
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-f.ctx.Done():
+		t.Fatal("it goes on without downloads")
 	}
 }

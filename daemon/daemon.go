@@ -151,9 +151,15 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	shared := shared{cfg: d.cfg, once: d.once, remote: remote, store: store, state: db, adapter: d.adapter,
 		budget: uploader.NewBudget(d.cfg.Transfers), pacer: pacer.New()}
 	errs := make([]error, len(routes))
+	serve, end := context.WithCancel(ctx)
+	defer end()
 	var serving sync.WaitGroup
 	for i, r := range routes {
-		serving.Go(func() { errs[i] = shared.serve(ctx, r) })
+		serving.Go(func() {
+			if errs[i] = shared.serve(serve, r); errs[i] != nil && !d.once {
+				end() // what has started us may start us again; with half of the routes it would not
+			}
+		})
 	}
 	serving.Wait()
 	return errors.Join(append(errs, err)...)
