@@ -1,6 +1,9 @@
 package uploader
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Budget is how many files are transferred at once by several uploaders together. One alone may use all of it. Where
 // several want more than there is, what becomes free goes to the one that uses the least, so that none starves another.
@@ -22,6 +25,7 @@ type share struct {
 
 	// Guarded by budget.mu.
 	used  int    // transfers, but for those whose storage is slow to answer
+	large int    // of large files
 	wants bool   // it was refused one
 	last  uint64 // number of its last grant
 }
@@ -53,6 +57,43 @@ func (s *share) take() bool {
 	b.grants++
 	s.used, s.last = s.used+1, b.grants
 	return true
+}
+
+// isCrowded reports whether it was refused a transfer, and others have some.
+func (s *share) isCrowded() bool {
+	s.budget.mu.Lock()
+	defer s.budget.mu.Unlock()
+	return s.wants && slices.ContainsFunc(s.budget.shares, func(other *share) bool {
+		return other != s && other.used > 0
+	})
+}
+
+// mayAddLarge reports whether another large file may be begun. Together they take three quarters of the transfers at
+// most, of which each uploader has its part.
+func (s *share) mayAddLarge() bool {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	limit, others := b.limit*3/4, 0
+	for _, other := range b.shares {
+		if other != s {
+			others += other.large
+		}
+	}
+	return s.large < max(1, limit-others, limit/max(1, len(b.shares)))
+}
+
+// addLarge changes how many of the transfers are those of large files.
+func (s *share) addLarge(n int) {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.large += n
+	for _, other := range b.shares {
+		if n < 0 && other != s {
+			go other.wake() // also one that wants nothing while it may not have large files
+		}
+	}
 }
 
 // add changes how much is used: by -1 when a transfer ends.

@@ -1,6 +1,13 @@
 package uploader
 
-import "testing"
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sitesync/watcher"
+)
 
 func joined(b *Budget) (*share, chan bool) {
 	woken := make(chan bool, 100)
@@ -113,5 +120,109 @@ func TestBudgetOfSlowStorage(t *testing.T) {
 	s.add(1)
 	if s.take() {
 		t.Error("it has returned, so there is one too many")
+	}
+}
+
+// Large files of both directions together leave transfers free for what is small, and neither has all of their part.
+func TestBudgetOfLargeFiles(t *testing.T) {
+	b := NewBudget(8)
+	up, _ := joined(b)
+	down, woken := joined(b)
+	takeLarge := func(s *share) (n int) {
+		for s.mayAddLarge() && s.take() {
+			s.addLarge(1)
+			n++
+		}
+		return n
+	}
+	end := func(s *share) {
+		s.addLarge(-1)
+		s.add(-1)
+	}
+	if n := takeLarge(up); n != 6 {
+		t.Fatalf("alone it may have %d large files", n)
+	}
+	if n := takeLarge(down); n != 2 {
+		t.Fatalf("the other one has %d of the last transfers", n)
+	}
+	for range 3 {
+		end(up)
+		<-woken
+		takeLarge(down)
+		takeLarge(up)
+	}
+	if up.large != 3 || down.large != 3 {
+		t.Errorf("they have %d and %d large files", up.large, down.large)
+	}
+	down.rest()
+	for range 3 {
+		end(down)
+	}
+	if takeLarge(up); up.large != 6 {
+		t.Errorf("alone again it has %d large files", up.large)
+	}
+}
+
+// What was just published does not wait for what another uploader has been about for long.
+func TestSpareTransferBesideAnotherUploader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := watcher.NewQueue(100)
+		defer q.Close()
+		budget := NewBudget(1)
+		down, up := newScheduler(1, q, budget), newScheduler(1, q, budget)
+		down.plan("cache", watcher.Backlog, files("cache", 2, 100<<30)...)
+		if _, err := down.nextTask(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		go up.nextTask(ctx, false)
+		taken := make(chan string)
+		go func() {
+			k, _ := up.nextTask(ctx, true)
+			taken <- k.file.Path
+		}()
+		synctest.Wait()
+		up.plan("published", watcher.Live, files("new", 1, 1)...)
+		if got := <-taken; got != "new0" {
+			t.Errorf("the spare transfer takes %q", got)
+		}
+	})
+}
+
+// One that begins nothing any more leaves the other all that it does not use, though files of its own are left.
+func TestBudgetOfOneThatStops(t *testing.T) {
+	q := watcher.NewQueue(100)
+	defer q.Close()
+	budget := NewBudget(2)
+	down, up := newScheduler(2, q, budget), newScheduler(2, q, budget)
+	down.plan("down", watcher.Backlog, files("down", 9, 1)...)
+	up.plan("up", watcher.Backlog, files("up", 9, 1)...)
+	for _, s := range []*scheduler{down, up} {
+		if _, err := s.nextTask(t.Context(), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stopping, stop := context.WithCancel(t.Context())
+	stopped := make(chan error)
+	go func() {
+		_, err := down.nextTask(stopping, false)
+		stopped <- err
+	}()
+	for waits := false; !waits; {
+		budget.mu.Lock()
+		waits = down.share.wants
+		budget.mu.Unlock()
+	}
+	stop()
+	<-stopped
+	down.free()
+	for range 2 { // the second one when the first has ended
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, err := up.nextTask(ctx, false); err != nil {
+			t.Error("it waits for one that has stopped")
+		}
+		cancel()
+		up.free()
 	}
 }

@@ -116,6 +116,7 @@ type scheduler struct {
 	full      bool               // whether there are enough files of the backlog
 	skipped   bool               // whether there was no room for some since that was asked last
 	running   map[*job]bool      // jobs with running files
+	refused   bool               // whether the budget has had no transfer for a live file since it last had one
 	large     int                // large files that run
 	backlog   int                // files of the backlog that run
 	slow      map[string]int     // calls of the file system that take long, by root
@@ -231,33 +232,45 @@ func (s *scheduler) pull(lane watcher.Lane, b *batch) {
 // isReady reports whether a file of a class may be handed out now. Of a storage that is slow to answer only so much is
 // begun that it can't take all transfers.
 func (s *scheduler) isReady(c class, spare bool) bool {
-	if c.large && (spare || s.large >= max(1, s.transfers*3/4)) {
+	if c.large && (spare || !s.share.mayAddLarge()) {
 		return false
 	}
 	return s.slow[c.root] < max(1, s.transfers/4)
 }
 
 // nextTask hands out a file when there is one. finish must follow, and then, but for the spare transfer, free. To the
-// spare transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog or a large
-// one to end: what has just been published and is not large itself. A transfer whose storage is slow to answer makes
-// room for another one.
+// spare transfer, which is one more than transfers, only what would otherwise wait for a file of the backlog, a large
+// one or one of another uploader to end: what has just been published and is not large itself. A transfer whose storage
+// is slow to answer makes room for another one.
 func (s *scheduler) nextTask(ctx context.Context, spare bool) (task, error) {
 	var t task
 	err := s.mu.Wait(ctx, func() bool {
-		if spare && s.backlog+s.large == 0 {
+		if spare && s.backlog+s.large == 0 && !s.share.isCrowded() {
 			return false
 		}
 		next, lane := s.next(spare)
-		switch {
-		case next == nil && !spare:
-			s.share.rest()
-		case next != nil && (spare || s.share.take()):
-			t = s.handOut(next, lane)
-			s.mu.Notify()
-			return true
+		if next == nil {
+			if !spare {
+				s.refused = false
+				s.share.rest()
+			}
+			return false
 		}
-		return false
+		if !spare && !s.share.take() {
+			if lane == watcher.Live && !s.refused {
+				s.refused = true
+				s.mu.Notify() // the spare transfer may have it
+			}
+			return false
+		}
+		s.refused = s.refused && spare
+		t = s.handOut(next, lane)
+		s.mu.Notify()
+		return true
 	})
+	if err != nil {
+		s.share.rest() // others need not leave anything for it
+	}
 	return t, err
 }
 
@@ -311,6 +324,7 @@ func (s *scheduler) handOut(b *batch, lane watcher.Lane) task {
 	s.running[j] = true
 	if b.class.large {
 		s.large++
+		s.share.addLarge(1)
 	}
 	if lane == watcher.Backlog {
 		s.backlog++
@@ -436,6 +450,7 @@ func (s *scheduler) finish(t task, r *result, wake time.Duration) []result {
 	}
 	if t.file.Size >= largeFile {
 		s.large--
+		s.share.addLarge(-1)
 	}
 	if t.lane == watcher.Backlog {
 		s.backlog--

@@ -59,7 +59,7 @@ type Options struct {
 	LocalRoot         config.Roots     // where the storage is mounted here; zero: the documents say so
 	RemoteRoot        config.Roots     // where files are on the remote site
 	DrainTimeout      time.Duration    // how long running transfers may go on once Run has to stop
-	FlushTimeout      time.Duration    // how long results may be written then; longer than Grace
+	FlushTimeout      time.Duration    // how long results may be written then; longer than DrainTimeout
 	Queue             *watcher.Queue
 	Store             Store
 	Recorder          Recorder
