@@ -100,13 +100,13 @@ func openRootStepwise(root, rel string) (*os.Root, error) {
 }
 
 // makeFolder makes a folder in another one, unless it is there, and opens it.
-func makeFolder(in *os.Root, name string) (*os.Root, error) {
+func (s *Site) makeFolder(in *os.Root, name string) (*os.Root, error) {
 	err := in.Mkdir(name, 0o777)
 	if err != nil && !errors.Is(err, os.ErrExist) {
 		return nil, err
 	}
 	if err == nil {
-		if err := syncFolder(in); err != nil {
+		if err := s.syncFolder(in); err != nil {
 			return nil, err
 		}
 	}

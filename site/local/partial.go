@@ -10,6 +10,8 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"sitesync/site"
 )
@@ -59,6 +61,18 @@ type partial struct {
 	*os.File
 	name string
 	size int64 // that it had
+
+	renamed  atomic.Bool // it is the file now, or is about to be
+	unsynced atomic.Bool // the disk has refused some of it, though it may look whole until that is read from there
+}
+
+// sync waits until what was written to a partial file is on the disk.
+func (s *Site) sync(p *partial) error {
+	err := s.syncFile(p.File)
+	if err != nil {
+		p.unsynced.Store(true)
+	}
+	return err
 }
 
 // openPartial opens a partial file in a folder for writing. If it begins a large one, those of the destination's other
@@ -86,7 +100,7 @@ func (s *Site) openPartial(folder *os.Root, name string, large bool) (*partial, 
 		return nil, err
 	}
 	_, _ = s.lock(f) // for those who look for abandoned ones
-	return &partial{f, random, 0}, nil
+	return &partial{File: f, name: random}, nil
 }
 
 // openLocked opens a partial file and locks it. It returns none if that can't be; again says whether the reason is that
@@ -108,8 +122,13 @@ func (s *Site) openLocked(folder *os.Root, name string) (p *partial, again bool,
 	if err == nil {
 		var opened, named os.FileInfo
 		if opened, err = f.Stat(); err == nil {
-			if named, err = folder.Lstat(name); err == nil && os.SameFile(opened, named) && opened.Mode().IsRegular() {
-				return &partial{f, name, opened.Size()}, false, nil
+			named, err = folder.Lstat(name)
+			switch {
+			case err != nil || !os.SameFile(opened, named) || !opened.Mode().IsRegular():
+			case hasOtherNames(f): // such as in a backup, or what somebody wants overwritten
+				_ = folder.Remove(name)
+			default:
+				return &partial{File: f, name: name, size: opened.Size()}, false, nil
 			}
 		}
 		return nil, true, f.Close()
@@ -151,7 +170,7 @@ func eachPartial(folder *os.Root, each func(name string)) error {
 	}
 }
 
-// removeAbandoned removes a partial file if nobody has it open, and reports whether it has.
+// removeAbandoned removes a partial file if nobody writes it, and reports whether it has.
 func (s *Site) removeAbandoned(folder *os.Root, name string) bool {
 	info, err := folder.Lstat(name)
 	if err != nil || !info.Mode().IsRegular() {
@@ -162,8 +181,8 @@ func (s *Site) removeAbandoned(folder *os.Root, name string) bool {
 		return false
 	}
 	defer f.Close()
-	if held, _ := s.lock(f); held {
-		return false
+	if held, err := s.lock(f); held || err != nil && time.Since(info.ModTime()) <= abandonedAfter {
+		return false // without locks, a process that writes it shows by its time only
 	}
 	if opened, err := f.Stat(); err != nil || !os.SameFile(info, opened) {
 		return false

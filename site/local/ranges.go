@@ -204,7 +204,7 @@ func (t *transfer) hashWritten(ctx context.Context, at, n int64) error {
 
 // sync waits until what was written is on the disk.
 func (t *transfer) sync(ctx context.Context) error {
-	return t.patiently(ctx, t.to.Sync)
+	return t.patiently(ctx, func() error { return t.Site.sync(t.to) })
 }
 
 // progress reports bytes more.

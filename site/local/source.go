@@ -36,11 +36,15 @@ type Site struct {
 	roots   []string
 	links   []string
 	fence   func() error // nil if there is none
-	lock    func(*os.File) (held bool, err error)
 	calls   *fileCalls
 	ill     illFiles
 	putting cond.KeyedMutex // by path: one Put at a time
 	sweeper sweeper
+
+	// Calls of the file system that tests have fail.
+	lock       func(*os.File) (held bool, err error)
+	syncFile   func(*os.File) error
+	syncFolder func(*os.Root) error
 }
 
 var _ interface {
@@ -51,7 +55,8 @@ var _ interface {
 
 // New returns a site.
 func New(o Options) *Site {
-	s := &Site{roots: o.Roots, links: o.Links, fence: o.Fence, lock: lock, calls: newFileCalls()}
+	s := &Site{roots: o.Roots, links: o.Links, fence: o.Fence, calls: newFileCalls(), lock: lock,
+		syncFile: (*os.File).Sync, syncFolder: syncFolder}
 	s.sweeper.sweep = s.sweep
 	s.calls.avoidStalled = o.AvoidStalled
 	if o.Timeout > 0 {

@@ -204,7 +204,7 @@ func (w *writing) make(ctx context.Context, name string) (*os.Root, error) {
 		return nil, err
 	}
 	in := w.dir
-	return ask(ctx, w, func() (*os.Root, error) { return makeFolder(in, name) }, func(r *os.Root) { r.Close() })
+	return ask(ctx, w, func() (*os.Root, error) { return w.makeFolder(in, name) }, func(r *os.Root) { r.Close() })
 }
 
 // look finds out what is at the destination.
@@ -313,19 +313,22 @@ func (w *writing) write(ctx context.Context) (sum string, err error) {
 	if name == p.name && resumable(w.Incoming) {
 		from = complete(w.Size, p.size)
 	}
-	t := &transfer{writing: w, to: p, hash: md5.New()}
+	t := &transfer{writing: w, to: p, hash: md5.New(), whole: from}
 	if sum, err = t.write(ctx, from); err == nil {
 		return sum, nil
 	}
 	segment := segmentSize(w.Size)
 	whole := t.whole / segment * segment
-	if whole == 0 || isFullDisk(err) || errors.Is(err, errDamaged) || name != p.name || !resumable(w.Incoming) {
+	switch {
+	case p.renamed.Load(): // it is the file itself
+	case whole == 0, isFullDisk(err), errors.Is(err, errDamaged), p.unsynced.Load(), name != p.name,
+		!resumable(w.Incoming):
 		// What is left of a large file would keep a full disk full, on which others work too.
 		_ = w.calls.does(w.ending, w.root, w.Path, func() error { return dir.Remove(p.name) })
-		return "", err
+	default:
+		w.sweeper.left(folderKey{w.root, w.folder().rel})
+		_ = w.calls.does(w.ending, w.root, w.Path, func() error { return p.Truncate(lengthFor(w.Size, whole)) })
 	}
-	w.sweeper.left(folderKey{w.root, w.folder().rel})
-	_ = w.calls.does(w.ending, w.root, w.Path, func() error { return p.Truncate(lengthFor(w.Size, whole)) })
 	return "", err
 }
 
@@ -365,7 +368,7 @@ func (w *writing) publish(ctx context.Context, t *transfer) error {
 		if err := t.to.Truncate(w.Size); err != nil { // an earlier one may have been longer
 			return err
 		}
-		return t.to.Sync()
+		return w.sync(t.to)
 	}); err != nil {
 		return err
 	}
@@ -376,10 +379,10 @@ func (w *writing) publish(ctx context.Context, t *transfer) error {
 		return err
 	}
 	var there os.FileInfo
-	dir, base, name, modTime := w.dir, w.base(), t.to.name, w.ModTime
+	dir, base, to, modTime := w.dir, w.base(), t.to, w.ModTime
 	err := w.patiently(ctx, func() (err error) {
 		if !modTime.IsZero() {
-			if err := dir.Chtimes(name, modTime, modTime); err != nil && !keepsNoTimes(err) {
+			if err := dir.Chtimes(to.name, modTime, modTime); err != nil && !keepsNoTimes(err) {
 				return err
 			}
 		}
@@ -389,10 +392,12 @@ func (w *writing) publish(ctx context.Context, t *transfer) error {
 		if err := w.mayReplace(there); err != nil {
 			return err
 		}
-		if err := dir.Rename(name, base); err != nil {
+		to.renamed.Store(true) // before it is, as this call may be given up meanwhile
+		if err := dir.Rename(to.name, base); err != nil {
+			to.renamed.Store(false)
 			return w.cannotRename(err)
 		}
-		return syncFolder(dir)
+		return w.syncFolder(dir)
 	})
 	if err == nil {
 		w.there = there // else the call may still be running
@@ -465,7 +470,7 @@ func (w *writing) readInto(ctx context.Context, f *os.File, at, n int64, into io
 
 // close closes a file, without waiting for a storage that hangs.
 func (w *writing) close(f *os.File) {
-	if _, stalls := w.calls.stalls(w.root, w.Path); stalls {
+	if _, stalls := w.calls.stalls(w.root, w.Path); stalls || w.ending.Err() != nil {
 		go f.Close() //nolint:errcheck // what was written was synced, or is dropped
 		return
 	}

@@ -16,6 +16,12 @@ func lock(f *os.File) (held bool, err error) {
 	return err == unix.EWOULDBLOCK, err
 }
 
+// hasOtherNames reports whether a file has hard links.
+func hasOtherNames(f *os.File) bool {
+	var s unix.Stat_t
+	return unix.Fstat(int(f.Fd()), &s) == nil && s.Nlink > 1
+}
+
 // syncFolder has the names in a folder written to the disk. Some network storages have no such call: there the server
 // does it.
 func syncFolder(folder *os.Root) error {

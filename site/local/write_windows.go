@@ -16,6 +16,12 @@ func lock(f *os.File) (held bool, err error) {
 	return errors.Is(err, windows.ERROR_LOCK_VIOLATION), err
 }
 
+// hasOtherNames reports whether a file has hard links.
+func hasOtherNames(f *os.File) bool {
+	var info windows.ByHandleFileInformation
+	return windows.GetFileInformationByHandle(windows.Handle(f.Fd()), &info) == nil && info.NumberOfLinks > 1
+}
+
 // syncFolder is not needed: NTFS keeps a journal of names.
 func syncFolder(*os.Root) error { return nil }
 
