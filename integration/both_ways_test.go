@@ -54,13 +54,15 @@ func (s *testStudio) local(f studio.File) string {
 	return filepath.Join(s.root, filepath.FromSlash(f.Rel))
 }
 
-// remotely has files on Drive that no storage has a record of. Nobody asks for them before the site is added.
+// remotely has files on Drive that were published elsewhere. Nobody asks for them before the site is added.
 func (s *testStudio) remotely(p *studio.Project, pub studio.Publish) *studio.Representation {
 	s.t.Helper()
 	if pub.Size == 0 {
 		pub.Size = 1000
 	}
-	rep := s.elsewhere(p, pub)
+	pub.Synced, pub.RecordOnly = true, true
+	home := studio.New(s.db, studio.Options{Root: s.root, ActiveSite: "home"})
+	rep := s.publish(must(home.Project(s.ctx, p.Name()))(s.t), pub)
 	for i, f := range rep.Files {
 		folder := s.drive.Mkdir(s.show, path.Join("projects", path.Dir(f.Rel)))
 		id := s.drive.AddFile(folder, path.Base(f.Rel), content(f.Rel, f.Size))
@@ -491,7 +493,7 @@ func TestDownloadToSeveralRoots(t *testing.T) {
 	}
 	s.presets.LocalRoot = roots
 	p := s.project("Test")
-	d := s.start("--direction", "down")
+	reps := map[string]*studio.Representation{}
 	foreign := map[string]string{"work": "P:/work", "render": `R:\render`}
 	for name, folder := range map[string]string{"work": "projects", "render": "renders"} {
 		rep := s.elsewhere(p, studio.Publish{Root: name, Size: 500, Name: name, ContextRoot: foreign})
@@ -500,9 +502,13 @@ func TestDownloadToSeveralRoots(t *testing.T) {
 			content(name, 500))
 		check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "id", Value: id}}))
 		check(t, rep.AddSite(s.ctx, "studio"))
+		reps[filepath.Join(roots[name], filepath.FromSlash(rel))] = rep
+	}
+	d := s.start("--direction", "down")
+	for local, rep := range reps {
 		s.eventually("it arrives", func() bool { return s.downloaded(rep) })
-		there, _ := s.drive.Get(id)
-		s.isCopy(filepath.Join(roots[name], filepath.FromSlash(rel)), there)
+		there, _ := s.drive.Get(s.id(rep, 0))
+		s.isCopy(local, there)
 	}
 	if warned := warnings(d); len(warned) > 0 {
 		t.Errorf("warnings: %v", warned)
@@ -655,4 +661,87 @@ func TestRepublishedAtHome(t *testing.T) {
 	s.checkNothingHidden()
 	s.checkNoDownloadFailed(at)
 	s.checkNoDuplicates()
+}
+
+// A fault of Drive as a whole holds downloads, costs no try, and is over as soon as it is repaired.
+func TestDownloadsFromASiteHeld(t *testing.T) {
+	for name, test := range map[string]struct {
+		begin func(s *testStudio) (repair func())
+		why   string
+	}{
+		"credentials revoked": {func(s *testStudio) func() {
+			fault := s.drive.AddFault(drive.Fault{Kind: "token", Effect: drive.EffectStatus, Status: 400,
+				Reason: "invalid_grant"})
+			s.drive.RevokeTokens(s.account)
+			return fault.Remove
+		}, "invalid_grant"},
+		"root trashed": {func(s *testStudio) func() {
+			root := s.drive.Find(s.show, "projects")[0].ID
+			s.drive.Trash(root)
+			return func() { s.drive.Untrash(root) }
+		}, "no folder /SHOW/projects"},
+		"no member any more": {func(s *testStudio) func() {
+			s.show.AddMember(s.account, drive.NoRole)
+			return func() { s.show.AddMember(s.account, drive.Contributor) }
+		}, "SHOW"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newTestStudio(t)
+			s.writable()
+			p := s.project("Test")
+			d := s.start("--settle", "10ms", "--retry-delay", "10ms")
+			before := s.remotely(p, studio.Publish{})
+			check(t, before.AddSite(s.ctx, "studio"))
+			s.arrives(before)
+			single := s.remotely(p, studio.Publish{Version: 2})
+			sequence := s.remotely(p, studio.Publish{Version: 3, Name: "exr", Frames: 20})
+			repair := test.begin(s)
+			for _, rep := range []*studio.Representation{single, sequence} {
+				check(t, rep.AddSite(s.ctx, "studio"))
+			}
+			if held := s.log(d, down("downloads are held")); !strings.Contains(held.Text("error"), test.why) {
+				t.Errorf("the log says %v", held.Fields)
+			}
+			repair()
+			for _, rep := range []*studio.Representation{single, sequence} {
+				s.arrives(rep)
+			}
+			s.checkNothingHidden()
+			s.checkNoDownloadFailed(d)
+		})
+	}
+}
+
+// With --once both directions are served before it ends, and what is held counts.
+func TestOnceBothWays(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	s.writable()
+	p := s.project("Test")
+	fetched := s.remotely(p, studio.Publish{Version: 1, Frames: 10, Name: "exr"})
+	check(t, fetched.AddSite(s.ctx, "studio"))
+	sent := s.publish(p, studio.Publish{Version: 2, Size: 1000, Frames: 10, Name: "exr"})
+	check(t, s.presets.Write(s.dir))
+	if status, stdout, stderr := s.exits("run", "--once"); status != 0 {
+		t.Fatalf("status %d:\n%s%s", status, stdout, stderr)
+	}
+	if !s.downloaded(fetched) {
+		t.Error("it has not downloaded")
+	}
+	s.arrives(fetched)
+	s.synced(sent)
+
+	late := s.remotely(p, studio.Publish{Version: 3})
+	check(t, late.AddSite(s.ctx, "studio"))
+	check(t, os.Rename(s.root, s.root+"-away"))
+	if status, _, stderr := s.exits("run", "--once"); status != 1 || !strings.Contains(stderr, "1 are held") ||
+		!strings.Contains(stderr, "not mounted") {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	check(t, os.Rename(s.root+"-away", s.root))
+	if status, _, stderr := s.exits("run", "--once"); status != 0 {
+		t.Errorf("status %d:\n%s", status, stderr)
+	}
+	s.arrives(late)
 }

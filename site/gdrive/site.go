@@ -76,6 +76,7 @@ type Site struct {
 	putting  cond.KeyedMutex // by folder and name: one Put at a time
 	pieces   pieces
 	known    knownFiles
+	readable readableRoots
 	ahead    *readAhead
 	journal  site.Journal
 	stall    *transport.Stall

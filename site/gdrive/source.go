@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/api/drive/v3"
 
+	"sitesync/cond"
 	"sitesync/site"
 	"sitesync/site/pacer"
 )
@@ -90,7 +93,7 @@ func (f *File) open(at site.Location, o site.OpenOptions) error {
 		f.dropFirst()
 		m, read, err = f.site.findByPath(f.ctx, at, o)
 		if err == nil && m.id == "" {
-			err = gone
+			err = f.site.readable.diagnose(f.ctx, f.site, at.Root, gone)
 		}
 	}
 	if err != nil {
@@ -235,6 +238,42 @@ func (s *Site) diagnoseSource(ctx context.Context, root string, refusal error) e
 		}
 	}
 	return refusal
+}
+
+// readableTTL is for how long a root that could be read is not looked at again where files are missing.
+const readableTTL = time.Second
+
+// readableRoots are the roots that could be read lately. Where many files are missing, the root is looked at for one of
+// them. Its zero value is ready.
+type readableRoots struct {
+	asking cond.KeyedMutex // by root
+	mu     sync.Mutex
+	since  map[string]time.Time // by root
+}
+
+// diagnose returns the error of the root if that explains why a file is missing, and otherwise the error of the file.
+// What is below a root in the trash is in the trash as well.
+func (r *readableRoots) diagnose(ctx context.Context, s *Site, root string, missing error) error {
+	unlock, err := r.asking.Lock(ctx, root)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	r.mu.Lock()
+	lately := time.Since(r.since[root]) < readableTTL
+	r.mu.Unlock()
+	if lately {
+		return missing
+	}
+	asked := time.Now()
+	if err := s.diagnoseSource(ctx, root, nil); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	maps.DeleteFunc(r.since, func(_ string, at time.Time) bool { return time.Since(at) >= readableTTL })
+	set(&r.since, root, asked)
+	return missing
 }
 
 // Resolve is part of [site.Source]. It makes no request where the path can be read in one way only.
