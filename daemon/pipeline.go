@@ -71,6 +71,9 @@ func (p *pipeline) run(ctx, fenced context.Context) error {
 	if p.direction == config.Down {
 		source, target = remote, local
 	}
+	if err := journal.Inherit(ctx); err != nil { // they expire later then
+		p.log.Debug("cannot take over the claims of the last process", zap.Error(err))
+	}
 	paused, err := p.readPauses(ctx)
 	if err != nil || ctx.Err() != nil {
 		return err

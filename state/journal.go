@@ -28,7 +28,7 @@ import (
 //   - when it has expired, by the database's clock. Who creates something under a claim confirms it again long before,
 //     and stops if it can't. What is left is for requests that are on their way. A claim that another account waits
 //     for is not confirmed any more, unless a large file is on its way, so nobody is kept waiting by one that fails
-//     for long.
+//     for long. A process that follows another one on its route has its claims expire soon (Inherit).
 //
 // A process that has lost its lease, or its claim, does no harm by a late write here: its update finds that the claim
 // is another one. What it still sends to Drive is refused for an id that is in use.
@@ -236,6 +236,26 @@ func (j *Journal) replacement(account string, hold time.Duration, r site.ClaimRe
 		}}},
 		{{Key: "$unset", Value: bson.A{"fresh", "confirmed"}}},
 	}
+}
+
+const (
+	// inheritedHold is how long others still wait for what an earlier process of the route has claimed: it may have
+	// been killed while a request was on its way.
+	inheritedHold = 30 * time.Second
+
+	// longHold is the hold from which on a claim is of a large file, which Drive may take long to finish.
+	longHold = 5 * time.Minute
+)
+
+// Inherit shortens how long processes with other accounts wait for names that only earlier processes of the route have
+// claimed, as a lease has ended those. It is for when the lease was just acquired, and nothing is claimed under it yet.
+func (j *Journal) Inherit(ctx context.Context) error {
+	recent := bson.M{"at": bson.M{"$gte": time.Now().Add(-2 * longHold)}, // others have expired
+		"owners": bson.A{j.Lease.name.route}, "hold": bson.M{"$lt": longHold.Milliseconds()}}
+	left := bson.M{"$add": bson.A{bson.M{"$subtract": bson.A{"$$NOW", "$at"}}, inheritedHold.Milliseconds()}}
+	_, err := j.claims().UpdateMany(ctx, recent,
+		mongo.Pipeline{{{Key: "$set", Value: bson.M{"hold": bson.M{"$min": bson.A{"$hold", left}}}}}})
+	return j.wrap(err, "take over claims")
 }
 
 // reserved is a document of the collection ids, in which older versions reserve ids. Nothing is written to it any more.

@@ -262,6 +262,53 @@ func TestReplaceClaimOfOnesOwnRoute(t *testing.T) {
 	}
 }
 
+// What the last process of a route has claimed is kept from other accounts for half a minute after the next one begins,
+// unless it is a large file, or a process of another route has the claim too.
+func TestInheritedClaims(t *testing.T) {
+	db := open(t)
+	studio, backup, home := journal(t, db, "studio"), journal(t, db, "backup"), journal(t, db, "home")
+	for _, name := range []string{"a", "shared", "large"} {
+		claim(t, studio, "A", site.ClaimRequest{Name: name, ID: name})
+	}
+	claim(t, backup, "A", site.ClaimRequest{Name: "shared", ID: "2"})
+	setHold := func(of time.Duration, names ...string) {
+		t.Helper()
+		_, err := db.db.Collection("claims").UpdateMany(t.Context(), bson.M{"_id.name": bson.M{"$in": names}},
+			bson.M{"$set": bson.M{"hold": of.Milliseconds()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	setHold(3*time.Minute, "a", "shared")
+	setHold(32*time.Minute, "large")
+	age := func(by time.Duration) {
+		t.Helper()
+		_, err := db.db.Collection("claims").UpdateMany(t.Context(), bson.M{}, mongo.Pipeline{{{Key: "$set",
+			Value: bson.M{"at": bson.M{"$subtract": bson.A{"$at", by.Milliseconds()}}}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(replaceable map[string]bool) {
+		t.Helper()
+		for name, want := range replaceable {
+			if c := claim(t, home, "B", site.ClaimRequest{Name: name, ID: "3"}); c.Replaceable != want {
+				t.Errorf("%s: %+v", name, c)
+			}
+		}
+	}
+	age(time.Minute)
+	if err := studio.Inherit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want(map[string]bool{"a": false, "shared": false, "large": false})
+	age(inheritedHold)
+	want(map[string]bool{"a": true, "shared": false, "large": false})
+	// Who goes on with the name has its full time again.
+	claim(t, studio, "A", site.ClaimRequest{Name: "a", ID: "a"})
+	want(map[string]bool{"a": false})
+}
+
 // An id that can't be created with any more is replaced at once, by whoever finds out, and only once.
 func TestSpentClaim(t *testing.T) {
 	db := open(t)

@@ -25,8 +25,9 @@ const (
 	// retryCount is the number of tries of a file. No fault here is a file's own, so none should be spent.
 	retryCount = 3
 
-	// stallTimeout is how long to wait in the end without any progress.
-	stallTimeout = 60 * time.Second
+	// stallTimeout is how long to wait in the end without any progress: longer than a name that a process has claimed,
+	// which was killed, is kept from the other account.
+	stallTimeout = 4 * time.Minute
 )
 
 // arguments of sitesync run. The grace period outlasts the time that the primary is away.
