@@ -18,6 +18,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"sitesync/config"
+	"sitesync/explain"
 	"sitesync/state"
 )
 
@@ -124,8 +125,9 @@ func (b *bugReport) mongo(ctx context.Context, e *env) {
 	case hello.Set == "":
 		b.field("topology", "standalone")
 	default:
-		b.field("topology", fmt.Sprintf("replica set %s of %d member(s), %d of them passive, and %d arbiter(s)",
-			sanitize(hello.Set), len(hello.Hosts)+len(hello.Passive), len(hello.Passive), len(hello.Arbiter)))
+		b.field("topology", fmt.Sprintf("replica set %s of %s, %d of them passive, and %s",
+			sanitize(hello.Set), explain.Plural(len(hello.Hosts)+len(hello.Passive), "member"), len(hello.Passive),
+			explain.Plural(len(hello.Arbiter), "arbiter")))
 		b.field("primary", sanitize(hello.Me))
 		b.field("members", sanitize(strings.Join(members, " ")))
 	}

@@ -125,7 +125,8 @@ func checkMongo(ctx context.Context, r *checkPrinter, e *env, remote site.Storag
 		r.warn(fmt.Sprintf("mongo %s: database %s has no projects; is it the right one? (--db)", cfg.Mongo.URI,
 			cfg.Mongo.Database))
 	} else {
-		r.ok(fmt.Sprintf("mongo %s: database %s has %d project(s)", cfg.Mongo.URI, cfg.Mongo.Database, len(projects)))
+		r.ok(fmt.Sprintf("mongo %s: database %s has %s", cfg.Mongo.URI, cfg.Mongo.Database,
+			explain.Plural(len(projects), "project")))
 	}
 	e.client.WaitForMembers(ctx)
 	if lost := e.client.LostMajority(); lost != nil {
@@ -254,7 +255,7 @@ func checkIndex(ctx context.Context, r *checkPrinter, e *env, projects []avalon.
 	case len(without) == 0:
 		r.ok("index of pending files in every project")
 	case e.cfg.Index:
-		r.ok(fmt.Sprintf("index of pending files: sitesync run creates it in %d project(s)", len(without)))
+		r.ok("index of pending files: sitesync run creates it in " + explain.Plural(len(without), "project"))
 	default:
 		r.warn("index of pending files is missing, so each poll reads all documents of " + strings.Join(without, ", ") +
 			"; start without --no-index once, or create it by hand")
@@ -304,9 +305,9 @@ func checkSources(ctx context.Context, r *checkPrinter, e *env, projects []avalo
 	switch {
 	case found == 0:
 	case d == config.Down:
-		r.ok(fmt.Sprintf("site %s, for %d project(s) with files to download", ofSite.Name, found))
+		r.ok(fmt.Sprintf("site %s, for %s with files to download", ofSite.Name, explain.Plural(found, "project")))
 	default:
-		r.ok(fmt.Sprintf("storage of %d project(s) with pending files", found))
+		r.ok(fmt.Sprintf("storage of %s with pending files", explain.Plural(found, "project")))
 	}
 }
 

@@ -81,11 +81,11 @@ func explanation(r *explain.Report, color bool) string {
 		t.findings(f.Findings)
 	}
 	if n := len(r.Others); n > 0 {
-		more := ""
+		older, does := explain.Plural(n, "older representation"), agree(int64(n), "name this path too")
 		if r.More {
-			more = " and more"
+			older, does = older+" and more", "name this path too"
 		}
-		t.line("\n%d older representation(s)%s name this path too: %s", n, more, sanitize(strings.Join(r.Others, ", ")))
+		t.line("\n%s %s: %s", older, does, sanitize(strings.Join(r.Others, ", ")))
 	}
 	next := sanitize(r.NextStep.Text)
 	if r.NextStep.Command != "" {

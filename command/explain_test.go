@@ -39,7 +39,7 @@ waiting  wait         two
 {root}/b
 ok       record  three
 
-2 older representation(s) and more name this path too: b, c
+2 older representations and more name this path too: b, c
 
 Do: wait for it: sitesync status
 `

@@ -227,15 +227,15 @@ func (f *fetch) obstacles(ctx context.Context) []string {
 	}
 	switch {
 	case f.cfg.Direction == config.Up:
-		add("no sitesync downloads to site %s, and here direction is up: set it to both, then start sitesync run",
+		add("no sitesync downloads to site %s, and here direction is up; start one: sitesync run --direction both",
 			f.rules.To)
 	case len(f.cfg.LocalRoot) == 0:
-		add("no sitesync downloads to site %s, and here local_root is not set: name the folder of the storage, then "+
-			"start sitesync run", f.rules.To)
+		add("no sitesync downloads to site %s, and here local_root is not set: name the folder of the storage there, "+
+			"then start one: sitesync run", f.rules.To)
 	case info != nil:
-		add("no sitesync downloads to site %s: start sitesync run; the last one was %s", f.rules.To, info.Holder)
+		add("no sitesync downloads to site %s; start one: sitesync run; the last one was %s", f.rules.To, info.Holder)
 	default:
-		add("no sitesync downloads to site %s: start sitesync run", f.rules.To)
+		add("no sitesync downloads to site %s; start one: sitesync run", f.rules.To)
 	}
 	return all
 }
@@ -279,9 +279,10 @@ func (r *fetchResult) asked(rules avalon.Rules) string {
 	if r.failed() {
 		return text
 	}
-	note := func(files int64, what string) {
+	note := func(files int64, does string) {
 		if files > 0 {
-			text += fmt.Sprintf("%s: %s file(s) %s\n", sanitize(r.Projects[0].Project), humanize.Comma(files), what)
+			text += fmt.Sprintf("%s: %s %s\n", sanitize(r.Projects[0].Project), explain.Plural(files, "file"),
+				agree(files, does))
 		}
 	}
 	remote := sanitize(rules.From)
@@ -291,11 +292,11 @@ func (r *fetchResult) asked(rules avalon.Rules) string {
 		onTheirWay = r.Files.Pending.Files + r.Files.SourceMissing.Files
 	}
 	note(onTheirWay, "had been asked for before")
-	note(r.Files.SourceMissing.Files, "are not on site "+remote+" yet: they come when they are uploaded")
-	note(r.Unwanted, "have no record of site "+remote+", so nobody uploads them: sitesync add-site "+
-		explain.ShellQuote(r.Projects[0].Project)+" where they are")
-	note(r.Files.Paused.Files, "are paused in their records, and are left alone until paused is removed")
-	note(r.Files.Invalid.Files, "have an invalid record; the log of sitesync says why")
+	note(r.Files.SourceMissing.Files-r.Unwanted, "are not on site "+remote+" yet; the download follows the upload")
+	note(r.Unwanted, "have no record of site "+remote+", so nothing is uploaded; on a machine of a site with the "+
+		"content: sitesync add-site "+explain.ShellQuote(r.Projects[0].Project))
+	note(r.Files.Paused.Files, pausedFiles)
+	note(r.Files.Invalid.Files, invalidFiles)
 	note(r.Nowhere, "are on no site, so there is nothing to download")
 	return text
 }
@@ -305,28 +306,32 @@ func (r *fetchResult) ended(interrupted bool) string {
 	var text strings.Builder
 	name, all := sanitize(r.Projects[0].Project), tracked(r.Files)
 	all.Files += r.Gone + r.Nowhere
-	here := fmt.Sprintf("%s of %s file(s) are on site %s", humanize.Comma(r.Files.Synced.Files),
-		humanize.Comma(all.Files), sanitize(r.Site))
+	onSite := agree(all.Files, "are on site "+sanitize(r.Site))
+	here := fmt.Sprintf("%s of %s %s", humanize.Comma(r.Files.Synced.Files), explain.Plural(all.Files, "file"), onSite)
 	switch {
 	case r.Complete:
-		fmt.Fprintf(&text, "%s: all %s file(s) are on site %s, %s\n", name, humanize.Comma(all.Files), sanitize(r.Site),
-			humanize.IBytes(uint64(all.Bytes)))
+		files := "all " + explain.Plural(all.Files, "file")
+		if all.Files == 1 {
+			files = "the file"
+		}
+		fmt.Fprintf(&text, "%s: %s %s, %s\n", name, files, onSite, humanize.IBytes(uint64(all.Bytes)))
 		return text.String()
 	case interrupted:
-		fmt.Fprintf(&text, "%s: %s; the download goes on, only the waiting has ended\n", name, here)
+		fmt.Fprintf(&text, "%s: %s; only the waiting has ended, the rest is still asked for\n", name, here)
 		return text.String()
 	}
 	fmt.Fprintf(&text, "%s: %s\n", name, here)
 	if r.Gone > 0 {
-		fmt.Fprintf(&text, "%s: %s file(s) are gone: deleted, or published again meanwhile; ask for them again\n", name,
-			humanize.Comma(r.Gone))
+		fmt.Fprintf(&text, "%s: %s %s gone: deleted, or published again meanwhile; ask again\n", name,
+			explain.Plural(r.Gone, "file"), agree(r.Gone, "are"))
 	}
 	if r.Files.Failed.Files > 0 {
-		fmt.Fprintf(&text, "%s: %s file(s) have failed; fix the cause, then ask for them again:\n", name,
-			humanize.Comma(r.Files.Failed.Files))
+		failed := r.Files.Failed.Files
+		fmt.Fprintf(&text, "%s: %s %s; fix the cause, then ask again:\n", name, explain.Plural(failed, "file"),
+			agree(failed, "have failed"))
 	}
 	for _, f := range r.FailedFiles {
-		fmt.Fprintf(&text, "  %s\n      %d tries: %s\n", sanitize(f.Path), f.Tries,
+		fmt.Fprintf(&text, "  %s\n      %s: %s\n", sanitize(f.Path), explain.Plural(f.Tries, "try"),
 			sanitize(cmp.Or(f.Error, "no error is recorded")))
 	}
 	if more := r.Files.Failed.Files - int64(len(r.FailedFiles)); more > 0 {

@@ -16,6 +16,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/duration"
+	"sitesync/explain"
 )
 
 // fetchProgress is how far a fetch is.
@@ -51,8 +52,7 @@ func (p *fetchProgress) bytes() (done, all int64) {
 // counted are the files that have come since it began, and all that are to come.
 func (p *fetchProgress) counted() string {
 	done := p.files.Synced.Files - p.before.Files
-	return fmt.Sprintf("%s of %s file(s)", humanize.Comma(done),
-		humanize.Comma(done+coming(p.files).Files+p.files.Failed.Files))
+	return humanize.Comma(done) + " of " + explain.Plural(done+coming(p.files).Files+p.files.Failed.Files, "file")
 }
 
 // speed is how fast it goes, and how long it will take; empty while nothing comes.
@@ -69,9 +69,9 @@ func (p *fetchProgress) speed() string {
 // waiting says what does not come right now, and why.
 func (p *fetchProgress) waiting() string {
 	var all []string
-	note := func(files int64, what string) {
+	note := func(files int64, does string) {
 		if files > 0 {
-			all = append(all, humanize.Comma(files)+" "+what)
+			all = append(all, humanize.Comma(files)+" "+agree(files, does))
 		}
 	}
 	note(p.files.BackingOff.Files, "wait for the next try")

@@ -22,18 +22,18 @@ func TestFetchProgress(t *testing.T) {
 		running []avalon.RunningFile
 		want    string
 	}{
-		{0, avalon.Stats{Synced: count(7, 700), Pending: count(4, 1000)}, nil, "0 of 4 file(s), 0 B of 1000 MiB"},
+		{0, avalon.Stats{Synced: count(7, 700), Pending: count(4, 1000)}, nil, "0 of 4 files, 0 B of 1000 MiB"},
 		{time.Second, avalon.Stats{Synced: count(8, 800), Pending: count(3, 900)}, running,
-			"1 of 4 file(s), 150 MiB of 1000 MiB; 150 MiB/s, 5 s left; plate.1001.exr 25%"},
+			"1 of 4 files, 150 MiB of 1000 MiB; 150 MiB/s, 5 s left; plate.1001.exr 25%"},
 		{2 * time.Second, avalon.Stats{Synced: count(8, 800), Pending: count(0, 0), BackingOff: count(1, 300),
 			SourceMissing: count(1, 300), Failed: count(1, 300), Paused: count(9, 900)}, nil,
-			"1 of 4 file(s), 100 MiB of 1000 MiB; 50 MiB/s, 18 s left; 1 wait for the next try, " +
-				"1 are not on site gdrive yet, 1 have failed"},
+			"1 of 4 files, 100 MiB of 1000 MiB; 50 MiB/s, 18 s left; 1 waits for the next try, " +
+				"1 is not on site gdrive yet, 1 has failed"},
 		// Nothing came for longer than the rate is measured.
 		{30 * time.Second, avalon.Stats{Synced: count(8, 800), Pending: count(3, 900)}, nil,
-			"1 of 4 file(s), 100 MiB of 1000 MiB"},
+			"1 of 4 files, 100 MiB of 1000 MiB"},
 		{60 * time.Second, avalon.Stats{Synced: count(11, 1700)}, nil,
-			"4 of 4 file(s), 1000 MiB of 1000 MiB; 30 MiB/s, 0 s left"},
+			"4 of 4 files, 1000 MiB of 1000 MiB; 30 MiB/s, 0 s left"},
 	} {
 		p.set(step.files, step.running, began.Add(step.after))
 		if got := p.line(); got != step.want {
@@ -106,11 +106,11 @@ func TestFetchBars(t *testing.T) {
 	p.notes = []string{"held: site"}
 	p.set(files, []avalon.RunningFile{{Path: "{root}/a\x1b.exr", Size: 3 << 20, Done: 0.5}}, time.Now())
 	show.update(p)
-	out.shows(t, "held: site\n", "a\ufffd.exr [", "] 3.0 MiB", "0 of 2 file(s) [", "] 1.5 MiB of 4.0 MiB")
+	out.shows(t, "held: site\n", "a\ufffd.exr [", "] 3.0 MiB", "0 of 2 files [", "] 1.5 MiB of 4.0 MiB")
 	files.Synced, files.Pending = avalon.FileCount{Files: 1, Bytes: 3 << 20}, avalon.FileCount{Files: 1, Bytes: 1 << 20}
 	p.set(files, []avalon.RunningFile{{Path: "{root}/b.exr", Size: 1 << 20, Done: 0.5}}, time.Now())
 	show.update(p)
-	out.shows(t, "b.exr [", "1 of 2 file(s) [", "] 3.5 MiB of 4.0 MiB")
+	out.shows(t, "b.exr [", "1 of 2 files [", "] 3.5 MiB of 4.0 MiB")
 	show.end()
 	if n := strings.Count(out.buf.String(), "held: site"); n != 1 {
 		t.Errorf("the note is shown %d times", n)

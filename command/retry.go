@@ -8,10 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/dustin/go-humanize"
-
 	"sitesync/avalon"
 	"sitesync/daemon"
+	"sitesync/explain"
 )
 
 type retryCmd struct {
@@ -117,8 +116,7 @@ func newBulkResult(site string, dryRun bool) *bulkResult {
 // options are those of an edit of a project.
 func (b *bulkResult) options(project string) avalon.EditOptions {
 	return avalon.EditOptions{DryRun: b.DryRun, OnProgress: func(e avalon.EditResult) {
-		b.progress.set("%s: %s file(s) of %s representation(s) ...", sanitize(project), humanize.Comma(e.Files),
-			humanize.Comma(e.Representations))
+		b.progress.set("%s: %s ...", sanitize(project), edited(e))
 	}}
 }
 
@@ -144,6 +142,11 @@ func (b *bulkResult) add(ctx context.Context, project string, done avalon.EditRe
 	return &b.Projects[len(b.Projects)-1]
 }
 
+// edited is how much was edited, or would be.
+func edited(e avalon.EditResult) string {
+	return explain.Plural(e.Files, "file") + " of " + explain.Plural(e.Representations, "representation")
+}
+
 // write prints the result: so many files "are pending again", or "would be".
 func (b *bulkResult) write(output, did, would, none string) error {
 	b.progress.stop()
@@ -155,8 +158,7 @@ func (b *bulkResult) text(did, would, none string) string {
 	var text strings.Builder
 	for _, p := range b.Projects {
 		name := sanitize(p.Project)
-		what := fmt.Sprintf("%s file(s) of %s representation(s)", humanize.Comma(p.Files),
-			humanize.Comma(p.Representations))
+		what := edited(p.EditResult)
 		switch {
 		case p.Files == 0:
 			fmt.Fprintf(&text, "%s: %s\n", name, none)
@@ -166,11 +168,11 @@ func (b *bulkResult) text(did, would, none string) string {
 				fmt.Fprintf(&text, "  %s\n", sanitize(path))
 			}
 		default:
-			fmt.Fprintf(&text, "%s: %s %s\n", name, what, did)
+			fmt.Fprintf(&text, "%s: %s %s\n", name, what, agree(p.Files, did))
 		}
 		if p.WithoutSites > 0 {
-			fmt.Fprintf(&text, "%s: %s file(s) have no sites at all, from before Pype had sites, and are left alone\n",
-				name, humanize.Comma(p.WithoutSites))
+			fmt.Fprintf(&text, "%s: %s %s no sites at all, from before Pype had sites: left alone\n",
+				name, explain.Plural(p.WithoutSites, "file"), agree(p.WithoutSites, "have"))
 		}
 		if p.Error != "" {
 			fmt.Fprintf(&text, "%s: %s\n", name, sanitize(p.Error))
@@ -180,8 +182,7 @@ func (b *bulkResult) text(did, would, none string) string {
 		fmt.Fprintln(&text, none)
 	}
 	if len(b.Projects) > 1 {
-		fmt.Fprintf(&text, "total: %s file(s) of %s representation(s)\n", humanize.Comma(b.Total.Files),
-			humanize.Comma(b.Total.Representations))
+		fmt.Fprintf(&text, "total: %s\n", edited(b.Total))
 	}
 	return text.String()
 }

@@ -324,24 +324,23 @@ func (s *status) text(color bool) string {
 		if p.Error != "" {
 			t.line("%s: %s", t.style(red, name), sanitize(p.Error))
 		}
-		note := func(st style, files int64, text string) {
-			if files > 0 {
-				t.line("%s: %s %s", t.style(st, name), humanize.Comma(files), text)
+		note := func(st style, n int64, noun, does string) {
+			if n > 0 {
+				t.line("%s: %s %s", t.style(st, name), explain.Plural(n, noun), agree(n, does))
 			}
 		}
-		note(plain, p.Paused.Files, "file(s) are paused in their records, and are left alone until paused is removed")
+		note(plain, p.Paused.Files, "file", pausedFiles)
 		for _, u := range p.Unfit {
-			note(red, u.Files, what(u.Direction)+" are held, as the settings do not fit: "+sanitize(u.Reason))
+			note(red, u.Files, what(u.Direction),
+				"are held, as the settings do not fit: "+sanitize(u.Reason))
 		}
-		note(plain, p.SourceMissing.Files, "file(s) are not on site "+s.ActiveSite+
-			", so there is nothing to upload yet")
-		note(red, p.Invalid.Files, "file(s) have an invalid record; the log of sitesync says why")
+		note(plain, p.SourceMissing.Files, "file",
+			"are not on site "+s.ActiveSite+", so there is nothing to upload yet")
+		note(red, p.Invalid.Files, "file", invalidFiles)
 		if d := p.Download; d != nil {
-			note(plain, d.Paused.Files, "download(s) are paused in their records, and are left alone until paused is "+
-				"removed")
-			note(plain, d.SourceMissing.Files, "file(s) that site "+s.ActiveSite+" waits for are not on site "+
-				s.RemoteSite+" yet")
-			note(red, d.Invalid.Files, "download(s) have an invalid record; the log of sitesync says why")
+			note(plain, d.Paused.Files, "download", pausedFiles)
+			note(plain, d.SourceMissing.Files, "download", "wait until the file is on site "+s.RemoteSite)
+			note(red, d.Invalid.Files, "download", invalidFiles)
 		}
 	}
 	for _, p := range s.Projects {
@@ -350,12 +349,18 @@ func (s *status) text(color bool) string {
 	return t.String()
 }
 
-// what files of a direction are called, after their number.
+// What may be the case with files, after their number.
+const (
+	pausedFiles  = "have paused set in the record, and nothing is transferred until that is removed"
+	invalidFiles = "have an invalid record; the log of sitesync says why"
+)
+
+// what a file of a direction is called, after a number.
 func what(d config.Direction) string {
 	if d == config.Down {
-		return "download(s)"
+		return "download"
 	}
-	return "file(s)"
+	return "file"
 }
 
 // syncs is what a process does that works on a route.
@@ -374,6 +379,9 @@ func (h leaseHolder) sameProcess(other leaseHolder) bool {
 	return h.Runs == other.Runs && (h.Host == other.Host && h.PID == other.PID || !h.Runs && other.Host == "") &&
 		h.Error == other.Error
 }
+
+// streamStart is how long a process that has just begun may take to open the change stream, and to report that.
+const streamStart = 10 * time.Second
 
 // holders shows which process syncs, and what it holds: that of both directions in one line.
 func (t *styledText) holders(s *status) {
@@ -396,6 +404,9 @@ func (t *styledText) holders(s *status) {
 	t.ofRoutes("stream", s, func(h leaseHolder) []string {
 		if h.Stream == "open" {
 			return []string{t.style(green, h.Stream)}
+		}
+		if s.At.Sub(h.Since) < streamStart {
+			return []string{"not open yet; publishes are found by the poll"}
 		}
 		return []string{t.style(yellow, sanitize(h.Stream)+"; publishes are found by the poll only")}
 	})
@@ -581,8 +592,8 @@ func (t *styledText) failed(p projectStatus, now time.Time) {
 		if f.Direction == config.Down {
 			of = "download of "
 		}
-		t.line("  %s\n      %srepresentation %s, %d tries%s: %s", sanitize(f.Path), of, sanitize(f.Representation),
-			f.Tries, when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))
+		t.line("  %s\n      %srepresentation %s, %s%s: %s", sanitize(f.Path), of, sanitize(f.Representation),
+			explain.Plural(f.Tries, "try"), when, t.style(red, sanitize(cmp.Or(f.Error, "no error is recorded"))))
 	}
 	all := p.Failed.Files
 	if p.Download != nil {

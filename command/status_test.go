@@ -59,9 +59,9 @@ away           ?        ?       ?       ?          ?         ?       ?
 b              0        0       0       1        0 B       1 B
 total          3        1       2  12,346    3.0 KiB   5.0 GiB     3 h
 away: it can't be read
-b: 2 file(s) are paused in their records, and are left alone until paused is removed
-b: 1 file(s) are not on site studio, so there is nothing to upload yet
-b: 1,000 file(s) have an invalid record; the log of sitesync says why
+b: 2 files have paused set in the record, and nothing is transferred until that is removed
+b: 1 file is not on site studio, so there is nothing to upload yet
+b: 1,000 files have an invalid record; the log of sitesync says why
 
 failed files of Žižkov, the most recent first; fix the cause, then retry: sitesync retry Žižkov
   {root}/a
@@ -194,6 +194,8 @@ func TestStatusOfBothWays(t *testing.T) {
 	nobody := routeStatus{}
 	last := routeStatus{Sitesync: leaseHolder{Host: "sync1", PID: 42}}
 	wrong := routeStatus{Sitesync: leaseHolder{Error: "not allowed"}}
+	begun := works(1, "closed")
+	begun.Sitesync.Since = now.Add(-time.Second)
 	for name, test := range map[string]struct {
 		up, down routeStatus
 		want     string
@@ -211,6 +213,10 @@ func TestStatusOfBothWays(t *testing.T) {
 			"sitesync  process 1 on sync1 uploads to site gdrive, since SINCE (1 min)\n" +
 				"sitesync  process 2 on sync1 downloads from site gdrive, since SINCE (1 min)\n" +
 				"stream    open\nheld      nothing\n"},
+		"one has just begun": {works(1, "open"), begun,
+			"sitesync  process 1 on sync1 syncs both ways with site gdrive, since SINCE (1 min)\n" +
+				"stream    uploads: open\nstream    downloads: not open yet; publishes are found by the poll\n" +
+				"held      nothing\n"},
 		"only up": {works(1, "open"), last,
 			"sitesync  process 1 on sync1 uploads to site gdrive, since SINCE (1 min)\n" +
 				"sitesync  no sitesync downloads from site gdrive; the last one was process 42 on sync1\n" +
@@ -287,11 +293,11 @@ total          0        0       0       0        0 B       0 B
 
 PROJECT  PENDING  WAITING  FAILED  TO DOWNLOAD  OLDEST
 b              3        1       2      3.0 KiB     3 h
-b: 2 download(s) are held, as the settings do not fit: local_root has no work
-b: 1 file(s) are held, as the settings do not fit: no root
-b: 5 download(s) are paused in their records, and are left alone until paused is removed
-b: 4 file(s) that site studio waits for are not on site gdrive yet
-b: 6 download(s) have an invalid record; the log of sitesync says why
+b: 2 downloads are held, as the settings do not fit: local_root has no work
+b: 1 file is held, as the settings do not fit: no root
+b: 5 downloads have paused set in the record, and nothing is transferred until that is removed
+b: 4 downloads wait until the file is on site gdrive
+b: 6 downloads have an invalid record; the log of sitesync says why
 
 failed files of b, the most recent first; fix the cause, then retry: sitesync retry b
   {root}/a

@@ -27,6 +27,16 @@ func sanitize(s string) string {
 	}, s)
 }
 
+// agree returns what so many things do, which begins with a verb in the plural: they "are here", one "is here".
+func agree(n int64, does string) string {
+	verb, _, _ := strings.Cut(does, " ")
+	singular := map[string]string{"are": "is", "have": "has", "wait": "waits", "name": "names"}
+	if one := singular[verb]; n == 1 && one != "" {
+		return one + does[len(verb):]
+	}
+	return does
+}
+
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
 // colored reports whether an output is a terminal that may have colors.

@@ -30,3 +30,19 @@ func TestProgress(t *testing.T) {
 		})
 	}
 }
+
+// One file is, several are.
+func TestAgree(t *testing.T) {
+	t.Parallel()
+	for does, want := range map[string]string{
+		"are here already": "is here already", "have failed": "has failed", "had been asked for": "had been asked for",
+		"wait": "waits", "are": "is",
+	} {
+		if got := agree(1, does); got != want {
+			t.Errorf("one %q, want %q", got, want)
+		}
+		if got := agree(2, does); got != does {
+			t.Errorf("two %q, want %q", got, does)
+		}
+	}
+}

@@ -79,7 +79,8 @@ func (e *Explainer) Explain(ctx context.Context, project, asked string) (*Report
 	if r.Published != nil {
 		published = ", published " + clock(*r.Published)
 	}
-	r.Findings.add("document", OK, Remedy{}, "representation %q with %d file(s)%s", rep.Name, len(rep.Files), published)
+	r.Findings.add("document", OK, Remedy{}, "representation %q with %s%s", rep.Name,
+		Plural(len(rep.Files), "file"), published)
 
 	x := &explanation{Explainer: e, ctx: ctx, now: now, rep: rep, remote: remote, unread: e.MaxRead,
 		local: e.OpenLocal(), uploaders: map[string]uploading{}}
@@ -175,7 +176,7 @@ func (w *way) process() {
 				why = ": " + p.Why
 			}
 			w.findings.add("pause", Wrong, Remedy{"resume it", resume}, "%s have been paused since %s by %s%s",
-				PausedTransfers(w.Direction, w.remote.Name, p.Project), p.Since.Format(time.RFC3339), p.By, why)
+				PausedTransfers(w.Direction, w.remote.Name, p.Project), clock(p.Since), p.By, why)
 		}
 	}
 	info, err := w.State.LeaseInfo(w.ctx, lease)

@@ -194,6 +194,17 @@ func (x *explanation) retryCommand() string {
 		ShellQuote(x.rep.Key.ID.String()))
 }
 
+// Plural is a number of things: 1 try, 2 tries, 1,234 files.
+func Plural[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	if stem, ok := strings.CutSuffix(noun, "y"); ok {
+		noun = stem + "ie"
+	}
+	return humanize.Comma(int64(n)) + " " + noun + "s"
+}
+
 // ShellQuote is a word as it is typed in a shell, without what could control a terminal.
 func ShellQuote(word string) string {
 	word = strings.Map(func(r rune) rune {

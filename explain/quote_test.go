@@ -2,6 +2,16 @@ package explain
 
 import "testing"
 
+func TestPlural(t *testing.T) {
+	t.Parallel()
+	for want, got := range map[string]string{"1 try": Plural(1, "try"), "0 tries": Plural(0, "try"),
+		"1,234 files": Plural(int64(1234), "file")} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestShellQuote(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

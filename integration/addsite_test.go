@@ -46,9 +46,9 @@ func TestAddSite(t *testing.T) {
 	}
 	// the studio's wall clock is that of this machine
 	yesterday := time.Now().Add(-24 * time.Hour).Format(time.DateOnly)
-	s.prints("Test: no file is without a record of site gdrive\nTest: 1 file(s) have no sites at all, from before "+
-		"Pype had sites, and are left alone\n", "add-site", "Test", "--before", "2020-01-01")
-	s.prints("Test: 6 file(s) of 2 representation(s) have got site gdrive\n", "add-site", "Test", "--subset", "look*",
+	s.prints("Test: no file is without a record of site gdrive\nTest: 1 file has no sites at all, from before "+
+		"Pype had sites: left alone\n", "add-site", "Test", "--before", "2020-01-01")
+	s.prints("Test: 6 files of 2 representations have got site gdrive\n", "add-site", "Test", "--subset", "look*",
 		"--family", "look", "--since", yesterday)
 	for _, rep := range look {
 		s.synced(rep)

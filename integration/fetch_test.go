@@ -109,22 +109,22 @@ func TestFetchWaits(t *testing.T) {
 		newer := s.elsewhere(p, pub)
 
 		w := s.fetch("Test", "--subset", "model*", "--local-root", s.root)
-		w.says("Test: no sitesync downloads to site studio: start sitesync run\n")
-		w.says("Test: 0 of 3 file(s), 0 B of 2.9 KiB\n")
+		w.says("Test: no sitesync downloads to site studio; start one: sitesync run\n")
+		w.says("Test: 0 of 3 files, 0 B of 2.9 KiB\n")
 		s.comes(newer, 0)
-		w.says("Test: 1 of 3 file(s), 1000 B of 2.9 KiB; ")
+		w.says("Test: 1 of 3 files, 1000 B of 2.9 KiB; ")
 		s.comes(newer, 1, 2)
-		w.ends(0, "Test: 3 file(s) of 1 representation(s) are asked for on site studio\n",
-			"Test: all 3 file(s) are on site studio, 2.9 KiB\n")
+		w.ends(0, "Test: 3 files of 1 representation are asked for on site studio\n",
+			"Test: all 3 files are on site studio, 2.9 KiB\n")
 		if rec := must(rep.Record(s.ctx, 0, "studio"))(t); rec != nil {
 			t.Errorf("an older version has the record %v", rec)
 		}
 
 		// By the path of one frame, as another system would write it.
 		w = s.fetch("Test", `P:\projects\`+strings.ReplaceAll(rep.Files[1].Rel, "/", `\`))
-		w.says("0 of 3 file(s)")
+		w.says("0 of 3 files")
 		s.comes(rep)
-		w.ends(0, "Test: all 3 file(s) are on site studio")
+		w.ends(0, "Test: all 3 files are on site studio")
 	})
 }
 
@@ -135,12 +135,12 @@ func TestFetchOfFailedFiles(t *testing.T) {
 	rep := s.elsewhere(s.project("Test"), studio.Publish{Frames: 3, Size: 1000})
 	id := rep.ID.Hex()
 	w := s.fetch("Test", id)
-	w.says("0 of 3 file(s)")
+	w.says("0 of 3 files")
 	s.comes(rep, 0)
 	check(t,
 		rep.Set(s.ctx, "studio", bson.D{{Key: "tries", Value: 3}, {Key: "error", Value: "the file is flagged"}}, 1))
 	check(t, rep.Set(s.ctx, "studio", bson.D{{Key: "paused", Value: true}}, 2))
-	w.ends(1, "Test: 1 of 3 file(s) are on site studio\n", "Test: 1 file(s) have failed; fix the cause",
+	w.ends(1, "Test: 1 of 3 files are on site studio\n", "Test: 1 file has failed; fix the cause",
 		rep.Files[1].Path+"\n      3 tries: the file is flagged\n")
 
 	w = s.fetch("Test", id, "-o", "json")
@@ -167,29 +167,29 @@ func TestFetchEndsWithoutAllFiles(t *testing.T) {
 	p := s.project("Test")
 	rep := s.elsewhere(p, studio.Publish{Size: 1000})
 	w := s.fetch("Test", rep.ID.Hex())
-	w.says("0 of 1 file(s)")
+	w.says("0 of 1 file")
 	check(t, w.Process.Signal(os.Interrupt))
-	w.ends(1, "Test: 0 of 1 file(s) are on site studio; the download goes on, only the waiting has ended\n")
+	w.ends(1, "Test: 0 of 1 file is on site studio; only the waiting has ended, the rest is still asked for\n")
 	if rec := must(rep.Record(s.ctx, 0, "studio"))(t); rec == nil {
 		t.Error("it is not asked for any more")
 	}
 
 	w = s.fetch("Test", rep.ID.Hex())
-	w.says("0 of 1 file(s)")
+	w.says("0 of 1 file")
 	check(t, rep.Delete(s.ctx))
-	w.ends(1, "Test: 0 of 1 file(s) are on site studio\n", "Test: 1 file(s) are gone")
+	w.ends(1, "Test: 0 of 1 file is on site studio\n", "Test: 1 file is gone")
 
 	// Published at home, and not meant for Drive.
 	rep = s.elsewhere(p, studio.Publish{Size: 1000, Version: 2})
 	check(t, rep.RemoveSite(s.ctx, "gdrive"))
 	w = s.fetch("Test", rep.ID.Hex(), "--no-wait")
-	w.ends(0, "Test: 1 file(s) are not on site gdrive yet", "Test: 1 file(s) have no record of site gdrive, so nobody "+
-		"uploads them: sitesync add-site Test where they are\n")
+	w.ends(0, "asked for on site studio\nTest: 1 file has no record of site gdrive, so nothing is "+
+		"uploaded; on a machine of a site with the content: sitesync add-site Test\n")
 	check(t, rep.RemoveSite(s.ctx, "studio"))
 	check(t, rep.RemoveSite(s.ctx, "home"))
 	w = s.fetch("Test", rep.ID.Hex())
 	w.ends(1, "Test: there is nothing to ask for\n",
-		"Test: 1 file(s) are on no site, so there is nothing to download\n")
+		"Test: 1 file is on no site, so there is nothing to download\n")
 }
 
 // What is published at an artist's home comes to the studio when it is asked for there, and goes by the studio's
@@ -212,14 +212,14 @@ func TestFetchBringsFiles(t *testing.T) {
 
 		// It is asked for before anybody can bring it.
 		w := s.fetch("Test", "--asset", "sh*")
-		w.says("Test: no sitesync downloads to site studio: start sitesync run")
-		w.says("Test: 0 of 30 file(s), 0 B of 2.9 MiB")
+		w.says("Test: no sitesync downloads to site studio; start one: sitesync run")
+		w.says("Test: 0 of 30 files, 0 B of 2.9 MiB")
 		if _, err := os.Stat(local(rep.Files[0])); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("it is there already: %v", err)
 		}
 		s.start()
-		w.ends(0, "Test: 30 file(s) of 1 representation(s) are asked for on site studio\n",
-			"Test: all 30 file(s) are on site studio, 2.9 MiB\n")
+		w.ends(0, "Test: 30 files of 1 representation are asked for on site studio\n",
+			"Test: all 30 files are on site studio, 2.9 MiB\n")
 		for i, f := range rep.Files {
 			got, want := must(os.ReadFile(local(f)))(t), must(os.ReadFile(f.Local))(t)
 			if !bytes.Equal(got, want) {
@@ -243,7 +243,7 @@ func TestFetchBringsFiles(t *testing.T) {
 		if code, stdout, stderr := s.exits("resume"); code != 0 {
 			t.Fatal(stdout, stderr)
 		}
-		w.ends(0, "Test: all 30 file(s) are on site studio")
+		w.ends(0, "Test: all 30 files are on site studio")
 	})
 }
 
@@ -264,8 +264,8 @@ func TestFetchShowsLargeFiles(t *testing.T) {
 	s.start("--record-progress")
 	w := s.fetch("Test", "test_sh010_smokeMain_v001.vdb")
 	running := regexp.MustCompile(
-		`Test: 0 of 1 file\(s\), [1-9][0-9.]* MiB of 70 MiB; .*test_sh010_smokeMain_v001.vdb [1-9]`)
+		`Test: 0 of 1 file, [1-9][0-9.]* MiB of 70 MiB; .*test_sh010_smokeMain_v001.vdb [1-9]`)
 	s.eventually("the file is shown", func() bool { return running.MatchString(w.stderr.String()) })
 	s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = 0 })
-	w.ends(0, "Test: all 1 file(s) are on site studio, 70 MiB\n")
+	w.ends(0, "Test: the file is on site studio, 70 MiB\n")
 }

@@ -35,7 +35,7 @@ func TestRecordsThatChange(t *testing.T) {
 		!strings.Contains(out, "its record has paused, ") {
 		t.Errorf("explain: status %d\n%s", code, out)
 	}
-	s.says(nil, "Test: 2 file(s) are paused in their records", "Test: 1 file(s) are not on site studio")
+	s.says(nil, "Test: 2 files have paused set in the record", "Test: 1 file is not on site studio")
 	if got := s.status(0).Total; got.Paused.Files != 2 || got.Synced.Files != 1 || got.Pending.Files != 0 {
 		t.Errorf("status: %+v", got)
 	}

@@ -54,7 +54,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"sitesync report of 20", runtime.GOOS + "/" + runtime.GOARCH, runtime.Version(), "\nremote_site       gdrive\n",
 		"\nlocal_root        " + s.root + "\n", "sync:***@",
-		"\nversion           " + server.Version, "replica set ", " of 1 member(s)", "\nok    index of pending files",
+		"\nversion           " + server.Version, "replica set ", " of 1 member", "\nok    index of pending files",
 		"\nok    site gdrive: /SHOW/projects", s.account.Email,
 		"\nwarn  project Windows is paused", "process ", "the client has not paid", "\nHäschen ", "\ntotal ",
 	} {

@@ -77,7 +77,7 @@ func TestRetryOfDownloads(t *testing.T) {
 			return s.record(up, 0).Lookup("tries").Type != 0,
 				must(down.Record(s.ctx, 0, "studio"))(t).Lookup("tries").Type != 0
 		}
-		const one = "Test: 1 file(s) of 1 representation(s) are pending again\n"
+		const one = "Test: 1 file of 1 representation is pending again\n"
 		s.prints("Test: no file has failed for good\n", "retry", "Test", "--direction", "down", "--local-root", s.root,
 			"--representation", up.ID.Hex())
 		s.prints(one, "retry", "Test", "--direction", "down", "--local-root", s.root)
@@ -90,7 +90,7 @@ func TestRetryOfDownloads(t *testing.T) {
 			t.Errorf("after a retry of uploads: %t, %t", uploads, downloads)
 		}
 		check(t, up.Set(s.ctx, "gdrive", failed))
-		s.prints("Test: 2 file(s) of 2 representation(s) are pending again\n", "retry", "--all-projects")
+		s.prints("Test: 2 files of 2 representations are pending again\n", "retry", "--all-projects")
 		if uploads, downloads := left(); uploads || downloads {
 			t.Errorf("after a retry: %t, %t", uploads, downloads)
 		}
@@ -117,7 +117,7 @@ func TestRetrySyncsAtOnce(t *testing.T) {
 		if got := s.status(0).Total.Failed.Files; got != 2 {
 			t.Errorf("%d have failed after a dry run", got)
 		}
-		s.prints("Test: 1 file(s) of 1 representation(s) are pending again\n", "retry", "Test", "--representation",
+		s.prints("Test: 1 file of 1 representation is pending again\n", "retry", "Test", "--representation",
 			rep.ID.Hex())
 		s.synced(rep)
 		for _, field := range []string{"error", "tries", "last_failed_dt"} {
@@ -126,7 +126,7 @@ func TestRetrySyncsAtOnce(t *testing.T) {
 			}
 		}
 		check(t, other.Finish())
-		s.prints("Test: 1 file(s) of 1 representation(s) are pending again\n", "retry", "--all-projects")
+		s.prints("Test: 1 file of 1 representation is pending again\n", "retry", "--all-projects")
 		s.synced(other)
 		s.prints("no file has failed for good\n", "retry", "--all-projects")
 	})
@@ -150,16 +150,16 @@ func TestRetry(t *testing.T) {
 		len(got.Projects[0].Examples) != 3 {
 		t.Errorf("%+v", got)
 	}
-	s.prints(fmt.Sprintf("A: 3 file(s) of 1 representation(s) would be pending again, such as\n  %s\n  %s\n  %s\n",
+	s.prints(fmt.Sprintf("A: 3 files of 1 representation would be pending again, such as\n  %s\n  %s\n  %s\n",
 		first.Files[0].Path, first.Files[1].Path, first.Files[2].Path), "retry", "A", "--dry-run", "--waiting",
 		"--representation", first.ID.Hex())
 	s.prints("C: no file has failed for good\n", "retry", "C")
-	s.prints("A: 3 file(s) of 1 representation(s) are pending again\nB: 3 file(s) of 1 representation(s) are pending "+
-		"again\ntotal: 6 file(s) of 2 representation(s)\n", "retry", "--all-projects")
+	s.prints("A: 3 files of 1 representation are pending again\nB: 3 files of 1 representation are pending "+
+		"again\ntotal: 6 files of 2 representations\n", "retry", "--all-projects")
 	if got := s.status(0).Total; got.Failed.Files != 0 || got.Waiting.Files != 3 || got.Pending.Files != 6 {
 		t.Errorf("%+v", got)
 	}
-	s.prints("A: 3 file(s) of 1 representation(s) are pending again\n", "retry", "A", "--waiting")
+	s.prints("A: 3 files of 1 representation are pending again\n", "retry", "A", "--waiting")
 	s.prints("A: no file has failed\n", "retry", "A", "--waiting")
 
 	s.refuses(1, `database `+s.db.Name()+` has no project "a"; did you mean "A"?`, "retry", "a")

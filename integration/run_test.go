@@ -192,7 +192,7 @@ func TestOnce(t *testing.T) {
 	missing := s.publish(p, studio.Publish{Size: 100, Version: 3, Hold: true})
 	good := s.publish(p, studio.Publish{Size: 100, Version: 4})
 	status, _, stderr = s.exits("run", "--once", "--settle", "50ms", "--retry-delay", "50ms")
-	if status != 1 || !strings.Contains(stderr, "1 file(s)") {
+	if status != 1 || !strings.Contains(stderr, "1 file") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 	s.synced(good)
@@ -286,7 +286,7 @@ func TestCheck(t *testing.T) {
 		}
 	}
 	for _, want := range []string{"configuration", "replica set", "change stream", "index", "rights",
-		"storage of 1 project(s)", "/SHOW/projects", s.account.Email, s.root} {
+		"storage of 1 project", "/SHOW/projects", s.account.Email, s.root} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("nothing about %s in\n%s", want, stdout)
 		}
@@ -324,7 +324,7 @@ func TestCheckLooksForTheSources(t *testing.T) {
 	check(t, s.presets.Write(s.dir))
 	status, stdout, _ := s.exits("check")
 	for _, want := range []string{"fail  storage of project Windows: root \"P:/projects\"", "set local_root",
-		"fail  storage of project Away: the storage is not mounted", "ok    storage of 1 project(s)"} {
+		"fail  storage of project Away: the storage is not mounted", "ok    storage of 1 project"} {
 		if status != 1 || !strings.Contains(stdout, want) {
 			t.Errorf("status %d, nothing about %s in\n%s", status, want, stdout)
 		}

@@ -136,11 +136,11 @@ var differs = []struct {
 	{regexp.MustCompile(`\b[0-9a-f]{32}\b`), "MD5"},
 	{regexp.MustCompile(`\b[0-9a-f]{24}\b`), "ID"},
 	{regexp.MustCompile(`http://127\.0\.0\.1:\d+`), "http://DRIVE"},
-	{regexp.MustCompile(`is empty or can't be read \((open .*?)\)`), "is empty or can't be read"},
+	{regexp.MustCompile(`can't be read \(open .*?\)`), "can't be read"},
 	// Either the upload or the probe of the root reports it first.
 	{regexp.MustCompile(`site: upload \S+: there is no folder`), "site: root /SHOW/projects: there is no folder"},
 	// Either the upload or the check reports it first.
-	{regexp.MustCompile(`not mounted: open \S+: [a-z ]+`), "not mounted: /mnt/studio is empty or can't be read"},
+	{regexp.MustCompile(`not mounted: open \S+: [a-z ]+`), "not mounted: /mnt/studio can't be read"},
 	{regexp.MustCompile(`, in [0-9hms]+`), ", in 12s"},
 	{regexp.MustCompile(`mongodb://\S+\?`), "mongodb://mongo1/?"},
 	// The last report of a holder may be some seconds old.

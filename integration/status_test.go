@@ -183,7 +183,7 @@ func TestStatusOfDocuments(t *testing.T) {
 	}
 	s.says(nil, "PROJECT PENDING WAITING FAILED SYNCED TO UPLOAD UPLOADED OLDEST\n",
 		"\nTest 2 2 31 1,200 6.0 KiB 12 GiB ", "\nOther 1 0 0 0 13 B 0 B ", "\ntotal 3 2 31 1,200 6.0 KiB 12 GiB ",
-		"Other: 1 file(s) are not on site studio")
+		"Other: 1 file is not on site studio")
 
 	// One project, with its failed files.
 	got = s.status(0, "Test", "--limit", "3")
@@ -278,7 +278,7 @@ func TestStatusOfFailures(t *testing.T) {
 		!strings.Contains(f[0].Error, missing.Files[0].Local) {
 		t.Errorf("%+v", got.Projects[0])
 	}
-	s.says(nil, "\nstream closed; publishes are found by the poll only\n", "\nheld nothing\n")
+	s.says(nil, "\nstream not open yet; publishes are found by the poll\n", "\nheld nothing\n")
 	check(t, missing.Finish())
 	check(t, missing.Retry(s.ctx, "gdrive"))
 	s.eventually("it is synced",

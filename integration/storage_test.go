@@ -129,7 +129,7 @@ func TestRootThatTheDocumentLacks(t *testing.T) {
 		t.Errorf("check ends with status %d and says\n%s", status, stdout)
 	}
 	if _, stdout, _ := s.exits("status"); !strings.Contains(stdout,
-		"Test: 1 file(s) are held, as the settings do not fit: "+reason) {
+		"Test: 1 file is held, as the settings do not fit: "+reason) {
 		t.Errorf("status says\n%s", stdout)
 	}
 	check(t, d.Stop())

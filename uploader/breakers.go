@@ -191,7 +191,9 @@ func (h *breakers) trip(t trip, err error) {
 		if t.probe == nil {
 			held.next = now.Add(forgetAfter)
 		}
-		held.from = min(held.from, t.from)
+		if t.from < held.from {
+			held.from, held.err = t.from, err
+		}
 		held.refuse(t.size)
 		return
 	}
@@ -278,20 +280,21 @@ func (h *breakers) fit(t Target, left int64) error {
 	if held == nil || left >= held.sizes[1] || time.Since(held.asked) > forgetAfter {
 		return nil
 	}
+	err := h.roomLeft(left)
 	if left >= held.sizes[0] {
 		// Those that fit by now go on.
-		held.from, held.sizes[0] = left+1, held.sizes[1]
+		held.from, held.err, held.sizes[0] = left+1, err, held.sizes[1]
 		held.policy.Reset()
 		h.poll()
 	}
-	return h.roomLeft(left)
+	return err
 }
 
 // roomLeft says why large files are held.
 func (h *breakers) roomLeft(left int64) error {
-	remedy := "free some (what is in the trash counts too) or have the quota raised"
+	remedy := "free some space (what is in the trash counts too), or have the quota raised"
 	if h.noun == config.Down.Noun() {
-		remedy = "free some, or have the quota raised"
+		remedy = "free some space, or have the quota raised"
 	}
 	return fmt.Errorf("there is room for %s only: %s; smaller files are %sed",
 		humanize.IBytes(uint64(max(left, 0))), remedy, h.noun)

@@ -398,12 +398,35 @@ func TestNoMoreItems(t *testing.T) {
 	}
 }
 
+// The smallest size that is held and the reason name the same space.
+func TestLargeFilesAreHeldForTheSpaceThatIsLeft(t *testing.T) {
+	h := newBreakers(zap.NewNop(), "download", func() {})
+	target := Target{LargeFiles, "/mnt/studio"}
+	left := func(n, size int64) trip {
+		return trip{Target: target, probe: func(context.Context) error { return nil }, trial: true, from: n + 1,
+			size: size}
+	}
+	says := func(want string) {
+		t.Helper()
+		if held := h.list(); len(held) != 1 || held[0].Why != want {
+			t.Errorf("%+v, want %q", held, want)
+		}
+	}
+	const rest = "; smaller files are downloaded"
+	h.trip(left(4<<20, 9<<20), h.roomLeft(4<<20))
+	h.trip(left(1<<20, 2<<20), h.roomLeft(1<<20))
+	says("there is room for 1.0 MiB only: free some space, or have the quota raised" + rest)
+	_ = h.fit(target, 3<<20)
+	says("there is room for 3.0 MiB only: free some space, or have the quota raised" + rest)
+}
+
 // What people are told to free is on the storage that is written to.
 func TestRoomLeft(t *testing.T) {
 	for noun, want := range map[string]string{
-		"upload": "there is room for 1.0 MiB only: free some (what is in the trash counts too) or have the quota " +
-			"raised; smaller files are uploaded",
-		"download": "there is room for 1.0 MiB only: free some, or have the quota raised; smaller files are downloaded",
+		"upload": "there is room for 1.0 MiB only: free some space (what is in the trash counts too), or have the " +
+			"quota raised; smaller files are uploaded",
+		"download": "there is room for 1.0 MiB only: free some space, or have the quota raised; smaller files are " +
+			"downloaded",
 	} {
 		if got := newBreakers(zap.NewNop(), noun, nil).roomLeft(1 << 20).Error(); got != want {
 			t.Errorf("%s, want %s", got, want)

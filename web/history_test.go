@@ -7,6 +7,7 @@ import (
 
 	"sitesync/avalon"
 	"sitesync/config"
+	"sitesync/explain"
 	"sitesync/uploader"
 )
 
@@ -32,7 +33,7 @@ func TestHistoryGathersSequences(t *testing.T) {
 	h.add(syncedFile("Test", "b", "b.1001.exr", 1, time.Second), now.Add(2*groupWithin))
 	var got []string
 	for _, r := range h.last(10) {
-		got = append(got, strings.Join([]string{r.Key.Project, r.Key.ID.String(), plural(r.Files, "file"),
+		got = append(got, strings.Join([]string{r.Key.Project, r.Key.ID.String(), explain.Plural(r.Files, "file"),
 			size(r.Bytes), r.Reaction()}, " "))
 	}
 	want := "Test b 1 file 1 B 1.0 s|Other a 1 file 7 B 1.0 s|Test b 10 files 10 B 1.0 s|" +

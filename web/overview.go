@@ -9,6 +9,7 @@ import (
 	"github.com/dustin/go-humanize"
 
 	"sitesync/config"
+	"sitesync/explain"
 	"sitesync/uploader"
 	"sitesync/watcher"
 )
@@ -214,10 +215,10 @@ func queued(routes []Route) (lines []string) {
 	for _, lane := range lanes {
 		var parts []string
 		if lane.files > 0 {
-			parts = append(parts, plural(lane.files, "file"))
+			parts = append(parts, explain.Plural(lane.files, "file"))
 		}
 		if lane.representations > 0 {
-			parts = append(parts, plural(lane.representations, "representation")+" to be processed")
+			parts = append(parts, explain.Plural(lane.representations, "representation")+" to be processed")
 		}
 		if len(parts) > 0 {
 			lines = append(lines, lane.name+": "+strings.Join(parts, ", "))
@@ -276,7 +277,7 @@ func (s *Server) headline(snapshot *Snapshot, o *overview) headline {
 	case len(o.Transfers.Rows) > 0:
 		return headline{InProgress, underWay(snapshot.Routes)}
 	case o.FailedFiles > 0:
-		return headline{Error, plural(o.FailedFiles, "file") + " failed for good and need attention; " +
+		return headline{Error, explain.Plural(o.FailedFiles, "file") + " failed for good and need attention; " +
 			"all others are synced or on their way"}
 	case len(o.Waiting.Rows) > 0 || len(o.Queued) > 0:
 		return headline{InProgress, "Some files wait; sitesync retries them automatically"}
@@ -291,7 +292,7 @@ func underWay(routes []Route) string {
 	for _, r := range routes {
 		switch n := len(r.Activity.Transfers); {
 		case n > 0 && len(parts) == 0:
-			parts = append(parts, r.Direction.Noun()+"ing "+plural(n, "file"))
+			parts = append(parts, r.Direction.Noun()+"ing "+explain.Plural(n, "file"))
 		case n > 0:
 			parts = append(parts, r.Direction.Noun()+"ing "+humanize.Comma(int64(n)))
 		}
@@ -402,7 +403,7 @@ func (s *Server) siteFact(r *Route, pauses []pause) fact {
 	case r.Activity.Away:
 		f.Level, f.Value = Warning, "busy or out of reach"
 	case projects > 0:
-		f.Level, f.Note = Warning, plural(projects, "project")+" paused"
+		f.Level, f.Note = Warning, explain.Plural(projects, "project")+" paused"
 	case r.Site.Limit > 0 && r.Site.Throttled > 0:
 		f.Note = fmt.Sprintf("limited to %.1f requests/s", r.Site.Limit)
 	}
@@ -433,5 +434,5 @@ func syncedFact(routes []Route) fact {
 	if len(parts) > 1 {
 		note = strings.Join(parts, ", ") + "; " + note
 	}
-	return fact{Name: "Synced", Level: Neutral, Value: plural(files, "file"), Note: note}
+	return fact{Name: "Synced", Level: Neutral, Value: explain.Plural(files, "file"), Note: note}
 }

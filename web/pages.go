@@ -350,7 +350,7 @@ func (s *Server) retry(w http.ResponseWriter, r *http.Request, session *session)
 		if n == 0 {
 			return "There was nothing to retry: the files are synced, on their way, or gone.", err
 		}
-		return plural(n, "failed file") + " of " + project + " will be retried.", err
+		return explain.Plural(n, "failed file") + " of " + project + " will be retried.", err
 	})
 }
 

@@ -45,8 +45,8 @@ var functions = template.FuncMap{
 	"size": size, "name": name, "folder": folder, "do": actionPath, "explain": explainPath,
 	"verdict": verdict, "wrap": wrap, "now": time.Now, "toDo": toDo, "title": title,
 	"comma":  func(n any) string { return humanize.Comma(reflect.ValueOf(n).Int()) },
-	"plural": func(n any, noun string) string { return plural(reflect.ValueOf(n).Int(), noun) },
-	"others": func(n int64, noun string) string { return plural(n-1, "other "+noun) },
+	"plural": func(n any, noun string) string { return explain.Plural(reflect.ValueOf(n).Int(), noun) },
+	"others": func(n int64, noun string) string { return explain.Plural(n-1, "other "+noun) },
 	"asset":  func(name string) string { return "/static/" + name + "?v=" + assetVersion },
 	"stamp":  func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"clock":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
@@ -163,17 +163,6 @@ func size(n int64) string {
 		return "size unknown"
 	}
 	return humanize.IBytes(uint64(n))
-}
-
-// plural is a number of things: 1 try, 2 tries, 1,234 files.
-func plural[N int | int64](n N, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	if stem, ok := strings.CutSuffix(noun, "y"); ok {
-		noun = stem + "ie"
-	}
-	return humanize.Comma(int64(n)) + " " + noun + "s"
 }
 
 // elapsed is a duration for people, in up to two units.

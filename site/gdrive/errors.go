@@ -68,7 +68,7 @@ var rules = []rule{
 		"folders can be 100 levels deep on a shared drive; move the root up, or publish less deep"},
 	{403, "teamDriveMembershipRequired", site.Unavailable, "make the account a member of the shared drive"},
 	{403, "cannotDownloadAbusiveFile", site.FileError, "Google takes the file for malware or spam, and gives it to " +
-		"nobody but its owner; put it on Drive anew, in an archive if need be"},
+		"nobody but its owner; publish it in an archive"},
 	{403, "cannotDownloadFile", site.FileError, "people who may only read the file must not download it; allow that " +
 		"in its sharing settings"},
 	{403, "downloadQuotaExceeded", site.FileError, "the file was downloaded too often lately; Google gives it again " +
@@ -162,7 +162,7 @@ func classify(err error) error {
 }
 
 func classifyAnswer(ge *googleapi.Error) error {
-	e := &answerError{status: ge.Code, message: ge.Message}
+	e := &answerError{status: ge.Code, message: strings.TrimRight(ge.Message, ". ")}
 	if len(ge.Errors) > 0 {
 		e.reason = ge.Errors[0].Reason
 	}

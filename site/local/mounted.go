@@ -17,7 +17,10 @@ func mounted(root string) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("the storage is not mounted: %s is empty or can't be read (%v)", root, err)
+	if err == io.EOF {
+		return fmt.Errorf("the storage is not mounted: %s is empty", root)
+	}
+	return fmt.Errorf("the storage is not mounted: %s can't be read (%v)", root, err)
 }
 
 // entered returns an error if a folder can't be read, or is empty ([io.EOF]).

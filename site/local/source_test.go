@@ -48,9 +48,9 @@ func TestOpenSource(t *testing.T) {
 		"of another size": {location{root: root, rel: "a.ma"}, 6, "has 5 bytes, 6 were published", site.NotReady},
 		"folder":          {location{root: root, rel: "folder"}, 5, "a folder", site.FileError},
 		"FIFO":            {location{root: root, rel: "fifo"}, 5, "a FIFO", site.FileError},
-		"root not there": {location{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "not mounted",
+		"root not there": {location{root: filepath.Join(root, "no"), rel: "a.ma"}, 5, "no can't be read (open ",
 			site.Unavailable},
-		"empty mount point":  {location{root: t.TempDir(), rel: "a.ma"}, 5, "not mounted", site.Unavailable},
+		"empty mount point":  {location{root: t.TempDir(), rel: "a.ma"}, 5, " is empty", site.Unavailable},
 		"file for a folder":  {location{root: root, rel: "a.ma/b.ma"}, 5, "not a directory", site.FileError},
 		"root that's a file": {location{root: outside, rel: "a.ma"}, 5, "not mounted", site.Unavailable},
 	} {

@@ -443,7 +443,8 @@ func (w *writing) checkRoom(ctx context.Context, have int64) error {
 	}
 	if need := w.Size - have + roomMargin; left < need {
 		return site.UnavailableIn(site.LargeOnes, fmt.Errorf("%w: %s more is needed for %s, and there is room for %s "+
-			"only; free some", errNoRoom, humanize.IBytes(uint64(need)), w, humanize.IBytes(uint64(max(left, 0)))))
+			"only; free some space",
+			errNoRoom, humanize.IBytes(uint64(need)), w, humanize.IBytes(uint64(max(left, 0)))))
 	}
 	return nil
 }
