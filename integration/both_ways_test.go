@@ -745,3 +745,67 @@ func TestOnceBothWays(t *testing.T) {
 	}
 	s.arrives(late)
 }
+
+// Documents that record one path have its file downloaded at the same time, and it is there once in the end.
+func TestTwoDownloadsToOnePath(t *testing.T) {
+	t.Parallel()
+	s := newTestStudio(t)
+	s.writable()
+	p := s.project("Test")
+	var reps []*studio.Representation
+	for version, size := range []int64{2000, 20 << 20} {
+		for i := range 4 {
+			rep := s.remotely(p, studio.Publish{Version: version + 1, Size: size, File: "cache.vdb",
+				Name: fmt.Sprint("copy", i)})
+			if i > 0 {
+				check(t, rep.Set(s.ctx, "gdrive", bson.D{{Key: "id", Value: s.id(reps[len(reps)-1], 0)}}))
+			}
+			reps = append(reps, rep)
+		}
+	}
+	for _, rep := range reps {
+		check(t, rep.AddSite(s.ctx, "studio"))
+	}
+	d := s.start()
+	for _, rep := range reps {
+		s.arrives(rep)
+	}
+	s.checkNothingHidden()
+	if warned := warnings(d); len(warned) > 0 {
+		t.Errorf("warnings: %v", warned)
+	}
+}
+
+// A large file that is replaced on Drive while it is downloaded arrives as it is in the end, in one piece.
+func TestReplacedWhileItIsDownloaded(t *testing.T) {
+	t.Parallel()
+	const size = 60 << 20
+	s := newTestStudio(t)
+	s.writable()
+	s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = 30 << 20 })
+	p := s.project("Test")
+	for version, next := range []int64{size, size / 2} {
+		rep := s.remotely(p, studio.Publish{Version: version + 1, Size: size, Name: "vdb", NoSize: true})
+		local, id := s.local(rep.Files[0]), s.id(rep, 0)
+		d := s.start("--settle", "10m", "--retry-delay", "10ms")
+		check(t, rep.AddSite(s.ctx, "studio"))
+		s.eventually("a third of it is there", func() bool {
+			for _, name := range must(filepath.Glob(filepath.Join(filepath.Dir(local), ".sitesync-*")))(t) {
+				if info, err := os.Stat(name); err == nil && info.Size() > size/3 {
+					return true
+				}
+			}
+			return false
+		})
+		s.drive.Write(id, content("replaced", next))
+		if _, err := os.Stat(local); err == nil {
+			t.Fatal("it was too late to replace it")
+		}
+		s.eventually("it arrives", func() bool { return s.downloaded(rep) })
+		there, _ := s.drive.Get(id)
+		s.isCopy(local, there)
+		s.checkNoDownloadFailed(d)
+		s.stops(d)
+		s.checkNothingHidden()
+	}
+}
