@@ -109,10 +109,16 @@ type (
 	// Ranger is a file that is read over a network: one call streams many bytes, and several at once carry more than
 	// one.
 	Ranger interface {
-		// ReadRange reads n bytes from an offset. The reader ends with [io.EOF] after exactly as many.
+		// ReadRange reads n bytes from an offset. The reader ends with [io.EOF] after exactly as many. Its error is
+		// [ErrNoRanges] where a range that ends before the file costs all that is before it; one up to the end of the
+		// file is read nevertheless.
 		ReadRange(ctx context.Context, offset, n int64) (io.ReadCloser, error)
 	}
 )
+
+// ErrNoRanges says that something on the way to a [Ranger] hands over whole files only, as filters do that look for
+// viruses.
+var ErrNoRanges = errors.New("parts of files do not get through, only whole ones")
 
 // Staller is a site whose calls may take long, or never return.
 type Staller interface {

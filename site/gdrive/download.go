@@ -272,6 +272,10 @@ func (s *Site) download(ctx context.Context, id string, from, end, size int64) (
 // leastProgress is how much must come between two breaks of a stream for the second to count as the first, bytes.
 const leastProgress = 256 << 10
 
+// maxSkipped is how much of an answer is dropped that begins at the start of the file in spite of its Range, if only
+// a part is wanted, bytes. Of a file in a thousand parts, far more would be dropped than there is.
+const maxSkipped = 16 << 20
+
 // errOddAnswer says that an answer is not what was asked for. It is asked for again.
 var errOddAnswer = site.Classed(site.Transient, errors.New("google drive has sent another part of the file than was "+
 	"asked for"))
@@ -367,14 +371,19 @@ func (s *stream) open() (err error) {
 	} else {
 		res, err = f.site.download(s.ctx, f.metadata.id, s.at, s.end, f.Size())
 	}
-	if isNotFound(err) {
+	switch {
+	case isNotFound(err):
 		return f.changed("was deleted from google drive")
-	}
-	if err != nil {
+	case hasStatus(err, http.StatusRequestedRangeNotSatisfiable):
+		return f.changed("became shorter on google drive")
+	case err != nil:
 		return err
 	}
 	if err := s.accept(res); err != nil {
 		res.Body.Close()
+		if errors.Is(err, site.ErrNoRanges) {
+			return err
+		}
 		return classify(err)
 	}
 	s.body, s.opened = res.Body, s.at
@@ -402,7 +411,11 @@ func (s *stream) accept(res *http.Response) error {
 		if res.ContentLength >= 0 && res.ContentLength != f.Size() {
 			return f.changed("was replaced on google drive")
 		}
-		_, err := io.CopyN(io.Discard, res.Body, s.at) // what was asked for was ignored on the way
+		// What was asked for was ignored on the way.
+		if s.at > maxSkipped && s.end < f.Size() {
+			return site.ErrNoRanges
+		}
+		_, err := io.CopyN(io.Discard, res.Body, s.at)
 		return err
 	}
 	return errOddAnswer
@@ -410,7 +423,7 @@ func (s *stream) accept(res *http.Response) error {
 
 // again waits until the rest is to be asked for once more, after an error. Otherwise it returns the error to end with.
 func (s *stream) again(err error) error {
-	if err == io.EOF {
+	if err == io.EOF || errors.Is(err, site.ErrNoRanges) {
 		return err
 	}
 	s.closeBody()

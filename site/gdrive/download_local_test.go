@@ -54,7 +54,7 @@ func TestDownloadToStorage(t *testing.T) {
 		"large":           {20 << 20, drive.Fault{}, fine},
 		"small, breaks":   {1000, drive.Fault{Effect: drive.EffectTruncate, AfterBytes: 10, Count: 1}, fine},
 		"large, breaks":   {20 << 20, drive.Fault{Effect: drive.EffectTruncate, AfterBytes: 1 << 20, Count: 6}, fine},
-		"large, ignored":  {20 << 20, drive.Fault{Effect: drive.EffectIgnoreRange}, fine},
+		"large, ignored":  {40 << 20, drive.Fault{Effect: drive.EffectIgnoreRange}, fine},
 		"small, refused":  {1000, status(403, "downloadQuotaExceeded", "", nil).Fault, fileError},
 		"large, refused":  {20 << 20, status(403, "cannotDownloadAbusiveFile", "", nil).Fault, fileError},
 		"large, too fast": {20 << 20, drive.Fault{Effect: drive.EffectStatus, Status: 429, Count: 3}, fine},

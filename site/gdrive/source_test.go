@@ -299,6 +299,49 @@ func TestRanges(t *testing.T) {
 	}
 }
 
+// Where only whole files get through, parts far from the start are not read at the price of all that is before them.
+func TestRangesThatAreIgnored(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	content := large(20 << 20)
+	id := s.AddFile(s.Mkdir(s.show, "pub"), "a", []byte(content))
+	f := open(t, d, at("/a", id), site.OpenOptions{Size: int64(len(content))})
+	defer f.Close()
+	s.AddFault(drive.Fault{Kind: "files.download", Effect: drive.EffectIgnoreRange})
+	for offset, want := range map[int64]error{1 << 20: nil, maxSkipped: nil, maxSkipped + 1: site.ErrNoRanges} {
+		got, err := readRange(t, f, offset, 100)
+		if err != want || err == nil && got != content[offset:offset+100] {
+			t.Errorf("from %d: %d bytes, %v", offset, len(got), err)
+		}
+	}
+	if got, err := readRange(t, f, 19<<20, 1<<20); err != nil || got != content[19<<20:] {
+		t.Errorf("the end: %d bytes, %v", len(got), err)
+	}
+	if err := f.ReadError(t.Context(), errors.New("of the target")); err != nil {
+		t.Errorf("it is said not to be readable: %v", err)
+	}
+}
+
+// A file that has become shorter is asked for anew.
+func TestBecameShorter(t *testing.T) {
+	t.Parallel()
+	s := newStudio(t)
+	d := s.open(t)
+	all := s.sequence(2 * listFrom)
+	o := site.OpenOptions{Size: 8, Siblings: func() []site.Location { return all }}
+	readAll(t, d, all[0], o)
+	f := open(t, d, all[1], o)
+	defer f.Close()
+	s.AddFault(drive.Fault{Kind: "files.download", Effect: drive.EffectStatus, Status: 416,
+		Reason: "requestedRangeNotSatisfiable", Count: 1})
+	_, err := readRange(t, f, 4, 4)
+	wantClass(t, err, site.NotReady, "became shorter on google drive while it was read")
+	s.ResetCalls()
+	open(t, d, all[1], o).Close()
+	s.wantCalls(t, "files.get", 1)
+}
+
 // Who reads as many bytes as there are, and not on to the end, has had them compared too.
 func TestReadFull(t *testing.T) {
 	t.Parallel()

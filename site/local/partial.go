@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -75,16 +77,27 @@ func (s *Site) sync(p *partial) error {
 	return err
 }
 
-// openPartial opens a partial file in a folder for writing. If it begins a large one, those of the destination's other
-// contents go: nobody will continue them.
-func (s *Site) openPartial(folder *os.Root, name string, large bool) (*partial, error) {
-	if large && !isThere(folder, name) {
-		_ = eachPartial(folder, func(other string) {
-			if partialNames.FindStringSubmatch(name)[1] == partialNames.FindStringSubmatch(other)[1] {
-				s.removeAbandoned(folder, other)
-			}
-		})
+// removeOthers removes the partial files of the destination's other contents, when a large one begins: nobody will
+// continue them.
+func (w *writing) removeOthers(ctx context.Context, name string) error {
+	dir := w.dir
+	begun, err := ask(ctx, w, func() (bool, error) { return isThere(dir, name), nil }, nil)
+	if begun || err != nil {
+		return err
 	}
+	err = w.eachPartial(w.ending, w.root, w.Path, dir, func(other string) {
+		if ctx.Err() == nil && partialNames.FindStringSubmatch(name)[1] == partialNames.FindStringSubmatch(other)[1] {
+			w.removeAbandoned(dir, other)
+		}
+	})
+	if site.IsStall(err) {
+		return err
+	}
+	return ctx.Err() // a folder may be closed to those who list it
+}
+
+// openPartial opens a partial file in a folder for writing.
+func (s *Site) openPartial(folder *os.Root, name string) (*partial, error) {
 	for range 3 {
 		p, again, err := s.openLocked(folder, name)
 		if p != nil || err != nil {
@@ -147,24 +160,38 @@ func isThere(folder *os.Root, name string) bool {
 	return err == nil
 }
 
-// eachPartial calls a function with the names of the partial files in a folder.
-func eachPartial(folder *os.Root, each func(name string)) error {
-	list, err := folder.Open(".")
+// namesAtOnce is how many names of a folder are read by one call of the file system: a folder may have so many that
+// reading all of them takes longer than a call may.
+const namesAtOnce = 1000
+
+// eachPartial calls a function with the names of the partial files in a folder, as a call for a path of a root.
+func (s *Site) eachPartial(ctx context.Context, root, path string, folder *os.Root, each func(name string)) error {
+	list, err := answer(ctx, s.calls, root, path, func() (*os.File, error) { return folder.Open(".") },
+		func(f *os.File) { f.Close() })
 	if err != nil {
 		return err
 	}
 	defer list.Close()
 	for {
-		names, err := list.Readdirnames(1000)
-		for _, name := range names {
-			if partialNames.MatchString(name) {
-				each(name)
-			}
-		}
+		names, err := answer(ctx, s.calls, root, path, func() ([]string, error) {
+			return list.Readdirnames(namesAtOnce)
+		}, nil)
 		switch {
 		case err == io.EOF:
 			return nil
 		case err != nil:
+			return err
+		}
+		names = slices.DeleteFunc(names, func(name string) bool { return !partialNames.MatchString(name) })
+		if len(names) == 0 {
+			continue
+		}
+		if err := s.calls.does(ctx, root, path, func() error {
+			for _, name := range names {
+				each(name)
+			}
+			return nil
+		}); err != nil {
 			return err
 		}
 	}

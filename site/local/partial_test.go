@@ -3,6 +3,7 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -148,5 +149,28 @@ func TestPartialFileWithAnotherName(t *testing.T) {
 		must(t, err)
 		wantOnly(t, root, map[string]string{"show/a.exr": content[:size], "show/victim": string(before)})
 		must(t, os.Remove(in.Path))
+	}
+}
+
+// However many names a folder has, no call of the file system reads all of them.
+func TestSweepOfALargeFolder(t *testing.T) {
+	root := usedRoot(t)
+	in, _ := large(root, largeContent(20<<20))
+	old := "show/" + partialName("b.exr", in)
+	writeBelow(t, root, old)
+	past := time.Now().Add(-abandonedAfter - time.Minute)
+	must(t, os.Chtimes(filepath.Join(root, old), past, past))
+	const parts = 3
+	for i := range parts * namesAtOnce {
+		must(t, os.WriteFile(filepath.Join(root, "show", fmt.Sprint(i)), nil, 0o600))
+	}
+	var calls atomic.Int64
+	s := newTarget(t, Options{Before: func(string, string) { calls.Add(1) }})
+	s.sweep(t.Context(), folderKey{root, "show"})
+	if exists(filepath.Join(root, old)) {
+		t.Error("it is left")
+	}
+	if n := calls.Load(); n < parts {
+		t.Errorf("it took %d calls", n)
 	}
 }

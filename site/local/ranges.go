@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 	"hash"
 	"io"
 	"sync/atomic"
@@ -62,13 +63,14 @@ type transfer struct {
 
 // fill writes all of the file from an offset on, up to which it is complete, and hashes all of it.
 func (t *transfer) fill(ctx context.Context, from int64) error {
-	t.hash.Reset()
-	t.bytes.Store(0)
-	t.whole = from
-	t.progress(from)
 	ranger, ok := t.Content.(site.Ranger)
+	t.begin(from)
 	if ok && t.Size-from > segmentSize(t.Size) {
-		return t.fillInSegments(ctx, ranger, from)
+		if err := t.fillInSegments(ctx, ranger, from); !errors.Is(err, site.ErrNoRanges) {
+			return err
+		}
+		from = t.whole
+		t.begin(from)
 	}
 	if err := t.hashWritten(ctx, 0, from); err != nil {
 		return err
@@ -83,6 +85,14 @@ func (t *transfer) fill(ctx context.Context, from int64) error {
 		return t.failed("the source is larger than the %d bytes that it had", t.Size)
 	}
 	return nil
+}
+
+// begin says that the file is complete up to an offset, and not hashed.
+func (t *transfer) begin(from int64) {
+	t.hash.Reset()
+	t.whole = from
+	t.bytes.Store(0)
+	t.progress(from)
 }
 
 // fillInSegments reads several segments at once. They are hashed, from the memory of the system, as they get complete

@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"os"
 	"sync"
 	"time"
 )
@@ -107,18 +108,17 @@ func (s *sweeper) stop() {
 
 // sweep removes the abandoned partial files of a folder.
 func (s *Site) sweep(ctx context.Context, at folderKey) {
-	path := location{root: at.root, rel: at.rel}.String()
-	_ = s.calls.does(ctx, at.root, "partial files in "+path, func() error {
-		folder, err := location{at.root, at.rel, s.links}.openFolder()
-		if err != nil {
-			return err
+	l := location{at.root, at.rel, s.links}
+	path := "partial files in " + l.String()
+	folder, err := answer(ctx, s.calls, at.root, path, l.openFolder, func(r *os.Root) { r.Close() })
+	if err != nil {
+		return
+	}
+	defer folder.Close()
+	_ = s.eachPartial(ctx, at.root, path, folder, func(name string) {
+		info, err := folder.Lstat(name)
+		if err == nil && time.Since(info.ModTime()) > abandonedAfter && ctx.Err() == nil {
+			s.removeAbandoned(folder, name)
 		}
-		defer folder.Close()
-		return eachPartial(folder, func(name string) {
-			info, err := folder.Lstat(name)
-			if err == nil && time.Since(info.ModTime()) > abandonedAfter && ctx.Err() == nil {
-				s.removeAbandoned(folder, name)
-			}
-		})
 	})
 }

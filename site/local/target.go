@@ -303,7 +303,12 @@ func (c *comparison) Write(p []byte) (int, error) {
 // write writes the content to a partial file and renames that.
 func (w *writing) write(ctx context.Context) (sum string, err error) {
 	dir, name := w.dir, partialName(w.base(), w.Incoming)
-	p, err := ask(ctx, w, func() (*partial, error) { return w.openPartial(dir, name, resumable(w.Incoming)) },
+	if resumable(w.Incoming) {
+		if err := w.removeOthers(ctx, name); err != nil {
+			return "", err
+		}
+	}
+	p, err := ask(ctx, w, func() (*partial, error) { return w.openPartial(dir, name) },
 		func(p *partial) { p.Close() })
 	if err != nil {
 		return "", err

@@ -112,6 +112,13 @@ func TestNoRoomForNames(t *testing.T) {
 	wantScope(t, s.CheckRoot(t.Context(), root), site.OneRoot, "the storage is full")
 }
 
+// A storage that does not say how large it is counts as one with room.
+func TestUnknownRoom(t *testing.T) {
+	if left, err := spaceIn("/proc"); left < 1<<40 || err != nil {
+		t.Errorf("%d bytes, %v", left, err)
+	}
+}
+
 func TestReadOnlyStorage(t *testing.T) {
 	root := newStorage(t, "")
 	writeBelow(t, root, "show/old.exr")

@@ -419,6 +419,24 @@ func TestPutInSegments(t *testing.T) {
 	}
 }
 
+// Where only whole files get through, what is missing is read in one go.
+func TestPutWithoutRanges(t *testing.T) {
+	for _, first := range []int64{0, 5 * minSegment} {
+		root := usedRoot(t)
+		in, r := large(root, largeContent(20*minSegment+5))
+		r.onRange = func(at, n int64) error {
+			if at > first && at+n < in.Size {
+				return site.ErrNoRanges
+			}
+			return nil
+		}
+		if _, err := newTarget(t, Options{}).Put(t.Context(), in); err != nil {
+			t.Fatal(err)
+		}
+		wantOnly(t, root, map[string]string{"show/a.exr": r.content})
+	}
+}
+
 // A segment begins only while the length of the partial file says what of it is there.
 func TestSegmentsAreInAWindow(t *testing.T) {
 	const segments = 30
