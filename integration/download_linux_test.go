@@ -323,8 +323,8 @@ func TestKilledInASequenceOfDownloads(t *testing.T) {
 	s.checkNoDownloadFailed(d)
 }
 
-// Killed again and again in a large file, sitesync goes on where it was, in requests for parts of it. Nobody sees the
-// file before it is complete.
+// Killed or stopped in a large file, again and again, sitesync goes on where it was, in requests for parts of it.
+// Nobody sees the file before it is complete.
 func TestKilledInALargeDownload(t *testing.T) {
 	t.Parallel()
 	const (
@@ -362,18 +362,23 @@ func TestKilledInALargeDownload(t *testing.T) {
 		s.drive.ResetCalls()
 		return bytes
 	}
-	d := s.start()
+	start := func() *process.Process { return s.start("--shutdown-timeout", "100ms") }
+	d := start()
 	check(t, rep.AddSite(s.ctx, "studio"))
 	var had, total int64
-	for _, part := range []int64{size / 3, size / 2, size * 5 / 6} {
+	for i, part := range []int64{size / 3, size / 2, size * 5 / 6} {
 		s.eventually("much of it is there", func() bool { return partial() > part })
-		d.Kill()
+		if i == 1 {
+			s.stops(d)
+		} else {
+			d.Kill()
+		}
 		s.checkUntouched(rep)
 		total += sent()
 		if had = partial(); had == 0 {
 			t.Fatal("nothing is left of it")
 		}
-		d = s.start()
+		d = start()
 	}
 	s.arrives(rep)
 	last := sent()
