@@ -382,8 +382,11 @@ func checkAccessible(r *checkPrinter, cfg *config.Config) {
 		case ours:
 			r.warn(fmt.Sprintf(what+", but this sitesync brings none there; for downloads it needs local_root, "+
 				"and --direction must not exclude them", name))
-		case slices.Contains(known, name) || near == "":
+		case slices.Contains(known, name):
 			r.warn(fmt.Sprintf(what+"; another sitesync must bring the files there", name))
+		case near == "":
+			r.warn(fmt.Sprintf(what+", which no setting here names: look whether it is spelled right. Another "+
+				"sitesync must bring the files there", name))
 		default:
 			r.warn(fmt.Sprintf(what+", which no setting here names; did you mean %q? "+
 				"If not, another sitesync must bring the files there", name, near))

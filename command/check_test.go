@@ -23,7 +23,8 @@ func TestCheckAccessible(t *testing.T) {
 		{"studio", config.Both, "", "warn  " + record + `"studio", but this sitesync brings none there; for ` +
 			"downloads it needs local_root, and --direction must not exclude them"},
 		{"backup", config.Both, "/mnt", "warn  " + record + `"backup"; another sitesync must bring the files there`},
-		{"nas", config.Both, "/mnt", "warn  " + record + `"nas"; another sitesync must bring the files there`},
+		{"nas", config.Both, "/mnt", "warn  " + record + `"nas", which no setting here names: look ` +
+			`whether it is spelled right. Another sitesync must bring the files there`},
 		{"studoi", config.Both, "/mnt", "warn  " + record + `"studoi", which no setting here names; did you mean ` +
 			`"studio"? If not, another sitesync must bring the files there`},
 	} {

@@ -188,11 +188,11 @@ func (f *fetch) ask(ctx context.Context, out *fetchResult) error {
 		return err
 	}
 	// As in a dry run nothing is recorded yet, these are counted by the records of the other site.
-	unwanted, err := f.store.AddSite(ctx, f.project, avalon.AddSite{Site: f.rules.From, Selection: these,
+	unrecorded, err := f.store.AddSite(ctx, f.project, avalon.AddSite{Site: f.rules.From, Selection: these,
 		EditOptions: avalon.EditOptions{DryRun: true}})
-	out.Unwanted = unwanted.Files
+	out.NotUploaded = unrecorded.Files
 	if err == nil && !out.DryRun {
-		out.Nowhere, err = f.store.WithoutRecord(ctx, f.project, f.rules.To, these)
+		out.OnNoSite, err = f.store.WithoutRecord(ctx, f.project, f.rules.To, these)
 	}
 	return err
 }
@@ -243,11 +243,11 @@ func (f *fetch) obstacles(ctx context.Context) []string {
 // fetchResult is the result of sitesync fetch. Its JSON is for scripts: fields may be added, but none changes or goes.
 type fetchResult struct {
 	*bulkResult              // what was asked for
-	Files       avalon.Stats `json:"files"`    // of the representations that have the record of this site, at the end
-	Unwanted    int64        `json:"unwanted"` // files that the remote site has no record of, so nobody uploads them
-	Nowhere     int64        `json:"nowhere"`  // files that no site has
-	Gone        int64        `json:"gone"`     // files whose representations were deleted while we waited
-	Complete    bool         `json:"complete"` // all files are here
+	Files       avalon.Stats `json:"files"`        // that have the record of this site, at the end
+	NotUploaded int64        `json:"not_uploaded"` // files without a record of the remote site
+	OnNoSite    int64        `json:"on_no_site"`   // files that no site has
+	Gone        int64        `json:"gone"`         // files whose representations were deleted while we waited
+	Complete    bool         `json:"complete"`     // all files are here
 	FailedFiles []failedFile `json:"failed_files,omitempty"`
 	Notes       []string     `json:"notes"` // what keeps files from coming
 }
@@ -292,12 +292,12 @@ func (r *fetchResult) asked(rules avalon.Rules) string {
 		onTheirWay = r.Files.Pending.Files + r.Files.SourceMissing.Files
 	}
 	note(onTheirWay, "had been asked for before")
-	note(r.Files.SourceMissing.Files-r.Unwanted, "are not on site "+remote+" yet; the download follows the upload")
-	note(r.Unwanted, "have no record of site "+remote+", so nothing is uploaded; on a machine of a site with the "+
+	note(r.Files.SourceMissing.Files-r.NotUploaded, "are not on site "+remote+" yet; the download follows the upload")
+	note(r.NotUploaded, "have no record of site "+remote+", so nothing is uploaded; on a machine of a site with the "+
 		"content: sitesync add-site "+explain.ShellQuote(r.Projects[0].Project))
 	note(r.Files.Paused.Files, pausedFiles)
 	note(r.Files.Invalid.Files, invalidFiles)
-	note(r.Nowhere, "are on no site, so there is nothing to download")
+	note(r.OnNoSite, "are on no site, so there is nothing to download")
 	return text
 }
 
@@ -305,7 +305,7 @@ func (r *fetchResult) asked(rules avalon.Rules) string {
 func (r *fetchResult) ended(interrupted bool) string {
 	var text strings.Builder
 	name, all := sanitize(r.Projects[0].Project), tracked(r.Files)
-	all.Files += r.Gone + r.Nowhere
+	all.Files += r.Gone + r.OnNoSite
 	onSite := agree(all.Files, "are on site "+sanitize(r.Site))
 	here := fmt.Sprintf("%s of %s %s", humanize.Comma(r.Files.Synced.Files), explain.Plural(all.Files, "file"), onSite)
 	switch {
@@ -346,7 +346,7 @@ func (f *fetch) wait(ctx context.Context, out *fetchResult) error {
 	defer func() {
 		now := tracked(out.Files).Files // more than asked if one was published again with more
 		out.Gone = max(asked-now, 0)
-		out.Complete = out.Gone == 0 && out.Nowhere == 0 && out.Files.Synced.Files == now
+		out.Complete = out.Gone == 0 && out.OnNoSite == 0 && out.Files.Synced.Files == now
 	}()
 	if coming(out.Files).Files == 0 {
 		return nil

@@ -21,7 +21,7 @@ func (runCmd) Help() string {
 
 With --once the exit status is also 1 if something pending was left because it is paused.
 
-The first SIGTERM or SIGINT lets running uploads finish for a while; a second one ends at once.`
+The first SIGTERM or SIGINT lets running transfers finish for a while; a second one ends at once.`
 }
 
 func (r runCmd) Run(ctx context.Context, flags *config.Flags) error {

@@ -33,7 +33,7 @@ func (statusCmd) Help() string {
   sitesync status MY_PROJECT       the same for one project, with its failed files
   sitesync status -o json | jq '.total.failed.files'
 
-PENDING files are uploaded now or next, WAITING ones wait for their next try, FAILED ones have no tries left.
+PENDING files are transferred now or next, WAITING ones wait for their next try, FAILED ones have no tries left.
 TO UPLOAD is the size of the pending and waiting ones, OLDEST the time since the first of them was published. Downloads
 have a table of their own, if this machine has a local_root or some process downloads.
 
@@ -303,6 +303,11 @@ func (s *status) text(color bool) string {
 	t.pauses(s)
 	for _, r := range s.off {
 		t.line("%-9s off: %s", r.direction.Noun()+"s", sanitize(r.off))
+	}
+	for _, r := range s.routes {
+		if r.off != "" && !r.Sitesync.Runs && r.Sitesync.Error == "" {
+			t.line("%-9s off on this machine: %s", r.direction.Noun()+"s", sanitize(r.off))
+		}
 	}
 	t.line("")
 	if len(s.Projects) == 0 {

@@ -316,3 +316,24 @@ failed files of b, the most recent first; fix the cause, then retry: sitesync re
 		}
 	}
 }
+
+// A machine that is not set up for a direction says so while no other machine serves it.
+func TestStatusOfWhatIsOffHere(t *testing.T) {
+	const off = "\ndownloads off on this machine: there is no local_root\n"
+	up := route{direction: config.Up}
+	for name, test := range map[string]struct {
+		holder leaseHolder
+		want   bool
+	}{
+		"no other": {leaseHolder{Host: "home", PID: 7}, true},
+		"another":  {leaseHolder{Runs: true, Host: "home", PID: 7, Since: now, Stream: "open"}, false},
+		"unknown":  {leaseHolder{Error: "not allowed"}, false},
+	} {
+		down := route{direction: config.Down, off: "there is no local_root", known: true,
+			routeStatus: routeStatus{Sitesync: test.holder}}
+		s := &status{At: now, ActiveSite: "studio", RemoteSite: "gdrive", routes: []route{up, down}}
+		if text := s.text(false); strings.Contains(text, off) != test.want {
+			t.Errorf("%s:\n%s", name, text)
+		}
+	}
+}

@@ -151,6 +151,10 @@ func Load(flags Flags, env func(string) (string, bool)) (*Config, []string, erro
 		time.Minute, 10*time.Millisecond, 24*time.Hour)
 	active := setting{name: "active-site", flag: flags.ActiveSite, key: "active_site"}
 	c.ActiveSite = c.resolveLocal(s.siteName(active, "studio"))
+	if c.ActiveSite == "local" && c.LocalID == "" {
+		p.addWarning(s.origin(active), `is "local", which stands for local_id, but that is not given, so the site is `+
+			`called "local" like that of every machine without one; give each a local_id of its own`)
+	}
 	remote := setting{name: "remote-site", flag: flags.RemoteSite, key: "remote_site", allowEmpty: true}
 	c.RemoteSite = c.resolveLocal(s.siteName(remote, ""))
 	if c.RemoteSite != "" && c.RemoteSite == c.ActiveSite {

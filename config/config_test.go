@@ -237,8 +237,17 @@ func TestLocalSite(t *testing.T) {
 	for id, want := range map[string]string{"art-17": "art-17", "": "local"} {
 		s := newStudio(t)
 		s.write(configFile, `{"active_site": "local", "remote_site": "gdrive", "local_id": "`+id+`"}`)
-		if c := s.mustLoad(Flags{}); c.ActiveSite != want {
+		c, warnings, errs := s.load(Flags{})
+		if len(errs) > 0 {
+			t.Fatal(errs)
+		}
+		if c.ActiveSite != want {
 			t.Errorf("with the id %q the active site is %q", id, c.ActiveSite)
+		}
+		// Two machines of one name would each say that they have what only the other has.
+		warned := len(warnings) == 1 && strings.Contains(warnings[0], "give each a local_id of its own")
+		if warned != (id == "") || !warned && len(warnings) > 0 {
+			t.Errorf("with the id %q it warns of %q", id, warnings)
 		}
 	}
 }

@@ -55,7 +55,7 @@ var FlagHelp = map[string]string{
 		"default. Nothing goes down without a local root. ($SITESYNC_DIRECTION)",
 	"local_id": "Name of this machine's own site: what 'local' stands for as active or remote site; overrides " +
 		"local_id of config.json. ($SITESYNC_LOCAL_ID)",
-	"local_root": "Where the studio's storage is mounted on this machine, instead of the root in the documents; " +
+	"local_root": "Folder of the active site's storage on this machine, instead of the root in the documents; " +
 		"overrides local_root of config.json. Repeat it with names for several roots. ($SITESYNC_LOCAL_ROOT, " +
 		"several separated by ;)",
 	"local_root_links": "Folder outside of the roots that symbolic links in the storage may lead to, such as a " +

@@ -230,9 +230,10 @@ func (w *way) tries(rec avalon.SiteRecord, decision avalon.Decision, out *File) 
 	switch n, limit := rec.Tries, w.rules.RetryCount; {
 	case decision.Status == avalon.Failed:
 		out.Findings.add("tries", Wrong, Remedy{"fix the cause, then retry", w.retryCommand()},
-			"%d tries failed and retry_cnt is %d, so it is not tried again; %s", n, limit, lastErr).Cause = rec.Error
+			"%s failed and retry_cnt is %d, so it is not tried again; %s", Plural(n, "try"), limit,
+			lastErr).Cause = rec.Error
 	case n == 0:
-		out.Findings.add("tries", OK, Remedy{}, "none of %d tries has failed", limit)
+		out.Findings.add("tries", OK, Remedy{}, "none of %s has failed", Plural(limit, "try"))
 	default:
 		out.Findings.add("tries", Waiting, Remedy{}, "%d of %d tries failed, %s", n, limit, lastErr).Cause = rec.Error
 	}

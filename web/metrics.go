@@ -119,7 +119,7 @@ func collect(s Snapshot, siteLabels prometheus.Labels, out chan<- prometheus.Met
 func collectRoute(r Route, send sendMetric) {
 	u := r.Uploader
 	send(gauge, "storage_hung_calls", float64(u.StalledCalls),
-		"Calls for files of the studio's storage that do not return.")
+		"Calls of the file system, for files of the storage of this machine, that do not return.")
 	send(counter, "stream_opened_total", float64(r.Streams.Opened), "How often the change stream was opened.")
 	for reason, n := range r.Streams.Lost {
 		send(counter, "stream_lost_total", float64(n),
