@@ -379,7 +379,8 @@ func (s *Server) processFact(r *Route) fact {
 	case l.Holder.Host == "":
 		f.Value = "another one"
 	default:
-		f.Value, f.Note, f.Since = "on "+l.Holder.Host, fmt.Sprintf("process %d, since", l.Holder.PID), l.Holder.Since
+		f.Value, f.Note, f.Since = "on "+l.Holder.Host, fmt.Sprintf("process %d, became active", l.Holder.PID),
+			l.Holder.Since
 	}
 	return f
 }
@@ -395,7 +396,7 @@ func (s *Server) siteFact(r *Route, pauses []pause) fact {
 	}
 	switch {
 	case all >= 0:
-		f.Level, f.Value, f.Note, f.Since = Warning, "paused", "since", pauses[all].Since
+		f.Level, f.Value, f.Since = Warning, "paused", pauses[all].Since
 	case r.Uploader.Holding[uploader.SiteTarget] > 0:
 		f.Level, f.Value = Error, "held"
 	case len(r.Activity.Held) > 0:

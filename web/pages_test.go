@@ -226,7 +226,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	snapshot := with(working, func(r *Route) {
 		r.Activity = uploader.Activity{Live: 3,
 			Transfers: []uploader.Transfer{{Key: k, Path: path("large.vdb"), Size: 1 << 30, ID: 1, Sent: 1 << 28,
-				Began: now.Add(-10 * time.Second)}},
+				Began: now.Add(-time.Hour)}},
 			Waiting: []uploader.Waiting{{Key: k, Path: path("late.exr"), Why: "the source is not there",
 				Until: now.Add(5 * time.Second)}}}
 	})
@@ -235,7 +235,7 @@ func TestPageWithoutJavaScript(t *testing.T) {
 	text := strings.Join(strings.Fields(regexp.MustCompile(`<wbr>`).ReplaceAllString(body, "")), " ")
 	for _, want := range []string{
 		"Uploading 1 file, 3 more to go", ">large.vdb</a>", `value="25"`, `aria-label="large.vdb"`,
-		"256 MiB of 1.0 GiB, 26 MiB/s, 30 s left",
+		"256 MiB of 1.0 GiB, 73 KiB/s, 3 h 0 min left",
 		">late.exr</a>", "the source is not there", "its source", "in 4 s</time>", "Next, just published: 3 files",
 		">broken.ma</a>", "there is a folder of that name on Drive", "3 tries, the last", "2 h ago</time>",
 		`href="/r/Aurora/6b050e7f95b3069bbeff69ac"`,
@@ -294,7 +294,7 @@ func TestPageOfBothDirections(t *testing.T) {
 	for _, want := range []string{
 		"sitesync: studio and gdrive Skip", "syncs studio and gdrive", "Some downloads are held until this is repaired",
 		"Pause transfers",
-		"download /mnt/full : no space left on device",
+		"download /mnt/full : no space left on device Began ",
 		"Transfers now", "upload sent.ma Aurora · Assets 100 %", "download received.ma Aurora · Assets 100 %",
 		"100 B sent, to be confirmed", "100 B received, to be confirmed", "Next, just published: 3 files",
 		"download quota.exr", "the next try", "upload late.exr", "its source",
@@ -429,7 +429,7 @@ func TestActiveProcesses(t *testing.T) {
 	_, body := b.get("/")
 	text := strings.Join(strings.Fields(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(body, " ")), " ")
 	for _, want := range []string{"Active process, uploads this one on sync1",
-		"Active process, downloads on render07 process 4711, since", "Site gdrive ok", "Publishes seen live"} {
+		"Active process, downloads on render07 process 4711, became active ", "Site gdrive ok", "Publishes seen live"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, text)
 		}
