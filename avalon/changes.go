@@ -116,7 +116,7 @@ func wasUnset(regex string) bson.D {
 // What a [Recorder] writes wakes nobody. A failure is recognized by last_failed_dt, which a person does not set with
 // tries. A success sets created_dt, as does whatever has brought the file to the site From, and an update of a record
 // in a list does not say which site it is of. So these come through with the first of the dates, created, by which
-// [Changes] recognizes what was recorded here.
+// [Changes] recognizes what was recorded here, for this route or for the one back.
 func changesPipeline(r Route) mongo.Pipeline {
 	const files = "fullDocument.files"
 	inserted := bson.E{Key: "$or", Value: bson.A{openInList(files, r.To, unpaused("paused")),
@@ -142,7 +142,6 @@ func changesPipeline(r Route) mongo.Pipeline {
 		set(filePath+`\.sites$`, isDue(value)),
 		set(recordPath+`$`, call("$not", call("$isArray", value)), named(r.To), is(value+".created_dt", nil),
 			isUnpaused(value), call("$not", ourFailure)),
-		set(recordPath+`$`, named(r.From), isSet(value+".created_dt")),
 		set(recordPath+`\.name$`, call("$in", value, bson.A{literal(r.From), literal(r.To)})),
 		set(recordPath+`\.created_dt$`, is(value, nil)),
 		unset(recordPath+`\.created_dt$`),
@@ -151,9 +150,14 @@ func changesPipeline(r Route) mongo.Pipeline {
 		set(recordPath+`\.paused$`, call("$in", value, unpausedValues)),
 		unset(recordPath+`\.paused$`),
 	)
-	created := filtered(updated(), "e", call("$and", isSet(value),
-		matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`)))
-	return reporting(inserted, woken, let("created", created, first("$$created.v")))
+	dates := mapped(updated(), "e", call("$switch", bson.D{
+		{Key: "branches", Value: bson.A{
+			then(call("$and", matches("$$e.k", recordPath+`$`), named(r.From)), value+".created_dt"),
+			then(matches("$$e.k", `^files\.\d+\.sites\.(\d+|`+regexp.QuoteMeta(r.From)+`)\.created_dt$`), value),
+		}},
+		{Key: "default", Value: nil},
+	}))
+	return reporting(inserted, woken, first(filtered(dates, "d", isSet("$$d"))))
 }
 
 // reporting is a pipeline that lets through, as keys only, representations that are inserted or replaced and meet a

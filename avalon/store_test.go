@@ -1071,6 +1071,51 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// What this process records for one route does not wake the other one, whose source it is. What another process records
+// does.
+func TestChangesOfTheWayBack(t *testing.T) {
+	t.Parallel()
+	s, coll := newStore(t)
+	back := Route{From: gdrive, To: "studio"}
+	changes, err := s.Changes(t.Context(), back)
+	must(t, err)
+	defer changes.Close(t.Context())
+	others, err := NewStore(coll.Database().Client(), coll.Database().Name()).Changes(t.Context(), back)
+	must(t, err)
+	defer others.Close(t.Context())
+	keys := insert(t, coll, representation(entry("{root}/a", list())), representation(entry("{root}/b", dict())),
+		representation(entry("{root}/c", list()), entry("{root}/d", list())))
+	for _, key := range keys {
+		rep, err := s.Representation(t.Context(), key)
+		must(t, err)
+		var outcomes []Outcome
+		for i, f := range rep.Files {
+			at := time.Now().Add(time.Duration(i) * time.Second)
+			outcomes = append(outcomes, Outcome{File: f, RemoteID: "x", At: at})
+		}
+		_, err = recorder(s).Record(t.Context(), key, outcomes)
+		must(t, err)
+	}
+	open := bson.A{bson.D{{Key: "name", Value: "studio"}}}
+	last := insert(t, coll, representation(entry("{root}/last", open)))[0]
+	count := func(changes *Changes) (n int) {
+		for {
+			c, err := next(t, changes)
+			must(t, err)
+			if c.Key == last {
+				return n
+			}
+			n++
+		}
+	}
+	if n := count(changes); n > 0 {
+		t.Errorf("%d of its own results are reported", n)
+	}
+	if n := count(others); n != len(keys) {
+		t.Errorf("of %d results of another process %d are reported", len(keys), n)
+	}
+}
+
 // next waits for a change.
 func next(t *testing.T, ch *Changes) (Change, error) {
 	for {

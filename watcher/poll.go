@@ -289,7 +289,8 @@ func (p *Poller) poll(ctx context.Context) (more, full bool, err error) {
 		before, known := p.known[h]
 		isNew := !known || before&sourceOpen != 0 && !c.SourceOpen
 		isFresh := missed && isNew && !left[c.Key.Project] && size < maxKnown
-		isIdle := !isFresh && before&idle != 0 && h%turns != turn
+		// What the other route of this process has brought to the source is reported by no stream.
+		isIdle := !isNew && before&idle != 0 && h%turns != turn
 		switch {
 		case isFresh && (p.Queue.Len(Live) >= maxFresh || !p.Queue.Add(c.Key, Live)):
 			more = true

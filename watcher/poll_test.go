@@ -350,6 +350,9 @@ func TestPollLeavesAloneWhatIsNotDue(t *testing.T) {
 	f.poll.TriggerAfterGap()
 	look()
 	quiet()
+	// What the other route of this process has brought there, no stream reports.
+	must(t, absent.Set(t.Context(), "studio", bson.D{{Key: "created_dt", Value: time.Now()}}))
+	look()
 }
 
 // Without polls there still is one when somebody asks for it.
