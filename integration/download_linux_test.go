@@ -56,9 +56,10 @@ func (s *testStudio) checkDownloadsHeld(d *process.Process, kind, subject, why s
 	page := s.page(d)
 	page.shows(map[string]float64{`sitesync_holds_active{direction="down",kind="` + kind + `"}`: 1,
 		`sitesync_holds_active{kind="` + kind + `"}`: 0})
-	if status, body := page.get("/readyz"); status != 200 || !strings.Contains(body, subject) {
-		s.t.Errorf("/readyz answers %d: %s", status, body)
-	}
+	s.eventually("/readyz reports it", func() bool { // once both directions are there
+		status, body := page.get("/readyz")
+		return status == 200 && strings.Contains(body, subject)
+	})
 	s.eventually("status reports it", func() bool {
 		held := s.status(0).Download.Sitesync.Held
 		return len(held) == 1 && strings.Contains(held[0], subject) && strings.Contains(held[0], why)
@@ -184,6 +185,36 @@ func TestDownloadToAStorageOutOfOrder(t *testing.T) {
 			if n := len(d.Lines(process.Message("downloads are held"))); n != 1 {
 				t.Errorf("it is logged %d times", n)
 			}
+		})
+	}
+}
+
+// A project folder that is a link to where the settings allow none holds that project's downloads, and no others.
+func TestDownloadThroughALink(t *testing.T) {
+	for name, there := range map[string]bool{"an empty folder": false, "the folder of the file": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newTestStudio(t)
+			s.writable()
+			p, q := s.project("Test"), s.project("Other")
+			linked, other := s.remotely(p, studio.Publish{Frames: 3, Name: "exr"}), s.remotely(q, studio.Publish{})
+			outside, show := t.TempDir(), filepath.Join(s.root, "Test")
+			check(t, os.RemoveAll(show))
+			check(t, os.Symlink(outside, show))
+			if there {
+				check(t, os.MkdirAll(filepath.Dir(s.local(linked.Files[0])), 0o755))
+			}
+			d := s.start(append(serve, "--retry-delay", "10ms")...)
+			check(t, linked.AddSite(s.ctx, "studio"))
+			s.checkDownloadsHeld(d, "settings", "files that the settings do not fit",
+				show+" is a symbolic link out of the root, to "+outside, linked)
+			check(t, other.AddSite(s.ctx, "studio"))
+			s.arrives(other)
+			s.checkUntouched(linked)
+			if held := s.status(0).Download.Sitesync.Held; len(held) != 1 {
+				t.Errorf("held are %q", held)
+			}
+			s.checkNoDownloadFailed(d)
 		})
 	}
 }

@@ -173,7 +173,7 @@ const (
 	LargeOnes              // files below the root that are as large as this one, or larger
 	OneFolder              // of a [Source]: files in Folder, below the root
 	OneFile                // just this file, to be tried again after RetryAfter
-	Settings               // of a [Source]: files that the settings do not fit in the same way; the error says how
+	Settings               // files that the settings do not fit in the same way; the error says how
 )
 
 // Error is an error with its class.

@@ -348,6 +348,8 @@ func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, r roo
 	switch scope {
 	case site.OneFile:
 		return trip{}, err
+	case site.Settings:
+		return trip{Target: Target{Settings, err.Error()}}, err
 	case site.OneRoot:
 		return ofRoot, err
 	case site.Creations:

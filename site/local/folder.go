@@ -68,7 +68,7 @@ func (l location) openFolder() (*os.Root, error) {
 		return nil, blocked
 	}
 	// A Root takes no absolute symbolic link, not even one that stays inside of it.
-	root, rel, err := l.resolve()
+	root, rel, err := location{l.root, l.rel + "/.", l.links}.resolve() // what is in the folder
 	if err != nil {
 		return nil, err
 	}
