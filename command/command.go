@@ -19,7 +19,7 @@ import (
 	"sitesync/state"
 )
 
-const description = `Syncs what a studio publishes with Pype with its Google Drive, in both directions.
+const description = `Syncs what a studio publishes with Pype, up to its Google Drive and down from it.
 
 Settings of the studio come from Pype's own presets, config.json and gdrive.json; see --presets.`
 
@@ -31,7 +31,7 @@ type cli struct {
 	Explain    explainCmd    `cmd:"" help:"Show why a file is synced or not, and what to do."`
 	Retry      retryCmd      `cmd:"" help:"Make failed files pending again, once the cause is fixed."`
 	AddSite    addSiteCmd    `cmd:"" help:"Sync what was published before the site was configured."`
-	Fetch      fetchCmd      `cmd:"" help:"Ask for files on this site, and wait until they are there."`
+	Fetch      fetchCmd      `cmd:"" help:"Have files brought to this site, and wait until they are there."`
 	Pause      pauseCmd      `cmd:"" help:"Begin no more transfers, of all or of one project, until it is resumed."`
 	Resume     resumeCmd     `cmd:"" help:"End a pause."`
 	Health     healthCmd     `cmd:"" help:"Ask the sitesync that runs on this machine for its health."`

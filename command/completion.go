@@ -145,6 +145,8 @@ const filesFollow = ":files"
 // values are those that a flag or an argument can have.
 func values(v *kong.Value) []string {
 	switch v.Name {
+	case "direction":
+		return []string{string(config.Up), string(config.Down), string(config.Both)}
 	case "log-format":
 		return []string{"auto", "console", "json"}
 	case "log-level":
