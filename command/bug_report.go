@@ -175,6 +175,13 @@ func (b *bugReport) addNames(ctx context.Context, cfg *config.Config, e *env) {
 			b.names.add("path", root)
 		}
 	}
+	// A site of a person's machine mostly has the name of one or the other.
+	for _, site := range append([]string{cfg.LocalID}, cfg.AlwaysAccessibleOn...) {
+		isStudios := site != cfg.LocalID && (site == cfg.ActiveSite || site == cfg.RemoteSite)
+		if !isStudios && strings.ContainsFunc(site, unicode.IsLetter) { // a number would be found everywhere
+			b.names.add("site", site)
+		}
+	}
 	for _, folder := range cfg.LocalRootLinks {
 		b.names.add("path", folder)
 	}

@@ -76,6 +76,19 @@ func TestReport(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, anonymous)
 		}
 	}
+	// An artist's machine is a site, mostly of the artist's name.
+	anonymous = s.report(0, "--anonymous", "--local-id", "anna-home", "--active-site", "local",
+		"--always-accessible-on", "bens-nas", "--always-accessible-on", "gdrive")
+	for _, name := range []string{"anna", "ben"} {
+		if strings.Contains(anonymous, name) {
+			t.Errorf("%s is still in\n%s", name, anonymous)
+		}
+	}
+	if !strings.Contains(anonymous, "\nactive_site       site-1\n") ||
+		!strings.Contains(anonymous, "\nremote_site       gdrive\n") {
+		t.Errorf("other sites than the artist's are not in\n%s", anonymous)
+	}
+	anonymous = s.report(0, "--anonymous")
 	numbers := regexp.MustCompile(`(?m)^(?:total|project-1).*$`)
 	if n := len(numbers.FindAllString(anonymous, -1)); n < 2 {
 		t.Errorf("the status is not in\n%s", anonymous)
