@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"strings"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
@@ -64,25 +65,33 @@ func newIndex(partial bson.E, fields ...string) index {
 // No document is read that cannot be due. Where sites are a list, not even a due one is, if its record is as Pype
 // writes it: the index has all of it but the source, which is in another record. Which representations lack their
 // source is read from the index too, if anything is a candidate at all; the opposite, which ones have it, would be all
-// that was ever published.
+// that was ever published. Where these are many and the candidates are few, as on the machine of an artist while all of
+// the studio waits to be uploaded, only the candidates are asked about.
 func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[Candidate, error] {
 	return func(yield func(Candidate, error) bool) {
-		var sources map[ID]struct{} // with a file that the active site lacks
+		var first []ID              // the first candidates, until it is known which of them lack their source
+		var sources map[ID]struct{} // with a file that the site From lacks
 		going := true
 		var failed error
+		report := func(id ID) bool {
+			_, sourceOpen := sources[id]
+			going = yield(Candidate{Key{project, id}, sourceOpen}, nil)
+			return going
+		}
+		reportFirst := func(all bool) bool {
+			if sources, failed = s.openSources(ctx, project, r.From, first, all); failed != nil {
+				return false
+			}
+			ids := first
+			first = nil
+			return !slices.ContainsFunc(ids, func(id ID) bool { return !report(id) })
+		}
 		byKey := func(id ID) bool {
-			if sources == nil {
-				sources = map[ID]struct{}{}
-				failed = s.openKeys(ctx, project, openOn(r.From), func(id ID) bool {
-					sources[id] = struct{}{}
-					return len(sources) < maxOpen
-				})
+			if sources != nil {
+				return report(id)
 			}
-			if failed == nil {
-				_, sourceOpen := sources[id]
-				going = yield(Candidate{Key{project, id}, sourceOpen}, nil)
-			}
-			return going && failed == nil
+			first = append(first, id)
+			return len(first) <= fewCandidates || reportFirst(true)
 		}
 		plain := func(doc bson.Raw) bool {
 			if id, ok := documentIDOf(doc.Lookup("_id")); ok {
@@ -91,11 +100,15 @@ func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[
 			return going
 		}
 		rest := bson.D{{Key: "$or", Value: append(oddInList(r), pendingInDict(r))}}
-		err := s.openKeys(ctx, project, untriedOn(r), byKey)
+		err := s.openKeys(ctx, project, untriedOn(r), 0, byKey)
 		if noIndex(err) {
-			rest, err = bson.D{{Key: "$or", Value: bson.A{pendingInList(r), pendingInDict(r)}}}, nil
+			rest, err, first = bson.D{{Key: "$or", Value: bson.A{pendingInList(r), pendingInDict(r)}}}, nil, nil
 		}
-		if err = cmp.Or(failed, err); err == nil && going {
+		if err = cmp.Or(failed, err); err == nil && len(first) > 0 {
+			reportFirst(false)
+			err = failed
+		}
+		if err == nil && going {
 			rest = append(bson.D{{Key: "type", Value: "representation"}}, rest...)
 			err = s.scan(ctx, project, rest, options.Find(), plain)
 		}
@@ -103,6 +116,48 @@ func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[
 			yield(Candidate{}, s.wrap(err, "find pending representations of project %s", project))
 		}
 	}
+}
+
+const (
+	// fewCandidates is how many representations are asked about by themselves, rather than for all that a site lacks,
+	// if these are more than manyOpen. The server
+	// reads those that lack their source.
+	fewCandidates = 100
+	manyOpen      = 1000
+
+	// maxOpen limits the ids that are remembered of the site From while a project is polled, about 50 MB. Beyond it,
+	// documents are read that need not be.
+	maxOpen = 500_000
+)
+
+// openSources returns the representations with a file that the site From lacks: all of them, or those among the
+// candidates at least.
+func (s *Store) openSources(ctx context.Context, project, from string, candidates []ID, all bool) (
+	map[ID]struct{}, error) {
+	sources := map[ID]struct{}{}
+	add := func(id ID) bool {
+		sources[id] = struct{}{}
+		return true
+	}
+	limit := maxOpen
+	if !all {
+		limit = manyOpen
+	}
+	keys := 0
+	err := s.openKeys(ctx, project, openOn(from), limit, func(id ID) bool {
+		keys++
+		return add(id)
+	})
+	if err != nil || all || keys < manyOpen {
+		return sources, err
+	}
+	filter := append(bson.D{{Key: "type", Value: "representation"}, idIn(candidates)}, openInList("files", from)...)
+	o := options.Find().SetHint(pendingIndexes(Route{})[0].Keys)
+	err = s.scan(ctx, project, filter, o, func(doc bson.Raw) bool {
+		id, ok := documentIDOf(doc.Lookup("_id"))
+		return !ok || add(id)
+	})
+	return sources, err
 }
 
 // keyRange is a range of keys of the first index.
@@ -125,19 +180,17 @@ func openOn(site string) keyRange {
 	return keyRange{openBound(site, bson.MinKey{}, bson.MinKey{}), openBound(site, bson.MaxKey{}, bson.MaxKey{})}
 }
 
-// openKeys yields, from the index alone, the ids of representations with a key in the range.
-func (s *Store) openKeys(ctx context.Context, project string, r keyRange, each func(ID) bool) error {
+// openKeys yields, from the index alone, the ids of representations with a key in the range, so many at most; all if
+// limit is 0.
+func (s *Store) openKeys(ctx context.Context, project string, r keyRange, limit int, each func(ID) bool) error {
 	// No filter, for which the server would read the documents.
-	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes(Route{})[0].Keys).SetMin(r.from).SetMax(r.to)
+	o := options.Find().SetReturnKey(true).SetHint(pendingIndexes(Route{})[0].Keys).SetMin(r.from).SetMax(r.to).
+		SetLimit(int64(limit))
 	return s.scan(ctx, project, bson.D{}, o, func(key bson.Raw) bool {
 		id, ok := documentIDOf(key.Lookup("_id"))
 		return !ok || each(id)
 	})
 }
-
-// maxOpen limits the ids that are remembered of the site From while a project is polled, about 50 MB. Beyond it,
-// documents are read that need not be.
-const maxOpen = 500_000
 
 // noIndex reports whether a query by the index was refused, as there is none yet or the server does not support it.
 func noIndex(err error) bool {

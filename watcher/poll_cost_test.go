@@ -74,3 +74,57 @@ func TestPollExaminesWhatIsPending(t *testing.T) {
 		t.Errorf("%d keys examined for %d that are pending", keys, len(want))
 	}
 }
+
+// Where few files wait, and the site that they come from lacks very many, a poll does not read these: the line to the
+// database of an artist at home is slow.
+func TestPollDoesNotReadAllThatTheSourceLacks(t *testing.T) {
+	t.Parallel()
+	const lacking = 3000
+	f := newFixture(t)
+	p := f.project(t, "Test")
+	pubs := make([]studio.Publish, lacking+2)
+	for n := range pubs {
+		pubs[n] = studio.Publish{Subset: "modelMain", Name: fmt.Sprintf("n%04d", n), NoActiveDate: true,
+			NoRemote: n < lacking}
+	}
+	absent := publish(t, p, pubs...)[lacking:] // what is made last the index has last
+	pending := publish(t, p, studio.Publish{})[0]
+	f.index.Once(t.Context())
+
+	must(t, f.db.CreateCollection(t.Context(), "system.profile",
+		options.CreateCollection().SetCapped(true).SetSizeInBytes(16<<20)))
+	must(t, f.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: 2}}).Err())
+	got := map[string]bool{}
+	for c, err := range f.store.Pending(t.Context(), "Test", f.poll.Rules) {
+		must(t, err)
+		got[c.Key.String()] = c.SourceOpen
+	}
+	must(t, f.db.RunCommand(t.Context(), bson.D{{Key: "profile", Value: 0}}).Err())
+	want := map[string]bool{keyOf(pending).String(): false}
+	for _, rep := range absent {
+		want[keyOf(rep).String()] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("whether the source is open, by key (-want +got):\n%s", diff)
+	}
+	cur, err := f.db.Collection("system.profile").Find(t.Context(), bson.D{{Key: "appName", Value: f.app},
+		{Key: "op", Value: bson.D{{Key: "$in", Value: bson.A{"query", "getmore"}}}}})
+	must(t, err)
+	var ops []struct {
+		Docs     int `bson:"docsExamined"`
+		Keys     int `bson:"keysExamined"`
+		Returned int `bson:"nreturned"`
+	}
+	must(t, cur.All(t.Context(), &ops))
+	docs, keys, returned := 0, 0, 0
+	for _, op := range ops {
+		docs, keys, returned = docs+op.Docs, keys+op.Keys, returned+op.Returned
+	}
+	t.Logf("%d requests, %d documents and %d keys examined, %d returned", len(ops), docs, keys, returned)
+	if returned > 1010 || keys > 1100 {
+		t.Errorf("%d keys are examined, and %d returned", keys, returned)
+	}
+	if docs > len(absent) {
+		t.Errorf("%d documents are examined", docs)
+	}
+}
