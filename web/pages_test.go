@@ -416,6 +416,9 @@ func TestHeadlines(t *testing.T) {
 			if strings.Contains(body, "S3cr3t") {
 				t.Error("the page has the password")
 			}
+			if strings.Contains(body, "not known: ") { // of a level that says nothing by itself
+				t.Error("what is known is called not known")
+			}
 		})
 	}
 }
