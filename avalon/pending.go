@@ -120,8 +120,7 @@ func (s *Store) Pending(ctx context.Context, project string, r Rules) iter.Seq2[
 
 const (
 	// fewCandidates is how many representations are asked about by themselves, rather than for all that a site lacks,
-	// if these are more than manyOpen. The server
-	// reads those that lack their source.
+	// if these are more than manyOpen. The server reads those of them that lack their source.
 	fewCandidates = 100
 	manyOpen      = 1000
 

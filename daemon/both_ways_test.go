@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -130,4 +131,25 @@ func TestRouteThatFailsEndsAll(t *testing.T) {
 	case <-f.ctx.Done():
 		t.Fatal("it goes on without downloads")
 	}
+}
+
+// What a run that ends by itself has left says which direction it is of.
+func TestOnceSaysWhatIsLeftOfEachDirection(t *testing.T) {
+	f := newFixture(t)
+	root := newRoot(t)
+	f.env["SITESYNC_LOCAL_ROOT"] = root
+	f.cfg = f.load()
+	s := studio.New(f.project.Collection().Database(), studio.Options{Root: root})
+	project := must(s.Project(f.ctx, f.project.Name()))(t)
+	rep := must(project.Publish(f.ctx, studio.Publish{Asset: "hero", Subset: "modelMain", Name: "ma", Size: 1000}))(t)
+	paused := f.state().Pauses(state.LeaseName(f.cfg.Mongo.Database, daemon.Rules(f.cfg, config.Down).Route))
+	if err := paused.Set(f.ctx, state.Pause{By: "me", Since: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	err := f.once()
+	if err == nil || !strings.HasPrefix(err.Error(), "downloads: the site is paused") ||
+		strings.Contains(err.Error(), "uploads") {
+		t.Errorf("it ended with %v", err)
+	}
+	f.checkSynced(rep)
 }

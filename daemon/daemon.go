@@ -6,6 +6,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -156,7 +157,11 @@ func (d *Daemon) serve(ctx context.Context, client *mongodb.Client, remote confi
 	var serving sync.WaitGroup
 	for i, r := range routes {
 		serving.Go(func() {
-			if errs[i] = shared.serve(serve, r); errs[i] != nil && !d.once {
+			err := shared.serve(serve, r)
+			if err != nil && len(routes) > 1 {
+				err = fmt.Errorf("%ss: %w", r.direction.Noun(), err)
+			}
+			if errs[i] = err; err != nil && !d.once {
 				end() // what has started us may start us again; with half of the routes it would not
 			}
 		})

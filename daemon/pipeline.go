@@ -195,7 +195,7 @@ func drain(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader) err
 		case <-tick.C:
 		}
 		if err := up.SiteHeld(); err != nil {
-			return fmt.Errorf("%ss are held: %w", up.Direction.Noun(), err)
+			return fmt.Errorf("the site is held: %w", err)
 		}
 		select {
 		case err := <-polled:
