@@ -5,7 +5,7 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"sync/atomic"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -56,9 +56,11 @@ type transfer struct {
 	*writing
 	to    *partial
 	hash  hash.Hash
-	buf   []byte       // for hashing what was written
-	bytes atomic.Int64 // that are there
-	whole int64        // up to where the file is complete, bytes; read when nothing is written any more
+	buf   []byte // for hashing what was written
+	whole int64  // up to where the file is complete, bytes; read when nothing is written any more
+
+	reporting sync.Mutex // one report at a time, so that the last one is of all
+	bytes     int64      // that are there
 }
 
 // fill writes all of the file from an offset on, up to which it is complete, and hashes all of it.
@@ -91,8 +93,7 @@ func (t *transfer) fill(ctx context.Context, from int64) error {
 func (t *transfer) begin(from int64) {
 	t.hash.Reset()
 	t.whole = from
-	t.bytes.Store(0)
-	t.progress(from)
+	t.progress(from - t.bytes) // nothing else reports now
 }
 
 // fillInSegments reads several segments at once. They are hashed, from the memory of the system, as they get complete
@@ -219,7 +220,9 @@ func (t *transfer) sync(ctx context.Context) error {
 
 // progress reports bytes more.
 func (t *transfer) progress(n int64) {
-	if sum := t.bytes.Add(n); t.OnProgress != nil {
-		t.OnProgress(sum)
+	t.reporting.Lock()
+	defer t.reporting.Unlock()
+	if t.bytes += n; t.OnProgress != nil {
+		t.OnProgress(t.bytes)
 	}
 }
