@@ -63,7 +63,7 @@ func (w *way) remoteSource(f *avalon.File, out *File) (seen uploader.Inspection,
 	severity, remedy := Wrong, Remedy{Text: "fix the file: " + err.Error()}
 	switch site.ClassOf(err) {
 	case site.Transient:
-		severity, remedy = Waiting, Remedy{}
+		severity, remedy = Waiting, tryAgain
 		w.siteErr = err
 	case site.Unavailable:
 		remedy.Text = "fix the site: " + err.Error()

@@ -353,3 +353,17 @@ func TestBothWays(t *testing.T) {
 type almostFull struct{ site.Storage }
 
 func (almostFull) Left(context.Context, string) (int64, bool, error) { return 10, true, nil }
+
+// An outage of Drive is waited for by itself.
+func TestDownloadDuringAnOutage(t *testing.T) {
+	t.Parallel()
+	s := newDownloads(t)
+	rep := s.publishAtHome(forStudio)
+	s.upload(rep)
+	s.downloads(state.WorkerStatus{Stream: "open"})
+	s.drive.AddFault(drive.Fault{Kind: "files.get", Effect: drive.EffectStatus, Status: 503})
+	s.drive.AddFault(drive.Fault{Kind: "files.list", Effect: drive.EffectStatus, Status: 503})
+	if r := s.explain(rep.ID.Hex(), Waiting); !strings.HasPrefix(r.NextStep.Text, "nothing; sitesync tries again") {
+		t.Errorf("%+v", r)
+	}
+}

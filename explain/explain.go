@@ -298,12 +298,15 @@ func (w *way) checkSite() bool {
 	case err == nil:
 		w.findings.add("site", OK, Remedy{}, "site %s can be %s", w.remote.Name, can)
 	case site.ClassOf(err) == site.Transient:
-		w.findings.add("site", Waiting, Remedy{}, "%v", err)
+		w.findings.add("site", Waiting, tryAgain, "%v", err)
 	default:
 		w.findings.add("site", Wrong, Remedy{Text: "fix the site: " + err.Error()}, "%v", err)
 	}
 	return err == nil
 }
+
+// tryAgain is what to do about an outage.
+var tryAgain = Remedy{Text: "nothing; sitesync tries again by itself, and no try is counted"}
 
 // ClockTrouble says which clock is minutes off, and what to do; it is empty if all are right, or cannot be compared.
 // The site, whose clock is right, must have been asked something; not every site has one. Both may be nil.
