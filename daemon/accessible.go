@@ -23,6 +23,9 @@ const (
 	// accessibleBatch is how many documents are looked at by one question to the database.
 	accessibleBatch = 1000
 
+	// accessibleRetry is the wait after a project could not be changed.
+	accessibleRetry = 5 * time.Second
+
 	// accessibleInterval is the time between two scans while the change stream is open, which reports all that is new.
 	accessibleInterval = time.Hour
 
@@ -119,12 +122,14 @@ func (a *accessibility) follow(ctx context.Context, queue *watcher.Queue, lane w
 			byProject[item.Key.Project] = append(byProject[item.Key.Project], item.Key.ID)
 		}
 		for project, ids := range byProject {
-			retry := backoff.NewExponentialBackOff(backoff.WithMaxElapsedTime(0))
-			_ = backoff.Retry(func() error { // it ends with ctx
-				done, err := a.ensure(ctx, project, ids)
-				a.logDone(project, done)
-				return err
-			}, backoff.WithContext(retry, ctx))
+			done, err := a.ensure(ctx, project, ids)
+			a.logDone(project, done)
+			if err == nil || ctx.Err() != nil {
+				continue
+			}
+			for _, id := range ids { // other projects do not wait for this one; scans log the error
+				queue.AddAfter(avalon.Key{Project: project, ID: id}, lane, accessibleRetry)
+			}
 		}
 		for _, item := range batch {
 			queue.Done(item.Key)

@@ -313,3 +313,26 @@ func TestAccessibleButForOne(t *testing.T) {
 		t.Errorf("%d warnings: %v", n, h.logs.All())
 	}
 }
+
+// A project that cannot be changed for now does not keep others from being changed at once, and is not forgotten.
+func TestAccessibleButForOneProject(t *testing.T) {
+	h := newHome(t)
+	alpha, beta := h.coll, h.db.Collection("Beta")
+	h.publish(longAgo, 1)
+	defer run(h.accessibility)()
+	h.eventually("what is old has its records", func() bool { return len(h.lacking()) == 0 })
+	const unauthorized = 13
+	off := h.fail(mongod.AlwaysOn, unauthorized, h.db.Name()+".Alpha", "aggregate")
+	h.publish(longAgo, 1)
+	for range 10 {
+		h.coll = beta
+		h.publish(longAgo, 1)
+		h.eventually("the other project has its records", func() bool { return len(h.lacking()) == 0 })
+	}
+	h.coll = alpha
+	if n := len(h.lacking()); n != 1 {
+		t.Errorf("%d lack records", n)
+	}
+	off()
+	h.eventually("it has its records", func() bool { return len(h.lacking()) == 0 })
+}
