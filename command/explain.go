@@ -22,7 +22,7 @@ type explainCmd struct {
 func (explainCmd) Help() string {
 	return `Examples:
   sitesync explain Test 6b050e7f95b3069bbeff69ac
-  sitesync explain Test P:\projects\Test\Assets\Cylinder\publish\model\modelMain\v001\test_Cylinder_modelMain_v001.ma
+  sitesync explain Test "P:\projects\Test\Assets\Cylinder\publish\model\modelMain\v001\test_Cylinder_modelMain_v001.ma"
   sitesync explain Test test_Cylinder_modelMain_v001.ma -o json
 
 A path may be one as artists see it, as the document has it ({root}/...), or on the remote site. The name of a file

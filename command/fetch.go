@@ -37,7 +37,7 @@ type fetchCmd struct {
 func (fetchCmd) Help() string {
 	return `Examples:
   sitesync fetch Test 6b050e7f95b3069bbeff69ac
-  sitesync fetch Test P:\projects\Test\Assets\Cylinder\publish\model\modelMain\v001\test_Cylinder_modelMain_v001.ma
+  sitesync fetch Test "P:\projects\Test\Assets\Cylinder\publish\model\modelMain\v001\test_Cylinder_modelMain_v001.ma"
   sitesync fetch Test --asset Cylinder --subset 'model*' --name ma
   sitesync fetch Test --family model --version 1 --no-wait
 

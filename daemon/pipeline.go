@@ -210,7 +210,7 @@ func drain(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader) err
 				return drain(ctx, poll, up)
 			}
 			if s := up.Stats(); s.FailedFiles+s.InvalidDocs+s.Deferred > 0 {
-				return fmt.Errorf("%d file(s) or document(s) can't be synced, %d are held; see above",
+				return fmt.Errorf("not everything is synced: failed or invalid: %d, held: %d; see above",
 					s.FailedFiles+s.InvalidDocs, s.Deferred)
 			}
 			return nil

@@ -735,7 +735,7 @@ func TestOnceBothWays(t *testing.T) {
 	late := s.remotely(p, studio.Publish{Version: 3})
 	check(t, late.AddSite(s.ctx, "studio"))
 	check(t, os.Rename(s.root, s.root+"-away"))
-	if status, _, stderr := s.exits("run", "--once"); status != 1 || !strings.Contains(stderr, "1 are held") ||
+	if status, _, stderr := s.exits("run", "--once"); status != 1 || !strings.Contains(stderr, "held: 1;") ||
 		!strings.Contains(stderr, "not mounted") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
