@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -171,9 +172,18 @@ func (s *Site) eachPartial(ctx context.Context, root, path string, folder *os.Ro
 	if err != nil {
 		return err
 	}
-	defer list.Close()
+	var reading sync.Mutex // by a call that was given up perhaps: a folder must not be closed meanwhile
+	defer func() {
+		if !reading.TryLock() {
+			go func() { reading.Lock(); list.Close() }()
+			return
+		}
+		list.Close()
+	}()
 	for {
 		names, err := answer(ctx, s.calls, root, path, func() ([]string, error) {
+			reading.Lock()
+			defer reading.Unlock()
 			return list.Readdirnames(namesAtOnce)
 		}, nil)
 		switch {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -172,5 +174,27 @@ func TestSweepOfALargeFolder(t *testing.T) {
 	}
 	if n := calls.Load(); n < parts {
 		t.Errorf("it took %d calls", n)
+	}
+}
+
+// Ended at any time, the reading of a folder is not disturbed by its end.
+func TestSweepEnds(t *testing.T) {
+	root := usedRoot(t)
+	for i := range 3 * namesAtOnce {
+		must(t, os.WriteFile(filepath.Join(root, "other", fmt.Sprint(i)), nil, 0o600))
+	}
+	for n := range 300 {
+		ctx, cancel := context.WithCancel(t.Context())
+		var ends sync.WaitGroup
+		s := newTarget(t, Options{Before: func(string, string) {
+			ends.Go(func() {
+				for range n {
+					runtime.Gosched()
+				}
+				cancel()
+			})
+		}})
+		s.sweep(ctx, folderKey{root, "other"})
+		ends.Wait()
 	}
 }
