@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -185,16 +184,16 @@ func TestSweepEnds(t *testing.T) {
 	}
 	for n := range 300 {
 		ctx, cancel := context.WithCancel(t.Context())
-		var ends sync.WaitGroup
-		s := newTarget(t, Options{Before: func(string, string) {
-			ends.Go(func() {
-				for range n {
-					runtime.Gosched()
-				}
-				cancel()
-			})
-		}})
+		ended := make(chan struct{})
+		s := newTarget(t, Options{})
+		go func() {
+			defer close(ended)
+			for range n * 10 {
+				runtime.Gosched()
+			}
+			cancel()
+		}()
 		s.sweep(ctx, folderKey{root, "other"})
-		ends.Wait()
+		<-ended
 	}
 }
