@@ -86,7 +86,7 @@ type RecordError struct {
 func (e *RecordError) Error() string {
 	byPath := func(a, b FileKey) int { return cmp.Compare(a.Path, b.Path) }
 	first := slices.MinFunc(slices.Collect(maps.Keys(e.Files)), byPath)
-	return fmt.Sprintf("the records of %d file(s) can't be written, such as that of %s (%s): %v",
+	return fmt.Sprintf("the records of files can't be written (%d), such as that of %s (%s): %v",
 		len(e.Files), first.ID, first.Path, e.Files[first])
 }
 
@@ -122,7 +122,7 @@ func (r *Recorder) record(ctx context.Context, key Key, outcomes []Outcome, lost
 	for range maxRecordRounds {
 		written, err := r.writeAll(ctx, key, outcomes)
 		if err != nil {
-			return r.store.wrap(err, "record %d outcome(s) of representation %s", len(outcomes), key)
+			return r.store.wrap(err, "record outcomes of representation %s", key)
 		}
 		if written {
 			return nil
