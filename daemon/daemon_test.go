@@ -218,7 +218,7 @@ func TestOnceFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	verifyNoLeak := leakCheck(t)
-	if err := f.once(); err == nil || !strings.Contains(err.Error(), "1 file") {
+	if err := f.once(); err == nil || !strings.Contains(err.Error(), "not synced: 1 file;") {
 		t.Errorf("a file is missing: %v", err)
 	}
 	verifyNoLeak()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -209,11 +210,7 @@ func drain(ctx context.Context, poll *watcher.Poller, up *uploader.Uploader) err
 			if up.Left() {
 				return drain(ctx, poll, up)
 			}
-			if s := up.Stats(); s.FailedFiles+s.InvalidDocs+s.Deferred > 0 {
-				return fmt.Errorf("not everything is synced: failed or invalid: %d, held: %d; see above",
-					s.FailedFiles+s.InvalidDocs, s.Deferred)
-			}
-			return nil
+			return left(up.Stats())
 		default:
 		}
 	}
@@ -296,6 +293,23 @@ func (p *pipeline) readPauses(ctx context.Context) ([]state.Pause, error) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// left returns an error if not everything was synced that was found.
+func left(s uploader.Stats) error {
+	var parts []string
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{{s.FailedFiles, "file"}, {s.InvalidDocs, "invalid document"}, {s.Deferred, "held file"}} {
+		if part.n > 0 {
+			parts = append(parts, explain.Plural(part.n, part.what))
+		}
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("not synced: %s; see above", strings.Join(parts, ", "))
 }
 
 // leftPaused returns an error if not everything was synced, as it is paused.

@@ -735,8 +735,8 @@ func TestOnceBothWays(t *testing.T) {
 	late := s.remotely(p, studio.Publish{Version: 3})
 	check(t, late.AddSite(s.ctx, "studio"))
 	check(t, os.Rename(s.root, s.root+"-away"))
-	if status, _, stderr := s.exits("run", "--once"); status != 1 || !strings.Contains(stderr, "held: 1;") ||
-		!strings.Contains(stderr, "not mounted") {
+	if status, _, stderr := s.exits("run", "--once"); status != 1 || !strings.Contains(stderr, "not mounted") ||
+		!strings.Contains(stderr, "not synced: 1 held file;") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 	check(t, os.Rename(s.root+"-away", s.root))
@@ -782,9 +782,12 @@ func TestReplacedWhileItIsDownloaded(t *testing.T) {
 	const size = 60 << 20
 	s := newTestStudio(t)
 	s.writable()
-	s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = 30 << 20 })
+	slow := func(bandwidth int64) {
+		s.drive.UpdateSettings(func(set *drive.Settings) { set.DownloadBandwidth = bandwidth })
+	}
 	p := s.project("Test")
 	for version, next := range []int64{size, size / 2} {
+		slow(10 << 20)
 		rep := s.remotely(p, studio.Publish{Version: version + 1, Size: size, Name: "vdb", NoSize: true})
 		local, id := s.local(rep.Files[0]), s.id(rep, 0)
 		d := s.start("--settle", "10m", "--retry-delay", "10ms")
@@ -801,6 +804,7 @@ func TestReplacedWhileItIsDownloaded(t *testing.T) {
 		if _, err := os.Stat(local); err == nil {
 			t.Fatal("it was too late to replace it")
 		}
+		slow(0)
 		s.eventually("it arrives", func() bool { return s.downloaded(rep) })
 		there, _ := s.drive.Get(id)
 		s.isCopy(local, there)

@@ -122,7 +122,7 @@ func TestOneRemoteRootAway(t *testing.T) {
 	s.checkHeld(d, rep, "remote_root", "remote root /SHOW/renders", "no folder /SHOW/renders")
 	check(t, d.Stop())
 	status, _, stderr := s.exits("run", "--once")
-	if status != 1 || !strings.Contains(stderr, "1 are held") {
+	if status != 1 || !strings.Contains(stderr, "1 held file") {
 		t.Errorf("--once ends with status %d:\n%s", status, stderr)
 	}
 	s.drive.Mkdir(s.show, "renders")

@@ -192,7 +192,7 @@ func TestOnce(t *testing.T) {
 	missing := s.publish(p, studio.Publish{Size: 100, Version: 3, Hold: true})
 	good := s.publish(p, studio.Publish{Size: 100, Version: 4})
 	status, _, stderr = s.exits("run", "--once", "--settle", "50ms", "--retry-delay", "50ms")
-	if status != 1 || !strings.Contains(stderr, "failed or invalid: 1, held: 0") {
+	if status != 1 || !strings.Contains(stderr, "not synced: 1 file;") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 	s.synced(good)
@@ -226,7 +226,7 @@ func TestOnceWithOneRootAway(t *testing.T) {
 	here := s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
 	check(t, s.presets.Write(s.dir))
 	status, _, stderr := s.exits("run", "--once")
-	if status != 1 || !strings.Contains(stderr, "not mounted") || !strings.Contains(stderr, "held: 1;") {
+	if status != 1 || !strings.Contains(stderr, "not mounted") || !strings.Contains(stderr, "not synced: 1 held file;") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 	s.synced(here)
