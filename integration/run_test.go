@@ -226,7 +226,8 @@ func TestOnceWithOneRootAway(t *testing.T) {
 	here := s.publish(p, studio.Publish{Size: 100, Name: "exr", Frames: 50, Version: 2})
 	check(t, s.presets.Write(s.dir))
 	status, _, stderr := s.exits("run", "--once")
-	if status != 1 || !strings.Contains(stderr, "not mounted") || !strings.Contains(stderr, "not synced: 1 held file;") {
+	if status != 1 || !strings.Contains(stderr, "not mounted") ||
+		!strings.Contains(stderr, "not synced: 1 held file;") {
 		t.Errorf("status %d:\n%s", status, stderr)
 	}
 	s.synced(here)
