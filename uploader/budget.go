@@ -119,11 +119,7 @@ func (s *share) leave() {
 	b := s.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for i, other := range b.shares {
-		if other == s {
-			b.shares = append(b.shares[:i:i], b.shares[i+1:]...)
-		}
-	}
+	b.shares = slices.DeleteFunc(b.shares, func(other *share) bool { return other == s })
 	b.wakeOthers(s)
 }
 

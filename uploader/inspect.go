@@ -73,8 +73,7 @@ func (n *Inspector) resolve(ctx context.Context, f *avalon.File, documentRoots a
 		return from, at, i, err
 	}
 	i.Root = r.here
-	from, to := r.ends(n.Direction)
-	from = located(from, f, n.Route)
+	from, to := r.ends(n.Direction, f, n.Route)
 	if at, err = n.Source.Resolve(ctx, from.at); err != nil {
 		return from, at, i, err
 	}
@@ -92,8 +91,8 @@ func (n *Inspector) MD5(ctx context.Context, f *avalon.File, documentRoots avalo
 	if err != nil {
 		return "", err
 	}
-	from, _ := r.ends(n.Direction)
-	file, err := n.Source.Open(ctx, located(from, f, n.Route).at, site.OpenOptions{Size: avalon.UnknownSize})
+	from, _ := r.ends(n.Direction, f, n.Route)
+	file, err := n.Source.Open(ctx, from.at, site.OpenOptions{Size: avalon.UnknownSize})
 	if err != nil {
 		return "", err
 	}

@@ -101,23 +101,19 @@ type roots struct {
 type end struct {
 	root string // of the settings
 	at   site.Location
+	held Target // what the root is held as; see Uploader.widened
 }
 
-// ends are where a file comes from and where it goes.
-func (r roots) ends(d config.Direction) (from, to end) {
-	here := end{r.here, site.Location{Root: r.here, Rel: r.hereRel}}
-	there := end{r.there, site.Location{Root: r.there + r.suffix, Rel: r.thereRel}}
+// ends are where a file comes from, with the id that the site has for it, and where it goes.
+func (r roots) ends(d config.Direction, f *avalon.File, route avalon.Route) (from, to end) {
+	from = end{r.here, site.Location{Root: r.here, Rel: r.hereRel}, Target{LocalRoot, r.here}}
+	to = end{r.there, site.Location{Root: r.there + r.suffix, Rel: r.thereRel}, Target{RemoteRoot, r.there}}
 	if d == config.Down {
-		return there, here
+		from, to = to, from
 	}
-	return here, there
-}
-
-// located is the end that a file comes from, with the id that its site has for it.
-func located(from end, f *avalon.File, r avalon.Route) end {
-	rec, _ := f.RecordFor(r.From)
+	rec, _ := f.RecordFor(route.From)
 	from.at.ID = rec.RemoteID
-	return from
+	return from, to
 }
 
 // path is the path on the site.

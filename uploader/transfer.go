@@ -133,9 +133,8 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	if err != nil {
 		return trip{Target: Target{Settings, err.Error()}}, 0, obj, err
 	}
-	from, to := r.ends(u.Direction)
-	from = located(from, &t.file, u.Rules.Route)
-	for _, target := range []Target{u.rootTarget(r.there), {LocalRoot, r.here}} {
+	from, to := r.ends(u.Direction, &t.file, u.Rules.Route)
+	for _, target := range []Target{u.widened(from.held), u.widened(to.held)} {
 		if err := u.breakers.check(target); err != nil {
 			return trip{}, 0, obj, site.Classed(site.Unavailable, err)
 		}
@@ -147,11 +146,11 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	src, err := u.Source.Open(ctx, from.at, site.OpenOptions{Size: t.file.Size, Priority: live, WillRead: true,
 		Siblings: func() []site.Location { return u.siblingSources(t) }, Next: u.nextSources})
 	if err != nil {
-		return u.sourceTrouble(err, r, from), 0, obj, err
+		return u.sourceTrouble(err, from), 0, obj, err
 	}
 	defer src.Close()
 	if err := u.checkStaleSource(ctx, t, src); err != nil {
-		return u.sourceTrouble(err, r, from), 0, obj, err
+		return u.sourceTrouble(err, from), 0, obj, err
 	}
 	in := site.Incoming{Root: to.root, Content: src, Size: src.Size(), ModTime: src.ModTime(), MD5: src.MD5(),
 		Priority: live, OnProgress: t.transfer.sent.Store,
@@ -159,16 +158,16 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 	if in.Path, err = to.path(src.Reading()); err != nil {
 		return trip{}, 0, obj, err
 	}
-	held, obj, err = u.put(ctx, in, r)
+	held, obj, err = u.put(ctx, in, to)
 	if err == nil && obj.Replaced {
 		u.logFor(t.job.key).Info("replaced other content", zap.String("path", truncate(in.Path)))
 	}
 	if readErr := src.ReadError(ctx, err); readErr != nil { // whatever the target made of it
-		return u.sourceTrouble(readErr, r, from), src.Size(), obj, readErr
+		return u.sourceTrouble(readErr, from), src.Size(), obj, readErr
 	}
 	if err == nil || site.ClassOf(err) == site.FileError {
 		if changed := src.Changed(ctx); changed != nil {
-			return u.sourceTrouble(changed, r, from), src.Size(), obj, changed
+			return u.sourceTrouble(changed, from), src.Size(), obj, changed
 		}
 	}
 	return held, src.Size(), obj, err
@@ -176,7 +175,7 @@ func (u *Uploader) transferFile(ctx context.Context, t task) (held trip, size in
 
 // sourceTrouble is what an error of a source holds up: the site, a root, a folder below it that is on a storage of its
 // own, or files that the settings do not fit.
-func (u *Uploader) sourceTrouble(err error, r roots, from end) trip {
+func (u *Uploader) sourceTrouble(err error, from end) trip {
 	switch scope, folder := site.ScopeOf(err); scope {
 	case site.WholeSite:
 		return trip{Target: siteTarget, probe: u.probeSite}
@@ -186,11 +185,7 @@ func (u *Uploader) sourceTrouble(err error, r roots, from end) trip {
 		return trip{Target: Target{ProjectFolder, folder},
 			probe: func(ctx context.Context) error { return u.Source.CheckFolder(ctx, from.root, folder) }}
 	}
-	held := Target{LocalRoot, r.here}
-	if u.Direction == config.Down {
-		held = u.rootTarget(r.there)
-	}
-	return trip{Target: held,
+	return trip{Target: u.widened(from.held),
 		probe: func(ctx context.Context) error { return u.Source.CheckReadable(ctx, from.root) }}
 }
 
@@ -198,8 +193,8 @@ func (u *Uploader) sourceTrouble(err error, r roots, from end) trip {
 func (u *Uploader) siblingSources(t task) (all []site.Location) {
 	for _, other := range u.scheduler.siblings(t) {
 		if r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
-			from, _ := r.ends(u.Direction)
-			all = append(all, located(from, &other.file, u.Rules.Route).at)
+			from, _ := r.ends(u.Direction, &other.file, u.Rules.Route)
+			all = append(all, from.at)
 		}
 	}
 	return all
@@ -209,9 +204,8 @@ func (u *Uploader) siblingSources(t task) (all []site.Location) {
 func (u *Uploader) nextSources() (all []site.Expected) {
 	for _, other := range u.scheduler.soon(u.Transfers) {
 		if r, err := resolveRoots(&other.file, other.roots, u.LocalRoot, u.RemoteRoot); err == nil {
-			from, _ := r.ends(u.Direction)
-			all = append(all,
-				site.Expected{Location: located(from, &other.file, u.Rules.Route).at, Size: other.file.Size})
+			from, _ := r.ends(u.Direction, &other.file, u.Rules.Route)
+			all = append(all, site.Expected{Location: from.at, Size: other.file.Size})
 		}
 	}
 	return all
@@ -224,8 +218,8 @@ func (u *Uploader) siblingTargets(ctx context.Context, t task) (paths []string) 
 		if err != nil {
 			continue
 		}
-		from, to := r.ends(u.Direction)
-		at, err := u.Source.Resolve(ctx, located(from, &other.file, u.Rules.Route).at)
+		from, to := r.ends(u.Direction, &other.file, u.Rules.Route)
+		at, err := u.Source.Resolve(ctx, from.at)
 		if err != nil {
 			continue
 		}
@@ -263,11 +257,14 @@ func (u *Uploader) recordFailure(t task, now time.Time, err error) (*result, tim
 	return &result{Outcome: avalon.Outcome{File: t.file, Error: reason, At: now}}, wake
 }
 
-// rootTarget is what a root on the site is held as: the site, if it is the only one.
-func (u *Uploader) rootTarget(root string) Target {
+// widened is the site for a root that is the only one on it; others are held by themselves.
+func (u *Uploader) widened(t Target) Target {
+	if t.Kind != RemoteRoot {
+		return t
+	}
 	for _, other := range u.RemoteRoot.All() {
-		if other != root {
-			return Target{RemoteRoot, root}
+		if other != t.Name {
+			return t
 		}
 	}
 	return siteTarget
@@ -285,7 +282,8 @@ func (u *Uploader) checkRemoteRoot(ctx context.Context, root string) error {
 func (u *Uploader) probeSite(ctx context.Context) error {
 	for _, root := range u.RemoteRoot.All() {
 		err := u.checkRemoteRoot(ctx, root)
-		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || u.rootTarget(root) == siteTarget) {
+		only := u.widened(Target{RemoteRoot, root}) == siteTarget
+		if scope, _ := site.ScopeOf(err); err != nil && (scope == site.WholeSite || only) {
 			return err
 		}
 	}
@@ -293,7 +291,7 @@ func (u *Uploader) probeSite(ctx context.Context) error {
 }
 
 // put writes a file to the target. held is as for transferFile.
-func (u *Uploader) put(ctx context.Context, f site.Incoming, r roots) (held trip, obj site.Object, err error) {
+func (u *Uploader) put(ctx context.Context, f site.Incoming, to end) (held trip, obj site.Object, err error) {
 	large := Target{LargeFiles, f.Root}
 	var trials []*breaker // that this file is the try of
 	waits := false        // for a hold that there was before
@@ -324,7 +322,7 @@ func (u *Uploader) put(ctx context.Context, f site.Incoming, r roots) (held trip
 	}
 	obj, err = u.Target.Put(ctx, f)
 	if site.ClassOf(err) == site.Unavailable && err != nil && !waits {
-		held, err = u.heldBy(ctx, err, f, r)
+		held, err = u.heldBy(ctx, err, f, to)
 	}
 	for _, trial := range trials {
 		var refused error
@@ -337,13 +335,10 @@ func (u *Uploader) put(ctx context.Context, f site.Incoming, r roots) (held trip
 }
 
 // heldBy returns what an error of the target, of class [site.Unavailable], holds.
-func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, r roots) (trip, error) {
+func (u *Uploader) heldBy(ctx context.Context, err error, f site.Incoming, to end) (trip, error) {
 	root := f.Root
-	ofRoot := trip{Target: u.rootTarget(r.there),
+	ofRoot := trip{Target: u.widened(to.held),
 		probe: func(ctx context.Context) error { return u.Target.CheckRoot(ctx, root) }}
-	if u.Direction == config.Down {
-		ofRoot.Target = Target{LocalRoot, r.here}
-	}
 	scope, folder := site.ScopeOf(err)
 	switch scope {
 	case site.OneFile:
